@@ -248,6 +248,22 @@ def test_public_name(labels: NDArray[Any]) -> None:
     assert len(nm.measure_objects(labels)) == 4
 
 
+def test_a_volume_has_the_lowest_score_of_its_planes() -> None:
+    stack = np.ones((4, 5, 6), np.uint8)
+    known = pd.DataFrame(
+        {
+            'label': 1,
+            'plane': range(4),
+            'score': [0.7, 0.5, 0.9, np.nan],
+            'stability': [0.8, 0.6, 1.0, np.nan],
+        }
+    )
+    table = measure_objects(stack, table=known, volumes=True)
+    assert table[['score', 'stability']].to_numpy().tolist() == [[0.5, 0.6]]
+    planes = measure_objects(stack, table=known)
+    assert planes['score'].tolist()[:3] == [0.7, 0.5, 0.9]
+
+
 def test_two_classes_of_a_label_are_refused(labels: NDArray[Any]) -> None:
     known = pd.DataFrame({'label': [3, 3], 'class': ['a', 'b']})
     with pytest.raises(MeasurementError, match='label 3 several classes'):

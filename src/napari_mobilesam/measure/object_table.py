@@ -99,7 +99,8 @@ def measure_objects(
         Names of the channels.
     table : DataFrame, optional
         Known rows of the objects with a column ``label`` (and ``plane``):
-        their ``class``, ``score`` and ``stability`` are kept.
+        their ``class``, ``score`` and ``stability`` are kept. Of several rows
+        of an object, such as those of its planes, that of lowest score counts.
     volumes : bool
         Measure objects of a stack in 3-D. By default each plane is measured
         by itself, with its number in a column ``plane``.
@@ -517,6 +518,8 @@ def _with_known(
     measured: pd.DataFrame, known: pd.DataFrame | None
 ) -> pd.DataFrame:
     """Add class, score and stability of the rows that are known."""
+    import pandas as pd
+
     column = label_column(known, MeasurementError)
     if known is None or column is None:
         return measured
@@ -536,5 +539,14 @@ def _with_known(
                 f'The table gives {" and ".join(keys)} '
                 f'{classes.idxmax()} several classes: leave one row for it.'
             )
+    if 'score' in known:
+        # the lowest of several planes, as the table of the labels has it
+        known = known.sort_values(
+            'score',
+            ascending=False,
+            kind='stable',
+            na_position='first',
+            key=lambda scores: pd.to_numeric(scores, errors='coerce'),
+        )
     known = known.drop_duplicates(keys, keep='last')
     return measured.merge(known, how='left', on=keys)
