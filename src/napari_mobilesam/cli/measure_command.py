@@ -84,7 +84,8 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
         '--units',
         metavar='UNIT',
         help='unit of the sizes in the table, such as µm: that of --scale, '
-        'else the size that the file gives is converted',
+        'whose columns are in “units” without it; else the size that the file '
+        'gives is converted',
     )
     parser.add_argument(
         '--volumes',
@@ -142,7 +143,11 @@ def _scale(
     options: argparse.Namespace, labels: LabelsWithTable
 ) -> tuple[tuple[float, ...] | None, str | None]:
     """Size of a pixel and its unit: what is given, or what the file says."""
-    scale, units = options.scale or labels.scale, labels.units or ()
+    if options.scale:
+        # the unit of the file is that of the size that is replaced
+        unit = symbol_of(options.units) if options.units else None
+        return options.scale, unit
+    scale, units = labels.scale, labels.units or ()
     if not scale:
         if options.units:
             raise UsageError(
@@ -150,9 +155,10 @@ def _scale(
                 'not say how large a pixel is, so give --scale'
             )
         return None, None
-    if options.scale or not any(units):
-        unit = options.units or (units[-1] if units else None)
-        return (scale, symbol_of(unit)) if unit else (options.scale, None)
+    if not any(units):
+        if not options.units:
+            return None, None
+        return scale, symbol_of(options.units)
     # planes are measured one by one
     first = 0 if options.volumes else len(scale) - 2
     sizes, symbol = in_one_unit(scale[first:], units[first:], options.units)
