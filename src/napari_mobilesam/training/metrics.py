@@ -158,8 +158,9 @@ def boundary_f(
     Returns
     -------
     float
-        Harmonic mean of the shares of each border near the other; 1 if both
-        masks are empty, 0 if one is.
+        Harmonic mean of the shares of each border near the other. Where one
+        has no border, as the mask is empty or fills the image: 1 if the masks
+        are equal, else 0.
     """
     if tolerance is None:
         tolerance = max(1, round(0.0075 * float(np.hypot(*truth.shape))))
@@ -169,7 +170,8 @@ def boundary_f(
         _border(np.asarray(mask[part], bool)) for mask in (truth, predicted)
     ]
     if not borders[0].any() or not borders[1].any():
-        return float(borders[0].any() == borders[1].any())
+        # a mask that fills the image has no border either
+        return float(np.array_equal(truth, predicted))
     near = [distance_transform_edt(~border) <= tolerance for border in borders]
     precision = (borders[1] & near[0]).sum() / borders[1].sum()
     recall = (borders[0] & near[1]).sum() / borders[0].sum()
