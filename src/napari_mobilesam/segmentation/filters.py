@@ -24,12 +24,13 @@ class ObjectFilters:
     """Ranges that the properties of an object have to lie in.
 
     A range is (least, most), both included; None lets every object pass.
-    The names are those of scikit-image's ``regionprops``.
+    The names are those of scikit-image's ``regionprops``. Masks are looked at
+    as a whole: the labels of one that a better one covers in part are smaller.
 
     Attributes
     ----------
     area : tuple of float or None
-        Pixels.
+        Pixels of the mask.
     eccentricity : tuple of float or None
         0 for a circle, towards 1 for a line.
     solidity : tuple of float or None

@@ -172,7 +172,7 @@ class FilterPanel(QWidget):
             (
                 'Area (px)',
                 self.area,
-                'Smallest and largest area of objects to keep, in pixels.',
+                'Pixels of the whole mask, also where a better one covers it.',
             ),
             (
                 'Eccentricity',
