@@ -53,29 +53,6 @@ def test_a_cancelled_run_is_answered(runs, waiting):
     assert told == [None]
 
 
-@pytest.mark.parametrize('cancelled', [False, True])
-@pytest.mark.parametrize('error', [SystemExit(3), ValueError('x')])
-def test_a_run_that_fails_is_answered(runs, waiting, error, cancelled):
-    told = []
-
-    def fail(progress):
-        if cancelled:
-            runs.cancel()
-        raise error
-
-    runs.attempt(
-        runs.start(BackgroundRun()),
-        fail,
-        progress=lambda *args: None,
-        finished=told.append,
-        stopped=lambda: told.append('stopped'),
-        failed=told.append,
-    )
-    waiting.pop()()
-    text = f'Unexpected {type(error).__name__}: {error}'
-    assert told == ['stopped' if cancelled else text]
-
-
 def test_a_dropped_run_is_not_answered(runs, waiting):
     told = []
     run = runs.start(BackgroundRun())

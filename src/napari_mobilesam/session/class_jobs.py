@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from psygnal import Signal
-
 from napari_mobilesam.argument_checks import check_instance
 from napari_mobilesam.session.everything.rewrite import prompts_of
 from napari_mobilesam.session.images.planes import ImagePlane
@@ -21,10 +19,10 @@ from napari_mobilesam.session.objects.replay_code import ReplayCode
 from napari_mobilesam.session.objects.targets import whole_picture
 from napari_mobilesam.session.runtime.latest_run import (
     BackgroundRun,
-    LatestRun,
     StoppedError,
 )
 from napari_mobilesam.session.runtime.services import Services
+from napari_mobilesam.session.runtime.watched_jobs import WatchedJobs
 from napari_mobilesam.text import counted
 from napari_mobilesam.types import Mask, Progress, SegmentationError
 
@@ -32,8 +30,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_mobilesam.segmentation.object_classes import ClassProposals
-
-TOPIC = 'classes'
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,39 +54,20 @@ class ProposedClasses:
     proposals: ClassProposals
 
 
-class ClassJobs:
+class ClassJobs(WatchedJobs):
     """Proposes classes on the worker thread, the newest request only.
+
+    `finished` brings `ProposedClasses`.
 
     Parameters
     ----------
     services : Services
         Worker, engine and messages of the session.
-
-    Attributes
-    ----------
-    progress : Signal(int, int, str)
-        Steps done, steps in total, and a message.
-    finished : Signal(ProposedClasses)
-        The proposals.
-    stopped : Signal()
-        It was cancelled.
-    failed : Signal(str)
-        Error message.
     """
 
-    progress = Signal(int, int, str)
-    finished = Signal(object)
-    stopped = Signal()
-    failed = Signal(str)
-
     def __init__(self, services: Services) -> None:
+        super().__init__(services.deliver, services.worker, 'classes')
         self._services = services
-        self._runs: LatestRun[BackgroundRun] = LatestRun(services.deliver)
-
-    @property
-    def running(self) -> bool:
-        """True while classes are being proposed."""
-        return self._runs.current is not None
 
     def start(
         self, objects: Objects, plane: ImagePlane, model_name: str
@@ -119,34 +96,8 @@ class ClassJobs:
                 'objects first, and assign classes to a few of them.'
             )
         known = known_classes(objects, plane, picture)
-        run = self._runs.start(BackgroundRun())
-        self._services.worker.submit(
-            TOPIC,
-            lambda: self._work(
-                run, objects, plane, picture, known, model_name
-            ),
-        )
+        run = BackgroundRun()
 
-    def cancel(self) -> None:
-        """Stop; nothing is proposed."""
-        self._runs.cancel()
-
-    def abandon(self) -> None:
-        """Stop and drop the answer."""
-        self._runs.drop()
-        self._services.worker.discard(TOPIC)
-
-    # below: on the worker thread
-
-    def _work(
-        self,
-        run: BackgroundRun,
-        objects: Objects,
-        plane: ImagePlane,
-        picture: NDArray[Any],
-        known: dict[int, str],
-        model_name: str,
-    ) -> None:
         def propose(progress: Progress) -> ProposedClasses:
             from napari_mobilesam.segmentation.label_masks import (
                 masks_of_labels,
@@ -170,14 +121,7 @@ class ClassJobs:
             )
             return ProposedClasses(objects, plane, masks, proposals)
 
-        self._runs.attempt(
-            run,
-            propose,
-            progress=self.progress.emit,
-            finished=self.finished.emit,
-            stopped=self.stopped.emit,
-            failed=self.failed.emit,
-        )
+        self.do(propose, run=run)
 
 
 def known_classes(

@@ -8,10 +8,7 @@ from typing import Any
 
 from psygnal import Signal
 
-from napari_mobilesam.session.runtime.latest_run import (
-    BackgroundRun,
-    LatestRun,
-)
+from napari_mobilesam.session.runtime.watched_jobs import WatchedJobs
 from napari_mobilesam.session.runtime.worker import LatestWorker
 from napari_mobilesam.types import Deliver, Progress
 
@@ -45,7 +42,7 @@ class MeasureRequest:
     owner: Any = None
 
 
-class Measuring:
+class Measuring(WatchedJobs):
     """Measures objects on a thread of its own; the newest request wins.
 
     Parameters
@@ -55,39 +52,33 @@ class Measuring:
 
     Attributes
     ----------
-    progress : Signal(int, int, str)
-        Parts done, parts in all, and a message.
     finished : Signal(MeasureRequest, DataFrame)
         The table of the newest request.
-    stopped : Signal()
-        The newest request was cancelled.
-    failed : Signal(str)
-        Error message of the newest request.
     """
 
-    progress = Signal(int, int, str)
     finished = Signal(object, object)
-    stopped = Signal()
-    failed = Signal(str)
 
     def __init__(self, deliver: Deliver) -> None:
-        self._deliver = deliver
-        self._worker = LatestWorker('napari-mobilesam-measuring')
-        self._runs: LatestRun[BackgroundRun] = LatestRun(deliver)
-
-    @property
-    def running(self) -> bool:
-        """True if objects are being measured."""
-        return self._runs.current is not None
+        worker = LatestWorker('napari-mobilesam-measuring')
+        super().__init__(deliver, worker, 'measure')
 
     def start(self, request: MeasureRequest) -> None:
         """Measure objects; `finished` brings the table."""
-        run = self._runs.start(BackgroundRun())
-        self._worker.submit('measure', lambda: self._work(run, request))
 
-    def cancel(self) -> None:
-        """Stop after the current part."""
-        self._runs.cancel()
+        def job(progress: Progress) -> Any:
+            from napari_mobilesam.measure.object_table import measure_objects
+
+            return measure_objects(
+                request.labels,
+                request.image,
+                scale=request.scale,
+                units=request.units,
+                channels=request.channels,
+                volumes=request.volumes,
+                progress=progress,
+            )
+
+        self.do(job, lambda table: self.finished.emit(request, table))
 
     def apart(self, job: Callable[[], Callable[[], None]]) -> None:
         """Run a function on the thread, and what it returns on the viewer's.
@@ -99,37 +90,3 @@ class Measuring:
     def save(self, job: Callable[[], Callable[[], None]]) -> None:
         """Do the same with a function that writes a file: each is run."""
         self._worker.keep(lambda: self._deliver(job()))
-
-    def wait(self, timeout: float | None = None) -> bool:
-        """Block until nothing is measured; False on time-out."""
-        return self._worker.wait(timeout)
-
-    def close(self) -> None:
-        """Stop, drop the answer, and end the thread after files are saved."""
-        self._runs.drop()
-        self._worker.close()
-
-    # below: on the thread
-
-    def _work(self, run: BackgroundRun, request: MeasureRequest) -> None:
-        from napari_mobilesam.measure.object_table import measure_objects
-
-        def job(progress: Progress) -> Any:
-            return measure_objects(
-                request.labels,
-                request.image,
-                scale=request.scale,
-                units=request.units,
-                channels=request.channels,
-                volumes=request.volumes,
-                progress=progress,
-            )
-
-        self._runs.attempt(
-            run,
-            job,
-            progress=self.progress.emit,
-            finished=lambda table: self.finished.emit(request, table),
-            stopped=self.stopped.emit,
-            failed=self.failed.emit,
-        )

@@ -15,7 +15,6 @@ from psygnal import Signal
 from napari_mobilesam.session.class_commands import ClassCommands
 from napari_mobilesam.session.class_jobs import ClassJobs
 from napari_mobilesam.session.commands import command_of
-from napari_mobilesam.session.detector_downloads import DetectorDownloads
 from napari_mobilesam.session.everything.everything_runs import EverythingRuns
 from napari_mobilesam.session.everything.large_runs import LargeRuns
 from napari_mobilesam.session.everything_commands import EverythingCommands
@@ -48,6 +47,7 @@ from napari_mobilesam.session.runtime.background import Background
 from napari_mobilesam.session.runtime.inbox import Inbox
 from napari_mobilesam.session.runtime.models import Models
 from napari_mobilesam.session.runtime.services import Services
+from napari_mobilesam.session.runtime.watched_jobs import WatchedJobs
 from napari_mobilesam.session.runtime.worker import LatestWorker
 from napari_mobilesam.session.series.series_jobs import SeriesJobs
 from napari_mobilesam.session.track.track_jobs import TrackJobs
@@ -137,7 +137,7 @@ class Session:
         Follows objects along their tracks.
     classifying : ClassJobs
         Classes proposed from examples.
-    detector_downloads : DetectorDownloads
+    detector_downloads : WatchedJobs
         Weights of detectors of boxes.
     classes : Classes
         Names and colours of classes.
@@ -257,7 +257,11 @@ class Session:
         self.series = SeriesJobs(services)
         self.tracking = TrackJobs(self._deliver)
         self.classifying = ClassJobs(services)
-        self.detector_downloads = DetectorDownloads(self._deliver)
+        self.detector_downloads = WatchedJobs(
+            self._deliver,
+            LatestWorker('napari-mobilesam-detectors'),
+            'download',
+        )
         self._make_prompt_parts(services)
         self._make_object_parts(services)
         self._connect()

@@ -7,8 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from napari_mobilesam.text import explain
-from napari_mobilesam.types import Deliver, Progress
+from napari_mobilesam.types import Deliver
 
 
 class StoppedError(Exception):
@@ -31,7 +30,6 @@ class BackgroundRun:
 
 
 Run = TypeVar('Run', bound=BackgroundRun)
-Result = TypeVar('Result')
 
 
 class LatestRun(Generic[Run]):
@@ -89,47 +87,3 @@ class LatestRun(Generic[Run]):
             function()
 
         self.tell(run, end)
-
-    def attempt(
-        self,
-        run: Run,
-        job: Callable[[Progress], Result],
-        *,
-        progress: Callable[[int, int, str], None],
-        finished: Callable[[Result], None],
-        stopped: Callable[[], None],
-        failed: Callable[[str], None],
-    ) -> None:
-        """Do a job that reports its progress, and answer it once.
-
-        A cancelled run ends where the job reports next, or with any error.
-
-        Parameters
-        ----------
-        run : BackgroundRun
-            Run that the job is of.
-        job : callable
-            ``job(progress)`` returns the result.
-        progress : callable
-            Called on the viewer's thread with (done, total, message).
-        finished, stopped, failed : callable
-            One of them is called there with the result, without arguments if
-            the run was cancelled or has raised `StoppedError`, or with the
-            message of an error.
-        """
-
-        def tell(done: int, total: int, message: str) -> None:
-            if run.cancelled.is_set():
-                raise StoppedError
-            self.tell(run, lambda: progress(done, total, message))
-
-        try:
-            result = job(tell)
-        except BaseException as error:  # noqa: BLE001 - SystemExit, too
-            if run.cancelled.is_set() or isinstance(error, StoppedError):
-                self.finish(run, stopped)
-                return
-            text = explain(error)
-            self.finish(run, lambda: failed(text))
-        else:
-            self.finish(run, lambda: finished(result))

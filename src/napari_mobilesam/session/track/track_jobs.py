@@ -11,10 +11,7 @@ from psygnal import Signal
 
 from napari_mobilesam.background_imports import import_gently
 from napari_mobilesam.session.objects.targets import LabelTarget
-from napari_mobilesam.session.runtime.latest_run import (
-    BackgroundRun,
-    LatestRun,
-)
+from napari_mobilesam.session.runtime.watched_jobs import WatchedJobs
 from napari_mobilesam.session.runtime.worker import LatestWorker
 from napari_mobilesam.session.track.track_scene import TrackScene
 from napari_mobilesam.session.track.tracked_labels import (
@@ -33,7 +30,7 @@ if TYPE_CHECKING:
 LINKING = 'napari_mobilesam.tracking.track_linking'
 
 
-class TrackJobs:
+class TrackJobs(WatchedJobs):
     """Tracks labels on a thread of its own; the newest request wins.
 
     Parameters
@@ -43,14 +40,8 @@ class TrackJobs:
 
     Attributes
     ----------
-    progress : Signal(int, int, str)
-        Parts done, parts in all, and a message.
     finished : Signal(TrackedLabels)
         The tracks of the newest request.
-    stopped : Signal()
-        The newest request was cancelled.
-    failed : Signal(str)
-        Error message of the newest request.
     saved : Signal(str)
         Message: tracks were exported.
     not_saved : Signal(str)
@@ -59,24 +50,14 @@ class TrackJobs:
         Layers of the viewer, which show the tracks.
     """
 
-    progress = Signal(int, int, str)
-    finished = Signal(object)
-    stopped = Signal()
-    failed = Signal(str)
     saved = Signal(str)
     not_saved = Signal(str)
 
     def __init__(self, deliver: Deliver) -> None:
-        self._deliver = deliver
-        self._worker = LatestWorker('napari-mobilesam-tracking')
-        self._runs: LatestRun[BackgroundRun] = LatestRun(deliver)
+        worker = LatestWorker('napari-mobilesam-tracking')
+        super().__init__(deliver, worker, 'track')
         self._newest: TrackedLabels | None = None
         self.scene: TrackScene | None = None
-
-    @property
-    def running(self) -> bool:
-        """True if labels are being tracked."""
-        return self._runs.current is not None
 
     def all_tracks(self) -> Sequence[TrackedLabels]:
         """Return the tracks of the viewer, the newest last."""
@@ -133,11 +114,14 @@ class TrackJobs:
         by_image = parameters is not None and parameters.linker != 'laptrack'
         if by_image and self.scene is not None:
             images = self.scene.images_of(labels)
-        run = self._runs.start(BackgroundRun())
-        self._worker.submit(
-            'track',
-            lambda: self._work(run, layer, labels, parameters, images),
-        )
+
+        def job(progress: Progress) -> TrackResult:
+            from napari_mobilesam.tracking.track_linking import track_labels
+
+            tracks = track_labels(labels, parameters, progress, images)
+            return paint_tracks(tracks, labels, progress)
+
+        self.do(job, lambda result: self._finish(layer, labels, result))
 
     def open(self, folder: Path) -> None:
         """Read tracks of the Cell Tracking Challenge; `finished` brings them.
@@ -147,12 +131,15 @@ class TrackJobs:
         folder : Path
             See `read_ctc`.
         """
-        run = self._runs.start(BackgroundRun())
-        self._worker.submit('track', lambda: self._read(run, folder))
 
-    def cancel(self) -> None:
-        """Stop after the current part."""
-        self._runs.cancel()
+        def job(progress: Progress) -> tuple[Any, TrackResult]:
+            from napari_mobilesam.tracking.ctc import read_ctc
+
+            progress(0, 1, f'Reading {folder.name}')
+            labels, tracks = read_ctc(folder)
+            return labels, paint_tracks(tracks, labels, progress)
+
+        self.do(job, lambda found: self._opened(folder.name, *found))
 
     def export(
         self,
@@ -203,15 +190,6 @@ class TrackJobs:
 
         self._worker.keep(save)
 
-    def wait(self, timeout: float | None = None) -> bool:
-        """Block until all work is done; False on time-out."""
-        return self._worker.wait(timeout)
-
-    def close(self) -> None:
-        """Stop, drop the answer, and end the thread after exports."""
-        self._runs.drop()
-        self._worker.close()
-
     def _finish(self, layer: Any, labels: Any, result: TrackResult) -> None:
         if self.scene is None:
             self._newest = TrackedLabels('labels', labels, result)
@@ -222,45 +200,3 @@ class TrackJobs:
     def _opened(self, name: str, labels: Any, result: TrackResult) -> None:
         layer = None if self.scene is None else self.scene.add(labels, name)
         self._finish(layer, labels, result)
-
-    # below: on the thread
-
-    def _read(self, run: BackgroundRun, folder: Path) -> None:
-        from napari_mobilesam.tracking.ctc import read_ctc
-
-        def job(progress: Progress) -> tuple[Any, TrackResult]:
-            progress(0, 1, f'Reading {folder.name}')
-            labels, tracks = read_ctc(folder)
-            return labels, paint_tracks(tracks, labels, progress)
-
-        self._runs.attempt(
-            run,
-            job,
-            progress=self.progress.emit,
-            finished=lambda found: self._opened(folder.name, *found),
-            stopped=self.stopped.emit,
-            failed=self.failed.emit,
-        )
-
-    def _work(
-        self,
-        run: BackgroundRun,
-        layer: Any,
-        labels: Any,
-        parameters: LinkingParameters | None,
-        images: Any,
-    ) -> None:
-        from napari_mobilesam.tracking.track_linking import track_labels
-
-        def job(progress: Progress) -> TrackResult:
-            tracks = track_labels(labels, parameters, progress, images)
-            return paint_tracks(tracks, labels, progress)
-
-        self._runs.attempt(
-            run,
-            job,
-            progress=self.progress.emit,
-            finished=lambda result: self._finish(layer, labels, result),
-            stopped=self.stopped.emit,
-            failed=self.failed.emit,
-        )

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from napari_mobilesam.extra import how_to_install, installed
-from napari_mobilesam.session.detector_downloads import DetectorDownloads
 from napari_mobilesam.session.everything.examples import text_query
+from napari_mobilesam.session.runtime.watched_jobs import WatchedJobs
+from napari_mobilesam.types import Progress
 from napari_mobilesam.widgets.everything.everything_panel import (
     EverythingPanel,
 )
@@ -49,7 +50,7 @@ class TextControl:
         panel.cancel_button.clicked.connect(self.downloads.cancel)
 
     @property
-    def downloads(self) -> DetectorDownloads:
+    def downloads(self) -> WatchedJobs:
         """Downloads of the session."""
         return self._dock.session.detector_downloads
 
@@ -123,7 +124,14 @@ class TextControl:
 
     def download(self, name: str) -> None:
         """Download a detector in the background."""
-        self.downloads.start(name)
+
+        def job(progress: Progress) -> str:
+            from napari_mobilesam.model.text_detectors import download_detector
+
+            download_detector(name, progress)
+            return name
+
+        self.downloads.do(job)
         self._panel.show_running(True)
         self._panel.status.say(f'Downloading {name} …', busy=True)
 

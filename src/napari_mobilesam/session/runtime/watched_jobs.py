@@ -1,0 +1,128 @@
+"""Jobs in the background that tell how far they are, the newest only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from psygnal import Signal
+
+from napari_mobilesam.session.runtime.latest_run import (
+    BackgroundRun,
+    LatestRun,
+    StoppedError,
+)
+from napari_mobilesam.session.runtime.worker import LatestWorker
+from napari_mobilesam.text import explain
+from napari_mobilesam.types import Deliver, Progress
+
+
+class WatchedJobs:
+    """Runs one job after the other; a new one cancels the one before.
+
+    Parameters
+    ----------
+    deliver : callable
+        Runs a function on the thread that owns the viewer.
+    worker : LatestWorker
+        Thread of the jobs, which `close` ends.
+    kind : str
+        Their kind on the worker.
+
+    Attributes
+    ----------
+    progress : Signal(int, int, str)
+        Parts done, parts in all, and a message.
+    finished : Signal(object)
+        Result of the newest job.
+    stopped : Signal()
+        It was cancelled.
+    failed : Signal(str)
+        Its error message.
+    """
+
+    progress = Signal(int, int, str)
+    finished = Signal(object)
+    stopped = Signal()
+    failed = Signal(str)
+
+    def __init__(
+        self, deliver: Deliver, worker: LatestWorker, kind: str
+    ) -> None:
+        self._deliver = deliver
+        self._worker = worker
+        self._kind = kind
+        self._runs: LatestRun[BackgroundRun] = LatestRun(deliver)
+
+    @property
+    def running(self) -> bool:
+        """True while a job goes on."""
+        return self._runs.current is not None
+
+    def do(
+        self,
+        job: Callable[[Progress], Any],
+        then: Callable[[Any], None] | None = None,
+        run: BackgroundRun | None = None,
+    ) -> None:
+        """Start a job; one of the signals follows.
+
+        Parameters
+        ----------
+        job : callable
+            ``job(progress)`` returns the result. A cancelled job ends where
+            it reports next, or with any error.
+        then : callable, optional
+            Takes the result on the viewer's thread, instead of `finished`.
+        run : BackgroundRun, optional
+            For a job that looks itself whether it was cancelled.
+        """
+        current = self._runs.start(run or BackgroundRun())
+        self._worker.submit(
+            self._kind,
+            lambda: self._work(current, job, then or self.finished.emit),
+        )
+
+    def cancel(self) -> None:
+        """Stop after the current part."""
+        self._runs.cancel()
+
+    def abandon(self) -> None:
+        """Stop and drop the answer."""
+        self._runs.drop()
+        self._worker.discard(self._kind)
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Block until all work is done; False on time-out."""
+        return self._worker.wait(timeout)
+
+    def close(self) -> None:
+        """Abandon the job, and end the thread after files are saved."""
+        self.abandon()
+        self._worker.close()
+
+    # below: on the thread
+
+    def _work(
+        self,
+        run: BackgroundRun,
+        job: Callable[[Progress], Any],
+        then: Callable[[Any], None],
+    ) -> None:
+        def tell(done: int, total: int, message: str) -> None:
+            if run.cancelled.is_set():
+                raise StoppedError
+            self._runs.tell(
+                run, lambda: self.progress.emit(done, total, message)
+            )
+
+        try:
+            result = job(tell)
+        except BaseException as error:  # noqa: BLE001 - SystemExit, too
+            if run.cancelled.is_set() or isinstance(error, StoppedError):
+                self._runs.finish(run, self.stopped.emit)
+                return
+            text = explain(error)
+            self._runs.finish(run, lambda: self.failed.emit(text))
+        else:
+            self._runs.finish(run, lambda: then(result))

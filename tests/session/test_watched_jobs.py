@@ -1,0 +1,30 @@
+"""Jobs that tell how far they are."""
+
+from __future__ import annotations
+
+import pytest
+
+from napari_mobilesam.session.runtime.watched_jobs import WatchedJobs
+from napari_mobilesam.session.runtime.worker import LatestWorker
+
+
+@pytest.mark.parametrize('cancelled', [False, True])
+@pytest.mark.parametrize('error', [SystemExit(3), ValueError('x')])
+def test_a_job_that_fails_is_answered(error, cancelled):
+    told = []
+    jobs = WatchedJobs(lambda function: function(), LatestWorker(), 'test')
+    jobs.finished.connect(told.append)
+    jobs.stopped.connect(lambda: told.append('stopped'))
+    jobs.failed.connect(told.append)
+
+    def fail(progress):
+        if cancelled:
+            jobs.cancel()
+        raise error
+
+    jobs.do(fail)
+    assert jobs.wait(10)
+    assert not jobs.running
+    jobs.close()
+    text = f'Unexpected {type(error).__name__}: {error}'
+    assert told == ['stopped' if cancelled else text]
