@@ -92,7 +92,7 @@ def test_cancelling_proposes_nothing(session):
     jobs.stopped.connect(lambda: heard.append('stopped'))
     jobs.finished.connect(lambda result: heard.append('finished'))
     scene = session.scene
-    jobs.start(scene.objects(False), scene.plane(), 'oracle')
+    jobs.start(scene.objects(False), scene.plane())
     jobs.cancel()
     assert session.finish(20)
     assert heard == ['stopped']

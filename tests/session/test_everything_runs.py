@@ -45,7 +45,7 @@ def tasks_of(session, **options):
 
 def run(session, tasks=None, parameters=PARAMETERS, **options):
     tasks = tasks or tasks_of(session)
-    session.runs.start(tasks, parameters, 'oracle', **options)
+    session.runs.start(tasks, parameters, **options)
     assert session.finish(60)
     return session.runs.answers[-1]
 
@@ -139,7 +139,7 @@ def test_cancel_does_not_wait_for_the_model(make):
 
     model.image_decoder = decoder
     tasks = tasks_of(session)
-    session.runs.start(tasks, replace(PARAMETERS, batch_size=1), 'oracle')
+    session.runs.start(tasks, replace(PARAMETERS, batch_size=1))
     assert stuck.wait(20)
     session.runs.cancel()
     # the model is still held in the middle of a step
@@ -157,7 +157,7 @@ def test_cancel_before_it_begins(make):
     session = make(BOTH)
     session._engine.model('oracle').go.clear()
     session.prepare(session.scene.plane())
-    session.runs.start(tasks_of(session), PARAMETERS, 'oracle')
+    session.runs.start(tasks_of(session), PARAMETERS)
     session.runs.cancel()
     assert session.runs.wait(20)
     (result,) = session.runs.answers
@@ -169,8 +169,8 @@ def test_cancel_before_it_begins(make):
 @pytest.mark.slow
 def test_only_the_newest_run_answers(make):
     session = make(BOTH)
-    first = session.runs.start(tasks_of(session), PARAMETERS, 'oracle')
-    second = session.runs.start(tasks_of(session), PARAMETERS, 'oracle')
+    first = session.runs.start(tasks_of(session), PARAMETERS)
+    second = session.runs.start(tasks_of(session), PARAMETERS)
     assert session.finish(60)
     (result,) = session.runs.answers
     assert result.request.generation == second != first
@@ -238,7 +238,7 @@ def test_a_plane_that_cannot_be_read_keeps_those_before(make):
     assert len(result.pictures) == 1
     assert len(result.table) == 2
     assert not failed
-    session.runs.start([PlaneTask(bad)], PARAMETERS, 'oracle')
+    session.runs.start([PlaneTask(bad)], PARAMETERS)
     assert session.finish(20)
     assert failed == [('the disk is gone', 'everything')]
     assert len(session.runs.answers) == 1

@@ -47,9 +47,9 @@ def test_estimate_counts_prompts_of_all_planes(session):
     jobs = session.runs.jobs
     jobs.estimated.connect(estimates.append)
     tasks = [PlaneTask(plane) for plane in session.scene.stack()]
-    jobs.estimate(tasks, PARAMETERS, 'oracle')
+    jobs.estimate(tasks, PARAMETERS)
     assert session.finish(30)
-    jobs.estimate(tasks[:1], PARAMETERS, 'oracle')
+    jobs.estimate(tasks[:1], PARAMETERS)
     assert session.finish(30)
     both, one = estimates
     assert both.prompts == 2 * one.prompts
@@ -70,7 +70,7 @@ def test_estimate_follows_region_and_pixels_left_alone(session):
         PlaneTask(plane, region=half),
         PlaneTask(plane, skip=lambda: half),
     ):
-        jobs.estimate([task], PARAMETERS, 'oracle')
+        jobs.estimate([task], PARAMETERS)
         assert session.finish(30)
     whole, inside, outside = (estimate.prompts for estimate in estimates)
     assert abs(inside + outside - whole) <= 1  # a rounded share each
@@ -82,7 +82,7 @@ def test_only_the_newest_estimate_is_told(session, task):
     jobs = session.runs.jobs
     jobs.estimated.connect(estimates.append)
     session._engine.model('oracle').go.clear()
-    jobs.estimate([task], PARAMETERS, 'oracle')
+    jobs.estimate([task], PARAMETERS)
     jobs.forget_estimate()
     session._engine.model('oracle').go.set()
     assert session.finish(30)
@@ -114,7 +114,7 @@ def test_a_click_does_not_wait_for_the_object_size(session, task, search):
     search.append(
         lambda: worker.submit('prompts', lambda: search.append('clicked'))
     )
-    jobs.estimate([task], EverythingParameters(), 'oracle')
+    jobs.estimate([task], EverythingParameters())
     assert session.finish(30)
     assert search[1:] == ['clicked', 'found']
 
@@ -125,7 +125,7 @@ def test_an_estimate_that_nobody_waits_for_stops(session, task, search):
     jobs = session.runs.jobs
     jobs.estimated.connect(estimates.append)
     search.append(jobs.forget_estimate)
-    jobs.estimate([task], EverythingParameters(), 'oracle')
+    jobs.estimate([task], EverythingParameters())
     assert session.finish(30)
     assert 'found' not in search
     assert estimates == []
@@ -139,7 +139,7 @@ def test_a_run_is_cancelled_while_the_object_size_is_found(
     runs = session.runs
     runs.finished.connect(results.append)
     search.append(runs.cancel)
-    runs.start([task], EverythingParameters(), 'oracle')
+    runs.start([task], EverythingParameters())
     assert session.finish(30)
     (result,) = results
     assert not result.complete
@@ -148,7 +148,7 @@ def test_a_run_is_cancelled_while_the_object_size_is_found(
 
 @pytest.mark.slow
 def test_edges_lie_on_the_borders_of_objects(session, task, answers):
-    session.runs.jobs.edges(task, PARAMETERS, 'oracle')
+    session.runs.jobs.edges(task, PARAMETERS)
     assert session.finish(30)
     (answer,) = answers
     assert answer.complete
@@ -160,7 +160,7 @@ def test_edges_lie_on_the_borders_of_objects(session, task, answers):
 
 @pytest.mark.slow
 def test_proposals_are_boxes_around_objects(session, task, answers):
-    session.runs.jobs.proposals(task, PARAMETERS, 'oracle')
+    session.runs.jobs.proposals(task, PARAMETERS)
     assert session.finish(30)
     table = answers[0].value
     boxes = table[['row0', 'column0', 'row1', 'column1']].to_numpy()
@@ -170,7 +170,7 @@ def test_proposals_are_boxes_around_objects(session, task, answers):
 @pytest.mark.slow
 def test_boxes_become_objects(session, task, answers):
     boxes = np.array([[56.0, 72, 80, 104], [16, 20, 40, 44]])
-    session.runs.jobs.boxes(task, boxes, 'oracle')
+    session.runs.jobs.boxes(task, boxes)
     assert session.finish(30)
     labels, table = answers[0].value
     assert labels[SECOND] == 1
@@ -187,7 +187,7 @@ def test_cancelled_jobs_give_what_they_have(session, task, answers):
         jobs.cancel()
 
     jobs.progress.connect(hold)
-    jobs.edges(task, PARAMETERS, 'oracle')
+    jobs.edges(task, PARAMETERS)
     assert session.finish(30)
     assert started.is_set()
     (answer,) = answers
@@ -202,7 +202,7 @@ def test_accepted_objects_do_not_wait_for_the_end_of_a_job(session, task):
         jobs._services.worker.submit('accepted', lambda: served.append(jobs))
 
     jobs.progress.connect(accept)
-    jobs.edges(task, PARAMETERS, 'oracle')
+    jobs.edges(task, PARAMETERS)
     assert session.finish(30)
     # else only the last one
     assert len(served) > 1
@@ -210,8 +210,8 @@ def test_accepted_objects_do_not_wait_for_the_end_of_a_job(session, task):
 
 @pytest.mark.slow
 def test_a_new_job_replaces_the_one_before(session, task, answers):
-    session.runs.jobs.edges(task, PARAMETERS, 'oracle')
-    number = session.runs.jobs.proposals(task, PARAMETERS, 'oracle')
+    session.runs.jobs.edges(task, PARAMETERS)
+    number = session.runs.jobs.proposals(task, PARAMETERS)
     assert session.finish(30)
     assert [answer.number for answer in answers] == [number]
 
@@ -219,7 +219,7 @@ def test_a_new_job_replaces_the_one_before(session, task, answers):
 def test_failures_are_told_in_one_sentence(session, task, answers):
     failures = []
     session.failed.connect(lambda *what: failures.append(what))
-    session.runs.jobs.boxes(task, np.array([[1.0, 1, 1, 9]]), 'oracle')
+    session.runs.jobs.boxes(task, np.array([[1.0, 1, 1, 9]]))
     assert session.finish(30)
     ((text, whom),) = failures
     assert whom == 'everything'
@@ -235,7 +235,7 @@ def test_a_job_that_ends_the_thread_is_told(session, task, monkeypatch):
         raise SystemExit(3)
 
     monkeypatch.setattr(proposals, 'segment_boxes', leave)
-    session.runs.jobs.boxes(task, np.zeros((1, 4)), 'oracle')
+    session.runs.jobs.boxes(task, np.zeros((1, 4)))
     assert session.finish(30)
     assert failures == [('Unexpected SystemExit: 3', 'everything')]
 
@@ -260,9 +260,9 @@ def test_an_estimate_learns_from_the_run_before(session, task, monkeypatch):
     runs.jobs.estimated.connect(estimates.append)
     parameters = EverythingParameters(points_per_side=16, whole_image=True)
     for _ in range(2):
-        runs.jobs.estimate([task], parameters, 'oracle')
+        runs.jobs.estimate([task], parameters)
         assert session.finish(30)
-        runs.start([task], parameters, 'oracle')
+        runs.start([task], parameters)
         assert session.finish(30)
     first, second = estimates
     real = runs._runs.current.planes[0]
@@ -309,12 +309,12 @@ def test_a_cancelled_run_says_nothing_of_prompts(session, task, monkeypatch):
     estimates = []
     runs = session.runs
     runs.jobs.estimated.connect(estimates.append)
-    runs.jobs.estimate([task], PARAMETERS, 'oracle')
+    runs.jobs.estimate([task], PARAMETERS)
     assert session.finish(30)
     runs.progress.connect(lambda *step: runs.cancel())
-    runs.start([task], PARAMETERS, 'oracle')
+    runs.start([task], PARAMETERS)
     assert session.finish(30)
-    runs.jobs.estimate([task], PARAMETERS, 'oracle')
+    runs.jobs.estimate([task], PARAMETERS)
     assert session.finish(30)
     first, second = estimates
     assert first.prompts == second.prompts
@@ -345,7 +345,7 @@ def test_the_search_for_the_sizes_of_planes_is_counted(session, search):
     search.append(lambda: time.sleep(0.3))
     tasks = [PlaneTask(plane) for plane in session.scene.stack()]
     for some in (tasks, tasks[:1], tasks):
-        jobs.estimate(some, EverythingParameters(), 'oracle')
+        jobs.estimate(some, EverythingParameters())
         assert session.finish(30)
     both, one, again = estimates
     assert both.seconds > 2 * one.seconds + 0.25

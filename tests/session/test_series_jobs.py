@@ -46,7 +46,7 @@ def test_a_run_leaves_labels_that_wait_to_be_saved(
         session.finish()
         assert jobs.unsaved.keys() == {0}
         jobs.segment_all(
-            EverythingParameters(points_per_side=8, whole_image=True), 'one'
+            EverythingParameters(points_per_side=8, whole_image=True)
         )
         session.finish()
         assert jobs.unsaved[0].labels.max() == 7

@@ -58,7 +58,7 @@ def collect(signal):
 
 
 def start_everything(session, plane, parameters=None):
-    return session.runs.start([PlaneTask(plane)], parameters, 'tiny')
+    return session.runs.start([PlaneTask(plane)], parameters)
 
 
 @pytest.mark.slow

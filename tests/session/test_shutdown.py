@@ -38,7 +38,7 @@ threading.Thread(target=release, daemon=True).start()
 """
 EVERYTHING = """
 tasks = [PlaneTask(plane) for plane in session.scene.stack()]
-session.runs.start(tasks, EverythingParameters(whole_image=True), 'oracle')
+session.runs.start(tasks, EverythingParameters(whole_image=True))
 """
 
 

@@ -69,9 +69,7 @@ class ClassJobs(WatchedJobs):
         super().__init__(services.deliver, services.worker, 'classes')
         self._services = services
 
-    def start(
-        self, objects: Objects, plane: ImagePlane, model_name: str
-    ) -> None:
+    def start(self, objects: Objects, plane: ImagePlane) -> None:
         """Propose classes for the objects of a plane that have none.
 
         Parameters
@@ -80,8 +78,6 @@ class ClassJobs(WatchedJobs):
             Objects of the labels; those with a class are the examples.
         plane : ImagePlane
             Plane of the image.
-        model_name : str
-            Name of the model.
 
         Raises
         ------
@@ -96,7 +92,7 @@ class ClassJobs(WatchedJobs):
                 'objects first, and assign classes to a few of them.'
             )
         known = known_classes(objects, plane, picture)
-        run = BackgroundRun()
+        model_name, run = self._services.model_name(), BackgroundRun()
 
         def propose(progress: Progress) -> ProposedClasses:
             from napari_mobilesam.segmentation.label_masks import (

@@ -36,8 +36,6 @@ class ExampleCommands:
         Does the search, and writes what is found.
     class_jobs : ClassJobs
         Proposes classes.
-    model_name : callable
-        Returns the name of the model.
     scene : callable
         Returns the `Scene` of the session.
     waiter : Waiter
@@ -48,13 +46,11 @@ class ExampleCommands:
         self,
         written: WrittenRuns,
         class_jobs: ClassJobs,
-        model_name: Callable[[], str],
         scene: Callable[[], Scene],
         waiter: Waiter,
     ) -> None:
         self._written = written
         self._class_jobs = class_jobs
-        self._model_name = model_name
         self._scene = scene
         self._waiter = waiter
 
@@ -181,7 +177,7 @@ class ExampleCommands:
         plane = self._scene().plane()
         found: ProposedClasses = self._waiter.answer(
             self._class_jobs.finished,
-            lambda: self._class_jobs.start(objects, plane, self._model_name()),
+            lambda: self._class_jobs.start(objects, plane),
         )
         return found
 

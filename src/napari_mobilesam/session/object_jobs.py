@@ -38,8 +38,6 @@ class ObjectJobs:
         Knows the clean-up of masks.
     recorder : Recorder
         Records replay code.
-    model_name : callable
-        Returns the name of the model.
     scene : callable
         Returns the `Scene` of the session.
     tracked : callable
@@ -58,7 +56,6 @@ class ObjectJobs:
         editor: Editor,
         prompting: Prompting,
         recorder: Recorder,
-        model_name: Callable[[], str],
         scene: Callable[[], Scene],
         tracked: Callable[[LabelTarget], TrackedLabels | None],
         propagation: Propagation,
@@ -71,7 +68,6 @@ class ObjectJobs:
         self._editor = editor
         self._prompting = prompting
         self._recorder = recorder
-        self._model_name = model_name
         self._scene = scene
         self._tracked = tracked
 
@@ -110,7 +106,6 @@ class ObjectJobs:
             record,
             objects,
             planes,
-            self._model_name(),
             options,
             self._editor.options.policy,
             self._prompting.clean_up,
@@ -151,7 +146,6 @@ class ObjectJobs:
             items,
             objects,
             options,
-            self._model_name(),
             overlaps,
             self._prompting.clean_up,
             partial(self._recorder.batch, items, overlaps, options),
@@ -192,7 +186,6 @@ class ObjectJobs:
         self.refining.start(
             planes,
             objects,
-            self._model_name(),
             chosen,
             self._prompting.clean_up,
             before,

@@ -250,6 +250,7 @@ class Session:
             self.models.load,
             self.models.loaded,
             self._deliver,
+            lambda: self.model_name,
             self.models.fail,
         )
         self.runs = EverythingRuns(services)
@@ -282,12 +283,11 @@ class Session:
         )
         self._queue_prompting = Prompting(services, 'accepted')
         self.recorder = Recorder(
-            self._plane_code, lambda: self.model_name, self.prompting
+            self._plane_code, services.model_name, self.prompting
         )
         self.editor = Editor(
             self.prompting,
             self._objects,
-            lambda: self.model_name,
             self.recorder,
             self._queue_prompting,
         )
@@ -321,7 +321,6 @@ class Session:
             editor,
             self.prompting,
             self.recorder,
-            lambda: self.model_name,
             scene,
             self.tracking.tracked,
             self.propagation,
@@ -339,16 +338,13 @@ class Session:
         self._track_commands = TrackCommands(
             self.tracking, self.track_propagation, waiter
         )
-        self.written_runs = WrittenRuns(
-            self.runs, lambda: self.model_name, waiter, self._plane_code
-        )
+        self.written_runs = WrittenRuns(self.runs, waiter, self._plane_code)
         self._everything_commands = EverythingCommands(
             self.written_runs, scene
         )
         self._example_commands = ExampleCommands(
             self.written_runs,
             self.classifying,
-            lambda: self.model_name,
             scene,
             waiter,
         )
@@ -437,7 +433,7 @@ class Session:
         PromptError
             A prompt is outside the plane, has no area, or there is none.
         """
-        return self.prompting.ask(plane, objects, self.model_name)
+        return self.prompting.ask(plane, objects)
 
     def tell(self, problem: str) -> None:
         """Report an error message about objects, from any thread."""

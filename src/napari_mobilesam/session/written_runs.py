@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from napari_mobilesam.session.everything.everything_messages import (
@@ -29,8 +29,6 @@ class WrittenRuns:
     ----------
     runs : EverythingRuns
         Does the search.
-    model_name : callable
-        Returns the name of the model.
     waiter : Waiter
         Waits for the answer.
     plane_code : callable
@@ -38,14 +36,9 @@ class WrittenRuns:
     """
 
     def __init__(
-        self,
-        runs: EverythingRuns,
-        model_name: Callable[[], str],
-        waiter: Waiter,
-        plane_code: PlaneCode,
+        self, runs: EverythingRuns, waiter: Waiter, plane_code: PlaneCode
     ) -> None:
         self._runs = runs
-        self._model_name = model_name
         self._waiter = waiter
         self._plane_code = plane_code
         # output of the last run, and the number of that run
@@ -84,9 +77,7 @@ class WrittenRuns:
         self.close()
 
         def start() -> None:
-            self._generation = self._runs.start(
-                tasks, parameters, self._model_name(), **what
-            )
+            self._generation = self._runs.start(tasks, parameters, **what)
 
         result: EverythingResult = self._waiter.answer(
             self._runs.finished, start

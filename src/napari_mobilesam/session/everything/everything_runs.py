@@ -109,7 +109,6 @@ class EverythingRuns:
         self,
         tasks: Sequence[PlaneTask],
         parameters: EverythingParameters | None,
-        model_name: str,
         linked: bool = False,
         outlined: bool = False,
         examples: ExampleObjects | None = None,
@@ -123,8 +122,6 @@ class EverythingRuns:
             At least one.
         parameters : EverythingParameters or None
             The defaults if None.
-        model_name : str
-            Name of the model.
         linked : bool
             Whether objects that overlap from plane to plane become one.
         outlined : bool
@@ -145,7 +142,7 @@ class EverythingRuns:
             self._generation,
             tuple(tasks),
             parameters or EverythingParameters(),
-            model_name,
+            self._services.model_name(),
             linked,
             outlined,
             examples,

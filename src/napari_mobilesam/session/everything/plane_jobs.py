@@ -106,10 +106,7 @@ class PlaneJobs:
         self._looked: tuple[Hashable, float] = (None, 0.0)
 
     def estimate(
-        self,
-        tasks: Sequence[PlaneTask],
-        parameters: EverythingParameters,
-        model_name: str,
+        self, tasks: Sequence[PlaneTask], parameters: EverythingParameters
     ) -> None:
         """Estimate the cost of a run; `estimated` brings it.
 
@@ -122,10 +119,9 @@ class PlaneJobs:
             Planes of the run; the first one represents all of them.
         parameters : EverythingParameters
             Parameters of the run.
-        model_name : str
-            Model of the run.
         """
         run, planes = self._estimates.start(BackgroundRun()), tuple(tasks)
+        model_name = self._services.model_name()
         self._services.worker.submit(
             'estimate',
             lambda: self._estimate(run, planes, parameters, model_name),
@@ -137,12 +133,7 @@ class PlaneJobs:
         self._estimates.drop()
         self._services.worker.discard('estimate')
 
-    def edges(
-        self,
-        task: PlaneTask,
-        parameters: EverythingParameters,
-        model_name: str,
-    ) -> int:
+    def edges(self, task: PlaneTask, parameters: EverythingParameters) -> int:
         """Compute the edges of a plane, (H, W) float32; see `edge_map`."""
 
         def work(rgb: Any, model: Sam, **hooks: Any) -> Any:
@@ -152,13 +143,10 @@ class PlaneJobs:
                 rgb, model, region=task.region, parameters=parameters, **hooks
             )
 
-        return self._start(task, model_name, work)
+        return self._start(task, work)
 
     def proposals(
-        self,
-        task: PlaneTask,
-        parameters: EverythingParameters,
-        model_name: str,
+        self, task: PlaneTask, parameters: EverythingParameters
     ) -> int:
         """Compute boxes that may hold objects; see `object_proposals`."""
 
@@ -176,9 +164,9 @@ class PlaneJobs:
                 **hooks,
             )
 
-        return self._start(task, model_name, work)
+        return self._start(task, work)
 
-    def boxes(self, task: PlaneTask, boxes: Any, model_name: str) -> int:
+    def boxes(self, task: PlaneTask, boxes: Any) -> int:
         """Segment the object in each box; see `segment_boxes`.
 
         Parameters
@@ -187,8 +175,6 @@ class PlaneJobs:
             The plane.
         boxes : ndarray
             (N, 4) row0, column0, row1, column1 in data pixels.
-        model_name : str
-            Name of the model.
         """
 
         def work(rgb: Any, model: Sam, **hooks: Any) -> Any:
@@ -196,7 +182,7 @@ class PlaneJobs:
 
             return segment_boxes(rgb, model, boxes, **hooks)
 
-        return self._start(task, model_name, work)
+        return self._start(task, work)
 
     def cancel(self) -> None:
         """Stop the job after its current step, keeping its result so far."""
@@ -208,10 +194,10 @@ class PlaneJobs:
         self._services.worker.discard('job')
         self.forget_estimate()
 
-    def _start(self, task: PlaneTask, model_name: str, work: _Work) -> int:
+    def _start(self, task: PlaneTask, work: _Work) -> int:
         run = self._jobs.start(BackgroundRun())
         self._number += 1
-        number = self._number
+        number, model_name = self._number, self._services.model_name()
         self._services.worker.submit(
             'job', lambda: self._do(run, number, task, model_name, work)
         )

@@ -65,8 +65,6 @@ class AcceptQueue:
     ----------
     prompting : Prompting
         Answers prompts; used by the queue alone.
-    model_name : callable
-        Returns the name of the model that is to answer.
     write : callable
         Writes a `ClosedObject`; returns its record.
 
@@ -85,11 +83,9 @@ class AcceptQueue:
     def __init__(
         self,
         prompting: Prompting,
-        model_name: Callable[[], str],
         write: Callable[[ClosedObject], ObjectRecord],
     ) -> None:
         self._prompting = prompting
-        self._model_name = model_name
         self._write = write
         self._items: deque[ClosedObject] = deque()
         prompting.answered.connect(self._take_answer)
@@ -131,10 +127,7 @@ class AcceptQueue:
             for view in first.waiting.values():
                 try:
                     self._prompting.ask(
-                        view.plane,
-                        [view.prompts],
-                        self._model_name(),
-                        [view.previous],
+                        view.plane, [view.prompts], [view.previous]
                     )
                 except SegmentationError as error:
                     self._items.popleft()

@@ -222,7 +222,6 @@ class BatchSegmentation:
         items: Sequence[BatchItem],
         objects: Objects,
         options: WriteOptions,
-        model_name: str,
         overlaps: Overlaps = 'best',
         clean_up: CleanUp | None = None,
         replay_code: Callable[[int], ReplayCode] | None = None,
@@ -239,8 +238,6 @@ class BatchSegmentation:
             Objects of the labels.
         options : WriteOptions
             Options of writing.
-        model_name : str
-            Name of the model.
         overlaps : {'best', 'first', 'last'}
             Object that a pixel goes to when several cover it: the one of the
             highest predicted IoU, the first or the last. ``options`` decides
@@ -294,7 +291,7 @@ class BatchSegmentation:
                 yield self._answer(number, items[number], model, clean_up)
 
         job = BackgroundJob(answers, batch.take, end, len(items), 'Object')
-        self._background.start(job, model_name)
+        self._background.start(job)
 
     def _answer(
         self,

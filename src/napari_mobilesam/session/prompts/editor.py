@@ -60,8 +60,6 @@ class Editor:
         Answers prompts.
     find_objects : FindObjects
         Finds the labels that accepted objects go to.
-    model_name : callable
-        Returns the name of the model that is to answer.
     recorder : Recorder
         Records replay code of objects.
     queue_prompting : Prompting
@@ -105,13 +103,11 @@ class Editor:
         self,
         prompting: Prompting,
         find_objects: FindObjects,
-        model_name: Callable[[], str],
         recorder: Recorder,
         queue_prompting: Prompting,
     ) -> None:
         self._prompting = prompting
         self._find_objects = find_objects
-        self._model_name = model_name
         self._recorder = recorder
         self.options = WriteOptions()
         self.least_score = 0.0
@@ -119,9 +115,7 @@ class Editor:
         self._asked = 0
         self._modified = False
         self.aside: list[ClosedObject] = []
-        self.queue = AcceptQueue(
-            queue_prompting, model_name, self._write_if_certain
-        )
+        self.queue = AcceptQueue(queue_prompting, self._write_if_certain)
         self.queue.written.connect(self.accepted.emit)
         self.queue.failed.connect(self._not_written)
         # the object when it was opened, and the objects that it belongs to
@@ -246,8 +240,7 @@ class Editor:
         return refining(before, view) if self.options.refine else view
 
     def _submit(self, view: ObjectView, how: Callable[..., T]) -> T:
-        objects, name = [view.prompts], self._model_name()
-        return how(view.plane, objects, name, [view.previous])
+        return how(view.plane, [view.prompts], [view.previous])
 
     def add(
         self,

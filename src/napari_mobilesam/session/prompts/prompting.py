@@ -85,7 +85,6 @@ class Prompting:
         self,
         plane: ImagePlane,
         objects: Sequence[Prompts],
-        model_name: str,
         previous: Sequence[ObjectCandidates | None] = (),
     ) -> int:
         """Request candidates of objects; `answered` brings them.
@@ -96,8 +95,6 @@ class Prompting:
             Plane of the prompts.
         objects : sequence of Prompts
             Prompts of each object.
-        model_name : str
-            Name of the model.
         previous : sequence of (ObjectCandidates or None), optional
             Answer to refine for each object: its chosen mask is fed back.
 
@@ -119,7 +116,7 @@ class Prompting:
         for prompts in objects:
             check_prompts(plane.shape, prompts)
         self.forget()
-        request = self._request(plane, objects, model_name, previous)
+        request = self._request(plane, objects, previous)
         known = self._known(request)
         if known is not None:
             self._services.deliver(lambda: self._show(known))
@@ -133,7 +130,6 @@ class Prompting:
         self,
         plane: ImagePlane,
         objects: Sequence[Prompts],
-        model_name: str,
         previous: Sequence[ObjectCandidates | None] = (),
     ) -> None:
         """Precompute the answer to a request that is likely to follow.
@@ -141,7 +137,7 @@ class Prompting:
         For prompts of a mouse button that is still down. Emits no signal and
         embeds nothing. The parameters are those of `ask`.
         """
-        request = self._request(plane, objects, model_name, previous)
+        request = self._request(plane, objects, previous)
         self._services.worker.submit(
             'expected', lambda: self._prepare(request)
         )
@@ -150,14 +146,13 @@ class Prompting:
         self,
         plane: ImagePlane,
         objects: Sequence[Prompts],
-        model_name: str,
         previous: Sequence[ObjectCandidates | None],
     ) -> PromptRequest:
         return PromptRequest(
             self._generation,
             plane,
             tuple(objects),
-            model_name,
+            self._services.model_name(),
             tuple(previous) or (None,) * len(objects),
             self.clean_up,
         )

@@ -234,7 +234,6 @@ class Propagation:
         record: ObjectRecord,
         objects: Objects,
         planes: Sequence[ImagePlane],
-        model_name: str,
         options: PropagationOptions | None = None,
         policy: WritePolicy = 'overwrite',
         clean_up: CleanUp | None = None,
@@ -254,8 +253,6 @@ class Propagation:
             Objects that it belongs to.
         planes : sequence of ImagePlane
             All planes, in order along the axis.
-        model_name : str
-            Name of the model.
         options : PropagationOptions, optional
             Direction and stopping criteria.
         policy : {'overwrite', 'keep'}
@@ -314,5 +311,5 @@ class Propagation:
 
         total = len(asked(keys, len(planes), options))
         self._background.start(
-            BackgroundJob(found, run.take, end, total, 'Plane'), model_name
+            BackgroundJob(found, run.take, end, total, 'Plane')
         )

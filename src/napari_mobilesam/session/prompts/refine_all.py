@@ -315,7 +315,6 @@ class RefineAll:
         self,
         planes: Sequence[ImagePlane],
         objects: Objects,
-        model_name: str,
         parameters: RefineParameters | None = None,
         clean_up: CleanUp | None = None,
         before: Mapping[int, Mask] | None = None,
@@ -329,8 +328,6 @@ class RefineAll:
             Planes whose labels are refined, each by itself.
         objects : Objects
             Objects of the labels; labels of any program.
-        model_name : str
-            Name of the model.
         parameters : RefineParameters, optional
             Thresholds.
         clean_up : CleanUp, optional
@@ -384,8 +381,7 @@ class RefineAll:
             self._end(run, complete)
 
         self._background.start(
-            BackgroundJob(answers, run.take, end, run.total, 'Object'),
-            model_name,
+            BackgroundJob(answers, run.take, end, run.total, 'Object')
         )
 
     def _end(self, run: _RunningRefinement, complete: bool) -> None:

@@ -77,10 +77,11 @@ class Background:
         """True if a job is running."""
         return self._jobs.current is not None
 
-    def start(self, job: BackgroundJob[Item], model_name: str) -> None:
+    def start(self, job: BackgroundJob[Item]) -> None:
         """Start a job; a job that still runs ends with its results so far."""
         self.abandon()
         self._jobs.start(job)
+        model_name = self._services.model_name()
         self._services.worker.submit(
             self._topic, lambda: self._work(job, model_name)
         )

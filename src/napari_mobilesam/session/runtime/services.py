@@ -32,6 +32,8 @@ class Services:
         Returns the chosen model if it is loaded, else None.
     deliver : callable
         Runs a function on the thread that owns the viewer.
+    model_name : callable
+        Returns the name of the chosen model.
     fail : callable
         ``fail(error, topic)`` reports an error.
     """
@@ -41,6 +43,7 @@ class Services:
     load: Callable[[str, str], Sam | None]
     loaded: Callable[[], Sam | None]
     deliver: Deliver
+    model_name: Callable[[], str]
     fail: Callable[[BaseException, str], None]
 
     def between_steps(self, run: BackgroundRun) -> Callable[[], bool]:

@@ -516,10 +516,7 @@ class SeriesJobs:
     # segmenting all images
 
     def segment_all(
-        self,
-        parameters: EverythingParameters | None,
-        model_name: str,
-        channel: int = 0,
+        self, parameters: EverythingParameters | None, channel: int = 0
     ) -> None:
         """Segment all images that have no labels; `finished` ends it.
 
@@ -527,8 +524,6 @@ class SeriesJobs:
         ----------
         parameters : EverythingParameters or None
             Parameters of all images.
-        model_name : str
-            Model.
         channel : int
             Channel of images with several.
 
@@ -539,6 +534,7 @@ class SeriesJobs:
         """
         series = self.required
         run = self._runs.start(BackgroundRun())
+        model_name = self._services.model_name()
         if self.unsaved:
             # there may be space by now
             self._files.submit('unsaved', lambda: self._save_waiting(series))

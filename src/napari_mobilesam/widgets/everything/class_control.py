@@ -83,9 +83,7 @@ class ClassControl:
             if labels is None:
                 raise PromptError(NO_LABELS)
             self._jobs.start(
-                self._scene.objects_of(labels),
-                self._header.plane.source(),
-                self._dock.session.model_name,
+                self._scene.objects_of(labels), self._header.plane.source()
             )
             self._asked = labels
             self._panel.show_running(True)

@@ -51,7 +51,6 @@ class PlaneToolControl:
         tools: PlaneTools,
         runs: RunControl,
     ) -> None:
-        self._session = dock.session
         self._panel = panel
         self._header = header
         self._tools = tools
@@ -63,17 +62,13 @@ class PlaneToolControl:
     def find_edges(self) -> None:
         """Find the edges of the current plane."""
         self._start(
-            lambda part: self._tools.edges(
-                part, self._panel.form.value, self._session.model_name
-            )
+            lambda part: self._tools.edges(part, self._panel.form.value)
         )
 
     def propose(self) -> None:
         """Find boxes that may hold objects on the current plane."""
         self._start(
-            lambda part: self._tools.proposals(
-                part, self._panel.form.value, self._session.model_name
-            )
+            lambda part: self._tools.proposals(part, self._panel.form.value)
         )
 
     def segment_boxes(self, source: Any) -> None:
@@ -85,12 +80,7 @@ class PlaneToolControl:
             A layer of rectangles, or a CSV file.
         """
         self._start(
-            lambda part: self._tools.boxes(
-                part,
-                source,
-                self._runs.output,
-                self._session.model_name,
-            )
+            lambda part: self._tools.boxes(part, source, self._runs.output)
         )
 
     def _start(self, ask: Callable[[PlaneRegion], None]) -> None:

@@ -59,7 +59,7 @@ class PlaneTools:
         return None if self._asked is None else self._asked[1]
 
     def edges(
-        self, part: PlaneRegion, parameters: EverythingParameters, model: str
+        self, part: PlaneRegion, parameters: EverythingParameters
     ) -> None:
         """Start finding the edges of a plane."""
         plane = part.plane
@@ -68,11 +68,11 @@ class PlaneTools:
             layer = add_edges(self._viewer, plane, edges)
             return f'Edges are in “{layer.name}”'
 
-        number = self._jobs.edges(_task(part), parameters, model)
+        number = self._jobs.edges(_task(part), parameters)
         self._asked = (number, plane, show)
 
     def proposals(
-        self, part: PlaneRegion, parameters: EverythingParameters, model: str
+        self, part: PlaneRegion, parameters: EverythingParameters
     ) -> None:
         """Start finding boxes that may hold objects."""
         plane = part.plane
@@ -84,15 +84,11 @@ class PlaneTools:
             boxes = counted(len(table), 'box', 'boxes')
             return f'{boxes} in “{layer.name}”'
 
-        number = self._jobs.proposals(_task(part), parameters, model)
+        number = self._jobs.proposals(_task(part), parameters)
         self._asked = (number, plane, show)
 
     def boxes(
-        self,
-        part: PlaneRegion,
-        source: Any,
-        output: OutputChoice,
-        model: str,
+        self, part: PlaneRegion, source: Any, output: OutputChoice
     ) -> None:
         """Start segmenting the objects in boxes.
 
@@ -104,8 +100,6 @@ class PlaneTools:
             See `boxes_in`.
         output : OutputChoice
             Where the objects go; always labels.
-        model : str
-            Name of the model.
 
         Raises
         ------
@@ -124,7 +118,7 @@ class PlaneTools:
                 return f'All is labelled in “{layer.name}” already'
             return f'{counted(count, "object")} in “{layer.name}”'
 
-        number = self._jobs.boxes(_task(part), boxes, model)
+        number = self._jobs.boxes(_task(part), boxes)
         self._asked = (number, plane, show)
 
     def show(self, result: JobResult) -> str | None:

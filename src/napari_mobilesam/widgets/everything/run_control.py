@@ -222,7 +222,6 @@ class RunControl:
         generation = self._runs.start(
             results.tasks,
             parameters,
-            self._dock.session.model_name,
             linked=where.planes.linked,
             outlined=results.destination.outlined,
             examples=examples,

@@ -82,11 +82,7 @@ class RunEstimate:
             panel.estimate_label.setText(str(error))
             return
         panel.estimate_label.setText('Estimating …')
-        jobs.estimate(
-            one * panel.where.count(plane),
-            panel.form.value,
-            self._session.model_name,
-        )
+        jobs.estimate(one * panel.where.count(plane), panel.form.value)
 
     def show(self, estimate: Estimate | str) -> None:
         """Show an estimate, and the diameter that is found automatically."""

@@ -48,7 +48,6 @@ class SeriesRun:
         saving: SeriesSaving,
         labelled: Callable[[int], None],
     ) -> None:
-        self._session = dock.session
         self._jobs = dock.session.series
         self._panel = panel
         self._status = panel.status
@@ -63,9 +62,7 @@ class SeriesRun:
         """Segment every image that has no labels yet."""
         with self._status.errors():
             self._jobs.segment_all(
-                self._panel.form.value,
-                self._session.model_name,
-                self._panel.channel_box.value(),
+                self._panel.form.value, self._panel.channel_box.value()
             )
             self._panel.run_button.setEnabled(False)
             self._panel.cancel_button.setEnabled(True)
