@@ -10,20 +10,25 @@ from napari_mobilesam.session.images.planes import ImagePlane
 from napari_mobilesam.session.objects.objects import Objects
 from napari_mobilesam.session.objects.records import ObjectRecord
 from napari_mobilesam.session.objects.scene import Scene
-from napari_mobilesam.session.objects.targets import LabelTarget
 from napari_mobilesam.session.prompts.batch import (
     BatchItem,
     BatchSegmentation,
     Overlaps,
 )
 from napari_mobilesam.session.prompts.editor import Editor
+from napari_mobilesam.session.prompts.navigation import Navigation
 from napari_mobilesam.session.prompts.prompting import Prompting
-from napari_mobilesam.session.prompts.propagation import PropagationOptions
+from napari_mobilesam.session.prompts.propagation import (
+    PropagationOptions,
+    innermost_point,
+)
 from napari_mobilesam.session.prompts.propagation_run import Propagation
 from napari_mobilesam.session.prompts.recorder import Recorder
 from napari_mobilesam.session.prompts.refine_all import RefineAll
-from napari_mobilesam.session.track.along_track import AlongTrack
+from napari_mobilesam.session.track.along_track import AlongTrack, label_mask
+from napari_mobilesam.session.track.track_jobs import TrackJobs
 from napari_mobilesam.session.track.tracked_labels import TrackedLabels
+from napari_mobilesam.tracking.tracks import TrackError
 from napari_mobilesam.types import Mask, Prompts, SegmentationError
 
 
@@ -40,9 +45,10 @@ class ObjectJobs:
         Records replay code.
     scene : callable
         Returns the `Scene` of the session.
-    tracked : callable
-        Returns the tracks of labels with one number per track, None for
-        other labels.
+    navigation : Navigation
+        Opens objects.
+    tracking : TrackJobs
+        Tracks of labels, and their layers.
     propagation : Propagation
         Follows objects through stacks.
     batching : BatchSegmentation
@@ -57,7 +63,8 @@ class ObjectJobs:
         prompting: Prompting,
         recorder: Recorder,
         scene: Callable[[], Scene],
-        tracked: Callable[[LabelTarget], TrackedLabels | None],
+        navigation: Navigation,
+        tracking: TrackJobs,
         propagation: Propagation,
         batching: BatchSegmentation,
         refining: RefineAll,
@@ -69,7 +76,8 @@ class ObjectJobs:
         self._prompting = prompting
         self._recorder = recorder
         self._scene = scene
-        self._tracked = tracked
+        self._navigation = navigation
+        self._tracking = tracking
 
     def start_propagation(
         self,
@@ -115,6 +123,51 @@ class ObjectJobs:
             self._track_of(record, objects, planes),
         )
 
+    def start_track_propagation(
+        self,
+        tracked: TrackedLabels,
+        index: int,
+        options: PropagationOptions | None = None,
+    ) -> None:
+        """Follow an object of tracks; `propagation.finished` ends it.
+
+        Objects are added with the number of its track, and those of the
+        track that differ from the answer of the model are replaced, until
+        both agree.
+
+        Parameters
+        ----------
+        tracked : TrackedLabels
+            The tracks.
+        index : int
+            Index of the object.
+        options : PropagationOptions, optional
+            Direction and stopping criteria.
+
+        Raises
+        ------
+        SegmentationError
+            There is no image below, or the object is not on it.
+        """
+        if self._tracking.scene is None:
+            raise TrackError(
+                'Objects are followed in the image of a viewer, which this '
+                'session does not have.'
+            )
+        frame, track = tracked.place(index)
+        axis = self._tracking.scene.open_object(tracked, index)
+        scene = self._scene()
+        plane, objects = scene.plane(), scene.objects(False)
+        assert objects is not None
+        mask = label_mask(objects.target, plane, track)
+        if mask is None:
+            raise TrackError(
+                f'Track {track} in frame {frame} is not on {plane.name}: '
+                'choose the image that was segmented.'
+            )
+        self._navigation.open_at(plane, *innermost_point(mask))
+        self.start_propagation(options, axis)
+
     def _track_of(
         self,
         record: ObjectRecord,
@@ -122,7 +175,7 @@ class ObjectJobs:
         planes: Sequence[ImagePlane],
     ) -> AlongTrack | None:
         """Return the track of an object, if its labels are of tracks."""
-        tracked = self._tracked(objects.target)
+        tracked = self._tracking.tracked(objects.target)
         if tracked is None:
             return None
         return AlongTrack(tracked.tracks, objects.target, planes, record.label)

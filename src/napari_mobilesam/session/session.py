@@ -52,7 +52,6 @@ from napari_mobilesam.session.runtime.worker import LatestWorker
 from napari_mobilesam.session.series.series_jobs import SeriesJobs
 from napari_mobilesam.session.track.track_jobs import TrackJobs
 from napari_mobilesam.session.track_commands import TrackCommands
-from napari_mobilesam.session.track_propagation import TrackPropagation
 from napari_mobilesam.session.waiting import SAVING, Waiter
 from napari_mobilesam.session.written_runs import WrittenRuns
 from napari_mobilesam.types import (
@@ -133,8 +132,6 @@ class Session:
         Many images: reading ahead, saving, segmenting all of them.
     tracking : TrackJobs
         Objects through time.
-    track_propagation : TrackPropagation
-        Follows objects along their tracks.
     classifying : ClassJobs
         Classes proposed from examples.
     detector_downloads : WatchedJobs
@@ -181,6 +178,9 @@ class Session:
     start_propagation = command_of('_jobs', ObjectJobs.start_propagation)
     start_batch = command_of('_jobs', ObjectJobs.start_batch)
     start_refinement = command_of('_jobs', ObjectJobs.start_refinement)
+    start_track_propagation = command_of(
+        '_jobs', ObjectJobs.start_track_propagation
+    )
 
     assign_class = command_of('_class_commands', ClassCommands.assign_class)
     rename_class = command_of('_class_commands', ClassCommands.rename_class)
@@ -322,7 +322,8 @@ class Session:
             self.prompting,
             self.recorder,
             scene,
-            self.tracking.tracked,
+            self.navigation,
+            self.tracking,
             self.propagation,
             self.batching,
             self.refining,
@@ -332,12 +333,7 @@ class Session:
         )
         self._class_commands = ClassCommands(self.classes, editor, scene)
         self.navigation.restored.connect(self._class_commands.follow_history)
-        self.track_propagation = TrackPropagation(
-            self.tracking, scene, self.navigation, self._jobs
-        )
-        self._track_commands = TrackCommands(
-            self.tracking, self.track_propagation, waiter
-        )
+        self._track_commands = TrackCommands(self.tracking, self._jobs, waiter)
         self.written_runs = WrittenRuns(self.runs, waiter, self._plane_code)
         self._everything_commands = EverythingCommands(
             self.written_runs, scene

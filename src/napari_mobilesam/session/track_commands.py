@@ -11,6 +11,7 @@ from napari_mobilesam.argument_checks import (
     check_path,
     quoted,
 )
+from napari_mobilesam.session.object_jobs import ObjectJobs
 from napari_mobilesam.session.prompts.propagation import (
     Direction,
     PropagationOptions,
@@ -21,7 +22,6 @@ from napari_mobilesam.session.track.tracked_labels import (
     FrameAndTrack,
     TrackedLabels,
 )
-from napari_mobilesam.session.track_propagation import TrackPropagation
 from napari_mobilesam.session.waiting import Waiter
 from napari_mobilesam.tracking.tracks import TrackError
 
@@ -33,17 +33,17 @@ class TrackCommands:
     ----------
     jobs : TrackJobs
         Tracks in the background.
-    propagation : TrackPropagation
+    object_jobs : ObjectJobs
         Follows objects along their tracks.
     waiter : Waiter
         Waits for the answer.
     """
 
     def __init__(
-        self, jobs: TrackJobs, propagation: TrackPropagation, waiter: Waiter
+        self, jobs: TrackJobs, object_jobs: ObjectJobs, waiter: Waiter
     ) -> None:
         self._jobs = jobs
-        self._propagation = propagation
+        self._object_jobs = object_jobs
         self._waiter = waiter
 
     def track(self, /, labels: Any = None, **parameters: Any) -> TrackedLabels:
@@ -182,8 +182,10 @@ class TrackCommands:
         index = _index(tracked, place)
         chosen = PropagationOptions(direction=direction, **options)
         found: PropagationResult = self._waiter.answer(
-            self._propagation.finished,
-            lambda: self._propagation.start(tracked, index, chosen),
+            self._object_jobs.propagation.finished,
+            lambda: self._object_jobs.start_track_propagation(
+                tracked, index, chosen
+            ),
         )
         return found
 

@@ -518,7 +518,7 @@ class TrackWidget(ViewerWidget):
             return
         tracked, index = found
         with self.status.errors():
-            self.session.track_propagation.start(
+            self.session.start_track_propagation(
                 tracked, index, PropagationOptions(direction=direction)
             )
             self._followed = (tracked, *tracked.place(index))
