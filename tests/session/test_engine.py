@@ -151,7 +151,8 @@ def test_an_earlier_answer_is_moved_to_another_window(engine, tiny):
 @pytest.mark.slow
 def test_previews_need_no_embedding(tiny):
     kept = Kept()
-    engine = Engine(lambda name: tiny, cache=kept)
+    engine = Engine(lambda name: tiny)
+    engine.cache = kept
     plane = plane_of_array(squares(*[np.arange(100)] * 2))
     assert engine.preview(plane, (15, 15), tiny) is None
     assert not kept.seen
@@ -284,7 +285,8 @@ def test_levels_give_the_window_where_it_is(tiny):
     image[1000:3000, 2001:4003] = 200
     coarse = image[::4, ::4]
     kept = Kept()
-    engine = Engine(lambda name: tiny, cache=kept)
+    engine = Engine(lambda name: tiny)
+    engine.cache = kept
     plane = ImagePlane(
         'a',
         lambda: image,
@@ -304,7 +306,8 @@ def test_levels_give_the_window_where_it_is(tiny):
 
 def test_limits_embed_anew_only_if_blocks_look_different(tiny):
     kept = Kept()
-    engine = Engine(lambda name: tiny, cache=kept)
+    engine = Engine(lambda name: tiny)
+    engine.cache = kept
     image = squares(*[np.arange(100)] * 2)
 
     def blocks(low, high, gamma=1.0):

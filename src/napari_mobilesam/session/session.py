@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from psygnal import Signal
 
+from napari_mobilesam.segmentation.embedding_cache import EmbeddingCache
 from napari_mobilesam.session.class_commands import ClassCommands
 from napari_mobilesam.session.class_jobs import ClassJobs
 from napari_mobilesam.session.commands import command_of
@@ -20,7 +21,6 @@ from napari_mobilesam.session.everything.large_runs import LargeRuns
 from napari_mobilesam.session.everything_commands import EverythingCommands
 from napari_mobilesam.session.example_commands import ExampleCommands
 from napari_mobilesam.session.file_commands import FileCommands, FileParts
-from napari_mobilesam.session.images.disk_cache import DiskCache
 from napari_mobilesam.session.images.engine import Engine
 from napari_mobilesam.session.images.planes import ImagePlane
 from napari_mobilesam.session.object_commands import ObjectCommands
@@ -235,8 +235,7 @@ class Session:
     ) -> None:
         self._deliver = Inbox(deliver or (lambda function: function()))
         self._worker = LatestWorker()
-        self._disk = DiskCache(lambda text: self.models.say(text, 'prompts'))
-        self._engine = Engine(load_model or _load_model, cache=self._disk)
+        self._engine = Engine(load_model or _load_model)
         # another loader has names of its own
         self._check_model = _no_check if load_model else _check_model
         self._users = 0
@@ -477,7 +476,15 @@ class Session:
         folder : path, optional
             See `EmbeddingCache`.
         """
-        self._disk.use(max_mb, folder)
+        self._engine.cache = (
+            EmbeddingCache(
+                folder,
+                max_mb * 2**20,
+                lambda text: self.models.say(text, 'prompts'),
+            )
+            if max_mb > 0
+            else None
+        )
 
     def clear_cache(self) -> None:
         """Delete all embeddings, including those on disk.
@@ -627,7 +634,8 @@ class Session:
 
     def _clear(self) -> None:
         self._engine.clear()
-        self._disk.clear()
+        # what earlier sessions have kept, too, if it is turned off
+        (self._engine.cache or EmbeddingCache(max_bytes=0)).clear()
 
     def _prepare(self, plane: ImagePlane, name: str) -> None:
         model = self.models.load(name, 'prompts')

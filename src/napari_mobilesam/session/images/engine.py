@@ -29,11 +29,9 @@ if TYPE_CHECKING:
     import torch
 
     from napari_mobilesam.model.sam import Sam
+    from napari_mobilesam.segmentation.embedding_cache import EmbeddingCache
     from napari_mobilesam.segmentation.embedding_grid import BlockKey
-    from napari_mobilesam.segmentation.image_embedding import (
-        BlockCache,
-        ImageEmbedding,
-    )
+    from napari_mobilesam.segmentation.image_embedding import ImageEmbedding
     from napari_mobilesam.segmentation.prediction import Prediction
 
 # Bytes of features kept of each image.
@@ -89,11 +87,11 @@ class Engine:
     images, planes : int
         Number of image embeddings and small planes that are cached. An
         embedding takes up to 64 MB, a plane three bytes per pixel.
-    cache : BlockCache, optional
-        Keeps the features of blocks, for instance on disk.
 
     Attributes
     ----------
+    cache : EmbeddingCache or None
+        Keeps the features of blocks on disk.
     on_embedded : callable
         Called with the model and the seconds that an embedding in the size
         of the model's input takes.
@@ -104,11 +102,10 @@ class Engine:
         load_model: Callable[[str], Sam],
         images: int = 8,
         planes: int = 6,
-        cache: BlockCache | None = None,
     ) -> None:
         self._load_model = load_model
         self.on_embedded: Callable[[Sam, float], None] = _ignore
-        self._cache = cache
+        self.cache: EmbeddingCache | None = None
         self._models: LeastRecentlyUsed[Sam] = LeastRecentlyUsed(1)
         self._reader = PlaneReader(planes)
         # threads that embed blocks share what follows
@@ -548,9 +545,11 @@ class Engine:
             self.on_embedded(model, (time.perf_counter() - start) / share)
             return features
 
-        if self._cache is None:
+        # the viewer's thread may turn it off
+        cache = self.cache
+        if cache is None:
             return timed()
-        return self._cache.features(rgb, frame, model.key, timed)
+        return cache.features(rgb, frame, model.key, timed)
 
 
 class _CacheByLook:
