@@ -1,4 +1,4 @@
-"""Commands on objects: accept, open, undo, propagate, batch, refine."""
+"""Commands on objects: accept, open, propagate, batch, refine."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from napari_mobilesam.types import Mask, Prompts, SegmentationError
 
 
 class ObjectCommands:
-    """Accept, reject, open, undo, propagate, batch and refine.
+    """Accept, open, propagate, batch and refine.
 
     Each command returns when it is done, so that a script is a list of lines.
     The widgets use the parts of the session instead, and never block.
@@ -46,7 +46,7 @@ class ObjectCommands:
     editor : Editor
         Holds the open object.
     navigation : Navigation
-        Opens objects of the labels; undo and redo.
+        Opens objects of the labels.
     jobs : ObjectJobs
         Propagation, batches and refinement.
     scene : callable
@@ -102,27 +102,6 @@ class ObjectCommands:
         assert record is not None, 'nothing was awaited'
         return record
 
-    def reject(self) -> None:
-        """Close the open object without writing it."""
-        self._editor.reject()
-
-    def delete(self) -> int:
-        """Erase the open object from the labels.
-
-        Returns
-        -------
-        int
-            Number of the object.
-
-        Raises
-        ------
-        PromptError
-            No object of the labels is open.
-        LabelsError
-            The labels are not editable.
-        """
-        return self._editor.delete()
-
     def open(
         self,
         number: int | None = None,
@@ -157,26 +136,6 @@ class ObjectCommands:
             )
         ((row, column),) = checked_path([at], 'at')
         return self._navigation.open_at(self._scene().plane(), row, column)
-
-    def next(self) -> ObjectRecord | None:
-        """Open the next object of the labels; None if there is none."""
-        return self._navigation.next()
-
-    def previous(self) -> ObjectRecord | None:
-        """Open the previous object of the labels; None if there is none."""
-        return self._navigation.previous()
-
-    def next_uncertain(self) -> ObjectRecord | None:
-        """Open the least certain object that was not reviewed yet."""
-        return self._navigation.next_uncertain()
-
-    def undo(self) -> str | None:
-        """Undo the last step; return its title, None if there is none."""
-        return self._navigation.undo()
-
-    def redo(self) -> str | None:
-        """Redo the step undone last; return its title, or None."""
-        return self._navigation.redo()
 
     def propagate(
         self,

@@ -70,7 +70,8 @@ class Session:
 
     The commands, such as `click`, `accept` or `save`, are those of
     `PromptCommands`, `ObjectCommands`, `ClassCommands`, `TrackCommands`,
-    `EverythingCommands`, `ExampleCommands` and `FileCommands`.
+    `EverythingCommands`, `ExampleCommands` and `FileCommands`, and some of
+    `Editor` and `Navigation`.
 
     Parameters
     ----------
@@ -161,16 +162,14 @@ class Session:
     choose = command_of('_prompts', PromptCommands.choose)
 
     accept = command_of('_object_commands', ObjectCommands.accept)
-    reject = command_of('_object_commands', ObjectCommands.reject)
-    delete = command_of('_object_commands', ObjectCommands.delete)
+    reject = command_of('editor', Editor.reject)
+    delete = command_of('editor', Editor.delete)
     open = command_of('_object_commands', ObjectCommands.open)
-    next = command_of('_object_commands', ObjectCommands.next)
-    previous = command_of('_object_commands', ObjectCommands.previous)
-    next_uncertain = command_of(
-        '_object_commands', ObjectCommands.next_uncertain
-    )
-    undo = command_of('_object_commands', ObjectCommands.undo)
-    redo = command_of('_object_commands', ObjectCommands.redo)
+    next = command_of('navigation', Navigation.next)
+    previous = command_of('navigation', Navigation.previous)
+    next_uncertain = command_of('navigation', Navigation.next_uncertain)
+    undo = command_of('navigation', Navigation.undo)
+    redo = command_of('navigation', Navigation.redo)
     propagate = command_of('_object_commands', ObjectCommands.propagate)
     batch = command_of('_object_commands', ObjectCommands.batch)
     refine = command_of('_object_commands', ObjectCommands.refine)

@@ -500,6 +500,8 @@ class Editor:
         ------
         PromptError
             The open object is new: there is nothing to delete.
+        LabelsError
+            The labels are not editable.
         """
         if self._base is None or self._home is None:
             raise PromptError(
