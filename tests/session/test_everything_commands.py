@@ -191,11 +191,11 @@ def test_script_repeats_labels_of_filters_that_were_merged(sessions):
     session.segment_everything(None, PARAMETERS)
     session.undo()
     # a run in which the second object is found first
-    written = session.written_runs
+    commands = session._everything_commands
     result = session.segment_everything(None, PARAMETERS)
-    output = written._output
+    output = commands._output
     session.filter_everything(selection(session, (0.0, 1.0)))
-    runs, waiter = session.runs, written._waiter
+    runs, waiter = session.runs, commands._waiter
     for area in (LARGE, SMALL, None):
         chosen = selection(session, area)
         output.write(

@@ -67,15 +67,15 @@ class Walk:
 
     def slide(self):
         """Move a slider: its positions are one step."""
-        written = self.session.written_runs
+        commands = self.session._everything_commands
         self.filter()
         for _ in range(self.rng.randint(1, 3)):
             chosen = self.selection()
-            result = written._waiter.answer(
+            result = commands._waiter.answer(
                 self.session.runs.selected,
                 lambda c=chosen: self.session.runs.select(c),
             )
-            written._output.write(result, 'slider')
+            commands._output.write(result, 'slider')
 
     def place(self):
         return self.rng.uniform(2, 93), self.rng.uniform(2, 125)

@@ -1,11 +1,16 @@
-"""Commands that assign classes to objects, and rename and colour classes."""
+"""Commands that assign and propose classes, and rename and colour them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from napari_mobilesam.argument_checks import check_class_name, check_flag
+from napari_mobilesam.session.class_jobs import (
+    ClassJobs,
+    ProposedClasses,
+    accept_classes,
+)
 from napari_mobilesam.session.objects.classes import Classes
 from napari_mobilesam.session.objects.objects import Objects
 from napari_mobilesam.session.objects.scene import Scene
@@ -14,6 +19,7 @@ from napari_mobilesam.session.objects.writing import (
     reassign_class,
 )
 from napari_mobilesam.session.prompts.editor import Editor
+from napari_mobilesam.session.waiting import Waiter
 from napari_mobilesam.types import SegmentationError
 
 
@@ -28,14 +34,25 @@ class ClassCommands:
         Holds the open object.
     scene : callable
         Returns the `Scene` of the session.
+    jobs : ClassJobs
+        Proposes classes.
+    waiter : Waiter
+        Waits for the proposals.
     """
 
     def __init__(
-        self, classes: Classes, editor: Editor, scene: Callable[[], Scene]
+        self,
+        classes: Classes,
+        editor: Editor,
+        scene: Callable[[], Scene],
+        jobs: ClassJobs,
+        waiter: Waiter,
     ) -> None:
         self._classes = classes
         self._editor = editor
         self._scene = scene
+        self._jobs = jobs
+        self._waiter = waiter
         # name, new name (empty: removed or merged) and colour
         self._renamed: list[tuple[str, str, str]] = []
 
@@ -151,6 +168,58 @@ class ClassCommands:
         for objects in self._scene().undoables():
             if isinstance(objects, Objects):
                 reassign_class(objects, class_name, new)
+
+    def propose_classes(self) -> ProposedClasses:
+        """Propose classes for the objects of the plane that have none.
+
+        The objects that have a class are the examples: a few of each of at
+        least two classes. Nothing is changed, see `accept_classes`. Needs
+        scikit-learn: ``pip install "napari-mobilesam[classify]"``.
+
+        Returns
+        -------
+        ProposedClasses
+            ``proposals.table()`` has a row per object, the least certain
+            first.
+
+        Raises
+        ------
+        SegmentationError
+            There are no labels, or fewer than two classes.
+        """
+        objects = self._scene().objects(False)
+        if objects is None:
+            raise SegmentationError(
+                'There are no labels: label objects, then assign classes to a '
+                'few of them.'
+            )
+        plane = self._scene().plane()
+        found: ProposedClasses = self._waiter.answer(
+            self._jobs.finished,
+            lambda: self._jobs.start(objects, plane),
+        )
+        return found
+
+    def accept_classes(
+        self,
+        proposed: ProposedClasses,
+        classes: Mapping[int, str] | None = None,
+    ) -> int:
+        """Assign proposed classes to the objects, as one step.
+
+        Parameters
+        ----------
+        proposed : ProposedClasses
+            Result of `propose_classes`.
+        classes : mapping of int to str, optional
+            Classes by label, where the proposals were corrected.
+
+        Returns
+        -------
+        int
+            Number of objects that got a class.
+        """
+        return accept_classes(proposed, classes)
 
     def set_class_color(self, class_name: str, color: str) -> None:
         """Set the colour of a class; a class that is missing is added.

@@ -1,14 +1,15 @@
-"""Commands that segment everything and filter what was found."""
+"""Commands that find objects, write them, and filter what was found."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from napari_mobilesam.argument_checks import (
+    are_numbers,
     check_flag,
     check_instance,
     quoted,
@@ -17,9 +18,19 @@ from napari_mobilesam.session.everything.everything_messages import (
     EverythingResult,
     PlaneTask,
 )
+from napari_mobilesam.session.everything.everything_output import (
+    EverythingOutput,
+)
+from napari_mobilesam.session.everything.everything_runs import EverythingRuns
+from napari_mobilesam.session.everything.examples import (
+    examples_on,
+    text_query,
+)
 from napari_mobilesam.session.images.planes import ImagePlane
+from napari_mobilesam.session.objects.objects import Objects
+from napari_mobilesam.session.objects.replay_code import PlaneCode
 from napari_mobilesam.session.objects.scene import Scene
-from napari_mobilesam.session.written_runs import WrittenRuns
+from napari_mobilesam.session.waiting import Waiter
 from napari_mobilesam.types import (
     EverythingParameters,
     ImageError,
@@ -34,21 +45,34 @@ Region = NDArray[np.bool_] | Mask
 
 
 class EverythingCommands:
-    """Segments everything into the labels that are written to.
+    """Finds all objects, or those like examples or a text, and writes them.
 
     Parameters
     ----------
-    written : WrittenRuns
-        Runs and writes.
+    runs : EverythingRuns
+        Does the search.
+    waiter : Waiter
+        Waits for the answer.
+    plane_code : callable
+        Returns the expression that finds a plane.
     scene : callable
         Returns the `Scene` of the session.
     """
 
     def __init__(
-        self, written: WrittenRuns, scene: Callable[[], Scene]
+        self,
+        runs: EverythingRuns,
+        waiter: Waiter,
+        plane_code: PlaneCode,
+        scene: Callable[[], Scene],
     ) -> None:
-        self._written = written
+        self._runs = runs
+        self._waiter = waiter
+        self._plane_code = plane_code
         self._scene = scene
+        # output of the last run, and the number of that run
+        self._output: EverythingOutput | None = None
+        self._generation = 0
 
     def segment_everything(
         self,
@@ -113,9 +137,96 @@ class EverythingCommands:
                 chosen, _regions(regions, chosen), strict=True
             )
         ]
-        return self._written.run(
+        return self._run(
             objects, tasks, parameters, overwrite, semantic, linked=linked
         )
+
+    def find_similar(
+        self,
+        labels: Sequence[int] | None = None,
+        similarity: float | None = None,
+        parameters: EverythingParameters | None = None,
+    ) -> EverythingResult:
+        """Add what is like some labelled objects to the labels, as one step.
+
+        Labelled pixels are neither searched nor overwritten.
+
+        Parameters
+        ----------
+        labels : sequence of int, optional
+            Labels of the examples; by default all objects of the plane that
+            is shown.
+        similarity : float, optional
+            Least similarity, 1 for what is just like an example.
+        parameters : EverythingParameters, optional
+            Parameters of the search; the diameter is that of the examples.
+
+        Returns
+        -------
+        EverythingResult
+            The objects, with a column ``similarity`` in the table.
+
+        Raises
+        ------
+        SegmentationError
+            There is no example, or the search failed.
+        """
+        if labels is not None and not are_numbers(labels):
+            raise SegmentationError(
+                f'labels is {quoted(labels)}; give the numbers of labelled '
+                'objects, or None for all.'
+            )
+        scene = self._scene()
+        objects, plane = scene.objects(False), scene.plane()
+        if objects is None:
+            raise SegmentationError(
+                'There are no labels: accept at least one example first.'
+            )
+        examples = examples_on(objects.target, plane, labels, similarity)
+        task = PlaneTask.beside(plane, objects.target)
+        return self._run(objects, [task], parameters, examples=examples)
+
+    def segment_text(
+        self,
+        text: str,
+        detector: Any = None,
+        score: float | None = None,
+        parameters: EverythingParameters | None = None,
+    ) -> EverythingResult:
+        """Add what a text names to the labels, as one step.
+
+        Labelled pixels are not overwritten. The detectors that can be
+        downloaded were trained on photographs, not on microscopy.
+
+        Parameters
+        ----------
+        text : str
+            What to find.
+        detector : str or BoxDetector, optional
+            Name of a detector, or any object with a method
+            ``boxes(image, text)``; Grounding DINO by default.
+        score : float, optional
+            Least score of a box.
+        parameters : EverythingParameters, optional
+            Parameters of the masks.
+
+        Returns
+        -------
+        EverythingResult
+            The objects; the column ``similarity`` of the table is the score
+            of the box.
+
+        Raises
+        ------
+        SegmentationError
+            The text is empty, or the detector cannot be used or has failed.
+        """
+        scene = self._scene()
+        plane, objects = scene.plane(), scene.objects(True)
+        assert objects is not None
+        query = text_query(text, detector, score)
+        task = PlaneTask.beside(plane, objects.target)
+        return self._run(objects, [task], parameters, query=query)
 
     def filter_everything(self, selection: Selection) -> EverythingResult:
         """Select among all masks of the last run again, as one step.
@@ -142,7 +253,56 @@ class EverythingCommands:
         from napari_mobilesam.segmentation.candidates import Selection
 
         check_instance('selection', selection, Selection, optional=False)
-        return self._written.filter(selection)
+        output = self._output
+        if (
+            output is None
+            or output.undone
+            or self._generation != self._runs.generation
+        ):
+            raise SegmentationError(
+                'There is no run to filter: segment_everything, find_similar '
+                'or segment_text has to be the last run, and not undone.'
+            )
+        result: EverythingResult = self._waiter.answer(
+            self._runs.selected, lambda: self._runs.select(selection)
+        )
+        output.write(result)
+        return result
+
+    def close(self) -> None:
+        """Forget the last run; its objects stay as they are."""
+        if self._output is not None:
+            self._output.close()
+        self._output = None
+
+    def _run(
+        self,
+        objects: Objects,
+        tasks: Sequence[PlaneTask],
+        parameters: EverythingParameters | None,
+        overwrite: bool = False,
+        semantic: bool = False,
+        **what: Any,
+    ) -> EverythingResult:
+        """Find objects and write them as one step.
+
+        See `EverythingOutput` and `EverythingRuns.start`.
+        """
+        self.close()
+
+        def start() -> None:
+            self._generation = self._runs.start(tasks, parameters, **what)
+
+        result: EverythingResult = self._waiter.answer(
+            self._runs.finished, start
+        )
+        planes = [task.plane for task in tasks]
+        self._output = EverythingOutput(
+            objects, planes, overwrite, semantic, self._plane_code
+        )
+        if result.masks:
+            self._output.write(result)
+        return result
 
 
 def _planes(

@@ -19,7 +19,6 @@ from napari_mobilesam.session.commands import command_of
 from napari_mobilesam.session.everything.everything_runs import EverythingRuns
 from napari_mobilesam.session.everything.large_runs import LargeRuns
 from napari_mobilesam.session.everything_commands import EverythingCommands
-from napari_mobilesam.session.example_commands import ExampleCommands
 from napari_mobilesam.session.file_commands import FileCommands, FileParts
 from napari_mobilesam.session.images.engine import Engine
 from napari_mobilesam.session.images.planes import ImagePlane
@@ -53,7 +52,6 @@ from napari_mobilesam.session.series.series_jobs import SeriesJobs
 from napari_mobilesam.session.track.track_jobs import TrackJobs
 from napari_mobilesam.session.track_commands import TrackCommands
 from napari_mobilesam.session.waiting import SAVING, Waiter
-from napari_mobilesam.session.written_runs import WrittenRuns
 from napari_mobilesam.types import (
     Deliver,
     ModelRecord,
@@ -70,8 +68,8 @@ class Session:
 
     The commands, such as `click`, `accept` or `save`, are those of
     `PromptCommands`, `ObjectCommands`, `ClassCommands`, `TrackCommands`,
-    `EverythingCommands`, `ExampleCommands` and `FileCommands`, and some of
-    `Editor` and `Navigation`.
+    `EverythingCommands` and `FileCommands`, and some of `Editor` and
+    `Navigation`.
 
     Parameters
     ----------
@@ -190,6 +188,12 @@ class Session:
     color_by_class = command_of(
         '_class_commands', ClassCommands.color_by_class
     )
+    propose_classes = command_of(
+        '_class_commands', ClassCommands.propose_classes
+    )
+    accept_classes = command_of(
+        '_class_commands', ClassCommands.accept_classes
+    )
 
     track = command_of('_track_commands', TrackCommands.track)
     link = command_of('_track_commands', TrackCommands.link)
@@ -206,18 +210,11 @@ class Session:
     filter_everything = command_of(
         '_everything_commands', EverythingCommands.filter_everything
     )
-
     find_similar = command_of(
-        '_example_commands', ExampleCommands.find_similar
+        '_everything_commands', EverythingCommands.find_similar
     )
     segment_text = command_of(
-        '_example_commands', ExampleCommands.segment_text
-    )
-    propose_classes = command_of(
-        '_example_commands', ExampleCommands.propose_classes
-    )
-    accept_classes = command_of(
-        '_example_commands', ExampleCommands.accept_classes
+        '_everything_commands', EverythingCommands.segment_text
     )
 
     save = command_of('files', FileCommands.save)
@@ -329,18 +326,13 @@ class Session:
         self._object_commands = ObjectCommands(
             editor, self.navigation, self._jobs, scene, waiter
         )
-        self._class_commands = ClassCommands(self.classes, editor, scene)
+        self._class_commands = ClassCommands(
+            self.classes, editor, scene, self.classifying, waiter
+        )
         self.navigation.restored.connect(self._class_commands.follow_history)
         self._track_commands = TrackCommands(self.tracking, self._jobs, waiter)
-        self.written_runs = WrittenRuns(self.runs, waiter, self._plane_code)
         self._everything_commands = EverythingCommands(
-            self.written_runs, scene
-        )
-        self._example_commands = ExampleCommands(
-            self.written_runs,
-            self.classifying,
-            scene,
-            waiter,
+            self.runs, waiter, self._plane_code, scene
         )
 
     def _connect(self) -> None:
@@ -554,7 +546,7 @@ class Session:
         self.prefetch.want(())
         self.prefetch.want_afterwards(())
         self.classifying.abandon()
-        self.written_runs.close()
+        self._everything_commands.close()
         self.runs.close()
         self.large.close()
         self.series.close()
