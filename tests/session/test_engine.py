@@ -156,7 +156,7 @@ def test_previews_need_no_embedding(tiny):
     plane = plane_of_array(squares(*[np.arange(100)] * 2))
     assert engine.preview(plane, (15, 15), tiny) is None
     assert not kept.seen
-    first = engine.mask(plane, click((15, 15)), tiny)
+    first = engine.predict(plane, click((15, 15)), tiny).mask()
     count = len(kept.seen)
     again = engine.preview(plane, (15, 15), tiny)
     assert len(kept.seen) == count
@@ -181,7 +181,7 @@ def test_preparation_ends_between_blocks_when_a_prompt_waits(engine, tiny):
 def test_previews_of_an_embedded_view_are_those_of_clicks(engine, tiny):
     plane = plane_of_array(squares(*[np.arange(100)] * 2))
     engine.prepare(plane, tiny)
-    clicked = engine.mask(plane, click((50, 50)), tiny)
+    clicked = engine.predict(plane, click((50, 50)), tiny).mask()
     seen = engine.preview(plane, (50, 50), tiny)
     assert seen.box == clicked.box
     assert np.array_equal(seen.data, clicked.data)

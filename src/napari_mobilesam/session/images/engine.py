@@ -34,6 +34,9 @@ if TYPE_CHECKING:
     from napari_mobilesam.segmentation.image_embedding import ImageEmbedding
     from napari_mobilesam.segmentation.prediction import Prediction
 
+# Image embeddings that are kept, each of up to 64 MB, and small planes, of
+# three bytes per pixel.
+IMAGES_KEPT, PLANES_KEPT = 8, 6
 # Bytes of features kept of each image.
 IMAGE_BYTES = 64 * 2**20
 # Blocks kept by their appearance.
@@ -84,9 +87,6 @@ class Engine:
     ----------
     load_model : callable
         ``load_model(name) -> Sam``.
-    images, planes : int
-        Number of image embeddings and small planes that are cached. An
-        embedding takes up to 64 MB, a plane three bytes per pixel.
 
     Attributes
     ----------
@@ -97,21 +97,16 @@ class Engine:
         of the model's input takes.
     """
 
-    def __init__(
-        self,
-        load_model: Callable[[str], Sam],
-        images: int = 8,
-        planes: int = 6,
-    ) -> None:
+    def __init__(self, load_model: Callable[[str], Sam]) -> None:
         self._load_model = load_model
         self.on_embedded: Callable[[Sam, float], None] = _ignore
         self.cache: EmbeddingCache | None = None
         self._models: LeastRecentlyUsed[Sam] = LeastRecentlyUsed(1)
-        self._reader = PlaneReader(planes)
+        self._reader = PlaneReader(PLANES_KEPT)
         # threads that embed blocks share what follows
         self._lock = threading.RLock()
         self._images: LeastRecentlyUsed[_EmbeddedPlane] = LeastRecentlyUsed(
-            images
+            IMAGES_KEPT
         )
         # blocks by place, whatever the appearance of the plane
         self._looks: LeastRecentlyUsed[_SeenBlock] = LeastRecentlyUsed(
@@ -453,16 +448,6 @@ class Engine:
             pitch = pitch_of(prediction.frame)
             self._usual.put((plane.pictures, model.key), pitch)
         return prediction
-
-    def mask(
-        self, plane: ImagePlane, prompts: Prompts, model: Sam
-    ) -> Mask | None:
-        """Return the best mask of one object, None if it has no pixel.
-
-        See `predict`.
-        """
-        mask = self.predict(plane, prompts, model).mask()
-        return mask if mask.data.any() else None
 
     def preview(
         self, plane: ImagePlane, point: tuple[float, float], model: Sam
