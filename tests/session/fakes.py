@@ -14,8 +14,6 @@ from napari_mobilesam.session.objects.objects import Objects
 from napari_mobilesam.session.objects.targets import (
     LabelsError,
     Pixels,
-    rows_of,
-    with_rows,
 )
 from napari_mobilesam.types import ImageError, Mask, Prompts
 
@@ -95,12 +93,6 @@ class FakeTarget:
 
     def features(self):
         return self.table
-
-    def rows(self, labels):
-        return rows_of(self.features(), labels)
-
-    def set_rows(self, labels, rows):
-        self.set_features(with_rows(self.features(), labels, rows))
 
 
 class FakeScene:

@@ -125,10 +125,10 @@ def test_nothing_is_undone_while_a_long_job_writes():
 def test_rows_that_cannot_be_written_leave_nothing_behind():
     objects = objects_on()
 
-    def broken(labels, rows):
+    def broken(table):
         raise ZeroDivisionError
 
-    objects.target.set_rows = broken
+    objects.target.set_features = broken
     with pytest.raises(ZeroDivisionError), objects.step('rows') as step:
         step.paint(plane_at(0), square(0, 0), 1)
         step.describe({1}, objects.rows((1,)))

@@ -437,8 +437,9 @@ def test_copy_script(desk, blobs):
     d.widget.panel.script_button.click()
     assert 'a script of 1 step:' in d.widget.panel.status.text
     assert clipboard.text() == d.session.script()
-    with d.session.scene.objects(False).step('37 objects') as step:
-        step.describe({5}, d.session.scene.objects(False).target.rows((5,)))
+    objects = d.session.scene.objects(False)
+    with objects.step('37 objects') as step:
+        step.describe({5}, objects.rows((5,)))
     d.widget.panel.script_button.click()
     assert 'Of these, 1 cannot be repeated' in d.widget.panel.status.text
 

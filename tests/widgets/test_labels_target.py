@@ -18,7 +18,11 @@ import napari_mobilesam
 from napari_mobilesam.segmentation.windows import Viewport
 from napari_mobilesam.session.objects.records import ObjectRecord, ObjectView
 from napari_mobilesam.session.objects.sparse_labels import label_pyramid
-from napari_mobilesam.session.objects.targets import LabelsError
+from napari_mobilesam.session.objects.targets import (
+    LabelsError,
+    rows_of,
+    set_rows,
+)
 from napari_mobilesam.types import ImageError, Mask, Prompts
 from napari_mobilesam.widgets.viewer import labels_target
 from napari_mobilesam.widgets.viewer.labels_target import LabelsTarget
@@ -254,21 +258,21 @@ def test_rows_keep_other_columns_and_napari_finds_them(viewer):
     scene = scene_on(viewer)
     objects = paint(scene, 3)
     target = objects.target
-    target.set_rows({3}, pd.DataFrame({'index': [3], 'score': [0.5]}))
-    target.set_rows({4}, pd.DataFrame({'index': [4], 'area': [12]}))
+    set_rows(target, {3}, pd.DataFrame({'index': [3], 'score': [0.5]}))
+    set_rows(target, {4}, pd.DataFrame({'index': [4], 'area': [12]}))
     table = scene.labels.features
     assert table['index'].tolist() == [3, 4]
     assert table['score'].tolist()[0] == 0.5
-    target.set_rows({3}, pd.DataFrame({'index': []}))
+    set_rows(target, {3}, pd.DataFrame({'index': []}))
     assert scene.labels.features['index'].tolist() == [4]
-    assert target.rows({4})['area'].tolist() == [12]
+    assert rows_of(target, {4})['area'].tolist() == [12]
 
 
 def test_objects_of_others_have_an_empty_class(viewer):
     target = paint(scene_on(viewer), 3).target
     target.set_features(pd.DataFrame({'index': [7]}))
     rows = pd.DataFrame({'index': [3], 'class': ['nucleus']})
-    target.set_rows({3}, rows)
+    set_rows(target, {3}, rows)
     assert target.features()['class'].tolist() == ['', 'nucleus']
 
 

@@ -22,7 +22,7 @@ from napari_mobilesam.session.objects.records import (
     ObjectRecord,
     ObjectView,
 )
-from napari_mobilesam.session.objects.targets import LabelsError
+from napari_mobilesam.session.objects.targets import LabelsError, rows_of
 from napari_mobilesam.text import counted
 from napari_mobilesam.types import Box, Mask, Prompts
 
@@ -414,7 +414,7 @@ class Rewrite:
         rows = rows.drop(columns=['label', 'plane', 'planes'])
         rows.insert(0, 'index', index)
         changed = {self._records[label].label for label in gone}
-        kept = self._objects.target.rows(shared)
+        kept = rows_of(self._objects.target, shared)
         rows = rows if kept.empty else pd.concat([rows, kept])
         step.describe(changed | set(labels.values()), rows)
 

@@ -48,7 +48,7 @@ from napari_mobilesam.session.objects.objects import Objects
 from napari_mobilesam.session.objects.records import ObjectRecord
 from napari_mobilesam.session.objects.replay_code import ReplayCode, body
 from napari_mobilesam.session.objects.scene import Scene
-from napari_mobilesam.session.objects.targets import LabelTarget
+from napari_mobilesam.session.objects.targets import LabelTarget, rows_of
 from napari_mobilesam.types import ImageError, Mask, SegmentationError
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ class Snapshot:
         script = tuple(body(objects.history.replay_codes))
         target = objects.target
         held = getattr(target, 'layer', None)
-        rows = target.rows({record.label for record in objects})
+        rows = rows_of(target, {record.label for record in objects})
         return cls(
             target,
             tuple(objects),

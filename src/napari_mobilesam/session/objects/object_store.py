@@ -29,6 +29,8 @@ from napari_mobilesam.session.objects.targets import (
     LabelsError,
     LabelTarget,
     WritePolicy,
+    rows_of,
+    set_rows,
     with_rows,
 )
 from napari_mobilesam.types import Mask
@@ -562,7 +564,7 @@ class Step:
             read = rows['index'].map(prompts)
             rows['prompts'] = read.where(known, rows['prompts'])
         if not self._patches:
-            present = self._objects.target.rows(self._labels)
+            present = rows_of(self._objects.target, self._labels)
             present = present.dropna(axis='columns', how='all')
             rows = _with_measurements(rows, present)
         self._rows = _with_measurements(rows, saved)
@@ -602,10 +604,10 @@ class Step:
         target = self._objects.target
         changes = self.pixel_changes()
         # labels that were written over without being of this step
-        beside = target.rows(changes.keys() - self._labels)
+        beside = rows_of(target, changes.keys() - self._labels)
         if not self._labels and beside.empty:
             return None, None
-        before = target.rows(self._labels)
+        before = rows_of(target, self._labels)
         if self._rows is None:
             after = _with_measurements(
                 self._objects.rows(tuple(sorted(self._labels))),
@@ -618,9 +620,9 @@ class Step:
             after = described_rows(self._rows, before, changes)
         if len(beside):
             self._labels.update(beside['index'].tolist())
-            before = target.rows(self._labels)
+            before = rows_of(target, self._labels)
             after = with_rows(after, (), changed_rows(beside, changes))
-        target.set_rows(self._labels, after)
+        set_rows(target, self._labels, after)
         return before, after
 
     def _remember(self, record: ObjectRecord) -> None:

@@ -26,6 +26,7 @@ from napari_mobilesam.session.objects.targets import (
     LabelsError,
     LabelTarget,
     label_at,
+    set_rows,
 )
 
 
@@ -197,7 +198,7 @@ class Objects(ObjectStore):
             )
         self.put_records(entry.records_before)
         if entry.rows_before is not None:
-            self.target.set_rows(entry.labels, entry.rows_before)
+            set_rows(self.target, entry.labels, entry.rows_before)
         self.changed.emit()
         return _with_effect(entry, pixels)
 
@@ -216,7 +217,7 @@ class Objects(ObjectStore):
         pixels = sum(len(p.redo(self.target)) for p in entry.patches)
         self.put_records(entry.records_after)
         if entry.rows_after is not None:
-            self.target.set_rows(entry.labels, entry.rows_after)
+            set_rows(self.target, entry.labels, entry.rows_after)
         self.changed.emit()
         return _with_effect(entry, pixels)
 

@@ -21,8 +21,6 @@ from napari_mobilesam.session.objects.targets import (
     Indices,
     LabelTarget,
     Pixels,
-    rows_of,
-    with_rows,
 )
 from napari_mobilesam.types import Box
 
@@ -282,14 +280,6 @@ class StagedTarget:
     def set_features(self, table: pd.DataFrame) -> None:
         """Stage another feature table."""
         self._after = table
-
-    def rows(self, labels: Collection[int]) -> pd.DataFrame:
-        """Return the rows of labels."""
-        return rows_of(self.features(), labels)
-
-    def set_rows(self, labels: Collection[int], rows: pd.DataFrame) -> None:
-        """Stage other rows for labels."""
-        self.set_features(with_rows(self.features(), labels, rows))
 
     def up_to_date(self) -> bool:
         """Return whether labels and rows are unchanged since the staging."""

@@ -200,16 +200,18 @@ class LabelTarget(Protocol):
     def set_features(self, table: pd.DataFrame) -> None:
         """Set the feature table."""
 
-    def rows(self, labels: Collection[int]) -> pd.DataFrame:
-        """Return the rows of labels in the feature table."""
 
-    def set_rows(self, labels: Collection[int], rows: pd.DataFrame) -> None:
-        """Replace the rows of labels in the feature table."""
-
-
-def rows_of(table: pd.DataFrame, labels: Collection[int]) -> pd.DataFrame:
-    """Return the rows of labels in a feature table."""
+def rows_of(target: LabelTarget, labels: Collection[int]) -> pd.DataFrame:
+    """Return the rows of labels in the feature table of a target."""
+    table = target.features()
     return table[table['index'].isin(list(labels))]
+
+
+def set_rows(
+    target: LabelTarget, labels: Collection[int], rows: pd.DataFrame
+) -> None:
+    """Replace the rows of labels in the feature table of a target."""
+    target.set_features(with_rows(target.features(), labels, rows))
 
 
 def with_rows(

@@ -17,6 +17,7 @@ from napari_mobilesam.session.objects.targets import (
     LabelsError,
     WriteOptions,
     WritePolicy,
+    rows_of,
 )
 from napari_mobilesam.text import counted
 
@@ -118,7 +119,7 @@ def check_class_label(
         for record in objects
         if record.label == label and (not base or record.number != base.number)
     }
-    rows = target.rows({label})
+    rows = rows_of(target, {label})
     own = base is not None and base.label == label
     if len(rows) and not own and target.present({label}):
         names = rows.get('class', [None])

@@ -31,7 +31,11 @@ from napari_mobilesam.session.objects.records import (
     ObjectView,
 )
 from napari_mobilesam.session.objects.replay_code import ReplayCode
-from napari_mobilesam.session.objects.targets import LabelsError, whole_picture
+from napari_mobilesam.session.objects.targets import (
+    LabelsError,
+    rows_of,
+    whole_picture,
+)
 from napari_mobilesam.session.prompts.prompting import candidates_of
 from napari_mobilesam.session.runtime.background import (
     Background,
@@ -212,7 +216,7 @@ class _RunningRefinement:
         """Add an object for each label, so that it can be reviewed."""
         target = self.objects.target
         labels = {answer.refinement.label for answer in answers}
-        rows = target.rows(tuple(labels))
+        rows = rows_of(target, tuple(labels))
         classes = _column(rows, 'class')
         # of objects that share a label, the first one
         records = {each.label: each for each in reversed(list(self.objects))}
@@ -427,7 +431,7 @@ def _read(
     for label, mask in (before or {}).items():
         row0, column0, row1, column1 = mask.box
         drawn[row0:row1, column0:column1][mask.data] = label
-    rows = target.rows(tuple(np.unique(drawn).tolist()))
+    rows = rows_of(target, tuple(np.unique(drawn).tolist()))
     found = ObjectMasks.of(drawn, _column(rows, 'score'), not len(objects))
     largest = max(found.masks, default=0)
     if largest > target.limit:

@@ -22,8 +22,6 @@ from napari_mobilesam.session.objects.targets import (
     Indices,
     LabelsError,
     Pixels,
-    rows_of,
-    with_rows,
 )
 from napari_mobilesam.types import Box
 from napari_mobilesam.widgets.viewer.brush_history import (
@@ -248,14 +246,6 @@ class LabelsTarget:
     def set_features(self, table: pd.DataFrame) -> None:
         """Set the feature table."""
         self.layer.features = with_class_text(table)
-
-    def rows(self, labels: Collection[int]) -> pd.DataFrame:
-        """Return the rows of the feature table that describe labels."""
-        return rows_of(self.features(), labels)
-
-    def set_rows(self, labels: Collection[int], rows: pd.DataFrame) -> None:
-        """Replace the rows of labels in the feature table."""
-        self.set_features(with_rows(self.features(), labels, rows))
 
     def _painted(self, event: Any) -> None:
         self._tell(changed_labels(event.value))
