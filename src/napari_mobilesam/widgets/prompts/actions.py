@@ -7,26 +7,8 @@ labels. They can be changed in the settings of the form.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
 
-
-class Action(NamedTuple):
-    """One action of a button and a key.
-
-    Attributes
-    ----------
-    text : str
-        Text of the button, without the key.
-    key : str
-        Default key.
-    tip : str
-        Tooltip.
-    """
-
-    text: str
-    key: str
-    tip: str
-
+from napari_mobilesam.widgets.parts.action import Action
 
 # by the names in `PromptWidget.commands`
 ACTIONS: Mapping[str, Action] = {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
 
 from qtpy.QtWidgets import (
     QGridLayout,
@@ -19,6 +18,7 @@ from qtpy.QtWidgets import (
 from napari_mobilesam.series.series_files import PATTERN
 from napari_mobilesam.session import Session
 from napari_mobilesam.types import EverythingParameters
+from napari_mobilesam.widgets.parts.action import Action
 from napari_mobilesam.widgets.parts.collapsible_section import (
     CollapsibleSection,
 )
@@ -34,53 +34,38 @@ from napari_mobilesam.widgets.parts.status_line import StatusLine
 from napari_mobilesam.widgets.series.series_table import SeriesTable
 from napari_mobilesam.widgets.series.uncertain_table import UncertainTable
 
-
-class SeriesAction(NamedTuple):
-    """One action of a button and a key.
-
-    Attributes
-    ----------
-    text, key, tip : str
-        Text of the button, key, and tooltip.
-    """
-
-    text: str
-    key: str
-    tip: str
-
-
 # by the names in `SeriesWidget.commands`
-ACTIONS: Mapping[str, SeriesAction] = {
-    'previous': SeriesAction(
+ACTIONS: Mapping[str, Action] = {
+    'previous': Action(
         'Previous', 'Alt+Left', 'Save the labels and open the previous image.'
     ),
-    'next': SeriesAction(
+    'next': Action(
         'Next', 'Alt+Right', 'Save the labels and open the next image.'
     ),
-    'done': SeriesAction(
+    'done': Action(
         'Done, next',
         'Shift+W',
         'Mark the image as done, and open the next unfinished one.',
     ),
-    'flag': SeriesAction(
+    'flag': Action(
         'Flag',
         'Shift+F',
         'Flag the image to come back to it; press again to remove the flag.',
     ),
-    'accept': SeriesAction(
+    'accept': Action(
         'Accept, next',
         'Shift+C',
         'Mark the object under review as correct, as it is now, and show\n'
         'the next one, in any image. Enter in the list does the same.\n'
         'If no object is shown, start with the least certain one.',
     ),
-    'delete': SeriesAction(
+    'delete': Action(
         'Delete, next',
         'Shift+Z',
         'Delete the object under review, and show the next one. Delete in the '
         '\nlist does the same.',
     ),
-    'undo': SeriesAction(
+    'undo': Action(
         'Undo', '', 'Undo the last step in the labels of this image.'
     ),
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import napari.viewer
 from napari.layers import Labels
@@ -29,6 +29,7 @@ from napari_mobilesam.text import counted
 from napari_mobilesam.tracking.track_linking import LinkingParameters
 from napari_mobilesam.tracking.tracks import TrackError
 from napari_mobilesam.types import ImageError
+from napari_mobilesam.widgets.parts.action import Action
 from napari_mobilesam.widgets.parts.controls import (
     group_form,
     scrollable,
@@ -70,54 +71,35 @@ BACKGROUND = 'There is no tracked object.'
 # pixels that show the form without cutting it
 WIDTH = 316
 
-
-class TrackAction(NamedTuple):
-    """One action of a button and a key.
-
-    Attributes
-    ----------
-    text : str
-        Text of the button, without the key.
-    key : str
-        Key that neither napari nor another form uses.
-    tip : str
-        Tooltip.
-    """
-
-    text: str
-    key: str
-    tip: str
-
-
 # keys that “Segment by prompts” has, too, are its own while it is seen
 ACTIONS = {
-    'link': TrackAction(
+    'link': Action(
         'Link', 'Shift+T', 'The second object continues the first.'
     ),
-    'divide': TrackAction(
+    'divide': Action(
         'Divide',
         'Y',
         'The second object is another child of the first, which divides.',
     ),
-    'unlink': TrackAction(
+    'unlink': Action(
         'Unlink',
         'Shift+I',
         'The object that was clicked last starts a track of its own.',
     ),
-    'propagate_back': TrackAction(
+    'propagate_back': Action(
         '◀ Back',
         'Shift+H',
         'Segment the object that was clicked last in the frames before, as '
         'the same track, until both agree.',
     ),
-    'propagate_forward': TrackAction(
+    'propagate_forward': Action(
         'Forward ▶',
         'Shift+K',
         'Segment the object that was clicked last in the frames after, as '
         'the same track, until both agree.',
     ),
-    'undo': TrackAction('Undo', 'U', 'Undo the last step.'),
-    'redo': TrackAction('Redo', 'Shift+U', 'Redo the step undone last.'),
+    'undo': Action('Undo', 'U', 'Undo the last step.'),
+    'redo': Action('Redo', 'Shift+U', 'Redo the step undone last.'),
 }
 
 
