@@ -113,7 +113,7 @@ def test_features_are_those_of_a_window_of_the_same_pixels(
     cut = one.cut((60, 60), 16)
     frame = Frame.of((120, 128), (0, 0, 120, 128), 128)
     assert cut.frame == frame
-    window = Predictor(tiny_model).embed_rgb(small, frame)
+    window = Predictor(tiny_model).embed_window(small)
     torch.testing.assert_close(
         cut.features, window.features, atol=2e-3, rtol=2e-3
     )

@@ -27,7 +27,10 @@ from napari_mobilesam.segmentation.image import (
     as_rgb_plane,
     resize,
 )
-from napari_mobilesam.segmentation.image_embedding import ImageEmbedding
+from napari_mobilesam.segmentation.image_embedding import (
+    ImageEmbedding,
+    encode_canvas,
+)
 from napari_mobilesam.segmentation.layout import Channels, plane_shape
 from napari_mobilesam.segmentation.prediction import Prediction
 from napari_mobilesam.segmentation.prompt_checks import checked_prompts
@@ -116,7 +119,6 @@ class Predictor:
         )
         return ImageEmbedding.of_rgb(self.model, rgb, self.cache)
 
-    @torch.no_grad()
     def embed_window(
         self,
         image: Any,
@@ -160,35 +162,20 @@ class Predictor:
         if window is None:
             window = (0, 0, *shape)
         frame = Frame.of(shape, window, self.model.input_size)
-        return self.embed_rgb(rgb, frame)
-
-    @torch.no_grad()
-    def embed_rgb(self, rgb: NDArray[np.uint8], frame: Frame) -> Embedding:
-        """Embed the (h, w, 3) uint8 window that ``frame`` describes.
-
-        Its resolution may be that of another level of a pyramid.
-        """
         resized = resize(rgb, frame.input_shape)
-        key = self.model.key
+        key, size = self.model.key, self.model.input_size
+
+        def encode() -> torch.Tensor:
+            return encode_canvas(self.model, resized, (size, size))
+
         if self.cache is None:
-            features = self._encode(resized)
+            features = encode()
         else:
             # blocks of an `ImageEmbedding` are kept in half precision
             features = self.cache.features(
-                resized,
-                frame,
-                f'{key} float32',
-                lambda: self._encode(resized),
+                resized, frame, f'{key} float32', encode
             )
         return Embedding(features.to(self.model.device), frame, key)
-
-    def _encode(self, rgb: NDArray[np.uint8]) -> torch.Tensor:
-        """Run the image encoder on pixels of the size of its input."""
-        pixels = torch.from_numpy(np.ascontiguousarray(rgb.transpose(2, 0, 1)))
-        # all of torch's work: threads() refuses a fork, which would wait
-        with self.model.threads(long=True):
-            batch = pixels[None].to(self.model.device, torch.float32)
-            return self.model.encode(self.model.preprocess(batch))
 
     def predict(
         self,
