@@ -64,7 +64,7 @@ def masks_of_labels(
             f'{tuple(image_shape)}: give labels of this image.'
         )
     found = {}
-    for label, box in _boxes(array):
+    for label, box in label_boxes(array):
         rows, columns = box
         found[label] = Mask(
             array[box] == label,
@@ -84,10 +84,10 @@ def masks_of_labels(
     return {number: found[number] for number in sorted(set(wanted))}
 
 
-def _boxes(
+def label_boxes(
     array: NDArray[Any],
 ) -> Iterator[tuple[int, tuple[slice, slice]]]:
-    """Yield each label and its box, ascending."""
+    """Yield each label of (H, W) labels and its box, ascending."""
     if array.size == 0:
         return
     names: NDArray[Any] | None = None

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import find_objects
 from scipy.ndimage import label as connected_components
 
 from napari_mobilesam.argument_checks import (
@@ -23,6 +22,7 @@ from napari_mobilesam.argument_checks import (
 )
 from napari_mobilesam.parameter_fields import documented, parameter
 from napari_mobilesam.segmentation.image import ContrastLimits
+from napari_mobilesam.segmentation.label_masks import masks_of_labels
 from napari_mobilesam.segmentation.layout import Channels
 from napari_mobilesam.segmentation.masks import mask_iou
 from napari_mobilesam.types import (
@@ -173,20 +173,10 @@ class ObjectMasks:
             If these are not labels; the message says why.
         """
         plane = label_plane(labels, split)
-        known = scores or {}
-        names, compact = np.unique(plane, return_inverse=True)
-        # numbers without gaps, as each one up to the largest costs memory
-        compact = compact.reshape(plane.shape) + (names[0] != 0)
-        masks = {}
-        for label, box in zip(
-            names[names != 0].tolist(), find_objects(compact), strict=True
-        ):
-            rows, columns = box
-            masks[label] = Mask(
-                plane[box] == label,
-                (rows.start, columns.start, rows.stop, columns.stop),
-                known.get(label, float('nan')),
-            )
+        masks = masks_of_labels(plane, plane.shape)
+        for label, score in (scores or {}).items():
+            if label in masks:
+                masks[label] = replace(masks[label], score=score)
         order = sorted(masks, key=lambda label: _place(masks[label]))
         return cls(plane, {label: masks[label] for label in order})
 

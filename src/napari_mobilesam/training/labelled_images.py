@@ -17,6 +17,7 @@ from napari_mobilesam.segmentation.contrast import (
     without_extremes,
 )
 from napari_mobilesam.segmentation.image import within_unit
+from napari_mobilesam.segmentation.label_masks import label_boxes
 from napari_mobilesam.types import SegmentationError
 
 # Labels above are not told from each other as float64.
@@ -58,10 +59,12 @@ class LabelledImage:
     @cached_property
     def objects(self) -> NDArray[np.int64]:
         """(N, 6) layer, id, row0, column0, row1, column1 of the instances."""
-        rows = []
-        for index, layer in enumerate(self.labels):
-            rows += [(index, *entry) for entry in _boxes_of(layer)]
-        return np.array(rows, dtype=np.int64).reshape(-1, 6)
+        found = [
+            (index, label, rows.start, columns.start, rows.stop, columns.stop)
+            for index, layer in enumerate(self.labels)
+            for label, (rows, columns) in label_boxes(layer)
+        ]
+        return np.array(found, dtype=np.int64).reshape(-1, 6)
 
     @cached_property
     def diameters(self) -> NDArray[np.float64]:
@@ -116,17 +119,6 @@ def by_group(
     for image in images:
         groups.setdefault(image.group, []).append(image)
     return groups
-
-
-def _boxes_of(layer: NDArray[np.int32]) -> list[tuple[int, ...]]:
-    from scipy.ndimage import find_objects
-
-    return [
-        (label, rows.start, columns.start, rows.stop, columns.stop)
-        for label, found in enumerate(find_objects(layer), start=1)
-        if found is not None
-        for rows, columns in [found]
-    ]
 
 
 def labelled_image(
