@@ -7,6 +7,7 @@ import contextlib
 from pathlib import Path
 from typing import Any
 
+from napari_mobilesam.cli.command_parser import add_output, add_quiet
 from napari_mobilesam.cli.contrast_options import (
     add_contrast_option,
     chosen_limits,
@@ -56,20 +57,10 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
         metavar='TABLE.csv',
         help='columns label and class: a few objects of each class',
     )
-    parser.add_argument(
-        '-o',
-        '--output',
-        type=Path,
-        required=True,
-        metavar='TABLE.csv|.parquet',
-        help='table to write',
+    add_output(
+        parser, 'TABLE.csv|.parquet', 'table to write', 'an existing table'
     )
-    parser.add_argument(
-        '--overwrite', action='store_true', help='replace an existing table'
-    )
-    parser.add_argument(
-        '--quiet', action='store_true', help='no progress on stderr'
-    )
+    add_quiet(parser)
     add_contrast_option(parser)
     add_model_options(parser)
     parser.set_defaults(run=classify_command)

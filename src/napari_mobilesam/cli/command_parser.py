@@ -1,10 +1,11 @@
-"""Parser whose errors are one line, and output that any terminal can show."""
+"""Parser with errors of one line, shared options, output for any terminal."""
 
 from __future__ import annotations
 
 import argparse
 import contextlib
 import sys
+from pathlib import Path
 from typing import NoReturn
 
 from napari_mobilesam.cli.exit_codes import ExitCode
@@ -31,6 +32,34 @@ def _unrecognized(arguments: str) -> str:
     return (
         f'one argument too many: {arguments}. Repeat the command for each, '
         'and quote names with spaces'
+    )
+
+
+def add_output(
+    parser: argparse.ArgumentParser,
+    metavar: str,
+    description: str,
+    replaced: str | None = None,
+) -> None:
+    """Add ``--output``, and ``--overwrite`` where something is replaced."""
+    parser.add_argument(
+        '-o',
+        '--output',
+        type=Path,
+        required=True,
+        metavar=metavar,
+        help=description,
+    )
+    if replaced is not None:
+        parser.add_argument(
+            '--overwrite', action='store_true', help=f'replace {replaced}'
+        )
+
+
+def add_quiet(parser: argparse.ArgumentParser) -> None:
+    """Add ``--quiet``."""
+    parser.add_argument(
+        '--quiet', action='store_true', help='no progress on stderr'
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from napari_mobilesam.cli.command_parser import add_quiet
 from napari_mobilesam.cli.exit_codes import (
     DownloadError,
     ExitCode,
@@ -35,9 +36,7 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
         'download', help='download the weights of a detector'
     )
     download.add_argument('name', metavar='NAME')
-    download.add_argument(
-        '--quiet', action='store_true', help='no progress on stderr'
-    )
+    add_quiet(download)
     download.set_defaults(run=download_command)
 
 

@@ -7,6 +7,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+from napari_mobilesam.cli.command_parser import add_output
 from napari_mobilesam.cli.exit_codes import (
     EXIT_CODES_HELP,
     ExitCode,
@@ -55,13 +56,11 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_labels_argument(parser)
-    parser.add_argument(
-        '-o',
-        '--output',
-        type=Path,
-        required=True,
-        metavar='FILE',
-        help='.zip, .geojson, .json, .zarr, .tif or .png',
+    add_output(
+        parser,
+        'FILE',
+        '.zip, .geojson, .json, .zarr, .tif or .png',
+        'an existing output',
     )
     parser.add_argument(
         '--format',
@@ -94,9 +93,6 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
         default='rle',
         choices=('rle', 'polygons'),
         help='run lengths or polygons (default: rle)',
-    )
-    parser.add_argument(
-        '--overwrite', action='store_true', help='replace an existing output'
     )
     parser.set_defaults(run=export_command)
 

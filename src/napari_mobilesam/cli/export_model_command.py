@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from napari_mobilesam.cli.command_parser import add_output, add_quiet
 from napari_mobilesam.cli.exit_codes import ExitCode, OutputError, UsageError
 from napari_mobilesam.cli.model_commands import download
 from napari_mobilesam.cli.progress import ProgressLine
@@ -39,13 +40,10 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
         metavar='NAME|FILE',
         help='a name that `models` lists, or a checkpoint file',
     )
-    parser.add_argument(
-        '-o',
-        '--output',
-        type=Path,
-        required=True,
-        metavar='FOLDER|FILE.zip',
-        help='folder or package to make; neither is ever replaced',
+    add_output(
+        parser,
+        'FOLDER|FILE.zip',
+        'folder or package to make; neither is ever replaced',
     )
     parser.add_argument(
         '--author',
@@ -54,9 +52,7 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
         metavar='NAME',
         help='who trained it, for the package; may be repeated',
     )
-    parser.add_argument(
-        '--quiet', action='store_true', help='no progress on stderr'
-    )
+    add_quiet(parser)
     parser.set_defaults(run=export_model_command)
 
 

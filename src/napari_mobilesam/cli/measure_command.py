@@ -7,6 +7,7 @@ import contextlib
 from pathlib import Path
 from typing import Any
 
+from napari_mobilesam.cli.command_parser import add_output, add_quiet
 from napari_mobilesam.cli.exit_codes import ExitCode, InputError, UsageError
 from napari_mobilesam.cli.export_commands import (
     add_labels_argument,
@@ -54,13 +55,11 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_labels_argument(parser)
-    parser.add_argument(
-        '-o',
-        '--output',
-        type=Path,
-        required=True,
-        metavar='TABLE.csv|.parquet',
-        help='table to write, one row per object and plane',
+    add_output(
+        parser,
+        'TABLE.csv|.parquet',
+        'table to write, one row per object and plane',
+        'an existing table',
     )
     parser.add_argument(
         '--image',
@@ -92,12 +91,7 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
         action='store_true',
         help='measure objects of a stack in 3-D, not plane by plane',
     )
-    parser.add_argument(
-        '--overwrite', action='store_true', help='replace an existing table'
-    )
-    parser.add_argument(
-        '--quiet', action='store_true', help='no progress on stderr'
-    )
+    add_quiet(parser)
     parser.set_defaults(run=measure_command)
 
 

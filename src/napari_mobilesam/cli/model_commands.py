@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from napari_mobilesam.cli.command_parser import add_quiet
 from napari_mobilesam.cli.exit_codes import (
     EXIT_CODES_HELP,
     DownloadError,
@@ -55,9 +56,7 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
         'download', help='download a model into the cache folder'
     )
     download.add_argument('name', metavar='NAME', help='name of a model')
-    download.add_argument(
-        '--quiet', action='store_true', help='no progress on stderr'
-    )
+    add_quiet(download)
     download.set_defaults(run=download_command)
 
 

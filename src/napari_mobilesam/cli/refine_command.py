@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_mobilesam.argument_checks import check_pixels
+from napari_mobilesam.cli.command_parser import add_output, add_quiet
 from napari_mobilesam.cli.contrast_options import (
     add_contrast_option,
     chosen_limits,
@@ -78,13 +79,11 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
         'image', type=Path, metavar='IMAGE', help='image of the labels'
     )
     add_labels_argument(parser)
-    parser.add_argument(
-        '-o',
-        '--output',
-        type=Path,
-        required=True,
-        metavar='LABELS.tif',
-        help='label image to write (TIFF, PNG)',
+    add_output(
+        parser,
+        'LABELS.tif',
+        'label image to write (TIFF, PNG)',
+        'existing outputs',
     )
     parser.add_argument(
         '--table',
@@ -101,12 +100,7 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
         'and column, counted from 0; of a stack of labels the same plane, '
         'which has no index of a channel',
     )
-    parser.add_argument(
-        '--overwrite', action='store_true', help='replace existing outputs'
-    )
-    parser.add_argument(
-        '--quiet', action='store_true', help='no progress on stderr'
-    )
+    add_quiet(parser)
     add_contrast_option(parser)
     add_model_options(parser)
     group = parser.add_argument_group('refinement')

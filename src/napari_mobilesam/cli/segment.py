@@ -8,6 +8,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from napari_mobilesam.cli.command_parser import add_output, add_quiet
 from napari_mobilesam.cli.contrast_options import (
     add_contrast_option,
     chosen_limits,
@@ -156,22 +157,17 @@ def _add_files(parser: argparse.ArgumentParser) -> None:
         help='TIFF, PNG, JPEG, zarr or OME-Zarr; gray or RGB, any bit depth; '
         'several images, or folders of them, are written into a folder',
     )
-    parser.add_argument(
-        '-o',
-        '--output',
-        type=Path,
-        required=True,
-        metavar='LABELS.tif|.zarr|FOLDER',
-        help='label image to write: 0 is background; of many images a folder',
+    add_output(
+        parser,
+        'LABELS.tif|.zarr|FOLDER',
+        'label image to write: 0 is background; of many images a folder',
+        'existing outputs',
     )
     parser.add_argument(
         '--table',
         type=Path,
         metavar='TABLE.csv|.parquet',
         help='also write one row per label: score, area, position',
-    )
-    parser.add_argument(
-        '--overwrite', action='store_true', help='replace existing outputs'
     )
     parser.add_argument(
         '--plane',
@@ -193,9 +189,7 @@ def _add_files(parser: argparse.ArgumentParser) -> None:
         metavar='N',
         help='image of a TIFF that holds several, counted from 0',
     )
-    parser.add_argument(
-        '--quiet', action='store_true', help='no progress on stderr'
-    )
+    add_quiet(parser)
 
 
 def add_scope_options(group: argparse._ArgumentGroup) -> None:

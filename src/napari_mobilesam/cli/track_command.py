@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from napari_mobilesam.cli.command_parser import add_quiet
 from napari_mobilesam.cli.exit_codes import (
     ExitCode,
     InputError,
@@ -82,9 +83,7 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
     parser.add_argument(
         '--overwrite', action='store_true', help='replace existing files'
     )
-    parser.add_argument(
-        '--quiet', action='store_true', help='no progress on stderr'
-    )
+    add_quiet(parser)
     parser.set_defaults(run=track_command)
 
 

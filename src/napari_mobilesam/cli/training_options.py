@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+from napari_mobilesam.cli.command_parser import add_quiet
 from napari_mobilesam.cli.parameter_options import add_options, given_options
 from napari_mobilesam.cli.value_types import number_above, whole_number
 from napari_mobilesam.training.training_parameters import TrainConfig
@@ -47,9 +48,7 @@ def training_parser(
         default='auto',
         help='auto, cpu, cuda or mps (default: %(default)s)',
     )
-    parser.add_argument(
-        '--quiet', action='store_true', help='no progress on stderr'
-    )
+    add_quiet(parser)
     parser.set_defaults(run=run)
     return parser
 
