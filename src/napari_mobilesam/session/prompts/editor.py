@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable
 from dataclasses import replace
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,13 +42,6 @@ T = TypeVar('T')
 BOX_MARGIN = 0.52
 
 
-class FindObjects(Protocol):
-    """Finds the objects of the labels that accepted objects go to."""
-
-    def __call__(self, create: bool) -> Objects | None:
-        """Return the objects; None if there are none and none are made."""
-
-
 class Editor:
     """The open object of a session, from the first prompt to accepting it.
 
@@ -58,8 +51,9 @@ class Editor:
     ----------
     prompting : Prompting
         Answers prompts.
-    find_objects : FindObjects
-        Finds the labels that accepted objects go to.
+    find_objects : callable
+        Returns the objects of the labels that accepted objects go to. Labels
+        are made if there are none and it is given True.
     recorder : Recorder
         Records replay code of objects.
     queue_prompting : Prompting
@@ -102,7 +96,7 @@ class Editor:
     def __init__(
         self,
         prompting: Prompting,
-        find_objects: FindObjects,
+        find_objects: Callable[[bool], Objects | None],
         recorder: Recorder,
         queue_prompting: Prompting,
     ) -> None:

@@ -4,25 +4,12 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import replace
-from typing import TYPE_CHECKING, Protocol
 from weakref import WeakKeyDictionary, ref
 
 from napari.layers import Image
 
 from napari_mobilesam.types import EverythingParameters, SegmentationError
-
-if TYPE_CHECKING:
-    from psygnal import SignalInstance
-
-
-class ParametersForm(Protocol):
-    """Form of the parameters of a run."""
-
-    changed: SignalInstance
-    value: EverythingParameters
-
-    def hide_typical(self, name: str) -> None:
-        """Show no number while a field is automatic."""
+from napari_mobilesam.widgets.parts.parameter_form import ParameterForm
 
 
 class ImageDiameter:
@@ -33,11 +20,11 @@ class ImageDiameter:
 
     Parameters
     ----------
-    form : ParametersForm
+    form : ParameterForm
         Form of the parameters.
     """
 
-    def __init__(self, form: ParametersForm) -> None:
+    def __init__(self, form: ParameterForm[EverythingParameters]) -> None:
         self._form = form
         self._image: ref[Image] | None = None
         self._diameters: WeakKeyDictionary[Image, float | None] = (
