@@ -127,14 +127,8 @@ class ReviewPanel(QWidget):
 
     def next(self) -> None:
         """Go to the next least certain object."""
-        if self._objects is None:
-            return
-        record = self._objects.least_certain(self.current)
-        if record is None:
-            self.said.emit(ALL_REVIEWED)
-        else:
-            self._show(record)
-            self.said.emit(_question(record))
+        if self._objects is not None:
+            self._go_on(self._objects.least_certain(self.current))
 
     def keep(self) -> None:
         """Keep the current object and go to the next one."""
@@ -142,14 +136,8 @@ class ReviewPanel(QWidget):
         if record is not None and self._objects is not None:
             self._objects.review(record.number)
             self._decided.append(record.number)
-            said = f'{record.text.capitalize()} is kept.'
             following = self._objects.least_certain(record.number)
-            if following is None:
-                said += f' {ALL_REVIEWED}'
-            else:
-                self._show(following)
-                said += f' {_question(following)}'
-            self.said.emit(said)
+            self._go_on(following, f'{record.text.capitalize()} is kept. ')
 
     def reject(self) -> None:
         """Delete the current object and go to the next one."""
@@ -159,19 +147,22 @@ class ReviewPanel(QWidget):
             following = self._objects.least_certain(record.number)
             self._objects.delete(record.number)
             self._decided.append(record.number)
-            said = (
-                f'{record.text.capitalize()} deleted. '
-                f'{self.undo_button.text()} brings it back.'
-            )
             if following is None or following.number == record.number:
                 following = self._objects.least_certain()
             self.current = 0
-            if following is None:
-                said += f' {ALL_REVIEWED}'
-            else:
-                self._show(following)
-                said += f' {_question(following)}'
-            self.said.emit(said)
+            self._go_on(
+                following,
+                f'{record.text.capitalize()} deleted. '
+                f'{self.undo_button.text()} brings it back. ',
+            )
+
+    def _go_on(self, following: ObjectRecord | None, said: str = '') -> None:
+        """Show the following object, and ask for a decision on it."""
+        if following is None:
+            self.said.emit(f'{said}{ALL_REVIEWED}')
+        else:
+            self._show(following)
+            self.said.emit(f'{said}{_question(following)}')
 
     def edit(self) -> None:
         """Ask for the current object to be opened for prompts."""
