@@ -1,6 +1,6 @@
-"""Settings of a user, kept between sessions in one JSON file.
+"""Settings of a user, kept between sessions in JSON files.
 
-The file holds only values that differ from the defaults.
+That of the forms holds only values that differ from the defaults.
 """
 
 from __future__ import annotations
@@ -85,28 +85,44 @@ class Settings:
     sections: Mapping[str, bool] = field(default_factory=dict)
 
 
-def settings_path() -> Path:
-    """Return the path of the settings file.
+def settings_path(name: str = FILE) -> Path:
+    """Return the path of a file of settings.
 
     ``NAPARI_MOBILESAM_CONFIG`` overrides its folder.
     """
     override = os.environ.get('NAPARI_MOBILESAM_CONFIG')
     folder = override or platformdirs.user_config_dir(APP_NAME, False)
-    return Path(folder) / FILE
+    return Path(folder) / name
+
+
+def read_config(name: str) -> dict[str, Any]:
+    """Read a file of settings; empty if it is missing or unusable."""
+    try:
+        stored = json.loads(settings_path(name).read_text(encoding='utf-8'))
+    except (OSError, ValueError):
+        return {}
+    return stored if isinstance(stored, dict) else {}
+
+
+def write_config(name: str, content: Mapping[str, Any]) -> None:
+    """Write a file of settings, atomically.
+
+    Raises
+    ------
+    OSError
+        The folder is not writable.
+    """
+    path = settings_path(name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_text_atomic(path, json.dumps(content, indent=2))
 
 
 def load_settings() -> Settings:
     """Read the settings; missing and unusable values are the defaults."""
-    try:
-        stored = json.loads(settings_path().read_text(encoding='utf-8'))
-    except (OSError, ValueError):
-        return Settings()
-    if not isinstance(stored, dict):
-        return Settings()
     standard = asdict(Settings())
     usable: dict[str, Any] = {
         name: value
-        for name, value in stored.items()
+        for name, value in read_config(FILE).items()
         if name in standard and type(value) is type(standard[name])
     }
     for name, kind in (
@@ -139,6 +155,4 @@ def save_settings(settings: Settings) -> None:
         if (value := getattr(settings, each.name))
         != getattr(standard, each.name)
     }
-    path = settings_path()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_text_atomic(path, json.dumps(changed, indent=2))
+    write_config(FILE, changed)

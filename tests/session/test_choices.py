@@ -7,11 +7,12 @@ import json
 import pytest
 
 from napari_mobilesam.session.everything.choices import (
+    FILE,
     EverythingChoices,
-    choices_path,
     load_choices,
     save_choices,
 )
+from napari_mobilesam.settings import settings_path
 from napari_mobilesam.types import EverythingParameters
 
 
@@ -32,17 +33,17 @@ def test_choices_come_back():
     )
     save_choices(chosen)
     assert load_choices() == chosen
-    stored = json.loads(choices_path().read_text())
+    stored = json.loads(settings_path(FILE).read_text())
     assert stored['parameters'] == {'points_per_side': 7, 'min_area': 30}
-    assert [path.name for path in choices_path().parent.iterdir()] == [
-        choices_path().name
+    assert [path.name for path in settings_path(FILE).parent.iterdir()] == [
+        settings_path(FILE).name
     ]
 
 
 def test_diameter_belongs_to_an_image_and_is_not_kept():
     save_choices(EverythingChoices(EverythingParameters(diameter=30.0)))
     assert load_choices() == EverythingChoices()
-    choices_path().write_text('{"parameters": {"diameter": 30.0}}')
+    settings_path(FILE).write_text('{"parameters": {"diameter": 30.0}}')
     assert load_choices() == EverythingChoices()
 
 
@@ -58,6 +59,6 @@ def test_diameter_belongs_to_an_image_and_is_not_kept():
     ],
 )
 def test_what_cannot_be_used_is_the_default(text):
-    choices_path().parent.mkdir()
-    choices_path().write_text(text)
+    settings_path(FILE).parent.mkdir()
+    settings_path(FILE).write_text(text)
     assert load_choices() == EverythingChoices()

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass, field, fields
-from pathlib import Path
 from typing import Any
 
-from napari_mobilesam.files import write_text_atomic
 from napari_mobilesam.segmentation.parameters import checked_parameters
-from napari_mobilesam.settings import settings_path
+from napari_mobilesam.settings import read_config, write_config
 from napari_mobilesam.types import EverythingParameters, SegmentationError
 
 FILE = 'everything.json'
@@ -39,19 +36,9 @@ class EverythingChoices:
     leave: bool = True
 
 
-def choices_path() -> Path:
-    """Return the path of the choices, beside the settings."""
-    return settings_path().with_name(FILE)
-
-
 def load_choices() -> EverythingChoices:
     """Read the choices; missing and unusable values are the defaults."""
-    try:
-        stored = json.loads(choices_path().read_text(encoding='utf-8'))
-    except (OSError, ValueError):
-        return EverythingChoices()
-    if not isinstance(stored, dict):
-        return EverythingChoices()
+    stored = read_config(FILE)
     result, leave = stored.get('result', ''), stored.get('leave', True)
     return EverythingChoices(
         _parameters(stored.get('parameters')), str(result), bool(leave)
@@ -83,14 +70,9 @@ def save_choices(choices: EverythingChoices) -> None:
         for name, value in asdict(choices.parameters).items()
         if value != standard[name] and name not in OF_IMAGES
     }
-    path = choices_path()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(
-        {
-            'parameters': changed,
-            'result': choices.result,
-            'leave': choices.leave,
-        },
-        indent=2,
-    )
-    write_text_atomic(path, text)
+    content = {
+        'parameters': changed,
+        'result': choices.result,
+        'leave': choices.leave,
+    }
+    write_config(FILE, content)

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
-from napari_mobilesam.files import write_text_atomic
-from napari_mobilesam.settings import settings_path
+from napari_mobilesam.settings import read_config, write_config
 
 FILE = 'series.json'
 
@@ -39,8 +36,8 @@ class LastSeries:
 
 def last_series() -> LastSeries | None:
     """Return the series that was open last, None if it is unknown."""
+    stored = read_config(FILE)
     try:
-        stored = json.loads(_path().read_text(encoding='utf-8'))
         return LastSeries(
             tuple(str(path) for path in stored['images']),
             str(stored['output']),
@@ -49,7 +46,7 @@ def last_series() -> LastSeries | None:
             # not known to files of earlier versions
             max(0, int(stored.get('channel', 0))),
         )
-    except (OSError, ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError):
         return None
 
 
@@ -61,9 +58,4 @@ def remember_series(series: LastSeries) -> None:
     OSError
         The folder of the settings is not writable.
     """
-    _path().parent.mkdir(parents=True, exist_ok=True)
-    write_text_atomic(_path(), json.dumps(asdict(series)))
-
-
-def _path() -> Path:
-    return settings_path().with_name(FILE)
+    write_config(FILE, asdict(series))
