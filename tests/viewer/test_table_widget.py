@@ -143,6 +143,7 @@ def test_columns_of_measurements_are_replaced_and_no_others():
             'index': [1, 2],
             'zone': ['a', 'b'],
             'z_score': [1.0, 2.0],
+            'row name': ['C', 'D'],
             'area_ratio': [0.1, 0.2],
             'area': [0, 0],
             'row µm': [0.0, 0.0],
@@ -155,6 +156,7 @@ def test_columns_of_measurements_are_replaced_and_no_others():
         'index',
         'zone',
         'z_score',
+        'row name',
         'area_ratio',
     }
     assert found['area'].tolist() == measured['area'].tolist()

@@ -9,14 +9,19 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_mobilesam.units import SYMBOLS
+
 if TYPE_CHECKING:
     import pandas as pd
 
 BINS = 40
 # names of measurements of objects; a unit or a channel may follow
+UNIT = '|'.join(map(re.escape, [*SYMBOLS.values(), 'units']))
 MEASURED = re.compile(
-    r'(area|(row|column|z)[01]?|axis_(major|minor)_length|eccentricity'
-    r'|solidity|perimeter|intensity_(mean|min|max|sd))( .*)?',
+    r'(row|column|z)[01]|eccentricity|solidity'
+    r'|(row|column|z|area|axis_(major|minor)_length|perimeter)'
+    rf'( ({UNIT})[²³]?)?'
+    r'|intensity_(mean|min|max|sd)( .*)?',
     re.DOTALL,
 )
 
