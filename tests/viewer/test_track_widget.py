@@ -228,6 +228,8 @@ def test_row_brings_its_track_into_view(track_desk):
     first = d.widget.shown.tracked.tracks
     frame = int(first.frames[first.members(child)[0]])
     assert d.viewer.dims.current_step[0] == frame
+    rows.sortByColumn(0, Qt.SortOrder.DescendingOrder)
+    assert rows.currentIndex().row() == rows.tracks.index(child) == 0
 
 
 def test_undo_takes_the_newest_step_of_the_viewer(track_desk):

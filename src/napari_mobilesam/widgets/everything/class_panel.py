@@ -22,7 +22,6 @@ from napari_mobilesam.widgets.parts.object_list import (
     RIGHT,
     ObjectListModel,
     ObjectTable,
-    as_object_list,
 )
 from napari_mobilesam.widgets.viewer.layers import is_output
 
@@ -90,10 +89,10 @@ class ClassPanel(QWidget):
         )
         self.table = ObjectTable()
         self._model = _ClassesModel()
-        selection = as_object_list(self.table, self._model, 2, LIST_ROWS)
+        self.table.list_objects(self._model, 2, LIST_ROWS)
         header: Any = self.table.horizontalHeader()
         header.setSectionResizeMode(header.ResizeMode.Stretch)
-        selection.currentRowChanged.connect(self._row_chosen)
+        self.table.chosen.connect(self._row_chosen)
         self.class_combo = QComboBox()
         narrow(self.class_combo)
         self.class_combo.setToolTip('Correct the class of the chosen row.')
@@ -133,6 +132,7 @@ class ClassPanel(QWidget):
         names : list of str
             Classes to choose from.
         """
+        self.table.choose(None)
         self._model.show(rows)
         self.class_combo.clear()
         self.class_combo.addItems([*names, NONE] if rows else [])
@@ -157,10 +157,9 @@ class ClassPanel(QWidget):
         if row.isValid():
             self.class_combo.setCurrentText(self._model.rows[row.row()][1])
 
-    def _row_chosen(self, now: QModelIndex, before: QModelIndex) -> None:
-        if now.isValid():
-            self._show_class(now)
-            self.chosen.emit(self._model.rows[now.row()][0])
+    def _row_chosen(self, label: int) -> None:
+        self._show_class(self.table.currentIndex())
+        self.chosen.emit(label)
 
     def _correct(self, index: int) -> None:
         row = self.table.currentIndex().row()

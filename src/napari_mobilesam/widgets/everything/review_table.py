@@ -5,11 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any, NamedTuple
 
-from qtpy.QtCore import (  # type: ignore[attr-defined]
-    QModelIndex,
-    Qt,
-    Signal,
-)
+from qtpy.QtCore import QModelIndex, Qt
 from qtpy.QtGui import QResizeEvent
 from qtpy.QtWidgets import QHeaderView
 
@@ -17,8 +13,6 @@ from napari_mobilesam.widgets.parts.object_list import (
     RIGHT,
     ObjectListModel,
     ObjectTable,
-    as_object_list,
-    choose_row,
 )
 
 HEADERS = ('Object', 'Score', 'Stability', 'Area', 'State')
@@ -72,29 +66,18 @@ def _known(value: Any) -> Any:
 
 
 class ReviewTable(ObjectTable):
-    """Table of objects that can be sorted and chosen.
-
-    Attributes
-    ----------
-    chosen : Signal(int)
-        Number of the object whose row becomes current.
-    """
-
-    chosen = Signal(int)
+    """Table of objects that can be sorted and chosen, by their numbers."""
 
     def __init__(self) -> None:
         super().__init__()
         self._model = _ReviewModel()
-        self._current = 0
-        self._selection = as_object_list(self, self._model, 1, LIST_ROWS)
+        self.list_objects(self._model, 1, LIST_ROWS)
         # Qt's stubs do not know it as always there
         header: Any = self.horizontalHeader()
         header.setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
         header.setMinimumSectionSize(30)
         header.sortIndicatorChanged.connect(self._fit_columns)
         self._header = header
-        self._selection.currentRowChanged.connect(self._tell)
-        self._model.modelReset.connect(self._choose_again)
 
     def resizeEvent(self, event: QResizeEvent | None) -> None:  # noqa: N802
         """Give the columns the width of the table."""
@@ -117,21 +100,4 @@ class ReviewTable(ObjectTable):
     def show_rows(self, rows: list[ReviewRow], current: int) -> None:
         """Replace the rows and choose that of an object."""
         self._current = current
-        self._selection.blockSignals(True)
         self._model.show(rows)
-        self._selection.blockSignals(False)
-
-    def choose(self, number: int) -> None:
-        """Choose the row of an object, without emitting `chosen`."""
-        self._current = number
-        self._choose_again()
-
-    def _choose_again(self) -> None:
-        numbers = [row.number for row in self._model.rows]
-        known = self._current in numbers
-        choose_row(self, numbers.index(self._current) if known else -1)
-
-    def _tell(self, current: QModelIndex, previous: QModelIndex) -> None:
-        if current.isValid():
-            self._current = self._model.rows[current.row()].number
-            self.chosen.emit(self._current)

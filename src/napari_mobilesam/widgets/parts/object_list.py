@@ -5,7 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from qtpy.QtCore import QAbstractTableModel, QModelIndex, Qt
+from qtpy.QtCore import (  # type: ignore[attr-defined]
+    QAbstractTableModel,
+    QModelIndex,
+    Qt,
+    Signal,
+)
 from qtpy.QtGui import QFocusEvent
 from qtpy.QtWidgets import QAbstractItemView, QTableView
 
@@ -62,6 +67,15 @@ class ObjectListModel(QAbstractTableModel):
         """Key to sort a row by: its value in a column, then in the first."""
         return row[column], row[0]
 
+    def key_of(self, row: int) -> Any:
+        """What tells the object of a row: its first value."""
+        return self.rows[row][0]
+
+    def place_of(self, key: Any) -> int:
+        """Row of an object; -1 if there is none."""
+        keys = [self.key_of(row) for row in range(len(self.rows))]
+        return keys.index(key) if key in keys else -1
+
     def rowCount(self, parent: QModelIndex | None = None) -> int:  # noqa: N802
         return len(self.rows)
 
@@ -83,7 +97,78 @@ class ObjectListModel(QAbstractTableModel):
 
 
 class ObjectTable(QTableView):
-    """Table of which the user chooses rows, by mouse or keys."""
+    """Table of which the user chooses rows, by mouse or keys.
+
+    Attributes
+    ----------
+    chosen : Signal(object)
+        Emitted with what tells the object whose row the user chose.
+    """
+
+    chosen = Signal(object)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._current: Any = None
+
+    def list_objects(self, model: Any, column: int, rows: int) -> None:
+        """Show objects in compact rows that are chosen as a whole.
+
+        The chosen object stays so when rows are replaced or sorted.
+
+        Parameters
+        ----------
+        model : QAbstractTableModel
+            Objects; sortable. ``key_of`` tells the object of a row, and
+            ``place_of`` its row, as in `ObjectListModel`.
+        column : int
+            Column by which the objects are sorted at first.
+        rows : int
+            Least number of rows in view.
+        """
+        self.setModel(model)
+        self.setSortingEnabled(True)
+        self.sortByColumn(column, Qt.SortOrder.AscendingOrder)
+        self.setSelectionBehavior(
+            QAbstractItemView.SelectionBehavior.SelectRows
+        )
+        self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
+        height = self.fontMetrics().lineSpacing() + 6
+        # Qt's stubs know neither as always there
+        header: Any = self.verticalHeader()
+        selection: Any = self.selectionModel()
+        header.hide()
+        header.setDefaultSectionSize(height)
+        self.setMinimumHeight(height * rows)
+        selection.currentRowChanged.connect(self._tell)
+        model.modelReset.connect(self._choose_again)
+
+    def choose(self, key: Any) -> None:
+        """Choose the row of an object, or none, without emitting `chosen`."""
+        self._current = key
+        self._choose_again()
+
+    def _choose_again(self) -> None:
+        model: Any = self.model()
+        selection: Any = self.selectionModel()
+        row = model.place_of(self._current)
+        before = selection.blockSignals(True)
+        if row >= 0:
+            index = model.index(row, 0)
+            self.setCurrentIndex(index)
+            self.scrollTo(index)
+        else:
+            selection.clear()
+        selection.blockSignals(before)
+        # what is drawn follows the signals that were held back
+        viewport: Any = self.viewport()
+        viewport.update()
+
+    def _tell(self, current: QModelIndex, previous: QModelIndex) -> None:
+        if current.isValid():
+            model: Any = self.model()
+            self._current = model.key_of(current.row())
+            self.chosen.emit(self._current)
 
     def focusInEvent(self, event: QFocusEvent | None) -> None:  # noqa: N802
         """Choose no row: Qt makes the first one current.
@@ -97,62 +182,3 @@ class ObjectTable(QTableView):
         if not chosen:
             selection.clearCurrentIndex()
             selection.blockSignals(before)
-
-
-def choose_row(table: QTableView, row: int) -> None:
-    """Make a row current and scroll to it, without telling anyone.
-
-    Parameters
-    ----------
-    table : QTableView
-        Table with a model.
-    row : int
-        Row; no row is current if it is negative.
-    """
-    model: Any = table.model()
-    selection: Any = table.selectionModel()
-    before = selection.blockSignals(True)
-    if row >= 0:
-        index = model.index(row, 0)
-        table.setCurrentIndex(index)
-        table.scrollTo(index)
-    else:
-        selection.clear()
-    selection.blockSignals(before)
-    # what is drawn follows the signals that were held back
-    viewport: Any = table.viewport()
-    viewport.update()
-
-
-def as_object_list(
-    table: QTableView, model: QAbstractTableModel, column: int, rows: int
-) -> Any:
-    """Show objects in a table, in compact rows that are chosen as a whole.
-
-    Parameters
-    ----------
-    table : QTableView
-        Table without a model.
-    model : QAbstractTableModel
-        Objects; sortable.
-    column : int
-        Column by which the objects are sorted at first.
-    rows : int
-        Least number of rows in view.
-
-    Returns
-    -------
-    QItemSelectionModel
-        Tells which row is chosen. Qt's stubs do not know it as always there.
-    """
-    table.setModel(model)
-    table.setSortingEnabled(True)
-    table.sortByColumn(column, Qt.SortOrder.AscendingOrder)
-    table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
-    table.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
-    height = table.fontMetrics().lineSpacing() + 6
-    header: Any = table.verticalHeader()
-    header.hide()
-    header.setDefaultSectionSize(height)
-    table.setMinimumHeight(height * rows)
-    return table.selectionModel()

@@ -4,13 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from qtpy.QtCore import (  # type: ignore[attr-defined]
-    QAbstractTableModel,
-    QModelIndex,
-    QSize,
-    Qt,
-    Signal,
-)
+from qtpy.QtCore import QAbstractTableModel, QModelIndex, QSize, Qt
 from qtpy.QtGui import QColor
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView
 
@@ -88,13 +82,9 @@ class _SeriesModel(QAbstractTableModel):
 class SeriesTable(ObjectTable):
     """Table of images; a click opens one.
 
-    Attributes
-    ----------
-    chosen : Signal(int)
-        Number of the image whose row was clicked, or chosen with the keys.
+    `chosen` gives the number of the image whose row was clicked, or chosen
+    with the keys.
     """
-
-    chosen = Signal(int)
 
     def __init__(self) -> None:
         super().__init__()
@@ -116,8 +106,8 @@ class SeriesTable(ObjectTable):
         rows.setDefaultSectionSize(height)
         self.setMinimumHeight(height * LIST_ROWS)
         self.setAccessibleName('Images of the series')
-        self.clicked.connect(self._tell)
-        self.activated.connect(self._tell)
+        self.clicked.connect(self._row_clicked)
+        self.activated.connect(self._row_clicked)
 
     def sizeHint(self) -> QSize:  # noqa: N802
         """Ask for no more than the least height: low windows need the rest."""
@@ -156,5 +146,5 @@ class SeriesTable(ObjectTable):
         """Text of a cell."""
         return str(self._model.data(self._model.index(number, column)))
 
-    def _tell(self, index: QModelIndex) -> None:
+    def _row_clicked(self, index: QModelIndex) -> None:
         self.chosen.emit(index.row())

@@ -21,8 +21,6 @@ from napari_mobilesam.widgets.parts.object_list import (
     RIGHT,
     ObjectListModel,
     ObjectTable,
-    as_object_list,
-    choose_row,
 )
 
 HEADERS = ('Score', 'Stability', 'Object', 'Image')
@@ -74,36 +72,37 @@ class _UncertainModel(ObjectListModel):
         del self.rows[place]
         self.endResetModel()
 
-    def place_of(self, wanted: UncertainObject | None) -> int:
+    def key_of(self, row: int) -> UncertainObject:
+        """Object of a row."""
+        found: UncertainObject = self.rows[row]
+        return found
+
+    def place_of(self, key: UncertainObject | None) -> int:
         """Row of an object, whatever its score is by now; -1 if none."""
-        if wanted is None:
+        if key is None:
             return -1
         for place, row in enumerate(self.rows):
-            if (row.image, row.label) == (wanted.image, wanted.label):
+            if (row.image, row.label) == (key.image, key.label):
                 return place
         return -1
 
 
 class UncertainTable(ObjectTable):
-    """Table of objects to review.
+    """Table of objects to review; `chosen` gives the `UncertainObject`.
 
     Attributes
     ----------
-    chosen : Signal(UncertainObject)
-        Object whose row became current.
     accepted, dropped : Signal()
         Enter or Delete was pressed.
     """
 
-    chosen = Signal(object)
     accepted = Signal()
     dropped = Signal()
 
     def __init__(self) -> None:
         super().__init__()
         self._model = _UncertainModel()
-        self._current: UncertainObject | None = None
-        self._selection = as_object_list(self, self._model, 0, LIST_ROWS)
+        self.list_objects(self._model, 0, LIST_ROWS)
         header: Any = self.horizontalHeader()
         header.setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
         header.setMinimumSectionSize(30)
@@ -114,8 +113,6 @@ class UncertainTable(ObjectTable):
         self._header = header
         self._fit_columns()
         self.setAccessibleName('Objects of all images, least certain first')
-        self._selection.currentRowChanged.connect(self._tell)
-        self._model.modelReset.connect(self._choose_again)
 
     def __len__(self) -> int:
         return len(self._model.rows)
@@ -137,15 +134,8 @@ class UncertainTable(ObjectTable):
         self, series: Series | None, found: Sequence[UncertainObject]
     ) -> None:
         """Show objects; the current one stays current if it is there."""
-        before = self._selection.blockSignals(True)
         self._model.series = series
         self._model.show(found)
-        self._selection.blockSignals(before)
-
-    def choose(self, wanted: UncertainObject | None) -> None:
-        """Make the row of an object current, without emitting `chosen`."""
-        self._current = wanted
-        self._choose_again()
 
     def take_out(self, gone: UncertainObject) -> UncertainObject | None:
         """Take an object out; returns the next one of the list.
@@ -154,9 +144,7 @@ class UncertainTable(ObjectTable):
         """
         rows, place = self._model.rows, self._model.place_of(gone)
         if place >= 0:
-            before = self._selection.blockSignals(True)
             self._model.remove(place)
-            self._selection.blockSignals(before)
         if not rows:
             return None
         return rows[place % len(rows)] if place >= 0 else rows[0]
@@ -180,14 +168,6 @@ class UncertainTable(ObjectTable):
             self.dropped.emit()
         else:
             super().keyPressEvent(event)
-
-    def _choose_again(self) -> None:
-        choose_row(self, self._model.place_of(self._current))
-
-    def _tell(self, current: QModelIndex, previous: QModelIndex) -> None:
-        if current.isValid():
-            self._current = self._model.rows[current.row()]
-            self.chosen.emit(self._current)
 
 
 def _number(value: float) -> str:

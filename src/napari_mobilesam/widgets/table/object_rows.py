@@ -19,8 +19,6 @@ from qtpy.QtWidgets import QAbstractItemView
 from napari_mobilesam.widgets.parts.object_list import (
     RIGHT,
     ObjectTable,
-    as_object_list,
-    choose_row,
 )
 
 if TYPE_CHECKING:
@@ -121,6 +119,10 @@ class _RowsModel(QAbstractTableModel):
                 [int(Qt.ItemDataRole.BackgroundRole)],
             )
 
+    def key_of(self, row: int) -> int:
+        """Label of a row that is shown."""
+        return int(self.labels[self.order[row]])
+
     def place_of(self, label: int) -> int:
         """Row in which a label is shown; -1 if there is none."""
         found = np.flatnonzero(self.labels[self.order] == label)
@@ -174,29 +176,26 @@ def cell_text(value: Any) -> str:
 class ObjectRows(ObjectTable):
     """Table of objects; one row is current, any number are marked.
 
+    `chosen` gives the label.
+
     Attributes
     ----------
-    chosen : Signal(int)
-        Label whose row was chosen with the mouse or the keys.
     edit_asked : Signal(int)
         Label whose row was double-clicked.
     """
 
-    chosen = Signal(int)
     edit_asked = Signal(int)
 
     def __init__(self) -> None:
         super().__init__()
         self._model = _RowsModel()
         self._current = 0
-        self._selection = as_object_list(self, self._model, 0, LIST_ROWS)
+        self.list_objects(self._model, 0, LIST_ROWS)
         self.setHorizontalScrollMode(
             QAbstractItemView.ScrollMode.ScrollPerPixel
         )
         self.setAccessibleName('Objects and their measurements')
-        self._selection.currentRowChanged.connect(self._tell)
         self.doubleClicked.connect(self._ask_edit)
-        self._model.modelReset.connect(self._choose_again)
 
     @property
     def labels(self) -> NDArray[np.int64]:
@@ -228,9 +227,7 @@ class ObjectRows(ObjectTable):
 
     def show_table(self, table: pd.DataFrame) -> None:
         """Show another table; no row is marked."""
-        before = self._selection.blockSignals(True)
         self._model.show(table)
-        self._selection.blockSignals(before)
         header: Any = self.horizontalHeader()
         # the rows are in this order already
         before = header.blockSignals(True)
@@ -256,25 +253,10 @@ class ObjectRows(ObjectTable):
         if len(shown):
             self.scrollTo(self._model.index(int(shown[0]), 0))
 
-    def choose(self, label: int) -> None:
-        """Choose the row of a label, without emitting `chosen`."""
-        self._current = label
-        self._choose_again()
-
     def text(self, row: int, column: str) -> str:
         """Text of a cell of a row that is shown."""
         number = self._model.columns.index(column)
         return str(self._model.data(self._model.index(row, number)))
 
-    def _choose_again(self) -> None:
-        choose_row(self, self._model.place_of(self._current))
-
-    def _tell(self, current: QModelIndex, previous: QModelIndex) -> None:
-        if current.isValid():
-            row = self._model.order[current.row()]
-            self._current = int(self._model.labels[row])
-            self.chosen.emit(self._current)
-
     def _ask_edit(self, index: QModelIndex) -> None:
-        row = self._model.order[index.row()]
-        self.edit_asked.emit(int(self._model.labels[row]))
+        self.edit_asked.emit(self._model.key_of(index.row()))

@@ -6,18 +6,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from qtpy.QtCore import (  # type: ignore[attr-defined]
-    QModelIndex,
-    Qt,
-    Signal,
-)
+from qtpy.QtCore import QModelIndex, Qt
 
 from napari_mobilesam.tracking.tracks import Tracks
 from napari_mobilesam.widgets.parts.object_list import (
     RIGHT,
     ObjectListModel,
     ObjectTable,
-    as_object_list,
 )
 
 COLUMNS = ('track', 'first', 'last', 'objects', 'parent')
@@ -54,24 +49,14 @@ class _TracksModel(ObjectListModel):
 
 
 class TrackRows(ObjectTable):
-    """List of tracks.
-
-    Attributes
-    ----------
-    chosen : Signal(int)
-        Number of the track of the row that the user chose.
-    """
-
-    chosen = Signal(int)
+    """List of tracks, which are chosen by their numbers."""
 
     def __init__(self) -> None:
         super().__init__()
         self._model = _TracksModel()
-        selection = as_object_list(self, self._model, 0, LIST_ROWS)
-        selection.currentRowChanged.connect(self._row_chosen)
+        self.list_objects(self._model, 0, LIST_ROWS)
         header: Any = self.horizontalHeader()
         header.setSectionResizeMode(header.ResizeMode.Stretch)
-        self._quiet = False
 
     @property
     def tracks(self) -> list[int]:
@@ -81,21 +66,5 @@ class TrackRows(ObjectTable):
     def show_tracks(self, tracks: Tracks | None) -> None:
         """List tracks, or none."""
         rows = [] if tracks is None else summary_rows(tracks).tolist()
-        self._quiet = True
-        try:
-            self._model.show(rows)
-        finally:
-            self._quiet = False
-
-    def choose(self, track: int) -> None:
-        """Mark the row of a track, without telling."""
-        if track in self.tracks:
-            self._quiet = True
-            try:
-                self.selectRow(self.tracks.index(track))
-            finally:
-                self._quiet = False
-
-    def _row_chosen(self, now: QModelIndex, before: QModelIndex) -> None:
-        if now.isValid() and not self._quiet:
-            self.chosen.emit(self._model.rows[now.row()][0])
+        self._current = None
+        self._model.show(rows)
