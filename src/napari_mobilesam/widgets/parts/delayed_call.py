@@ -42,7 +42,7 @@ class DelayedCall:
         """True from a request to its call."""
         return self._alive and bool(self._timer.isActive())
 
-    def restart(self, *args: object) -> None:
+    def restart(self, *args: object, pause_ms: int | None = None) -> None:
         """Request a call; the pause of an earlier request begins again.
 
         Nothing happens once the parent is destroyed: a thread may report to a
@@ -52,9 +52,12 @@ class DelayedCall:
         ----------
         *args
             Arguments of a signal, ignored.
+        pause_ms : int, optional
+            Pause of this call, in milliseconds.
         """
         if self._alive:
-            self._timer.start(self._pause_ms)
+            pause = self._pause_ms if pause_ms is None else pause_ms
+            self._timer.start(pause)
 
     def start(self, pause_ms: int | None = None) -> None:
         """Request a call, unless one is pending.

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from superqt.utils import QSignalDebouncer
-
 from napari_mobilesam.session.prompts.hover import HoverResult
 from napari_mobilesam.types import SegmentationError
+from napari_mobilesam.widgets.parts.delayed_call import DelayedCall
 from napari_mobilesam.widgets.parts.preview import (
     HOVER_COLOR,
     HOVER_NAME,
@@ -51,9 +50,7 @@ class HoverView:
         self._plane = plane
         self._on = self._quiet = False
         self._asked: LayerPlane | None = None
-        self._rest = QSignalDebouncer()
-        self._rest.setTimeout(REST_MS)
-        self._rest.triggered.connect(self._rests)
+        self._rest = DelayedCall(self._rests, REST_MS)
         self.preview = Preview(viewer, HOVER_NAME, HOVER_COLOR, HOVER_OPACITY)
 
     @property
@@ -125,7 +122,7 @@ class HoverView:
         self._asked = plane
         self._hover.ask(plane.source(), point, rests)
         if not rests:
-            self._rest.throttle()
+            self._rest.restart()
 
 
 def cursor_on(plane: LayerPlane, position: Any) -> tuple[float, float] | None:

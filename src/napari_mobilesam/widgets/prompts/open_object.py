@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from superqt.utils import QSignalDebouncer
 
 from napari_mobilesam.session import PromptResult, check_prompts
 from napari_mobilesam.session.images.planes import ImagePlane
@@ -133,13 +132,11 @@ class OpenObject:
         self._silent = False
         # True while `update` changes the editor
         self._asking = False
-        self._waiting = False
         # why the plane shown, or its prompts, could not be read
         self._unseen = ''
         # why its prompts cannot be asked
         self._unread = ''
-        self._later = QSignalDebouncer(parent=dock)
-        self._later.triggered.connect(self.update)
+        self._later = DelayedCall(self.update, parent=dock)
         self._wait_later = DelayedCall(self._say_waiting, WAITING_MS, dock)
 
     # when to look at the prompts
@@ -147,7 +144,7 @@ class OpenObject:
     @property
     def pending(self) -> bool:
         """True while prompts are still to be read."""
-        return self._waiting
+        return self._later.pending
 
     @property
     def empty(self) -> bool:
@@ -163,18 +160,15 @@ class OpenObject:
             Milliseconds after the last call.
         """
         if self._dock.attached:
-            self._waiting = True
-            self._later.setTimeout(delay)
-            self._later.throttle()
+            self._later.restart(pause_ms=delay)
 
     def stop(self) -> None:
         """Cancel a scheduled reading."""
-        self._waiting = False
         self._later.cancel()
 
     def catch_up(self) -> None:
         """Read the prompts now if that is scheduled."""
-        if self._waiting:
+        if self._later.pending:
             self.update()
 
     # prompts to masks

@@ -8,8 +8,8 @@ from weakref import WeakSet, ref
 
 from napari.layers import Image
 from psygnal import Signal
-from superqt.utils import QSignalDebouncer
 
+from napari_mobilesam.widgets.parts.delayed_call import DelayedCall
 from napari_mobilesam.widgets.parts.image_header import ImageHeader
 from napari_mobilesam.widgets.parts.viewer_widget import ViewerWidget
 from napari_mobilesam.widgets.viewer.layers import is_ours
@@ -62,7 +62,6 @@ class PromptImage:
         self._dock = dock
         self._header = header
         self._scene = scene
-        self._waiting = False
         # images that came into the viewer and were not chosen yet
         self._new: WeakSet[Image] = WeakSet()
         # selected since the chosen one was
@@ -72,20 +71,14 @@ class PromptImage:
         self.layer: Image | None = None
         self.may_leave: Callable[[Image], bool] = _always
         # later: a combo box changes several times while layers come and go
-        self._later = QSignalDebouncer(parent=dock)
-        self._later.setTimeout(0)
-        self._later.triggered.connect(self.enter)
-        header.image_combo.layer_changed.connect(self._enter_later)
+        self._later = DelayedCall(self.enter, parent=dock)
+        header.image_combo.layer_changed.connect(self._later.restart)
         header.channel_combo.changed.connect(self._use_channels)
 
     @property
     def pending(self) -> bool:
         """True while a choice is still to be applied."""
-        return self._waiting
-
-    def _enter_later(self, layer: Any = None) -> None:
-        self._waiting = True
-        self._later.throttle()
+        return self._later.pending
 
     def enter(self, force: bool = False) -> None:
         """Go to the chosen image.
@@ -95,7 +88,6 @@ class PromptImage:
         force : bool
             Do not ask `may_leave`.
         """
-        self._waiting = False
         self._later.cancel()
         image = self._header.image_combo.layer
         if image is self.layer and image is not None:
@@ -164,7 +156,6 @@ class PromptImage:
 
     def release(self) -> None:
         """Forget the image."""
-        self._waiting = False
         self._later.cancel()
         self._selected = None
         self.layer = None

@@ -10,7 +10,6 @@ from typing import Any
 
 from napari.components import ViewerModel
 from napari.layers import Image, Labels, Layer
-from superqt.utils import QSignalDebouncer
 
 from napari_mobilesam.segmentation.cleanup import CleanUp
 from napari_mobilesam.session.objects.records import ObjectRecord
@@ -124,8 +123,7 @@ class PromptWidget(ViewerWidget):
         self._scene = scene
         self._keys = Keys()
         # later: layers cannot be moved while napari moves or inserts them
-        self._raise_later = QSignalDebouncer(parent=self)
-        self._raise_later.setTimeout(0)
+        self._raise_later = DelayedCall(self._raise_layers, parent=self)
         # later: the form is shown first
         self._start_later = DelayedCall(self._start, parent=self)
         # in a turn of the event loop of its own, like each layer
@@ -229,7 +227,6 @@ class PromptWidget(ViewerWidget):
         self.image.pixels_changed.connect(self._pixels_changed)
         self.image.moved.connect(self.object.schedule)
         self.image.hidden.connect(self._image_hidden)
-        self._raise_later.triggered.connect(self._raise_layers)
         self.tools.edited.connect(self.object.update)
         self.tools.restyled.connect(self.object.schedule)
         self.tools.pressed.connect(self.object.expect)
@@ -340,7 +337,7 @@ class PromptWidget(ViewerWidget):
             self.image.note_new(layer)
         if not isinstance(layer, Layer) or isinstance(layer, Image):
             self.image.refresh()
-        self._raise_later.throttle()
+        self._raise_later.restart()
         self.tools.follow_units()
         panel = self.panel
         for combo in (
@@ -461,7 +458,7 @@ class PromptWidget(ViewerWidget):
         self.panel.offer_axes(plane)
         by_hand = before is not None and self.image.take_selected()
         self.tools.begin(plane, select=not by_hand)
-        self._raise_later.throttle()
+        self._raise_later.restart()
         # one that was open when the dock was closed
         next_step = self.object.describe_open() or self.panel.hint()
         self.status.say(

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from superqt.utils import QSignalDebouncer
-
 from napari_mobilesam.types import SegmentationError
+from napari_mobilesam.widgets.parts.delayed_call import DelayedCall
 from napari_mobilesam.widgets.parts.viewer_widget import ViewerWidget
 from napari_mobilesam.widgets.viewer.layer_plane import LayerPlane, camera_of
 from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
@@ -30,15 +29,12 @@ class ViewPreparation:
         self._dock = dock
         self._scene = scene
         self._before: LayerPlane | None = None
-        self._waiting = False
-        self._later = QSignalDebouncer(parent=dock)
-        self._later.setTimeout(PAUSE_MS)
-        self._later.triggered.connect(self._prepare)
+        self._later = DelayedCall(self._prepare, PAUSE_MS, dock)
 
     @property
     def pending(self) -> bool:
         """True while a change of the view is not prepared yet."""
-        return self._waiting
+        return self._later.pending
 
     def attach(self) -> None:
         """Follow the sliders and the camera of the viewer."""
@@ -53,7 +49,6 @@ class ViewPreparation:
 
     def detach(self) -> None:
         """Forget the view; the dock disconnects the events."""
-        self._waiting = False
         self._later.cancel()
         self._forget()
 
@@ -63,11 +58,9 @@ class ViewPreparation:
     def start(self, event: Any = None) -> None:
         """Prepare the view after a pause."""
         if self._dock.attached:
-            self._waiting = True
-            self._later.throttle()
+            self._later.restart()
 
     def _prepare(self) -> None:
-        self._waiting = False
         try:
             shown = self._scene.shown()
         except SegmentationError:
