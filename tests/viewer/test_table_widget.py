@@ -606,6 +606,23 @@ def test_lazy_channels_are_measured_part_by_part(blobs):
     assert not read
 
 
+def test_labels_of_channels_between_planes_and_rows_are_measured(blobs):
+    pixels = np.stack([np.stack([blobs, 2 * (blobs > 0)])] * 3)
+    units = ('um', 'pixel', 'um', 'um')
+    image = Image(pixels, scale=(2, 1, 0.5, 0.5), units=units)
+    cells = np.broadcast_to(squares(), (3, 2, *squares().shape)).copy()
+    labels = Labels(cells, scale=image.scale, units=units)
+    scene = SimpleNamespace(image=image, composed=(), channel_axis=1)
+    request = request_of(labels, image, scene)
+    assert request.volumes
+    assert np.array_equal(request.labels[0, :, :], squares())
+    assert (request.scale, request.units) == ((2.0, 0.5, 0.5), 'µm')
+    assert request.image[1, 20:40, 30].tolist() == [
+        *pixels[1, :, 20:40, 30].T.tolist()
+    ]
+    assert request_of(labels, None, scene).labels.shape == cells[:, 0].shape
+
+
 def test_objects_that_are_not_in_memory_are_deleted(table_desk, blobs):
     dask = pytest.importorskip('dask.array')
     stack = np.stack([squares()] * 3)

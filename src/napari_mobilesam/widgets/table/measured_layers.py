@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from napari.layers import Image, Labels
@@ -45,18 +46,21 @@ def request_of(
     ImageError
         The image does not lie on the labels pixel by pixel.
     """
-    data = data_of(labels)
+    data, axes = data_of(labels), _axes_without_channels(labels, scene)
+    if len(axes) < labels.ndim:
+        # they are the same in every channel
+        data = Reordered(data, axes)
     pixels, channels = None, None
     if image is not None:
         pixels, channels = _intensities(image, scene)
-        shape = tuple(pixels.shape)[: data.ndim]
+        shape = tuple(pixels.shape)[: len(axes)]
         if shape != tuple(data.shape):
             raise ImageError(
                 f'“{image.name}” has the shape {shape}, “{labels.name}” has '
                 f'{tuple(data.shape)}: choose the image of the labels, or “no '
                 'intensities”.'
             )
-    scale, units = _scale(labels)
+    scale, units = _scale(labels, axes)
     return MeasureRequest(
         data,
         pixels,
@@ -64,7 +68,7 @@ def request_of(
         units,
         channels,
         # a stack of one plane is a plane
-        volumes=data.ndim > 2 and data.shape[0] > 1,
+        volumes=len(axes) > 2 and data.shape[0] > 1,
         owner=labels,
     )
 
@@ -88,10 +92,24 @@ def _intensities(
     return pixels, None
 
 
-def _scale(labels: Labels) -> tuple[tuple[float, ...] | None, str | None]:
-    """Size of a pixel and its unit, if the layer has them."""
-    units = [str(unit) for unit in labels.units]
-    scale = tuple(map(float, abs(pixel_sizes(labels))))
+def _axes_without_channels(labels: Labels, scene: ViewerScene) -> list[int]:
+    """Axes of labels but that of the channels of the image worked on."""
+    image, axes = scene.image, list(range(labels.ndim))
+    if (
+        image is not None
+        and scene.channel_axis is not None
+        and data_of(image).shape == data_of(labels).shape
+    ):
+        axes.remove(scene.channel_axis)
+    return axes
+
+
+def _scale(
+    labels: Labels, axes: Sequence[int]
+) -> tuple[tuple[float, ...] | None, str | None]:
+    """Size of a pixel along some axes, and its unit, if the layer has them."""
+    units = [str(labels.units[axis]) for axis in axes]
+    scale = tuple(map(float, abs(pixel_sizes(labels))[list(axes)]))
     ndim = len(scale)
     if ndim > 3 or PIXEL in units[-2:] or not all(scale):
         return None, None
