@@ -21,7 +21,13 @@ except ImportError:
     pytest.skip('no Qt binding is installed', allow_module_level=True)
 pytest.importorskip('pytestqt', reason='the viewer tests need pytest-qt')
 
-from qtpy.QtCore import QEvent, QPoint, QPointF, Qt  # noqa: E402
+from qtpy.QtCore import (  # noqa: E402
+    QCoreApplication,
+    QEvent,
+    QPoint,
+    QPointF,
+    Qt,
+)
 from qtpy.QtGui import QMouseEvent  # noqa: E402
 from qtpy.QtTest import QTest  # noqa: E402
 from qtpy.QtWidgets import QApplication, QDockWidget  # noqa: E402
@@ -359,9 +365,13 @@ def everything_desk(desk):
 def no_leaked_threads():
     """Check that every thread of a test ends with its viewer."""
     yield
-    end = time.monotonic() + 10
+    # libraries that are still being imported take long on a busy machine
+    end = time.monotonic() + 30
     while time.monotonic() < end:
         QApplication.processEvents()
+        QCoreApplication.sendPostedEvents(
+            None, QEvent.Type.DeferredDelete.value
+        )
         left = [
             thread.name
             for thread in threading.enumerate()
