@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import types
 import typing
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -103,6 +103,31 @@ def refuse_idle(
     if idle:
         has = 'has' if len(idle) == 1 else 'have'
         raise UsageError(f'{", ".join(idle)} {has} no effect {where}')
+
+
+def refuse_given(given: Sequence[str], purpose: str, instead: str) -> None:
+    """Refuse options that do not suit what is asked for, if there are any.
+
+    Parameters
+    ----------
+    given : sequence of str
+        The options, as they were typed.
+    purpose : str
+        What they are for, or not for.
+    instead : str
+        What else to do.
+
+    Raises
+    ------
+    UsageError
+        If there is one.
+    """
+    if given:
+        one = len(given) == 1
+        raise UsageError(
+            f'{", ".join(given)} {"is" if one else "are"} {purpose}: leave '
+            f'{"it" if one else "them"} out, or {instead}'
+        )
 
 
 def typed_options(

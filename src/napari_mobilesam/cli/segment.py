@@ -38,6 +38,7 @@ from napari_mobilesam.cli.model_commands import (
 from napari_mobilesam.cli.parameter_options import (
     add_options,
     given_options,
+    refuse_given,
     refuse_idle,
     typed_options,
 )
@@ -310,11 +311,11 @@ def refuse_in_tiles(options: argparse.Namespace) -> None:
         raise UsageError('--channel and --channels: give one of them')
     if options.output_kind != 'labels':
         given.append(f'--output-kind {options.output_kind}')
-    if given:
-        raise UsageError(
-            f'{", ".join(given)} is not for images worked through in tiles: '
-            'leave it out, or give a TIFF that fits into memory'
-        )
+    refuse_given(
+        given,
+        'not for images worked through in tiles',
+        'give a TIFF that fits into memory',
+    )
 
 
 def plane_indices(text: str) -> tuple[int, ...]:

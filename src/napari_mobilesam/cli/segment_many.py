@@ -35,7 +35,11 @@ from napari_mobilesam.cli.kinds import (
 )
 from napari_mobilesam.cli.large_options import ONLY_LARGE, wants_tiles
 from napari_mobilesam.cli.model_commands import load_chosen_model
-from napari_mobilesam.cli.parameter_options import given_options, typed_options
+from napari_mobilesam.cli.parameter_options import (
+    given_options,
+    refuse_given,
+    typed_options,
+)
 from napari_mobilesam.cli.progress import ProgressLine
 from napari_mobilesam.large.io.tables import (
     check_table_path,
@@ -215,12 +219,7 @@ def refuse_for_series(options: argparse.Namespace) -> None:
     names += ['text', 'detector', 'text_score']
     names += ONLY_LARGE
     given = typed_options(options, names)
-    if given:
-        one = len(given) == 1
-        raise UsageError(
-            f'{", ".join(given)} {"is" if one else "are"} for one image: '
-            f'leave {"it" if one else "them"} out, or give one image'
-        )
+    refuse_given(given, 'for one image', 'give one image')
     checked_parameters(None, given_options(options, EverythingParameters))
 
 

@@ -68,7 +68,7 @@ class ObjectListModel(QAbstractTableModel):
         return row[column], row[0]
 
     def key_of(self, row: int) -> Any:
-        """What tells the object of a row: its first value."""
+        """Key of the object of a row: its first value."""
         return self.rows[row][0]
 
     def place_of(self, key: Any) -> int:

@@ -1,4 +1,4 @@
-"""What is to be done before the window of a viewer closes."""
+"""Calls before the window of a viewer closes."""
 
 from __future__ import annotations
 
