@@ -29,8 +29,8 @@ from napari_mobilesam.types import Box, Mask, Prompts
 if TYPE_CHECKING:
     import pandas as pd
 
-    from napari_mobilesam.session.objects.object_store import Step
     from napari_mobilesam.session.objects.replay_code import ReplayCode
+    from napari_mobilesam.session.objects.step import Step
 
 # Side of the squares of a plane that are compared.
 SQUARE = 512

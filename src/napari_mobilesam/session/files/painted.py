@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from napari_mobilesam.schema import SchemaError
 from napari_mobilesam.session.files.record_json import Json
 from napari_mobilesam.session.objects.mask_text import array_from, array_text
-from napari_mobilesam.session.objects.object_store import Step
 from napari_mobilesam.session.objects.records import ObjectRecord
+from napari_mobilesam.session.objects.step import Step
 from napari_mobilesam.session.objects.targets import LabelTarget
 
 # Labels of more pixels are not searched for painted ones.

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_mobilesam.segmentation.masks import shared_area
-from napari_mobilesam.session.objects.object_store import Step
 from napari_mobilesam.session.objects.objects import Objects
 from napari_mobilesam.session.objects.records import ObjectRecord, ObjectView
 from napari_mobilesam.session.objects.replay_code import ReplayCode
+from napari_mobilesam.session.objects.step import Step
 from napari_mobilesam.session.objects.targets import (
     LabelsError,
     WriteOptions,

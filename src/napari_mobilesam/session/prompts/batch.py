@@ -13,10 +13,10 @@ from psygnal import Signal
 from napari_mobilesam.segmentation.cleanup import CleanUp
 from napari_mobilesam.session.images.engine import Engine
 from napari_mobilesam.session.images.planes import ImagePlane
-from napari_mobilesam.session.objects.object_store import Step
 from napari_mobilesam.session.objects.objects import Objects
 from napari_mobilesam.session.objects.records import ObjectRecord, ObjectView
 from napari_mobilesam.session.objects.replay_code import ReplayCode
+from napari_mobilesam.session.objects.step import Step
 from napari_mobilesam.session.objects.targets import WriteOptions
 from napari_mobilesam.session.objects.writing import (
     check_class_label,

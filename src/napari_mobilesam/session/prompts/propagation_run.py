@@ -11,7 +11,6 @@ from psygnal import Signal
 from napari_mobilesam.segmentation.cleanup import CleanUp
 from napari_mobilesam.session.images.engine import Engine
 from napari_mobilesam.session.images.planes import ImagePlane
-from napari_mobilesam.session.objects.object_store import Step
 from napari_mobilesam.session.objects.objects import Objects
 from napari_mobilesam.session.objects.records import (
     ObjectCandidates,
@@ -20,6 +19,7 @@ from napari_mobilesam.session.objects.records import (
     Origin,
 )
 from napari_mobilesam.session.objects.replay_code import ReplayCode
+from napari_mobilesam.session.objects.step import Step
 from napari_mobilesam.session.objects.targets import WritePolicy
 from napari_mobilesam.session.objects.writing import clear_beneath
 from napari_mobilesam.session.prompts.prompting import candidates_of

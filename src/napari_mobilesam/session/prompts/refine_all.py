@@ -23,7 +23,6 @@ from napari_mobilesam.segmentation.refinement import (
 from napari_mobilesam.session.images.engine import Engine
 from napari_mobilesam.session.images.planes import ImagePlane
 from napari_mobilesam.session.objects.measured_rows import changed_rows
-from napari_mobilesam.session.objects.object_store import Step
 from napari_mobilesam.session.objects.objects import Objects
 from napari_mobilesam.session.objects.records import (
     ObjectCandidates,
@@ -31,6 +30,7 @@ from napari_mobilesam.session.objects.records import (
     ObjectView,
 )
 from napari_mobilesam.session.objects.replay_code import ReplayCode
+from napari_mobilesam.session.objects.step import Step
 from napari_mobilesam.session.objects.targets import (
     LabelsError,
     rows_of,

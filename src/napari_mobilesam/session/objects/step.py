@@ -1,0 +1,418 @@
+"""A step of changes to labels: pixels, records and feature rows together.
+
+A step is one entry of the history.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_mobilesam.session.images.planes import ImagePlane
+from napari_mobilesam.session.objects.history import Entry, Records
+from napari_mobilesam.session.objects.measured_rows import (
+    changed_rows,
+    described_rows,
+    pixel_changes,
+)
+from napari_mobilesam.session.objects.patch import Patch
+from napari_mobilesam.session.objects.records import ObjectRecord
+from napari_mobilesam.session.objects.targets import (
+    Indices,
+    LabelTarget,
+    WritePolicy,
+    rows_of,
+    set_rows,
+    with_rows,
+)
+from napari_mobilesam.types import Mask
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from napari_mobilesam.session.objects.replay_code import ReplayCode
+
+# Masks within so many pixels are drawn into one picture, written once.
+ONE_PICTURE = 1 << 22
+# (N,) values in an array → (N,) bool, which of them may be overwritten
+Overwritable = Callable[[NDArray[Any]], NDArray[np.bool_]]
+
+
+class Store(Protocol):
+    """What a step needs of an `ObjectStore`."""
+
+    target: LabelTarget
+
+    def get(self, number: int) -> ObjectRecord | None:
+        """Return an object by its number, None if there is none."""
+
+    def put_records(self, records: Records) -> None:
+        """Set records by number, None removes one."""
+
+    def rows(self, labels: tuple[int, ...]) -> pd.DataFrame:
+        """Return one row for the feature table per label of objects."""
+
+    def composed(self, patches: Sequence[Patch]) -> Patch:
+        """Return one patch with the effect of several, in order."""
+
+    def end(self, entry: Entry | None) -> None:
+        """Take the finished step; None if nothing was written."""
+
+
+class Step:
+    """Writes of `ObjectStore.begin`; each is shown at once.
+
+    Parameters
+    ----------
+    objects : Store
+        Objects that are written to.
+    title : str
+        Name for the user.
+    key : object
+        See `ObjectStore.begin`.
+
+    Attributes
+    ----------
+    replay_code : ReplayCode or None
+        Code that repeats the step, for the script of the session.
+    note : object
+        See `Entry`.
+    """
+
+    def __init__(self, objects: Store, title: str, key: object = None) -> None:
+        self.title = title
+        self.replay_code: ReplayCode | None = None
+        self.note: object = None
+        self._objects = objects
+        self._key = key
+        self._patches: list[Patch] = []
+        self._before: dict[int, ObjectRecord | None] = {}
+        self._rows: pd.DataFrame | None = None
+        self._labels: set[int] = set()
+        self._areas: dict[int, int] = {}
+
+    @property
+    def pixels(self) -> int:
+        """Number of pixels that were changed."""
+        return sum(len(patch) for patch in self._patches)
+
+    def pixel_changes(self) -> dict[int, int]:
+        """Return by how many pixels each label has grown so far."""
+        if not self._patches:
+            return {}
+        # as one, which is also undone in one go: each write is drawn by itself
+        whole = self._objects.composed(self._patches)
+        self._patches = [whole]
+        return pixel_changes(whole)
+
+    def paint(
+        self,
+        plane: ImagePlane,
+        mask: Mask,
+        label: int,
+        policy: WritePolicy | Overwritable = 'overwrite',
+    ) -> int:
+        """Write a mask.
+
+        Parameters
+        ----------
+        plane : ImagePlane
+            Plane of the mask.
+        mask : Mask
+            In data pixels of the plane.
+        label : int
+            Value to write; 0 erases.
+        policy : {'overwrite', 'keep'} or callable
+            Over everything, on background only, or where a function of the
+            present labels allows it.
+
+        Returns
+        -------
+        int
+            Number of pixels of the mask inside the labels, written or not;
+            0 if the labels do not cover it.
+        """
+        picture = mask.data.astype(np.uint8)
+        return self._write(
+            plane,
+            picture,
+            mask.box[:2],
+            policy,
+            lambda values: np.full(len(values), label),
+        )
+
+    def paint_picture(
+        self,
+        plane: ImagePlane,
+        picture: NDArray[Any],
+        corner: tuple[int, int] = (0, 0),
+        policy: WritePolicy | Overwritable = 'overwrite',
+    ) -> int:
+        """Write a picture of labels, except its zeros.
+
+        Parameters and return value as in `paint`; the picture is (h, w)
+        integers, with its first pixel at ``corner``.
+        """
+        return self._write(
+            plane, picture, corner, policy, lambda values: values
+        )
+
+    def paint_masks(
+        self, plane: ImagePlane, masks: Sequence[tuple[Mask, int]]
+    ) -> None:
+        """Write masks with a label each, in one go if they are close together.
+
+        Parameters
+        ----------
+        plane : ImagePlane
+            Plane of the masks.
+        masks : sequence of (Mask, int)
+            Where masks overlap, the last one wins.
+        """
+        boxes = np.array([mask.box for mask, _ in masks])
+        low, high = boxes[:, :2].min(axis=0), boxes[:, 2:].max(axis=0)
+        if np.prod(high - low) > ONE_PICTURE:
+            for mask, label in masks:
+                self.paint(plane, mask, label)
+            return
+        picture = np.zeros(tuple(high - low), np.int64)
+        for mask, label in masks:
+            row, column = mask.box[0] - low[0], mask.box[1] - low[1]
+            height, width = mask.data.shape
+            part = picture[row : row + height, column : column + width]
+            part[mask.data] = label
+        self.paint_picture(plane, picture, (int(low[0]), int(low[1])))
+
+    def replace_picture(
+        self,
+        plane: ImagePlane,
+        old: NDArray[Any],
+        new: NDArray[Any],
+        corner: tuple[int, int] = (0, 0),
+    ) -> int:
+        """Replace a picture of labels by another.
+
+        Pixels that differ from the old picture were painted by others, and
+        stay.
+
+        Parameters
+        ----------
+        plane : ImagePlane
+            Plane of the pictures.
+        old, new : ndarray
+            (h, w) integers: the labels written before, and the new ones.
+        corner : tuple of int
+            (row, column) of their first pixel.
+
+        Returns
+        -------
+        int
+            Number of pixels in the target that differ between the two.
+        """
+        differ = old != new
+        # from 1, because `locate` skips 0
+        pair = np.where(
+            differ, np.arange(1, old.size + 1).reshape(old.shape), 0
+        )
+        target = self._objects.target
+        indices, places = target.locate(plane, pair, corner)
+        chosen = np.asarray(places, dtype=np.intp) - 1
+        before = target.read(indices)
+        mine = before == old.ravel()[chosen]
+        self._swap(
+            tuple(index[mine] for index in indices),
+            before[mine],
+            new.ravel()[chosen][mine],
+        )
+        return len(places)
+
+    def put_pixels(self, values: NDArray[Any]) -> None:
+        """Write labels of the shape of the target, except their zeros."""
+        indices = np.nonzero(values)
+        self.put_at(indices, values[indices])
+
+    def put_at(self, indices: Indices, values: Any) -> None:
+        """Write values, or one value, at pixels of the target."""
+        before = self._objects.target.read(indices)
+        after = np.broadcast_to(np.asarray(values), before.shape)
+        self._swap(indices, before, after)
+
+    def erase(self, record: ObjectRecord) -> None:
+        """Erase the pixels of an object."""
+
+        def own(values: NDArray[Any]) -> NDArray[np.bool_]:
+            return np.asarray(values == record.label)
+
+        for view in record.views.values():
+            if view.mask is not None:
+                self.paint(view.plane, view.mask, 0, own)
+
+    def put(self, record: ObjectRecord) -> None:
+        """Add an object, or replace the one with its number."""
+        self._remember(record)
+        self._objects.put_records({record.number: record})
+
+    def remove(self, record: ObjectRecord) -> None:
+        """Remove an object, without its pixels; see `erase`."""
+        self._remember(record)
+        self._objects.put_records({record.number: None})
+
+    def resize(self, record: ObjectRecord) -> int:
+        """Note the pixels that an object has now, for its row; return them."""
+        target = self._objects.target
+        self._labels.add(record.label)
+        self._areas[record.label] = area = sum(
+            int(np.count_nonzero(picture == record.label))
+            for picture in (
+                target.picture(view.plane, view.mask.box)
+                for view in record.views.values()
+                if view.mask is not None
+            )
+        )
+        return area
+
+    def describe(self, labels: set[int], rows: pd.DataFrame) -> None:
+        """Set rows of the feature table instead of those of the objects.
+
+        Parameters
+        ----------
+        labels : set of int
+            Labels whose rows are replaced; labels without a row lose theirs.
+        rows : pandas.DataFrame
+            With the label in a column ``index``. Of objects that were not
+            written as a whole, the area is set, and other measurements are
+            emptied.
+        """
+        self._labels |= labels
+        self._rows = rows
+
+    def complete(self, saved: pd.DataFrame) -> None:
+        """Add what a file has of the rows of the objects of this step.
+
+        Parameters
+        ----------
+        saved : pandas.DataFrame
+            With the label in a column ``index``. Its numbers of prompts are
+            taken, and columns that rows of these labels do not have.
+        """
+        rows = self._objects.rows(tuple(sorted(self._labels)))
+        if 'prompts' in saved:
+            prompts = saved.set_index('index')['prompts']
+            known = rows['index'].isin(saved['index'])
+            read = rows['index'].map(prompts)
+            rows['prompts'] = read.where(known, rows['prompts'])
+        if not self._patches:
+            present = rows_of(self._objects.target, self._labels)
+            present = present.dropna(axis='columns', how='all')
+            rows = _with_measurements(rows, present)
+        self._rows = _with_measurements(rows, saved)
+
+    def finish(self) -> None:
+        """End the step and add it to the history."""
+        try:
+            before, after = self._write_rows()
+        except BaseException:
+            self.roll_back()
+            raise
+        entry = Entry(
+            self.title,
+            tuple(self._patches),
+            self._before,
+            {number: self._objects.get(number) for number in self._before},
+            before,
+            after,
+            tuple(sorted(self._labels)),
+            self._key,
+            self.replay_code,
+            self.note,
+        )
+        something = entry.patches or entry.records_before or entry.labels
+        self._objects.end(entry if something else None)
+
+    def roll_back(self) -> None:
+        """Undo the writes of this step."""
+        for patch in reversed(self._patches):
+            patch.undo(self._objects.target)
+        self._objects.put_records(self._before)
+        self._patches, self._before, self._labels = [], {}, set()
+        self._objects.end(None)
+
+    def _write_rows(self) -> tuple[pd.DataFrame | None, pd.DataFrame | None]:
+        """Bring the feature table up to date; its rows before and after."""
+        target = self._objects.target
+        changes = self.pixel_changes()
+        # labels that were written over without being of this step
+        beside = rows_of(target, changes.keys() - self._labels)
+        if not self._labels and beside.empty:
+            return None, None
+        before = rows_of(target, self._labels)
+        if self._rows is None:
+            after = _with_measurements(
+                self._objects.rows(tuple(sorted(self._labels))),
+                changed_rows(before, changes),
+            )
+            if 'area' in after:
+                areas = after['index'].map(self._areas)
+                after['area'] = areas.fillna(after['area'])
+        else:
+            after = described_rows(self._rows, before, changes)
+        if len(beside):
+            self._labels.update(beside['index'].tolist())
+            before = rows_of(target, self._labels)
+            after = with_rows(after, (), changed_rows(beside, changes))
+        set_rows(target, self._labels, after)
+        return before, after
+
+    def _remember(self, record: ObjectRecord) -> None:
+        before = self._objects.get(record.number)
+        self._before.setdefault(record.number, before)
+        self._labels |= {r.label for r in (before, record) if r is not None}
+
+    def _write(
+        self,
+        plane: ImagePlane,
+        picture: NDArray[Any],
+        corner: tuple[int, int],
+        policy: WritePolicy | Overwritable,
+        values_of: Callable[[NDArray[Any]], NDArray[Any]],
+    ) -> int:
+        target = self._objects.target
+        indices, values = target.locate(plane, picture, corner)
+        before = target.read(indices)
+        allowed = np.ones(len(values), dtype=bool)
+        if callable(policy):
+            allowed &= policy(before)
+        if policy == 'keep' or (target.preserved and not callable(policy)):
+            allowed &= before == 0
+        count = len(values)
+        if not allowed.all():
+            indices = tuple(index[allowed] for index in indices)
+            before, values = before[allowed], values[allowed]
+        self._swap(indices, before, values_of(values))
+        return count
+
+    def _swap(
+        self, indices: Any, before: NDArray[Any], after: NDArray[Any]
+    ) -> None:
+        if not len(before):
+            return
+        target = self._objects.target
+        after = np.asarray(after).astype(before.dtype, copy=False)
+        patch = Patch.of(target.shape, indices, before, after)
+        if len(patch):
+            target.write(indices, after)
+            self._patches.append(patch)
+
+
+def _with_measurements(
+    rows: pd.DataFrame, known: pd.DataFrame
+) -> pd.DataFrame:
+    """Return rows with further columns of rows of the same labels."""
+    further = [name for name in known if name not in rows]
+    if not further:
+        return rows
+    measured = known.drop_duplicates('index').set_index('index')[further]
+    return rows.join(measured, on='index')
