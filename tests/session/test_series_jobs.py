@@ -12,8 +12,8 @@ from viewer.oracle import OracleSam
 from napari_mobilesam.series.series import Series
 from napari_mobilesam.series.series_files import SeriesError
 from napari_mobilesam.session import Session
+from napari_mobilesam.session.series.labels_saving import SaveRequest
 from napari_mobilesam.session.series.rescued import rescue_folders
-from napari_mobilesam.session.series.series_jobs import SaveRequest
 from napari_mobilesam.types import EverythingParameters
 
 
@@ -44,12 +44,12 @@ def test_a_run_leaves_labels_that_wait_to_be_saved(
         patch.setattr(Series, 'save_labels', full)
         jobs.save(SaveRequest(0, mine, None, image))
         session.finish()
-        assert jobs.unsaved.keys() == {0}
+        assert jobs.saving.unsaved.keys() == {0}
         jobs.segment_all(
             EverythingParameters(points_per_side=8, whole_image=True)
         )
         session.finish()
-        assert jobs.unsaved[0].labels.max() == 7
+        assert jobs.saving.unsaved[0].labels.max() == 7
     session.close()
     assert tifffile.imread(tmp_path / 'labels' / 'a_labels.tif').max() == 7
 
@@ -72,7 +72,7 @@ def test_prompts_that_could_not_be_saved_wait_with_their_labels(
         assert not found.complete
     jobs.save(SaveRequest(0, 2 * mine, None, image))
     session.finish()
-    assert not jobs.unsaved
+    assert not jobs.saving.unsaved
     assert written == [jobs.required[0].session]
 
 

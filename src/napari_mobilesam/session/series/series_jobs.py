@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from numpy.typing import NDArray
 from psygnal import Signal
 
 from napari_mobilesam.series.series import Series
@@ -31,17 +28,15 @@ from napari_mobilesam.session.runtime.latest_run import (
 )
 from napari_mobilesam.session.runtime.services import Services
 from napari_mobilesam.session.runtime.worker import LatestWorker
-from napari_mobilesam.session.series.rescued import (
-    RescuedFiles,
-    rescue,
-    rescue_folders,
-    rescued_of,
+from napari_mobilesam.session.series.labels_saving import (
+    LabelsSaving,
+    SaveRequest,
 )
 from napari_mobilesam.text import explain
 from napari_mobilesam.types import EverythingParameters, SegmentationError
 
 if TYPE_CHECKING:
-    import pandas as pd
+    pass
 
 logger = logging.getLogger(__name__)
 
@@ -78,32 +73,6 @@ class ReadImage:
     problem: str = ''
     session: Json | None = None
     complete: bool = True
-
-
-@dataclass(frozen=True, eq=False)
-class SaveRequest:
-    """Labels of an image that are to be saved.
-
-    Attributes
-    ----------
-    number : int
-        Number of the image in the series.
-    labels : ndarray
-        A copy, which nobody changes.
-    table : DataFrame or None
-        A row per object.
-    image : ImageArray
-        The image.
-    write_session : callable or None
-        ``write_session(path)`` writes prompts and candidates; None leaves
-        what there is.
-    """
-
-    number: int
-    labels: NDArray[Any]
-    table: pd.DataFrame | None
-    image: ImageArray
-    write_session: Callable[[Path], None] | None = None
 
 
 def keeps_prompts(error: BaseException) -> str:
@@ -145,19 +114,14 @@ class SeriesJobs:
         All images were segmented, or it was cancelled.
     uncertain : Signal(list of UncertainObject)
         Answer to `ask_uncertain`, least certain first.
-    kept : Signal(Path, Path)
-        A label image of others, and the file that the labels of the image are
-        saved to instead.
-    restored : Signal(str)
-        Message: labels are back that could not be saved in another viewer.
     failed : Signal(str)
         Error message.
     series : Series or None
         The open series.
     current : int
         Number of the image that is open; -1 if none is.
-    unsaved : dict of int to SaveRequest
-        Labels that could not be saved; each later save tries them again.
+    saving : LabelsSaving
+        Saves labels, and keeps those that could not be saved.
     """
 
     opened = Signal()
@@ -169,8 +133,6 @@ class SeriesJobs:
     segmented = Signal(object)
     finished = Signal(object)
     uncertain = Signal(object)
-    kept = Signal(object, object)
-    restored = Signal(str)
     failed = Signal(str)
 
     def __init__(self, services: Services) -> None:
@@ -178,14 +140,12 @@ class SeriesJobs:
         self._files = LatestWorker('napari-mobilesam-series')
         self._runs: LatestRun[BackgroundRun] = LatestRun(services.deliver)
         self._images: LeastRecentlyUsed[ImageArray] = LeastRecentlyUsed(KEPT)
-        # one thread at a time reads or writes labels and records
-        self._lock = threading.Lock()
         self._asked = 0
-        # files of an earlier viewer, and the request to save what they hold
-        self._rescued: dict[int, tuple[RescuedFiles, SaveRequest]] = {}
         self.series: Series | None = None
         self.current = -1
-        self.unsaved: dict[int, SaveRequest] = {}
+        self.saving = LabelsSaving(services)
+        self.saving.saved.connect(self.changed.emit)
+        self.saving.failed.connect(lambda e: self.failed.emit(explain(e)))
 
     @property
     def running(self) -> bool:
@@ -219,19 +179,19 @@ class SeriesJobs:
         self.abandon()
         self._files.wait()
         if self.series is not None:
-            self._save_waiting(self.series)
-        if self.unsaved:
+            self.saving.save_waiting(self.series)
+        if self.saving.unsaved:
             if series is None:
                 self.current = -1
                 return
-            name = self.required[min(self.unsaved)].name
+            name = self.required[min(self.saving.unsaved)].name
             raise SeriesError(
                 f'The labels of {name} could not be saved: make the folder '
                 'of the labels writable before you open another series.'
             )
         self._images.clear()
-        self._rescued = {}
-        self.series, self.current, self.unsaved = series, -1, {}
+        self.saving.forget()
+        self.series, self.current = series, -1
         if series is not None:
             self._files.submit('rescued', lambda: self._restore(series))
         self.opened.emit()
@@ -291,14 +251,15 @@ class SeriesJobs:
         found = self._read_image(series, number)
         if found.image is None:
             return found
-        path, waiting = series[number].session, self.unsaved.get(number)
+        path = series[number].session
+        waiting = self.saving.unsaved.get(number)
         if waiting is not None:
             kept = SavedLabels(waiting.labels, waiting.table)
             complete = waiting.write_session is None and not path.exists()
             return ReadImage(number, found.image, kept, complete=complete)
         labels, session = None, None
         try:
-            with self._lock:
+            with self.saving.lock:
                 labels = series.read_labels(number, found.image.label_shape)
             if path.exists():
                 session = read(path)
@@ -348,7 +309,7 @@ class SeriesJobs:
         SeriesError
             It cannot be written down.
         """
-        with self._lock:
+        with self.saving.lock:
             self.required.mark(number, status)
         self.changed.emit(number)
 
@@ -360,7 +321,7 @@ class SeriesJobs:
         SeriesError
             It cannot be written down.
         """
-        with self._lock:
+        with self.saving.lock:
             self.required.review(number, [label])
 
     def ask_uncertain(self) -> None:
@@ -369,7 +330,7 @@ class SeriesJobs:
 
         def work() -> None:
             try:
-                with self._lock:
+                with self.saving.lock:
                     found = series.uncertain()
             except Exception as error:  # noqa: BLE001
                 self._tell_failure(error)
@@ -400,44 +361,21 @@ class SeriesJobs:
         series, number = self.required, request.number
 
         def work() -> None:
-            if number not in self.unsaved and not series[number].labelled:
+            unsaved = number in self.saving.unsaved
+            if not unsaved and not series[number].labelled:
                 self._save(series, request)
 
         # not in place of labels that wait to be saved
         self._files.submit(f'found {number}', work)
 
     def _save(self, series: Series, request: SaveRequest) -> None:
-        if series is not self.series:
-            return
-        waiting = self.unsaved.get(request.number)
-        if waiting is not None and request.write_session is None:
-            # prompts that could not be saved wait for it, too
-            request = replace(request, write_session=waiting.write_session)
-        self.unsaved[request.number] = request
-        self._save_waiting(series)
+        if series is self.series:
+            self.saving.save(series, request)
 
-    def _save_waiting(self, series: Series) -> None:
-        """Save what is new, and what could not be saved before."""
-        for number, waiting in list(self.unsaved.items()):
-            try:
-                with self._lock:
-                    before = series[number].labels
-                    path = series.save_labels(
-                        number, waiting.labels, waiting.table, waiting.image
-                    )
-                    if waiting.write_session is not None:
-                        waiting.write_session(series[number].session)
-            except Exception as error:  # noqa: BLE001
-                self._tell_failure(error)
-                continue
-            if self.unsaved.get(number) is waiting:
-                del self.unsaved[number]
-            rescued = self._rescued.pop(number, None)
-            if rescued is not None:
-                rescued[0].remove()
-            self._services.deliver(self._teller(number))
-            if path != before:
-                self._services.deliver(partial(self.kept.emit, before, path))
+    def _restore(self, series: Series) -> None:
+        self.saving.restore(
+            series, lambda number: self._read_image(series, number).image
+        )
 
     def _teller(self, number: int) -> Callable[[], None]:
         return lambda: self.changed.emit(number)
@@ -445,73 +383,6 @@ class SeriesJobs:
     def _tell_failure(self, error: BaseException) -> None:
         text = explain(error)
         self._services.deliver(lambda: self.failed.emit(text))
-
-    # labels that could not be saved
-
-    def _restore(self, series: Series) -> None:
-        """Bring back labels that could not be saved in another viewer."""
-        names = []
-        images = [entry.files.image for entry in series]
-        for number, saved, files in rescued_of(images):
-            found = self._read_image(series, number)
-            shape = None if found.image is None else found.image.label_shape
-            if found.image is None or saved.labels.shape != shape:
-                continue
-            # what was saved before may be replaced by them, nothing newer
-            series[number].replaceable = files.replaceable
-            request = SaveRequest(
-                number,
-                saved.labels,
-                saved.table,
-                found.image,
-                files.copy_session,
-            )
-            self._rescued[number] = files, request
-            self.unsaved[number] = request
-            names.append(series[number].name)
-        if names:
-            self._save_waiting(series)
-            self._services.deliver(
-                partial(
-                    self.restored.emit,
-                    f'Restored labels of {", ".join(names)} that could not be '
-                    'saved last time.',
-                )
-            )
-
-    def _rescue(self, series: Series) -> None:
-        """Write labels that cannot be saved to a folder of the user."""
-        for number, waiting in self.unsaved.items():
-            if self._rescued.get(number, (None, None))[1] is waiting:
-                # they are there still
-                continue
-            entry = series[number]
-            image = entry.files.image
-            try:
-                files = rescue(
-                    image,
-                    waiting.labels,
-                    waiting.table,
-                    entry.replaceable,
-                    waiting.write_session,
-                )
-            except OSError as error:
-                logger.error(
-                    'The labels of %s are lost: they can be written neither '
-                    'to %s nor to %s (%s).',
-                    image,
-                    series.folder,
-                    rescue_folders()[0],
-                    explain(error),
-                )
-            else:
-                logger.warning(
-                    'The labels of %s could not be saved to %s. They are in '
-                    '%s, and come back when the series is opened again.',
-                    image,
-                    series.folder,
-                    files.labels,
-                )
 
     # segmenting all images
 
@@ -535,9 +406,11 @@ class SeriesJobs:
         series = self.required
         run = self._runs.start(BackgroundRun())
         model_name = self._services.model_name()
-        if self.unsaved:
+        if self.saving.unsaved:
             # there may be space by now
-            self._files.submit('unsaved', lambda: self._save_waiting(series))
+            self._files.submit(
+                'unsaved', lambda: self.saving.save_waiting(series)
+            )
         self._services.worker.submit(
             KIND,
             lambda: self._segment(
@@ -601,21 +474,13 @@ class SeriesJobs:
             # the layer takes them, and is saved
             self._runs.tell(run, lambda: self.segmented.emit(request))
             return True
-        with self._lock:
-            # not in place of labels that wait to be saved
-            if number in self.unsaved or series[number].labelled:
-                return False
-            try:
-                series.save_labels(
-                    number, request.labels, request.table, request.image
-                )
-            except SeriesError:
-                # the folder is full or gone: further images would take
-                # their time, and as much memory, for nothing
-                self.unsaved[number] = request
-                run.cancelled.set()
-                raise
-        return True
+        try:
+            return self.saving.save_found(series, request)
+        except SeriesError:
+            # the folder is full or gone: further images would take their
+            # time, and as much memory, for nothing
+            run.cancelled.set()
+            raise
 
     def wait(self, timeout: float | None = None) -> bool:
         """Block until files are read and written; False on time-out."""
@@ -628,6 +493,6 @@ class SeriesJobs:
         self._files.discard('ahead')
         self._files.wait()
         if self.series is not None:
-            self._save_waiting(self.series)
-            self._rescue(self.series)
+            self.saving.save_waiting(self.series)
+            self.saving.rescue(self.series)
         self._files.close()

@@ -8,7 +8,7 @@ import numpy as np
 from psygnal import Signal
 
 from napari_mobilesam.series.series_segmentation import SeriesResult
-from napari_mobilesam.session.series.series_jobs import SaveRequest
+from napari_mobilesam.session.series.labels_saving import SaveRequest
 from napari_mobilesam.widgets.parts.viewer_widget import ViewerWidget
 from napari_mobilesam.widgets.series.series_layers import SeriesLayers
 from napari_mobilesam.widgets.series.series_panel import SeriesPanel
@@ -110,7 +110,7 @@ class SeriesRun:
             self._labelled(number)
         for number, problem in result.failed.items():
             # labels that wait to be saved are not a fault of the image
-            waits = number in self._jobs.unsaved
+            waits = number in self._jobs.saving.unsaved
             panel.table.show_failure(number, '' if waits else problem)
         if result.failed:
             status.fail(result.text)

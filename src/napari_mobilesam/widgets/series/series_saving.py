@@ -18,10 +18,8 @@ from napari_mobilesam.session.files.saving import (
     save,
 )
 from napari_mobilesam.session.objects.objects import Objects
-from napari_mobilesam.session.series.series_jobs import (
-    ReadImage,
-    SaveRequest,
-)
+from napari_mobilesam.session.series.labels_saving import SaveRequest
+from napari_mobilesam.session.series.series_jobs import ReadImage
 from napari_mobilesam.types import SegmentationError
 from napari_mobilesam.widgets.parts.delayed_call import DelayedCall
 from napari_mobilesam.widgets.parts.viewer_widget import ViewerWidget

@@ -149,8 +149,8 @@ class SeriesWidget(ViewerWidget):
             (jobs.uncertain, self.review.take),
             (self.session.editor.changed, self.review.outline.follow),
             (jobs.changed, self.review.saved),
-            (jobs.kept, self._say_kept),
-            (jobs.restored, self._say_restored),
+            (jobs.saving.kept, self._say_kept),
+            (jobs.saving.restored, self._say_restored),
             (jobs.failed, self._fail),
             (self.session.editor.changed, self._mask_is_there),
             (self.session.editor.accepted, self._mask_is_there),
@@ -298,7 +298,7 @@ class SeriesWidget(ViewerWidget):
             self.panel.summary.setText(NO_SERIES)
             return
         failures = f'; {failed:,} of them failed' if failed else ''
-        unsaved = len(self._jobs.unsaved)
+        unsaved = len(self._jobs.saving.unsaved)
         if unsaved:
             failures += (
                 f'. The labels of {counted(unsaved, "image")} could not be '
