@@ -3,59 +3,16 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Hashable
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
 
 from psygnal import Signal
 
 from napari_mobilesam.session.objects.objects import Objects
 from napari_mobilesam.session.objects.records import ObjectRecord, ObjectView
-from napari_mobilesam.session.objects.targets import WriteOptions
+from napari_mobilesam.session.prompts.closed_object import ClosedObject
 from napari_mobilesam.session.prompts.prompt_messages import PromptResult
 from napari_mobilesam.session.prompts.prompting import Prompting
 from napari_mobilesam.types import SegmentationError
-
-
-@dataclass(eq=False)
-class ClosedObject:
-    """An object that is no longer open, with all that is needed to write it.
-
-    Attributes
-    ----------
-    record : ObjectRecord
-        The object.
-    base : ObjectRecord or None
-        The object when it was opened; None if it is new.
-    home : Objects or None
-        Objects that it belongs to; None if that is not decided yet.
-    options : WriteOptions
-        Options of writing.
-    modified : bool
-        Whether it was changed since it was opened.
-    waiting : dict
-        Views whose answers are pending, by place.
-    """
-
-    record: ObjectRecord
-    base: ObjectRecord | None
-    home: Objects | None
-    options: WriteOptions
-    modified: bool
-    waiting: dict[Hashable, ObjectView] = field(default_factory=dict)
-
-    def release(self) -> None:
-        """Make it a new object: the labels that it was in are gone."""
-        self.record = replace(self.record, number=0, label=0)
-        self.base = self.home = None
-        self.modified = True
-
-    @property
-    def asked(self) -> ObjectRecord:
-        """The record with the views that are not answered yet."""
-        record = self.record
-        for view in self.waiting.values():
-            record = record.with_view(view)
-        return record
 
 
 class AcceptQueue:

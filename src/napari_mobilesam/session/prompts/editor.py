@@ -21,10 +21,12 @@ from napari_mobilesam.session.objects.targets import (
     LabelsError,
     WriteOptions,
 )
-from napari_mobilesam.session.objects.writing import finished, write_object
-from napari_mobilesam.session.prompts.accept_queue import (
-    AcceptQueue,
+from napari_mobilesam.session.prompts.accept_queue import AcceptQueue
+from napari_mobilesam.session.prompts.closed_object import (
     ClosedObject,
+    is_same,
+    is_undone,
+    write_closed,
 )
 from napari_mobilesam.session.prompts.prompt_messages import (
     PromptResult,
@@ -364,7 +366,7 @@ class Editor:
             self._start_anew()
             self.queue.add(closed)
             return None
-        record = self._write(closed)
+        record = write_closed(closed, self._find_objects, self._recorder)
         self._start_anew()
         self.accepted.emit(record)
         return record
@@ -396,34 +398,6 @@ class Editor:
             dict(self._waiting),
         )
 
-    def _write(self, closed: ClosedObject) -> ObjectRecord:
-        objects, base, record = closed.home, closed.base, closed.record
-        if objects is None:
-            # its labels were removed while it waited
-            objects = self._find_objects(True)
-        if objects is None:
-            raise LabelsError('There are no labels to write the object to.')
-        if not record.masks:
-            raise PromptError(
-                'The model found nothing here: add a point or draw a box.'
-            )
-        known = base is not None and base.number in objects
-        if base is not None and known:
-            if not closed.modified:
-                # only marked as reviewed
-                return objects.review(base.number)
-            # its pixels or its class may have changed since it was opened
-            now = objects[base.number]
-            if record.class_name == base.class_name:
-                record = replace(record, class_name=now.class_name)
-            base = now
-        record = finished(record, base, objects, closed.options)
-        replay_code = self._recorder.object(
-            record, base if known else None, closed.options
-        )
-        write_object(objects, record, base, closed.options.policy, replay_code)
-        return record
-
     def _write_if_certain(self, closed: ClosedObject) -> ObjectRecord:
         if self._is_doubtful(closed.record):
             raise PromptError(
@@ -431,7 +405,7 @@ class Editor:
                 f'not confident about it (score {closed.record.score:.2f}): '
                 'add a point, draw a box, or accept it now.'
             )
-        return self._write(closed)
+        return write_closed(closed, self._find_objects, self._recorder)
 
     def _not_written(self, closed: ClosedObject, reason: str) -> None:
         """Open an object again that could not be written.
@@ -510,7 +484,7 @@ class Editor:
 
     def forget_undone(self) -> None:
         """Close the open object if an undo or redo has replaced it."""
-        if _is_undone(self._base, self._home):
+        if is_undone(self._base, self._home):
             self.reject()
 
     def release(self, gone: Objects) -> None:
@@ -573,7 +547,7 @@ class Editor:
         self.put_aside()
         kept = self._take_from_aside(objects, record.number)
         if kept is not None and (
-            _is_same(kept.base, record) or record.origin == 'labels'
+            is_same(kept.base, record) or record.origin == 'labels'
         ):
             self._open_again(kept)
             return self.record
@@ -594,7 +568,7 @@ class Editor:
         self.changed.emit()
         while self.aside:
             closed = self.aside.pop()
-            if _is_undone(closed.base, closed.home):
+            if is_undone(closed.base, closed.home):
                 continue
             self._open_again(closed)
             self.brought_back.emit(self.record)
@@ -633,15 +607,3 @@ class Editor:
         if generation == self._asked:
             self._waiting.clear()
             self.changed.emit()
-
-
-def _is_undone(base: ObjectRecord | None, home: Objects | None) -> bool:
-    """Return whether an object was replaced or removed since it was opened."""
-    if base is None or home is None or base.origin == 'labels':
-        return False
-    return not _is_same(base, home.get(base.number))
-
-
-def _is_same(base: ObjectRecord | None, now: ObjectRecord | None) -> bool:
-    """Return whether an object is as it was opened, but for its class."""
-    return base is not None and now is not None and now.views is base.views

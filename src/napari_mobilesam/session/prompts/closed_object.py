@@ -1,0 +1,123 @@
+"""Objects that are no longer open, and writing them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field, replace
+
+from napari_mobilesam.session.objects.objects import Objects
+from napari_mobilesam.session.objects.records import ObjectRecord, ObjectView
+from napari_mobilesam.session.objects.targets import LabelsError, WriteOptions
+from napari_mobilesam.session.objects.writing import finished, write_object
+from napari_mobilesam.session.prompts.recorder import Recorder
+from napari_mobilesam.types import PromptError
+
+
+@dataclass(eq=False)
+class ClosedObject:
+    """An object that is no longer open, with all that is needed to write it.
+
+    Attributes
+    ----------
+    record : ObjectRecord
+        The object.
+    base : ObjectRecord or None
+        The object when it was opened; None if it is new.
+    home : Objects or None
+        Objects that it belongs to; None if that is not decided yet.
+    options : WriteOptions
+        Options of writing.
+    modified : bool
+        Whether it was changed since it was opened.
+    waiting : dict
+        Views whose answers are pending, by place.
+    """
+
+    record: ObjectRecord
+    base: ObjectRecord | None
+    home: Objects | None
+    options: WriteOptions
+    modified: bool
+    waiting: dict[Hashable, ObjectView] = field(default_factory=dict)
+
+    def release(self) -> None:
+        """Make it a new object: the labels that it was in are gone."""
+        self.record = replace(self.record, number=0, label=0)
+        self.base = self.home = None
+        self.modified = True
+
+    @property
+    def asked(self) -> ObjectRecord:
+        """The record with the views that are not answered yet."""
+        record = self.record
+        for view in self.waiting.values():
+            record = record.with_view(view)
+        return record
+
+
+def write_closed(
+    closed: ClosedObject,
+    find_objects: Callable[[bool], Objects | None],
+    recorder: Recorder,
+) -> ObjectRecord:
+    """Write a closed object to its labels, as one step.
+
+    Parameters
+    ----------
+    closed : ClosedObject
+        The object.
+    find_objects : callable
+        Returns the objects of the labels to write to, if its own are gone.
+    recorder : Recorder
+        Records replay code.
+
+    Returns
+    -------
+    ObjectRecord
+        The object as written.
+
+    Raises
+    ------
+    PromptError
+        It has no mask.
+    LabelsError
+        The labels cannot be written.
+    """
+    objects, base, record = closed.home, closed.base, closed.record
+    if objects is None:
+        # its labels were removed while it waited
+        objects = find_objects(True)
+    if objects is None:
+        raise LabelsError('There are no labels to write the object to.')
+    if not record.masks:
+        raise PromptError(
+            'The model found nothing here: add a point or draw a box.'
+        )
+    known = base is not None and base.number in objects
+    if base is not None and known:
+        if not closed.modified:
+            # only marked as reviewed
+            return objects.review(base.number)
+        # its pixels or its class may have changed since it was opened
+        now = objects[base.number]
+        if record.class_name == base.class_name:
+            record = replace(record, class_name=now.class_name)
+        base = now
+    record = finished(record, base, objects, closed.options)
+    replay_code = recorder.object(
+        record, base if known else None, closed.options
+    )
+    write_object(objects, record, base, closed.options.policy, replay_code)
+    return record
+
+
+def is_undone(base: ObjectRecord | None, home: Objects | None) -> bool:
+    """Return whether an object was replaced or removed since it was opened."""
+    if base is None or home is None or base.origin == 'labels':
+        return False
+    return not is_same(base, home.get(base.number))
+
+
+def is_same(base: ObjectRecord | None, now: ObjectRecord | None) -> bool:
+    """Return whether an object is as it was opened, but for its class."""
+    return base is not None and now is not None and now.views is base.views
