@@ -220,7 +220,7 @@ def test_what_was_painted_by_hand_stays(output, objects, target):
     for at, label in ((INSIDE[1], 0), ((0, 35, 35), 2)):
         touched = {int(target.data[at]), label} - {0}
         target.data[at] = label
-        target.edited.emit(frozenset(touched))
+        target.edited.emit(dict.fromkeys(touched, 0))
     painted = target.data.copy()
     output.write(result())
     assert set(np.unique(target.data)) == {0, 1, 2}

@@ -272,12 +272,12 @@ def test_objects_erased_by_hand_are_passed_over(objects):
     data = objects.target.data
     kept = data.copy()
     data[data == 2] = 0
-    objects.target.edited.emit(frozenset({2}))
+    objects.target.edited.emit(dict.fromkeys({2}, 0))
     assert objects.following(1).number == 3
     assert objects.following(3, -1).number == 1
     # napari's undo
     data[:] = kept
-    objects.target.edited.emit(frozenset({2}))
+    objects.target.edited.emit(dict.fromkeys({2}, 0))
     assert objects.following(1).number == 2
 
 

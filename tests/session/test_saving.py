@@ -573,7 +573,7 @@ def painted(session):
     data[0, 40:44, 20:44] = 1
     data[0, 2:9, 2:9] = 7
     data[3, 50:60, 3:90] = 9
-    session.scene.target.edited.emit(frozenset({1, 7, 9}))
+    session.scene.target.edited.emit(dict.fromkeys({1, 7, 9}, 0))
 
 
 def test_painted_pixels_are_part_of_their_object(sessions, tmp_path):
@@ -582,7 +582,7 @@ def test_painted_pixels_are_part_of_their_object(sessions, tmp_path):
     session.accept()
     data = session.scene.target.data
     data[0, 60:70, 20:30] = 1
-    session.scene.target.edited.emit(frozenset({1}))
+    session.scene.target.edited.emit(dict.fromkeys({1}, 0))
     arm = data.copy()
     arm[:, :60] = 0
     # what covers its mask leaves the arm

@@ -148,19 +148,51 @@ def test_strokes_tell_which_labels_they_change(viewer):
     objects.target.edited.connect(told.append)
     labels.brush_size = 4
     labels.paint((16, 26), 0)
+    left = np.count_nonzero(labels.data == 1)
     labels.paint((16, 28), 5)
     labels.fill((0, 0), 7)
     labels.data_setitem((np.array([17, 18]), np.array([27, 27])), [8, 9])
-    assert told == [{1}, {1, 5}, {7}, {5, 8, 9}]
+    assert told[0] == {1: left - disk().sum()}
+    assert told[1].keys() == {1, 5}
+    corner = np.count_nonzero(labels.data == 7)
+    assert told[2:] == [{7: corner}, {5: -2, 8: 1, 9: 1}]
     assert objects.target.highest() == 9
     labels.undo()
     labels.undo()
     labels.redo()
-    assert told[4:] == [{5, 8, 9}, {7}, {7}]
+    assert told[4:] == [{5: 2, 8: -1, 9: -1}, {7: -corner}, {7: corner}]
     labels.fill((0, 0), 3)
-    assert told[7:] == [{3, 7}]
+    assert told[7:] == [{3: corner, 7: -corner}]
     paint(scene, 2)
     assert len(told) == 8
+
+
+def test_areas_follow_the_brush(viewer):
+    scene = scene_on(viewer)
+    paint(scene)
+    labels = scene.labels
+    area = disk().sum()
+    labels.features = {
+        'index': [1],
+        'area': [area],
+        'perimeter': [55.5],
+        'note': ['mine'],
+    }
+
+    def row():
+        return dict(labels.features.set_index('index').loc[1])
+
+    labels.brush_size = 3
+    labels.paint((16, 26), 0)
+    assert row()['area'] == np.count_nonzero(labels.data == 1) < area
+    # measured of other pixels
+    assert np.isnan(row()['perimeter'])
+    assert row()['note'] == 'mine'
+    labels.undo()
+    assert row()['area'] == area
+    labels.redo()
+    labels.fill((16, 20), 4)
+    assert row()['area'] == 0
 
 
 def test_many_pixels_are_written_and_undone_at_once(viewer, monkeypatch):

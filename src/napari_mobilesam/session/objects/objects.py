@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from typing import Any
 from uuid import uuid4
@@ -11,6 +11,7 @@ from uuid import uuid4
 import numpy as np
 from psygnal import Signal
 
+from napari_mobilesam.measure.table_columns import MEASURED
 from napari_mobilesam.session.images.planes import ImagePlane
 from napari_mobilesam.session.objects.history import (
     MAX_BYTES,
@@ -18,6 +19,7 @@ from napari_mobilesam.session.objects.history import (
     History,
     joined,
 )
+from napari_mobilesam.session.objects.measured_rows import changed_rows
 from napari_mobilesam.session.objects.object_store import ObjectStore
 from napari_mobilesam.session.objects.records import ObjectRecord
 from napari_mobilesam.session.objects.replay_code import ReplayCode
@@ -26,6 +28,7 @@ from napari_mobilesam.session.objects.targets import (
     LabelsError,
     LabelTarget,
     label_at,
+    rows_of,
     set_rows,
 )
 
@@ -66,7 +69,7 @@ class Objects(ObjectStore):
         super().__init__(target)
         self.identity = uuid4().hex
         self.history = History(max_bytes, clock)
-        target.edited.connect(self.note_painted)
+        target.edited.connect(self._follow_brush)
 
     def note_painted(self, labels: Collection[int]) -> None:
         """Note labels that have got or lost pixels by hand."""
@@ -75,6 +78,13 @@ class Objects(ObjectStore):
             for record in self
             if record.label in labels
         )
+
+    def _follow_brush(self, changes: Mapping[int, int]) -> None:
+        """Keep rows of the feature table true where labels were painted."""
+        self.note_painted(changes)
+        rows = rows_of(self.target, changes)
+        if any(MEASURED.fullmatch(str(name)) for name in rows.columns):
+            set_rows(self.target, changes, changed_rows(rows, changes))
 
     def __getitem__(self, number: int) -> ObjectRecord:
         """Return an object by its number.

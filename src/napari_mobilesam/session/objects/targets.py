@@ -101,9 +101,9 @@ class LabelTarget(Protocol):
 
     Attributes
     ----------
-    edited : Signal(frozenset of int)
-        Emitted when others have changed pixels, such as with a brush: the
-        labels that have got or lost some.
+    edited : Signal(dict of int to int)
+        Emitted when others have changed pixels, such as with a brush: by how
+        many pixels each label concerned has grown.
     """
 
     edited: Any

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from itertools import islice
 from typing import Any
@@ -13,21 +14,31 @@ from napari.layers import Labels
 UNDO, REDO = '_undo_history', '_redo_history'
 
 
-def changed_labels(changes: Iterable[Any]) -> frozenset[int]:
-    """Return the labels that have got or lost pixels.
+def grown_labels(changes: Iterable[Any], sign: int = 1) -> dict[int, int]:
+    """Return the labels that have got or lost pixels, and how many.
 
     Parameters
     ----------
     changes : iterable
         Changes of napari: each ends with the values before and after it.
+    sign : {1, -1}
+        -1 if the changes were undone.
+
+    Returns
+    -------
+    dict of int to int
+        By how many pixels each label has grown.
     """
-    labels = {
-        int(label)
-        for change in changes
-        for values in change[-2:]
-        for label in np.unique(values)
-    }
-    return frozenset(labels - {0})
+    grown: dict[int, int] = defaultdict(int)
+    for *_, old, new in changes:
+        before = np.atleast_1d(old)
+        after = np.broadcast_to(new, before.shape)
+        for values, way in ((before, -sign), (after, sign)):
+            labels, counts = np.unique(values, return_counts=True)
+            for label, count in zip(labels, counts, strict=True):
+                grown[int(label)] += way * int(count)
+    grown.pop(0, None)
+    return dict(grown)
 
 
 class BrushHistory:
@@ -41,11 +52,11 @@ class BrushHistory:
     layer : napari.layers.Labels
         Labels; not kept alive.
     told : callable
-        Called with the labels that have got or lost pixels.
+        Called with the labels that have got or lost pixels, and how many.
     """
 
     def __init__(
-        self, layer: Labels, told: Callable[[frozenset[int]], None]
+        self, layer: Labels, told: Callable[[dict[int, int]], None]
     ) -> None:
         self._layer = weakref.ref(layer)
         self._told = told
@@ -77,4 +88,5 @@ class BrushHistory:
         if steps and now[0] == undo - steps:
             items = getattr(self._layer(), REDO if steps > 0 else UNDO)
             newest = islice(reversed(items), abs(steps))
-            self._told(changed_labels(x for item in newest for x in item))
+            changes = [change for item in newest for change in item]
+            self._told(grown_labels(changes, -1 if steps > 0 else 1))

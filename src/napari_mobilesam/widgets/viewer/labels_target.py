@@ -26,7 +26,7 @@ from napari_mobilesam.session.objects.targets import (
 from napari_mobilesam.types import Box
 from napari_mobilesam.widgets.viewer.brush_history import (
     BrushHistory,
-    changed_labels,
+    grown_labels,
 )
 from napari_mobilesam.widgets.viewer.label_writer import (
     labels_present,
@@ -71,7 +71,7 @@ class LabelsTarget:
     ----------
     written : Signal(Indices or None)
         Pixels were written; None if it is not known which.
-    edited : Signal(frozenset of int)
+    edited : Signal(dict of int to int)
         See `LabelTarget`.
     """
 
@@ -248,9 +248,9 @@ class LabelsTarget:
         self.layer.features = with_class_text(table)
 
     def _painted(self, event: Any) -> None:
-        self._tell(changed_labels(event.value))
+        self._tell(grown_labels(event.value))
 
-    def _tell(self, labels: frozenset[int]) -> None:
+    def _tell(self, labels: dict[int, int]) -> None:
         if self._highest is not None:
             self._highest = max(self._highest, *labels, 0)
         self.edited.emit(labels)
