@@ -647,6 +647,20 @@ def test_the_open_object_is_closed_when_it_is_deleted(table_desk, blobs):
     assert not (d.labels.data == 3).any()
 
 
+def test_the_open_object_stays_if_others_have_its_number(table_desk):
+    d = table_desk(squares())
+    d.widget.rows.edit_asked.emit(3)
+    others = d.viewer.add_labels(np.roll(squares(), 30, 1), name='others')
+    assert d.widget.labels_combo.layer is others
+    QTest.mouseClick(d.widget.measure_button, LEFT)
+    d.settle()
+    d.widget.select('area', 256, 256)
+    d.widget.delete()
+    assert not (others.data == 3).any()
+    assert d.session.editor.record.label == 3
+    assert (d.labels.data == 3).any()
+
+
 def test_a_range_may_end_far_beyond_the_objects(table_desk, qtbot):
     d = table_desk(squares())
     d.widget.show()

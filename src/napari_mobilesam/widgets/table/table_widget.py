@@ -221,6 +221,7 @@ class TableWidget(ViewerWidget):
     def _labels_chosen(self, labels: Labels | None) -> None:
         self._listen_to(labels)
         self.marked.hide()
+        self._follow_editor()
         self._show_table()
         if labels is None:
             self.status.say(NO_LABELS)
