@@ -144,6 +144,8 @@ def test_units(labels: NDArray[Any]) -> None:
     assert 'perimeter µm' not in measure_objects(
         labels, scale=(1, 0.5), units='µm'
     )
+    meters = measure_objects(labels, scale=(8e-9, 4e-9), units='m')
+    assert 'perimeter m' not in meters
 
 
 @pytest.mark.parametrize('shape', [(48, 30), (8, 48, 30)])

@@ -511,7 +511,7 @@ def _add_units(
 
 
 def _is_isotropic(scale: Sequence[float]) -> bool:
-    return bool(np.allclose(scale, scale[0], rtol=1e-6))
+    return bool(np.allclose(scale, scale[0], rtol=1e-6, atol=0))
 
 
 def _with_known(

@@ -20,6 +20,7 @@ from napari_mobilesam.widgets.viewer.layers import (
     Matrix,
     Units,
     apply,
+    are_close,
     axis_name,
     data_of,
     data_to_world_matrix,
@@ -497,7 +498,7 @@ def check_composed(
                 f'“{name}” has colours of its own: it cannot be composed '
                 'with other layers.'
             )
-        if data_of(other).shape != data_of(image).shape or not np.allclose(
+        if data_of(other).shape != data_of(image).shape or not are_close(
             data_to_world_matrix(other, ndim, units), matrix
         ):
             raise ImageError(

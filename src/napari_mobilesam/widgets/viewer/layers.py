@@ -46,6 +46,16 @@ Matrix = NDArray[np.float64]
 Units = tuple[Any, ...]
 
 
+def are_close(one: Any, other: Any) -> bool:
+    """Return whether numbers are the same but for rounding.
+
+    Whatever their unit: pixels have 1e-7 meters.
+    """
+    one, other = np.asarray(one), np.asarray(other)
+    rounding = 1e-6 * np.abs(other).max(initial=0.0)
+    return bool(np.allclose(one, other, rtol=1e-5, atol=rounding))
+
+
 def data_to_world_matrix(
     layer: Layer, ndim: int, units: Units | None = None
 ) -> Matrix:
@@ -308,8 +318,8 @@ def suitability(labels: Labels, image: Image) -> int:
     sizes = shape[:-1] if image.rgb else shape
     same = (
         data_of(labels).shape[-2:] == sizes[-2:]
-        and np.allclose(labels.scale[-2:], image.scale[-2:])
-        and np.allclose(labels.translate[-2:], image.translate[-2:])
+        and are_close(labels.scale[-2:], image.scale[-2:])
+        and are_close(labels.translate[-2:], image.translate[-2:])
     )
     return int(same)
 
