@@ -277,9 +277,12 @@ def test_the_whole_plane_after_a_part_goes_into_another_folder(
     assert large.output == tmp_path / 'out.ome.zarr'
     assert 'are finished: Run shows them' in large.state_label.text()
     # the same run again
+    (layer,) = labels_of(d)
+    layer.features = layer.features.assign(mine=3)
     d.widget.panel.run_button.click()
     d.settle()
     assert 'Already finished' in d.widget.status.text
+    assert labels_of(d) == [layer]
     where.region_combo.setCurrentText(PLANE)
     d.settle()
     assert large.output == tmp_path / 'out 2.ome.zarr'

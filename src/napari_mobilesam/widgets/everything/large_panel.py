@@ -292,6 +292,10 @@ class LargeView:
         """Show labels of an earlier run; return a message."""
         from napari_mobilesam.large.io.ome_zarr import open_labels
 
+        shown = self.layer if path == self._output else None
+        if shown is not None and shown in self._viewer.layers:
+            # with scores, and what was measured since
+            return f'Already finished: the labels are in “{shown.name}”.'
         self.begin(image, path)
         levels = open_labels(path)
         shape = (*image.planes_shape, *image.source.shape)
