@@ -854,6 +854,16 @@ def test_names_that_are_no_names_of_files_are_said(series_desk, folder, wrong):
     assert d.widget.status.text.startswith(f'The names {wrong!r} ')
 
 
+def test_an_image_that_cannot_be_marked_as_done(series_desk, folder):
+    d = series_desk(folder)
+    (folder / 'labels').write_text('a file', 'utf-8')
+    d.widget.done()
+    d.settle()
+    assert d.widget.status.failed
+    assert 'cannot be written' in d.widget.status.text
+    assert names(d) == ['a', 'labels']
+
+
 @pytest.mark.slow
 def test_a_place_that_cannot_be_written(series_desk, folder):
     d = series_desk(folder)

@@ -306,12 +306,6 @@ class SeriesLayers:
         except ImageError:
             return None
 
-    def remove(self) -> None:
-        """Remove the layers from the viewer."""
-        layers: list[Any] = [*self._images, self.labels]
-        self._images, self.labels, self.image = [], None, None
-        self._remove(layers)
-
     def _remove(self, layers: list[Any]) -> None:
         for layer in layers:
             if layer is not None and layer in self._viewer.layers:

@@ -343,8 +343,9 @@ class SeriesWidget(ViewerWidget):
             return
         if not self._leave(self.done):
             return
-        self._mark(here, 'done')
-        self._next_to_do(here)
+        with self.status.errors():
+            self._jobs.mark(here, 'done')
+            self._next_to_do(here)
 
     def _next_to_do(self, here: int) -> None:
         """Open the next image to do that is not known to be unreadable."""
