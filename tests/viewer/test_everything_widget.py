@@ -302,6 +302,8 @@ def test_nothing_replaces_stopping(desk, blobs, oracle):
     assert d.widget.status.text == 'Embedding'
     d.widget.cancel()
     d.session.status.emit('Embedding', 'everything')
-    assert d.widget.status.text.startswith('Stopping')
+    d.session.large.progress.emit(1, 3, 'Tile 1')
+    d.session.classifying.progress.emit(1, 3, 'Comparing')
+    assert d.widget.status.text.startswith('Stopping; the objects found')
     oracle.go.set()
     d.settle()

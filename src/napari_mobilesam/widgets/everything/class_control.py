@@ -131,8 +131,7 @@ class ClassControl:
         self._panel.classes.show_proposals([], [])
 
     def _progress(self, done: int, total: int, message: str) -> None:
-        self._panel.status.say(f'{message} …', busy=True)
-        self._panel.status.show_progress(done, total)
+        self._panel.say_progress(done, total, f'{message} …')
 
     def _finish(self, proposed: ProposedClasses) -> None:
         labels, self._asked = self._asked, None

@@ -168,6 +168,12 @@ class EverythingPanel(QWidget):
             button.setEnabled(not running)
         self.cancel_button.setEnabled(running)
 
+    def say_progress(self, done: int, total: int, message: str) -> None:
+        """Tell how far a job is, unless *Cancel* was pressed."""
+        if self.cancel_button.isEnabled():
+            self.status.say(message, busy=True)
+            self.status.show_progress(done, total)
+
     def show_results(self, there: bool, reviewable: bool = False) -> None:
         """Show the filters and the review, and bring them into view."""
         self.filter_group.setVisible(there)

@@ -410,7 +410,8 @@ class EverythingWidget(ViewerWidget):
 
     def cancel(self) -> None:
         """Stop and keep the objects found."""
-        self.status.say('Stopping; the objects found are kept …', busy=True)
+        kept = '; the objects found are kept' if self._searching else ''
+        self.status.say(f'Stopping{kept} …', busy=True)
         # and no progress of what is still at work is told
         self.panel.cancel_button.setEnabled(False)
         self.tools.cancel()

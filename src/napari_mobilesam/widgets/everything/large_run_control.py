@@ -265,8 +265,7 @@ class LargeRunControl:
 
     def _progress(self, done: int, total: int, message: str) -> None:
         if self.view.image is not None:
-            self._panel.status.say(message, busy=True)
-            self._panel.status.show_progress(done, total)
+            self._panel.say_progress(done, total, message)
 
     def _began(self, levels: list[Any]) -> None:
         if self.view.image is not None:

@@ -387,12 +387,10 @@ class RunControl:
 
     def show_progress(self, done: int, total: int, message: str) -> None:
         """Show the progress of a run, and the time left."""
-        if not self._panel.cancel_button.isEnabled():
-            return
-        status = self._panel.status
         text = f'{message}{self._say_left(done, total)}'
-        status.say(f'{text}\n{self._warning}'.rstrip(), busy=True)
-        status.show_progress(done, total)
+        self._panel.say_progress(
+            done, total, f'{text}\n{self._warning}'.rstrip()
+        )
 
     def _say_left(self, done: int, total: int) -> str:
         from napari_mobilesam.segmentation.estimate import duration

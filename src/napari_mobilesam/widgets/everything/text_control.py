@@ -136,8 +136,7 @@ class TextControl:
         self._panel.status.say(f'Downloading {name} …', busy=True)
 
     def _progress(self, done: int, total: int, message: str) -> None:
-        self._panel.status.say(f'{message} …', busy=True)
-        self._panel.status.show_progress(done // 1024, total // 1024)
+        self._panel.say_progress(done // 1024, total // 1024, f'{message} …')
 
     def _downloaded(self, name: str) -> None:
         self._panel.show_running(False)
