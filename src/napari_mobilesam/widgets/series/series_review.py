@@ -167,7 +167,7 @@ class SeriesReview:
                 objects.delete(record)
                 self.show(shown)
                 return
-            delete_labels(objects, labels, [shown.label])
+            delete_labels(objects, labels, [shown.label], self._scene)
             self._shown = None
             self._go_on(shown)
 

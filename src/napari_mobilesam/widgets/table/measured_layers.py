@@ -17,6 +17,7 @@ from napari_mobilesam.widgets.viewer.layers import (
     pixel_sizes,
     with_class_text,
 )
+from napari_mobilesam.widgets.viewer.measured_box import measured_axes
 from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def request_of(
     ImageError
         The image does not lie on the labels pixel by pixel.
     """
-    data, axes = data_of(labels), _axes_without_channels(labels, scene)
+    data, axes = data_of(labels), measured_axes(labels, scene)
     if len(axes) < labels.ndim:
         # they are the same in every channel
         data = Reordered(data, axes)
@@ -90,18 +91,6 @@ def _intensities(
         moved = Reordered(pixels, [*order, axis])
         return moved, [f'channel {n}' for n in range(moved.shape[-1])]
     return pixels, None
-
-
-def _axes_without_channels(labels: Labels, scene: ViewerScene) -> list[int]:
-    """Axes of labels but that of the channels of the image worked on."""
-    image, axes = scene.image, list(range(labels.ndim))
-    if (
-        image is not None
-        and scene.channel_axis is not None
-        and data_of(image).shape == data_of(labels).shape
-    ):
-        axes.remove(scene.channel_axis)
-    return axes
 
 
 def _scale(

@@ -51,7 +51,7 @@ from napari_mobilesam.widgets.table.object_rows import LABEL, ObjectRows
 from napari_mobilesam.widgets.viewer.brush_history import BrushHistory
 from napari_mobilesam.widgets.viewer.delete_labels import delete_labels
 from napari_mobilesam.widgets.viewer.layers import data_of
-from napari_mobilesam.widgets.viewer.look_at import look_at
+from napari_mobilesam.widgets.viewer.look_at import look_at, slider_pixels
 from napari_mobilesam.widgets.viewer.main_thread import MainThread
 from napari_mobilesam.widgets.viewer.measured_box import measured_box
 from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
@@ -299,6 +299,8 @@ class TableWidget(ViewerWidget):
         follow, self._choosing = self._choosing, True
         try:
             labels.features = features
+            # the areas follow the brush from now on
+            self._scene.objects_of(labels)
         finally:
             self._choosing = follow
         self._later.cancel()
@@ -422,7 +424,8 @@ class TableWidget(ViewerWidget):
         self._choosing = True
         try:
             labels.selected_label = label
-            box = measured_box(labels.features, label, labels.ndim)
+            here = slider_pixels(self.viewer, labels)
+            box = measured_box(labels, label, self._scene, here)
             if box is None:
                 self.status.say(
                     'Measure first: the position of the object is not known.'
@@ -480,7 +483,7 @@ class TableWidget(ViewerWidget):
         self, labels: Labels, label: int
     ) -> tuple[float, float] | None:
         """Return a pixel of a label on the plane of the image."""
-        box = measured_box(labels.features, label, labels.ndim)
+        box = measured_box(labels, label, self._scene)
         if box is None:
             return None
         plane = self._scene.plane()
@@ -507,7 +510,7 @@ class TableWidget(ViewerWidget):
             if self._open_label in chosen:
                 # it is no object any more that could be accepted
                 self.session.editor.reject()
-            delete_labels(objects, labels, chosen.tolist())
+            delete_labels(objects, labels, chosen.tolist(), self._scene)
             self.status.say(f'Deleted {counted(len(chosen), "object")}.')
 
     def undo(self) -> None:

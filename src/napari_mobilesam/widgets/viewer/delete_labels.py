@@ -14,10 +14,14 @@ from napari_mobilesam.text import counted
 from napari_mobilesam.types import SegmentationError
 from napari_mobilesam.widgets.viewer.layers import data_of
 from napari_mobilesam.widgets.viewer.measured_box import measured_box
+from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
 
 
 def delete_labels(
-    objects: Objects, layer: Labels, labels: Collection[int]
+    objects: Objects,
+    layer: Labels,
+    labels: Collection[int],
+    scene: ViewerScene,
 ) -> None:
     """Delete objects on all planes, as one step that can be undone.
 
@@ -30,13 +34,15 @@ def delete_labels(
         table has the boxes of the objects, as *Table* measures them.
     labels : collection of int
         Labels of the objects.
+    scene : ViewerScene
+        Knows the channels.
 
     Raises
     ------
     SegmentationError
         The labels are not in memory, and where an object lies is not known.
     """
-    pixels = _pixels(layer, labels)
+    pixels = _pixels(layer, labels, scene)
     gone = {int(label) for label in labels}
     title = f'deleting {counted(len(gone), "object")}'
     with objects.step(title) as step:
@@ -47,21 +53,23 @@ def delete_labels(
         step.describe(gone, layer.features.iloc[:0])
 
 
-def _pixels(layer: Labels, labels: Collection[int]) -> Indices:
+def _pixels(
+    layer: Labels, labels: Collection[int], scene: ViewerScene
+) -> Indices:
     """Indices of all pixels of some labels."""
     data = data_of(layer)
     if isinstance(data, np.ndarray):
         return np.nonzero(np.isin(data, list(labels)))
     found = []
     for label in labels:
-        box = measured_box(layer.features, label, layer.ndim)
+        whole = [[0] * layer.ndim, [size - 1 for size in data.shape]]
+        box = measured_box(layer, label, scene, whole)
         if box is None:
             raise SegmentationError(
                 f'“{layer.name}” is not in memory, and where object {label} '
                 'lies is not known: measure it first.'
             )
-        low = [int(first) for first in box[0]]
-        high = [int(last) + 1 for last in box[1]]
+        low, high = box[0], box[1] + 1
         part = np.asarray(data[tuple(map(slice, low, high))])
         inside = np.nonzero(part == label)
         found.append(

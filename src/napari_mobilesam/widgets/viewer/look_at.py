@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from napari_mobilesam.widgets.viewer.layer_plane import camera_of
 from napari_mobilesam.widgets.viewer.layers import (
     apply,
+    data_of,
     data_to_world_matrix,
     world_units,
 )
@@ -75,6 +76,15 @@ def move_sliders(
         if axis >= ndim - layer.ndim:
             viewer.dims.set_point(axis, float(world[:, axis].mean()))
     return world
+
+
+def slider_pixels(viewer: ViewerModel, layer: Layer) -> NDArray[np.intp]:
+    """Return the pixel of a layer that the sliders are at, along each axis."""
+    ndim = viewer.dims.ndim
+    matrix = data_to_world_matrix(layer, ndim, world_units(viewer))
+    point = apply(np.linalg.inv(matrix), np.array([viewer.dims.point]))[0]
+    last = np.array(data_of(layer).shape[: layer.ndim]) - 1
+    return np.clip(np.round(point[-layer.ndim :]), 0, last).astype(np.intp)
 
 
 def look_at_world(

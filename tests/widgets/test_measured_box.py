@@ -1,0 +1,61 @@
+"""Objects found again by the boxes that *Table* has measured."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from napari.components import ViewerModel
+
+from napari_mobilesam.measure.object_table import measure_objects
+from napari_mobilesam.widgets.table.measured_layers import merged, request_of
+from napari_mobilesam.widgets.viewer.delete_labels import delete_labels
+from napari_mobilesam.widgets.viewer.look_at import look_at, slider_pixels
+from napari_mobilesam.widgets.viewer.measured_box import measured_box
+from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
+
+# planes, rows and columns of object 1
+PLACE = (slice(6, 8), slice(10, 20), slice(5, 15))
+
+
+@pytest.fixture(params=[(0, 'memory'), (1, 'memory'), (1, 'zarr')])
+def measured(request):
+    """Viewer, scene and measured labels of an image with channels."""
+    axis, kind = request.param
+    viewer = ViewerModel()
+    shape = [9, 40, 40]
+    shape.insert(axis, 3)
+    image = viewer.add_image(np.random.default_rng(0).random(shape, 'f4'))
+    scene = ViewerScene(viewer)
+    scene.image, scene.channel_axis = image, axis
+    data = np.zeros(shape, np.uint16)
+    np.moveaxis(data, axis, 0)[(slice(None), *PLACE)] = 1
+    if kind == 'zarr':
+        zarr = pytest.importorskip('zarr')
+        array = zarr.create_array({}, shape=tuple(shape), dtype='u2')
+        array[:] = data
+        data = array
+    labels = viewer.add_labels(data, scale=(2, 1, 1, 1))
+    request = request_of(labels, None, scene)
+    table = measure_objects(request.labels, volumes=request.volumes)
+    labels.features = merged(labels.features, table)
+    return viewer, scene, labels
+
+
+def test_a_row_is_looked_at_in_the_channel_that_is_shown(measured):
+    viewer, scene, labels = measured
+    axis = scene.channel_axis
+    viewer.dims.set_current_step(axis, 2)
+    here = slider_pixels(viewer, labels)
+    look_at(viewer, labels, *measured_box(labels, 1, scene, here))
+    there = slider_pixels(viewer, labels)
+    assert there[axis] == here[axis] == 2 // labels.scale[axis]
+    assert there[1 - axis] in (6, 7)
+
+
+def test_objects_are_deleted_in_all_channels(measured):
+    _, scene, labels = measured
+    objects = scene.objects_of(labels)
+    delete_labels(objects, labels, [1], scene)
+    assert not np.any(labels.data[:])
+    objects.undo()
+    assert np.count_nonzero(labels.data[:]) == 3 * 2 * 10 * 10
