@@ -19,7 +19,13 @@ from napari_mobilesam.widgets.viewer.layer_files import (
     write_ome_zarr,
 )
 from napari_mobilesam.widgets.viewer.layer_plane import plane_of
-from napari_mobilesam.widgets.viewer.layers import use_units, world_units
+from napari_mobilesam.widgets.viewer.layers import (
+    apply,
+    data_to_world_matrix,
+    mouse_position,
+    use_units,
+    world_units,
+)
 from napari_mobilesam.widgets.viewer.look_at import move_sliders
 from napari_mobilesam.widgets.viewer.track_layers import pixel_size
 from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
@@ -181,3 +187,18 @@ def test_sliders_go_to_a_place_in_the_units_of_the_world(desk, blobs):
     move_sliders(d.viewer, d.image, (3, 10, 10), (3, 20, 20))
     d.settle()
     assert d.viewer.dims.point[0] == pytest.approx(3000)
+
+
+def test_the_mouse_beside_layers_in_other_units():
+    """napari gives positions in nm, and layers take them for µm."""
+    viewer = ViewerModel()
+    data = np.zeros((3, 40, 50), np.uint8)
+    data[1, 10:20, 20:30] = 7
+    labels = viewer.add_labels(data, units=('s', 'um', 'um'), scale=(2, 3, 3))
+    viewer.add_image(data[0], units=('nm', 'nm'), scale=(3000, 3000))
+    matrix = data_to_world_matrix(labels, 3, world_units(viewer))
+    world = apply(matrix, np.array([[1, 15, 25]]))[0]
+    assert labels.get_value(world, world=True) != 7
+    position = mouse_position(viewer, labels, world)
+    assert labels.get_value(position, world=True) == 7
+    np.testing.assert_allclose(labels.world_to_data(position), (1, 15, 25))

@@ -12,6 +12,7 @@ from qtpy.QtCore import QObject, Signal  # type: ignore[attr-defined]
 from napari_mobilesam.session.objects.records import ObjectRecord, ObjectView
 from napari_mobilesam.widgets.parts.preview import Preview
 from napari_mobilesam.widgets.viewer.layer_plane import LayerPlane
+from napari_mobilesam.widgets.viewer.layers import mouse_position
 from napari_mobilesam.widgets.viewer.look_at import look_at
 from napari_mobilesam.widgets.viewer.mouse_clicks import is_click
 
@@ -84,7 +85,7 @@ class ReviewView(QObject):
         if not (yield from is_click(event)):
             return
         label = layer.get_value(
-            event.position,
+            mouse_position(viewer, layer, event.position),
             view_direction=event.view_direction,
             dims_displayed=event.dims_displayed,
             world=True,

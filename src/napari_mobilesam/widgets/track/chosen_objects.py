@@ -14,6 +14,7 @@ from napari_mobilesam.widgets.viewer.layers import (
     PREVIEW_MARK,
     RIGHT_BUTTON,
     data_of,
+    mouse_position,
 )
 from napari_mobilesam.widgets.viewer.track_layers import ShownTracks
 
@@ -129,13 +130,14 @@ class ChosenObjects:
 
     def _choose_at(self, layer: Labels, event: Any) -> None:
         assert self._shown is not None
+        position = mouse_position(self._viewer, layer, event.position)
         track = layer.get_value(
-            event.position,
+            position,
             view_direction=event.view_direction,
             dims_displayed=event.dims_displayed,
             world=True,
         )
-        frame = round(float(layer.world_to_data(event.position)[0]))
+        frame = round(float(layer.world_to_data(position)[0]))
         tracked = self._shown.tracked
         here = tracked.tracks.frames == frame
         found = np.flatnonzero(here & (tracked.tracks.ids == (track or 0)))

@@ -171,6 +171,29 @@ def use_units(layer: Layer, units: Units | None) -> None:
     layer.units = wanted
 
 
+def mouse_position(
+    viewer: ViewerModel, layer: Layer, position: Sequence[float]
+) -> Matrix:
+    """Return a position of the mouse in the units of a layer.
+
+    napari's methods of a layer take it for one in these units, see
+    `use_units`.
+
+    Parameters
+    ----------
+    viewer : napari.components.ViewerModel
+        Viewer.
+    layer : napari.layers.Layer
+        Layer whose methods are called.
+    position : sequence of float
+        Position in the units of the world.
+    """
+    ndim, points = len(position), np.array([position], float)
+    to_world = data_to_world_matrix(layer, ndim, world_units(viewer))
+    data = apply(np.linalg.inv(to_world), points)
+    return apply(data_to_world_matrix(layer, ndim), data)[0]
+
+
 def apply(matrix: NDArray[Any], points: NDArray[Any]) -> Matrix:
     """Map (N, ndim) points with a homogeneous matrix."""
     return np.asarray(points) @ matrix[:-1, :-1].T + matrix[:-1, -1]
