@@ -778,3 +778,25 @@ def test_what_another_window_noted_is_left_as_it_is(folder: Path) -> None:
     assert 1 in result.skipped
     assert 1 not in result.done
     assert one[1].status == 'flagged'
+
+
+def test_reviewed_numbers_are_those_of_objects_that_are_there(
+    folder: Path, labels: np.ndarray
+) -> None:
+    series = Series.open([folder])
+    numbers = [n for n in np.unique(labels).tolist() if n]
+    table = pd.DataFrame({'label': numbers, 'score': 0.5})
+    series.save_labels(0, labels, table)
+    series.review(0, numbers)
+    assert series.uncertain() == []
+    last = numbers[-1]
+    series.save_labels(0, np.where(labels == last, 0, labels), table[:-1])
+    # another object gets the number
+    series.save_labels(0, labels, table)
+    assert [each.label for each in series.uncertain()] == [last]
+    # segmented anew
+    series.review(0, [last])
+    series[0].labels.unlink()
+    again = Series.open([folder])
+    again.save_labels(0, labels, table)
+    assert [each.label for each in again.uncertain()] == numbers
