@@ -245,6 +245,19 @@ def test_outlines_in_a_shapes_layer(everything_desk, image):
     assert d.widget.panel.review_group.isHidden()
 
 
+def test_outlines_that_were_edited_stay(everything_desk, image):
+    d = everything_desk(image)
+    d.widget.panel.kind_combo.setCurrentText(OUTLINES)
+    shapes = run(d)
+    drawn = np.array([[1, 1], [1, 9], [9, 9]])
+    shapes.add_polygons([drawn])
+    d.widget.panel.filters.intensity.setValue((10, 180))
+    d.settle()
+    assert len(shapes.data) == 3
+    assert np.array_equal(shapes.data[-1], drawn)
+    assert 'edited' in d.widget.status.text
+
+
 def test_outlines_are_undone_before_older_steps(everything_desk, image):
     d = everything_desk(image)
     labels = run(d)

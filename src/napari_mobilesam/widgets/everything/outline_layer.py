@@ -45,6 +45,8 @@ class OutlineLayer:
         self._planes = planes
         self.history = history
         self.layer: Shapes | None = None
+        # as they were written
+        self._outlines: list[NDArray[np.float64]] = []
         self._moving = False
         viewer.layers.events.removed.connect(self._removed)
 
@@ -52,6 +54,16 @@ class OutlineLayer:
     def name(self) -> str:
         """Name of the layer."""
         return '' if self.layer is None else str(self.layer.name)
+
+    @property
+    def edited(self) -> bool:
+        """True if outlines were drawn, changed or deleted by hand."""
+        if self.layer is None:
+            return False
+        now, before = self.layer.data, self._outlines
+        return len(now) != len(before) or not all(
+            map(np.array_equal, now, before)
+        )
 
     def undo(self) -> str | None:
         """Remove the layer; return the title of the run."""
@@ -96,8 +108,9 @@ class OutlineLayer:
                 features,
             )
             self.history.push(Entry(counted(len(shapes), 'outline')))
-            return
-        self._replace(self.layer, shapes, features)
+        else:
+            self._replace(self.layer, shapes, features)
+        self._outlines = [np.array(shape) for shape in self.layer.data]
 
     @staticmethod
     def _replace(

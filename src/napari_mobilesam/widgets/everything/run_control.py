@@ -349,6 +349,12 @@ class RunControl:
                 'redo it if nothing was written since.'
             )
             return
+        if self.results.edited:
+            self._panel.status.say(
+                'The outlines were edited, and stay as they are: run again '
+                'to filter them.'
+            )
+            return
         # movements of one slider become one step, of another one the next
         moved = self._panel.filters.moved
         key = ('selection', id(self.results), moved) if moved else None

@@ -146,6 +146,11 @@ class RunLayers:
         return self._output is not None and self._output.undone
 
     @property
+    def edited(self) -> bool:
+        """True if outlines were edited by hand, which filters would undo."""
+        return self._outlines is not None and self._outlines.edited
+
+    @property
     def skipped(self) -> bool:
         """True if there are labelled pixels, and they are skipped."""
         target = self._skipped_target()
