@@ -109,6 +109,22 @@ def test_boxes_leave_labelled_pixels(labelled):
     assert np.array_equal(labels, before)
 
 
+def test_labels_without_room_for_all_boxes(labelled):
+    d = labelled
+    labels = np.zeros((96, 128), np.uint8)
+    labels[0, 0] = 254
+    layer = d.viewer.add_labels(labels, name='small')
+    d.widget.panel.labels_combo.layer = layer
+    press(d, d.widget.panel.more.boxes_button)
+    # two objects, and one label
+    assert set(np.unique(d.viewer.layers['image objects'].data)) == {0, 1, 2}
+    labels[0, 0] = 255
+    layer.events.paint(value=[])
+    d.widget.panel.more.boxes_button.click()
+    # before the model is asked
+    assert 'is full' in d.widget.status.text
+
+
 def test_boxes_survive_the_removal_of_the_labels(labelled):
     d = labelled
     d.widget.panel.more.boxes_button.click()

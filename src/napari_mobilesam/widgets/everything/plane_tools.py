@@ -10,7 +10,7 @@ from napari.layers import Labels
 
 from napari_mobilesam.session import PlaneTask
 from napari_mobilesam.session.everything.plane_jobs import JobResult, PlaneJobs
-from napari_mobilesam.session.objects.targets import whole_picture
+from napari_mobilesam.session.objects.targets import LabelsError, whole_picture
 from napari_mobilesam.text import counted
 from napari_mobilesam.types import EverythingParameters
 from napari_mobilesam.widgets.everything.run_layers import OutputChoice
@@ -105,9 +105,14 @@ class PlaneTools:
         ------
         PromptError, OSError
             As `boxes_in`.
+        LabelsError
+            The labels are not editable, or full.
         """
         plane = part.plane
         boxes = boxes_in(plane, source)
+        if output.labels is not None:
+            # raises before the model is asked for nothing
+            self._scene.objects_of(output.labels).free_label()
 
         def show(found: tuple[Any, Any]) -> str:
             picture, table = found
@@ -162,7 +167,12 @@ class PlaneTools:
         if output.leave:
             seen = whole_picture(objects.target, source)
             picture = np.where(seen == 0, picture, 0)
-        added = objects.free_label(int(picture.max())) - 1
+        try:
+            added = objects.free_label(int(picture.max())) - 1
+        except LabelsError:
+            # more objects than there are labels left
+            layer = new_labels(plane, f'{plane.layer.name} objects')
+            objects, added = self._scene.objects_of(layer), 0
         shifted = np.where(picture > 0, picture.astype(np.int64) + added, 0)
         rows = table.rename(columns={'label': 'index'})
         rows = rows[rows['index'].isin(np.unique(picture))]
