@@ -360,6 +360,39 @@ def test_segment_everything_on_all_images(series_desk, folder):
     assert len(np.unique(d.viewer.layers['labels'].data)) == 5
 
 
+def test_what_is_drawn_during_a_run_stays(series_desk, folder, oracle):
+    d = series_desk(folder)
+    oracle.go.clear()
+    d.widget.run.start()
+    labels = d.viewer.layers['labels']
+    labels.paint((15, 15), 5)
+    oracle.go.set()
+    d.settle()
+    assert d.widget.status.text == (
+        '8 objects in 2 images. 1 image left out: labelled, done or flagged.'
+    )
+    assert set(np.unique(labels.data)) == {0, 5}
+
+
+def test_labels_that_are_saved_while_the_image_is_opened(
+    series_desk, folder, monkeypatch, blobs
+):
+    """By a run of all images, in the moment after they were looked for."""
+    d = series_desk(folder)
+    read, found = Series.read_labels, (blobs > blobs.mean()).astype(np.uint16)
+
+    def read_and_save(self, number, shape):
+        before = read(self, number, shape)
+        if number == 1 and before is None:
+            Series.open([folder]).save_labels(1, found)
+        return before
+
+    monkeypatch.setattr(Series, 'read_labels', read_and_save)
+    d.widget.next()
+    d.settle()
+    assert np.array_equal(d.viewer.layers['labels'].data, found)
+
+
 @pytest.mark.slow
 def test_labels_are_not_segmented_over(series_desk, folder):
     d = series_desk(folder)

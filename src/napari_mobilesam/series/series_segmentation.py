@@ -56,6 +56,12 @@ class SeriesResult:
     channel: int = 0
     with_channels: int = 0
 
+    def leave_out(self, number: int, objects: int) -> None:
+        """Count an image as left out, whose labels were not taken."""
+        self.done.remove(number)
+        self.skipped.append(number)
+        self.objects -= objects
+
     @property
     def text(self) -> str:
         """Summary for the user."""

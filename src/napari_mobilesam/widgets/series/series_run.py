@@ -55,6 +55,8 @@ class SeriesRun:
         self._saving = saving
         self._labelled = labelled
         self._task = RunningTask(dock.viewer)
+        # of images that have got labels meanwhile
+        self._unwanted: list[SaveRequest] = []
         panel.run_button.clicked.connect(self.start)
         panel.cancel_button.clicked.connect(self.cancel)
 
@@ -95,10 +97,17 @@ class SeriesRun:
             self._jobs.save_found(found)
         elif not np.any(labels.data):
             self._saving.put(found)
+        else:
+            # the user was faster
+            self._unwanted.append(found)
 
     def finish(self, result: SeriesResult) -> None:
         """Show the result."""
         panel, status = self._panel, self._status
+        for found in self._unwanted:
+            count = 0 if found.table is None else len(found.table)
+            result.leave_out(found.number, count)
+        self._unwanted.clear()
         self._task.done()
         panel.run_button.setEnabled(self._jobs.series is not None)
         panel.cancel_button.setEnabled(False)

@@ -456,8 +456,13 @@ class SeriesWidget(ViewerWidget):
         series = self._jobs.series
         if series is None or found.number != self._opening:
             return
-        self._opening = -1
         entry = series[found.number]
+        unknown = found.labels is None and not found.problem
+        if found.image is not None and unknown and entry.labelled:
+            # a run of all images has saved them after it was read
+            self._jobs.ask(found.number)
+            return
+        self._opening = -1
         if found.image is None:
             self.panel.table.show_failure(found.number, found.problem)
             self._show_summary()
