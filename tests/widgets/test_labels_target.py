@@ -195,6 +195,20 @@ def test_areas_follow_the_brush(viewer):
     assert row()['area'] == 0
 
 
+def test_tables_of_measurements_as_features(viewer):
+    """They have the label in a column of that name."""
+    scene = scene_on(viewer)
+    labels = viewer.add_labels(np.zeros((40, 50), np.uint8))
+    measured = pd.DataFrame({'label': [1, 2], 'class': ['a', 'b']})
+    labels.features = measured
+    objects = scene.objects_of(labels)
+    assert rows_of(objects.target, [1])['class'].tolist() == ['a']
+    with objects.step('object 3') as step:
+        step.describe({3}, pd.DataFrame({'index': [3], 'class': ['c']}))
+    rows = labels.features.set_index('index')['class']
+    assert dict(rows) == {1: 'a', 2: 'b', 3: 'c'}
+
+
 def test_many_pixels_are_written_and_undone_at_once(viewer, monkeypatch):
     monkeypatch.setattr(labels_target, 'PARTIAL_PIXELS', 10)
     scene = scene_on(viewer)

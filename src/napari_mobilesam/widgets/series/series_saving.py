@@ -24,6 +24,7 @@ from napari_mobilesam.types import SegmentationError
 from napari_mobilesam.widgets.parts.delayed_call import DelayedCall
 from napari_mobilesam.widgets.parts.viewer_widget import ViewerWidget
 from napari_mobilesam.widgets.series.series_layers import SeriesLayers
+from napari_mobilesam.widgets.viewer.layers import rows_by_label
 from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
 
 if TYPE_CHECKING:
@@ -224,9 +225,9 @@ class SeriesSaving:
 
 def _table(labels: Labels) -> pd.DataFrame | None:
     """Feature table with the label of each row in a column ``label``."""
-    table = labels.features
-    if 'index' not in table or not len(table):
+    if not len(labels.features):
         return None
+    table = rows_by_label(labels.features)
     known = table[table['index'].notna()].drop(
         columns='label', errors='ignore'
     )

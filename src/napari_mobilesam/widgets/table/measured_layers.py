@@ -15,6 +15,7 @@ from napari_mobilesam.units import in_one_unit
 from napari_mobilesam.widgets.viewer.layers import (
     data_of,
     pixel_sizes,
+    rows_by_label,
     with_class_text,
 )
 from napari_mobilesam.widgets.viewer.measured_box import measured_axes
@@ -123,10 +124,7 @@ def merged(features: pd.DataFrame, measured: pd.DataFrame) -> pd.DataFrame:
     measured = measured.rename(columns={'label': 'index'})
     if not len(features):
         return measured
-    if 'index' not in features:
-        features = features.rename(columns={'label': 'index'})
-    if 'index' not in features:
-        features = features.assign(index=range(len(features)))
+    features = rows_by_label(features)
     kept = [
         name
         for name in features.columns

@@ -50,7 +50,7 @@ from napari_mobilesam.widgets.table.measured_layers import (
 from napari_mobilesam.widgets.table.object_rows import LABEL, ObjectRows
 from napari_mobilesam.widgets.viewer.brush_history import BrushHistory
 from napari_mobilesam.widgets.viewer.delete_labels import delete_labels
-from napari_mobilesam.widgets.viewer.layers import data_of
+from napari_mobilesam.widgets.viewer.layers import data_of, rows_by_label
 from napari_mobilesam.widgets.viewer.look_at import look_at, slider_pixels
 from napari_mobilesam.widgets.viewer.main_thread import MainThread
 from napari_mobilesam.widgets.viewer.measured_box import measured_box
@@ -332,9 +332,9 @@ class TableWidget(ViewerWidget):
         import pandas as pd
 
         labels = self.labels_combo.layer
-        if labels is None or LABEL not in labels.features:
+        if labels is None or not len(labels.features):
             return pd.DataFrame({LABEL: np.zeros(0, np.int64)})
-        table = labels.features
+        table = rows_by_label(labels.features)
         known = table[table[LABEL].notna()]
         return known[known[LABEL] != 0].astype({LABEL: 'int64'})
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from napari_mobilesam.palette import rgb
 from napari_mobilesam.session.objects.classes import Classes
-from napari_mobilesam.widgets.viewer.layers import data_of
+from napari_mobilesam.widgets.viewer.layers import data_of, rows_by_label
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -172,11 +172,9 @@ def classes_of(
     import pandas as pd
 
     count = len(features)
-    if 'index' in features:
-        index = pd.to_numeric(features['index'], errors='coerce').to_numpy()
-    else:
-        # napari numbers rows by label if there is no such column
-        index = np.arange(count)
+    index = pd.to_numeric(
+        rows_by_label(features)['index'], errors='coerce'
+    ).to_numpy()
     labels = np.nan_to_num(index).astype(np.int64)
     if 'class' not in features:
         return labels, np.full(count, -1), []

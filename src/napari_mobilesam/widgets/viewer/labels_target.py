@@ -38,6 +38,7 @@ from napari_mobilesam.widgets.viewer.layers import (
     DISPLAY,
     data_of,
     refresh_pixels,
+    rows_by_label,
     with_class_text,
 )
 
@@ -237,11 +238,7 @@ class LabelsTarget:
 
     def features(self) -> pd.DataFrame:
         """Return the feature table."""
-        table = self.layer.features
-        if 'index' in table:
-            return table
-        # napari numbers rows by label if there is no such column
-        return table.assign(index=np.arange(len(table)))
+        return rows_by_label(self.layer.features)
 
     def set_features(self, table: pd.DataFrame) -> None:
         """Set the feature table."""

@@ -20,7 +20,11 @@ from napari_mobilesam.extra import MissingExtraError
 from napari_mobilesam.settings import load_settings
 from napari_mobilesam.types import SegmentationError
 from napari_mobilesam.units import is_time
-from napari_mobilesam.widgets.viewer.layers import pixel_sizes, unwrap
+from napari_mobilesam.widgets.viewer.layers import (
+    pixel_sizes,
+    rows_by_label,
+    unwrap,
+)
 
 if TYPE_CHECKING:
     import napari.viewer
@@ -153,10 +157,7 @@ def _table(features: Any) -> pd.DataFrame | None:
 
     if features is None or not len(features):
         return None
-    table = pd.DataFrame(features)
-    if 'index' not in table:
-        # napari numbers rows by label if there is no such column
-        return table.assign(index=np.arange(len(table)))
+    table = rows_by_label(pd.DataFrame(features))
     # a column of another meaning must not be taken for the label
     return table.drop(columns='label', errors='ignore')
 

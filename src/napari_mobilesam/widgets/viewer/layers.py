@@ -209,6 +209,19 @@ def data_of(layer: Layer) -> Any:
     return layer.data[0] if getattr(layer, 'multiscale', False) else layer.data
 
 
+def rows_by_label(features: pd.DataFrame) -> pd.DataFrame:
+    """Return a feature table with the label of each row in ``index``.
+
+    Tables of measurements have it in ``label``. napari itself numbers rows by
+    label if there is no column ``index``.
+    """
+    if 'index' in features:
+        return features
+    if 'label' in features and features['label'].dtype.kind in 'iuf':
+        return features.rename(columns={'label': 'index'})
+    return features.assign(index=np.arange(len(features)))
+
+
 def with_class_text(features: pd.DataFrame) -> pd.DataFrame:
     """Return a feature table with empty text for objects without class.
 
