@@ -60,6 +60,7 @@ SHAPES_3D = (
     'axis_major_length',
     'axis_minor_length',
 )
+INTENSITIES = ('intensity_mean', 'intensity_min', 'intensity_max')
 # measured with the size of a pixel too, under a name of their own
 LENGTHS, SPACED = ('axis_major_length', 'axis_minor_length'), 'spaced '
 AXES = {2: ('row', 'column'), 3: ('z', 'row', 'column')}
@@ -387,7 +388,6 @@ def _measure_group(
 ) -> pd.DataFrame:
     """Measure some objects in the window around all of them."""
     import pandas as pd
-    from skimage.measure import regionprops_table
 
     low = np.min([boxes[label][0] for label in group], axis=0)
     high = np.max([boxes[label][1] for label in group], axis=0)
@@ -401,14 +401,7 @@ def _measure_group(
     where[where == len(names)] = 0
     compact = np.where(names[where] == block, where + 1, 0).astype(np.int32)
     pixels = None if image is None else image.read(window)
-    shapes = SHAPES_2D if block.ndim == 2 else SHAPES_3D
-    rows = regionprops_table(
-        compact,
-        None if pixels is None else _measurable(pixels),
-        properties=(*shapes, *(INTENSITIES if pixels is not None else ())),
-        extra_properties=None if pixels is None else (intensity_sd,),
-    )
-    rows |= _spaced(compact, spacing)
+    rows = _properties(compact, pixels, spacing)
     rows['label'] = names[rows['label'] - 1].astype(np.int64)
     for axis in range(block.ndim):
         rows[f'centroid-{axis}'] = rows[f'centroid-{axis}'] + low[axis]
@@ -417,19 +410,31 @@ def _measure_group(
     return pd.DataFrame(rows)
 
 
-def _spaced(
-    labels: NDArray[np.int32], spacing: tuple[float, ...] | None
+def _properties(
+    labels: NDArray[np.int32],
+    pixels: NDArray[Any] | None,
+    spacing: tuple[float, ...] | None,
 ) -> dict[str, NDArray[Any]]:
-    """Lengths of axes in the unit of a spacing."""
+    """Measure objects, the lengths of axes also in the unit of a spacing."""
     from skimage.measure import regionprops_table
 
-    if spacing is None:
-        return {}
-    rows = regionprops_table(labels, properties=LENGTHS, spacing=spacing)
-    return {f'{SPACED}{name}': values for name, values in rows.items()}
-
-
-INTENSITIES = ('intensity_mean', 'intensity_min', 'intensity_max')
+    names = SHAPES_2D if labels.ndim == 2 else SHAPES_3D
+    if pixels is None:
+        rows = regionprops_table(labels, properties=names)
+    else:
+        rows = regionprops_table(
+            labels,
+            # sums of these numbers neither overflow nor round
+            pixels.astype(np.float64, copy=False),
+            properties=(*names, *INTENSITIES),
+            extra_properties=(intensity_sd,),
+        )
+    if spacing is not None:
+        lengths = regionprops_table(
+            labels, properties=LENGTHS, spacing=spacing
+        )
+        rows |= {f'{SPACED}{name}': lengths[name] for name in lengths}
+    return rows
 
 
 def intensity_sd(
@@ -440,11 +445,6 @@ def intensity_sd(
     return np.std(values, axis=0)
 
 
-def _measurable(pixels: NDArray[Any]) -> NDArray[Any]:
-    """Numbers that sums of neither overflow nor round."""
-    return pixels.astype(np.float64, copy=False)
-
-
 def _empty(
     labels: _Window,
     image: _Window | None,
@@ -452,7 +452,6 @@ def _empty(
 ) -> pd.DataFrame:
     """Table without rows: that of one object, less the object."""
     import pandas as pd
-    from skimage.measure import regionprops_table
 
     ndim = len(labels.shape)
     mask = np.zeros((3,) * ndim, np.int32)
@@ -460,14 +459,7 @@ def _empty(
     pixels = None
     if image is not None:
         pixels = np.zeros(mask.shape + image.shape[ndim:])
-    shapes = SHAPES_2D if ndim == 2 else SHAPES_3D
-    rows = regionprops_table(
-        mask,
-        pixels,
-        properties=(*shapes, *(INTENSITIES if pixels is not None else ())),
-        extra_properties=None if pixels is None else (intensity_sd,),
-    )
-    return pd.DataFrame(rows | _spaced(mask, spacing)).iloc[:0]
+    return pd.DataFrame(_properties(mask, pixels, spacing)).iloc[:0]
 
 
 def _renamed(
