@@ -182,6 +182,15 @@ def session():
     session.close()
 
 
+@pytest.fixture
+def patient():
+    """A session whose jobs deliver nothing until it is asked to finish."""
+    session = oracle_session(moving_stack(), deliver=lambda function: None)
+    session.scene.shown = 3
+    yield session
+    session.close()
+
+
 def filled(session, label=1):
     data = session.scene.target.data
     return [z for z in range(len(data)) if (data[z] == label).any()]
@@ -330,6 +339,29 @@ def test_clicks_are_answered_meanwhile(session):
     # somebody works on another object: it is not closed
     assert session.editor.record.number == 0
     assert session.editor.record.masks
+
+
+@pytest.mark.parametrize('aside', [False, True])
+def test_planes_reached_while_it_was_open_stay(patient, aside):
+    session = patient
+    session.click(68, 97)
+    session.accept()
+    session.click(FIRST[0], FIRST[1] + 9)
+    session.accept()
+    session.open(2)
+    session.start_propagation()
+    session.open(2)
+    session.editor.add(session.scene.plane(), np.array([[20.0, 33.0]]))
+    if aside:
+        session.open(1)
+    session.finish(20)
+    if aside:
+        session.reject()
+    assert session.editor.record.number == 2
+    record = session.accept()
+    assert filled(session, 2) == [1, 2, 3, 4, 5, 6]
+    assert len(record.views) == 6
+    assert len(record.view(session.scene.plane()).prompts.points) == 2
 
 
 def test_what_cannot_be_propagated_says_why(session):

@@ -98,17 +98,35 @@ def write_closed(
         if not closed.modified:
             # only marked as reviewed
             return objects.review(base.number)
-        # its pixels or its class may have changed since it was opened
         now = objects[base.number]
-        if record.class_name == base.class_name:
-            record = replace(record, class_name=now.class_name)
-        base = now
+        record, base = _with_changes(record, base, now), now
     record = finished(record, base, objects, closed.options)
     replay_code = recorder.object(
         record, base if known else None, closed.options
     )
     write_object(objects, record, base, closed.options.policy, replay_code)
     return record
+
+
+def _with_changes(
+    record: ObjectRecord, base: ObjectRecord, now: ObjectRecord
+) -> ObjectRecord:
+    """Return an object as it is now, with what was changed while it was open.
+
+    A job may have written it on other planes meanwhile.
+    """
+    views = dict(now.views)
+    for place in {**base.views, **record.views}:
+        view = record.views.get(place)
+        if view is base.views.get(place):
+            continue
+        if view is None:
+            views.pop(place, None)
+        else:
+            views[place] = view
+    changed = record.class_name != base.class_name
+    class_name = record.class_name if changed else now.class_name
+    return replace(now, views=views, class_name=class_name)
 
 
 def is_undone(base: ObjectRecord | None, home: Objects | None) -> bool:
@@ -119,5 +137,12 @@ def is_undone(base: ObjectRecord | None, home: Objects | None) -> bool:
 
 
 def is_same(base: ObjectRecord | None, now: ObjectRecord | None) -> bool:
-    """Return whether an object is as it was opened, but for its class."""
-    return base is not None and now is not None and now.views is base.views
+    """Return whether an object is as it was opened.
+
+    But for its class, and for planes that were added.
+    """
+    return (
+        base is not None
+        and now is not None
+        and all(now.views.get(p) is view for p, view in base.views.items())
+    )
