@@ -435,6 +435,54 @@ def test_a_painted_label_that_is_opened_is_written_where_it_is(session):
     assert len(session.scene.objects(False)) == 1
 
 
+def test_an_object_of_labelled_pixels_has_no_number_until_it_is_written(
+    session,
+):
+    """Another one may get its label as its number meanwhile."""
+    session.scene.objects(True)
+    data = session.scene.target.data
+    data[0, 16:40, 20:44] = data[1, 16:40, 24:48] = 5
+    objects = session.scene.objects(False)
+    session.open(at=FIRST)
+    session.click(20, 24)
+    assert session.accept().number == 5
+    session.scene.shown = 1
+    session.open(at=FIRST)
+    session.click(20, 28)
+    session.batch([Prompts(box=np.array([55.0, 75, 81, 109]))])
+    assert [record.number for record in objects] == [5, 6]
+    written = data[1] == 6
+    record = session.accept()
+    assert (record.number, record.label) == (7, 5)
+    assert np.array_equal(data[1] == 6, written)
+    assert objects[6].label == 6
+
+
+def test_parts_of_a_label_are_told_apart(session):
+    session.scene.objects(True)
+    labels(session)[16:40, 20:44] = labels(session)[56:80, 72:104] = 1
+    session.open(at=FIRST)
+    session.click(20, 24)
+    changed = session.editor.record
+    assert session.open(at=SECOND).masks[0].box == (56, 72, 80, 104)
+    # the first one was kept aside
+    assert session.open(at=FIRST).views == changed.views
+    session.delete()
+    assert (labels(session) == 1).sum() == 24 * 32
+
+
+def test_labelled_pixels_that_have_become_an_object_meanwhile(session):
+    session.scene.objects(True)
+    labels(session)[20:36, 20:44] = 5
+    session.start_refinement()
+    session.open(at=FIRST)
+    session.click(20, 24)
+    objects = session.scene.objects(False)
+    assert [record.number for record in objects] == [5]
+    session.accept()
+    assert [record.number for record in objects] == [5]
+
+
 def test_thin_rims_of_objects_beneath_go_with_the_step(session):
     """What a mask that is a little smaller leaves is not an object."""
     objects, plane = session.scene.objects(True), session.scene.plane()

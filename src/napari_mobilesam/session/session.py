@@ -568,9 +568,8 @@ class Session:
         objects, record = result.objects, result.record
         if objects not in self._histories() or not self.editor.record.empty:
             return
-        # labelled pixels that reached no plane have no record
-        known = objects.get(record.number)
-        if known is record or (known is None and record.origin == 'labels'):
+        # labelled pixels that reached no plane have no number
+        if not record.number or objects.get(record.number) is record:
             self.editor.bring_back(objects, record)
 
     def _download_progress(self, done: int, total: int) -> None:

@@ -66,6 +66,15 @@ class ObjectStore(ABC):
         """Return an object by its number, None if there is none."""
         return self._records.get(number)
 
+    def now(self, record: ObjectRecord) -> ObjectRecord | None:
+        """Return an object as it is now; None if it is none of these.
+
+        Labelled pixels may have become one of them meanwhile.
+        """
+        if record.number:
+            return self.get(record.number)
+        return next((each for each in self if each.same_object(record)), None)
+
     def free_label(self, count: int = 1) -> int:
         """Return the lowest of ``count`` labels above all that are used.
 

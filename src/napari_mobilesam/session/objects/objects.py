@@ -273,9 +273,10 @@ class Objects(ObjectStore):
         record = self[which] if isinstance(which, int) else which
         number = record.number
         with self.step(f'deleting {record.text}') as step:
-            step.replay_code = ReplayCode(
-                (f'session.open({number})', 'session.delete()')
-            )
+            if number:
+                step.replay_code = ReplayCode(
+                    (f'session.open({number})', 'session.delete()')
+                )
             step.erase(record)
             painted = self.painted_pixels(record)
             if painted is not None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_mobilesam.segmentation.masks import shared_area
 from napari_mobilesam.session.images.planes import ImagePlane
 from napari_mobilesam.types import Frame, Mask, Prompts
 
@@ -192,7 +193,8 @@ class ObjectRecord:
         Unique among the objects of the labels, and equal to the label where
         that is free; 0 before the object is written.
     label : int
-        Value of its pixels; several objects may share a label.
+        Value of its pixels; several objects may share a label. 0 if there are
+        none yet.
     views : mapping
         `ObjectView` on each plane, by `ImagePlane.place`.
     class_name : str
@@ -275,6 +277,28 @@ class ObjectRecord:
                 if place != plane.place
             },
         )
+
+    def overlaps(self, other: ObjectRecord) -> bool:
+        """Return whether the masks of two objects share pixels."""
+        pairs = (
+            (self.view(view.plane), view.mask) for view in other.views.values()
+        )
+        return any(
+            own is not None
+            and own.mask is not None
+            and mask is not None
+            and shared_area(own.mask, mask) > 0
+            for own, mask in pairs
+        )
+
+    def same_object(self, other: ObjectRecord) -> bool:
+        """Return whether two records are of one object.
+
+        Without a number, those of the same labelled pixels.
+        """
+        if self.number and other.number:
+            return self.number == other.number
+        return self.label == other.label and self.overlaps(other)
 
     def without_planes(
         self, gone: Callable[[ImagePlane], bool]

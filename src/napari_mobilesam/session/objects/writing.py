@@ -8,7 +8,6 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_mobilesam.segmentation.masks import shared_area
 from napari_mobilesam.session.objects.objects import Objects
 from napari_mobilesam.session.objects.records import ObjectRecord, ObjectView
 from napari_mobilesam.session.objects.replay_code import ReplayCode
@@ -53,7 +52,7 @@ def finished(
         The labels are not editable or full, cannot hold the label, or have
         it for objects of another class.
     """
-    number, label = record.number, record.label
+    label = record.label
     class_name = record.class_name
     objects.target.check()
     if base is None:
@@ -61,7 +60,6 @@ def finished(
         check_class_label(objects, options)
         chosen = options.label
         label = objects.free_label() if chosen is None else chosen
-        number = objects.number_for(label)
     elif record.class_name != base.class_name:
         check_class_label(objects, options, base)
         # labels that are numbers of classes follow the class
@@ -72,7 +70,7 @@ def finished(
         record,
         views=views,
         label=label,
-        number=number,
+        number=record.number or objects.number_for(label),
         class_name=class_name,
         reviewed=True,
     )
@@ -333,17 +331,8 @@ def _beneath(objects: Objects, record: ObjectRecord) -> list[ObjectRecord]:
     return [
         other
         for other in objects
-        if other.label != record.label
-        and any(_is_over(record, view) for view in other.views.values())
+        if other.label != record.label and record.overlaps(other)
     ]
-
-
-def _is_over(record: ObjectRecord, view: ObjectView) -> bool:
-    """Return whether an object shares pixels with a view of another."""
-    above = record.view(view.plane)
-    if above is None or above.mask is None or view.mask is None:
-        return False
-    return shared_area(above.mask, view.mask) > 0
 
 
 def assign_class(objects: Objects, number: int, class_name: str) -> None:

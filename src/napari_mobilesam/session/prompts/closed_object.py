@@ -93,17 +93,14 @@ def write_closed(
         raise PromptError(
             'The model found nothing here: add a point or draw a box.'
         )
-    known = base is not None and base.number in objects
-    if base is not None and known:
+    now = None if base is None else objects.now(base)
+    if base is not None and now is not None:
         if not closed.modified:
             # only marked as reviewed
-            return objects.review(base.number)
-        now = objects[base.number]
+            return objects.review(now.number)
         record, base = _with_changes(record, base, now), now
     record = finished(record, base, objects, closed.options)
-    replay_code = recorder.object(
-        record, base if known else None, closed.options
-    )
+    replay_code = recorder.object(record, now, closed.options)
     write_object(objects, record, base, closed.options.policy, replay_code)
     return record
 
@@ -131,7 +128,7 @@ def _with_changes(
 
 def is_undone(base: ObjectRecord | None, home: Objects | None) -> bool:
     """Return whether an object was replaced or removed since it was opened."""
-    if base is None or home is None or base.origin == 'labels':
+    if base is None or home is None or not base.number:
         return False
     return not is_same(base, home.get(base.number))
 

@@ -24,7 +24,6 @@ from napari_mobilesam.session.objects.targets import (
 from napari_mobilesam.session.prompts.accept_queue import AcceptQueue
 from napari_mobilesam.session.prompts.closed_object import (
     ClosedObject,
-    is_same,
     is_undone,
     write_closed,
 )
@@ -383,7 +382,7 @@ class Editor:
         base, home = self._base, self._home
         if base is None or home is None or self._modified:
             return None
-        if base.number in home:
+        if home.now(base) is not None:
             return None
         self.reject()
         return base
@@ -462,7 +461,7 @@ class Editor:
         Returns
         -------
         int
-            Its number.
+            Its number, of labelled pixels the label.
 
         Raises
         ------
@@ -479,8 +478,8 @@ class Editor:
         base, home = self._base, self._home
         self.reject()
         # its pixels may have changed since it was opened
-        home.delete(home.get(base.number) or base)
-        return base.number
+        home.delete(home.now(base) or base)
+        return base.number or base.label
 
     def forget_undone(self) -> None:
         """Close the open object if an undo or redo has replaced it."""
@@ -517,13 +516,14 @@ class Editor:
         self.changed.emit()
 
     def _take_from_aside(
-        self, home: Objects, number: int
+        self, home: Objects, record: ObjectRecord
     ) -> ClosedObject | None:
         """Return the changes to an object that were kept aside, if any."""
         for closed in self.aside:
-            if closed.home is home and closed.record.number == number:
+            base = closed.base
+            if closed.home is home and base and base.same_object(record):
                 self.aside.remove(closed)
-                return closed
+                return None if is_undone(base, home) else closed
         return None
 
     def _open_again(self, closed: ClosedObject) -> None:
@@ -545,10 +545,8 @@ class Editor:
             The object. If it is not one of them yet, accepting adds it.
         """
         self.put_aside()
-        kept = self._take_from_aside(objects, record.number)
-        if kept is not None and (
-            is_same(kept.base, record) or record.origin == 'labels'
-        ):
+        kept = self._take_from_aside(objects, record)
+        if kept is not None:
             self._open_again(kept)
             return self.record
         self._home, self._base, self.record = objects, record, record

@@ -98,9 +98,10 @@ class Navigation:
         ObjectRecord or None
             None if there is no object.
         """
-        objects, here = self._objects, self._editor.record.number
+        objects, record = self._objects, self._editor.record
         if objects is None:
             return None
+        here = record.number or record.label
         return self._open(objects, objects.following(here, by))
 
     def previous(self) -> ObjectRecord | None:
@@ -184,7 +185,7 @@ def adopted(
     """Make an object of labelled pixels that were not written by a session.
 
     The connected pixels of the label at a position become the mask and the
-    prompt. None if there is no label.
+    prompt. It has no number until it is written. None if there is no label.
     """
     mask = mask_of_label(objects.target, plane, row, column)
     if mask is None:
@@ -194,9 +195,4 @@ def adopted(
     picture = objects.target.picture(plane, mask.box)
     label = int(picture[place])
     view = ObjectView(plane, Prompts(region=mask), ObjectCandidates((mask,)))
-    return ObjectRecord(
-        objects.number_for(label),
-        label,
-        {plane.place: view},
-        origin='labels',
-    )
+    return ObjectRecord(0, label, {plane.place: view}, origin='labels')

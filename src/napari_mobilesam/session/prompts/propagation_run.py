@@ -151,8 +151,13 @@ class _PropagationRun:
         mask = view.mask
         assert mask is not None
         self.step.paint(view.plane, mask, self.record.label, self.policy)
+        number = self.record.number or self.objects.number_for(
+            self.record.label
+        )
         self.record = replace(
-            self.record.with_view(view), origin=_origin_of(self.record)
+            self.record.with_view(view),
+            number=number,
+            origin=_origin_of(self.record),
         )
         self.step.put(self.record)
         self.reached.append(found.number)

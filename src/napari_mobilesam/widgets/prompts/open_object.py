@@ -449,7 +449,7 @@ class OpenObject:
             self.remove_prompts()
         text = self._texts.written(record)
         opened = self._editor.record
-        if opened.number:
+        if opened.label:
             text += f' {self._texts.opened(opened)}'
         self._written = text
         waits = len(self._editor.queue) > 0

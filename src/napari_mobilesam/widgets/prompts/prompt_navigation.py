@@ -154,7 +154,7 @@ class PromptNavigation:
     def _delete(self, under_cursor: bool) -> None:
         with self._panel.status.errors():
             self._object.catch_up()
-            if self._editor.record.number:
+            if self._editor.record.label:
                 deleted = self._editor.record.text
                 self._editor.delete()
                 if self._editor.record.empty:

@@ -125,7 +125,7 @@ class PromptOutput:
     def class_name(self) -> str:
         """Class of the open object, else of the next one."""
         record = self._editor.record
-        if record.number:
+        if record.label:
             return record.class_name
         return self._editor.options.class_name
 

@@ -77,19 +77,15 @@ class ReviewOutline:
             self._preview.layer.contour = CONTOUR
 
     def _mask(self, plane: ImagePlane) -> Mask | None:
-        number, editor, objects = (
-            self._record.number,
-            self._editor,
-            self._objects,
-        )
-        if editor.base is not None and editor.record.number == number:
-            view = editor.view(plane)
+        base, record = self._editor.base, self._record
+        if base is not None and base.same_object(record):
+            view = self._editor.view(plane)
             return None if view is None else view.mask
-        record = None if objects is None else objects.get(number)
-        if record is None and self._record.origin == 'labels':
+        now = None if self._objects is None else self._objects.now(record)
+        if now is None and not record.number:
             # labelled pixels become an object only when they are written
-            record = self._record
-        view = None if record is None else record.view(plane)
+            now = record
+        view = None if now is None else now.view(plane)
         return None if view is None else view.mask
 
     def hide(self) -> None:
