@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from fakes import FIRST, blobs, oracle_session, plane_at, point, square
@@ -362,6 +364,44 @@ def test_planes_reached_while_it_was_open_stay(patient, aside):
     assert filled(session, 2) == [1, 2, 3, 4, 5, 6]
     assert len(record.views) == 6
     assert len(record.view(session.scene.plane()).prompts.points) == 2
+
+
+def test_what_the_user_does_with_the_object_meanwhile_counts(patient):
+    session, editor = patient, patient.editor
+    plane, other = session.scene.plane(), session.scene.plane_at(5)
+    session.click(FIRST[0], FIRST[1] + 9)
+    session.accept()
+    session.open(1)
+    session.start_propagation()
+    assert session.wait(20)
+    # the answers are there, but not delivered
+    view = session.open(1).view(plane)
+    editor.record = editor.record.with_view(
+        replace(view, plane=other, prompts=point(1, 1))
+    )
+    session.assign_class('cell')
+    editor.accept()
+    session.finish(20)
+    record = session.scene.objects(False)[1]
+    assert record.class_name == 'cell'
+    assert np.array_equal(record.view(other).prompts.points, [[1, 1]])
+    assert filled(session) == [1, 2, 3, 4, 5, 6]
+
+
+def test_an_object_deleted_meanwhile_does_not_come_back(patient):
+    session, results = patient, []
+    session.propagation.finished.connect(results.append)
+    session.click(FIRST[0], FIRST[1] + 9)
+    session.accept()
+    session.open(1)
+    session.start_propagation()
+    assert session.wait(20)
+    session.open(1)
+    session.editor.delete()
+    session.finish(20)
+    assert not results[0].complete
+    assert not session.scene.target.data.any()
+    assert len(session.scene.objects(False)) == 0
 
 
 def test_what_cannot_be_propagated_says_why(session):

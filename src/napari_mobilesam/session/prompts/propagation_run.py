@@ -121,7 +121,10 @@ class PropagationTrack(Limits, Protocol):
 
 @dataclass
 class _PropagationRun:
-    """A propagation in progress: planes written so far."""
+    """A propagation in progress: planes written so far.
+
+    The user may change the object meanwhile, or delete it.
+    """
 
     step: Step
     objects: Objects
@@ -133,6 +136,7 @@ class _PropagationRun:
     reached: list[int] = field(default_factory=list)
     ended: list[PropagationEnd] = field(default_factory=list)
     skipped: list[int] = field(default_factory=list)
+    deleted: bool = False
 
     def take(self, found: PropagationStep) -> None:
         """Write a plane."""
@@ -142,7 +146,10 @@ class _PropagationRun:
         if isinstance(found, PropagationEnd):
             self.ended.append(found)
             return
+        self._catch_up()
         view = found.view
+        if self.deleted or self._is_of_user(view.plane):
+            return
         self._erase(view.plane)
         before = None if self.track is None else self.track.mask(view.plane)
         if before is not None:
@@ -162,26 +169,51 @@ class _PropagationRun:
         self.step.put(self.record)
         self.reached.append(found.number)
 
-    def end(self, complete: bool) -> PropagationResult:
+    def end(
+        self, complete: bool, replay_code: ReplayCode | None
+    ) -> PropagationResult:
         """Erase planes of an earlier propagation that were not reached."""
-        if complete:
-            for view in list(self.old.values()):
-                self._erase(view.plane)
-                self.record = self.record.without(view.plane)
-                self.step.put(self.record)
-        covered = clear_beneath(
-            self.objects, self.step, self.record, self.policy
-        )
+        self._catch_up()
+        complete &= not self.deleted
+        # a cancelled propagation cannot be replayed exactly
+        self.step.replay_code = replay_code if complete else None
+        covered: tuple[ObjectRecord, ...] = ()
+        if not self.deleted:
+            if complete:
+                self._give_up_old()
+            covered = clear_beneath(
+                self.objects, self.step, self.record, self.policy
+            )
         self.step.finish()
         return PropagationResult(
             self.record,
             self.objects,
-            tuple(sorted(self.reached)),
+            () if self.deleted else tuple(sorted(self.reached)),
             tuple(self.ended),
             complete,
             tuple(sorted(self.skipped)),
             tuple(sorted(other.number for other in covered)),
         )
+
+    def _catch_up(self) -> None:
+        """Take the object as it is now."""
+        now = self.objects.now(self.record)
+        if now is not None:
+            self.record = now
+        # labelled pixels have no number before they are written
+        self.deleted |= now is None and self.record.number > 0
+
+    def _is_of_user(self, plane: ImagePlane) -> bool:
+        """Return whether the user has prompted the object on a plane."""
+        view = self.record.view(plane)
+        return not (view is None or view.automatic or view.mask is None)
+
+    def _give_up_old(self) -> None:
+        for view in list(self.old.values()):
+            if not self._is_of_user(view.plane):
+                self._erase(view.plane)
+                self.record = self.record.without(view.plane)
+                self.step.put(self.record)
 
     def _erase(self, plane: ImagePlane) -> None:
         view = self.old.pop(plane.place, None)
@@ -309,12 +341,13 @@ class Propagation:
 
             return propagate(predict, planes, keys, options, track)
 
+        def take(found: PropagationStep) -> None:
+            run.take(found)
+            if run.deleted:
+                self._background.cancel()
+
         def end(complete: bool) -> None:
-            # a cancelled propagation cannot be replayed exactly
-            run.step.replay_code = replay_code if complete else None
-            self.finished.emit(run.end(complete))
+            self.finished.emit(run.end(complete, replay_code))
 
         total = len(asked(keys, len(planes), options))
-        self._background.start(
-            BackgroundJob(found, run.take, end, total, 'Plane')
-        )
+        self._background.start(BackgroundJob(found, take, end, total, 'Plane'))
