@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 from fakes import oracle_session, point
 
@@ -72,6 +73,25 @@ def test_corrections_and_changes_since_are_respected(session):
     assert objects[numbers[0]].class_name == 'dim'
     assert session.accept_classes(proposed) == 0
     assert objects[numbers[1]].class_name == 'other'
+
+
+def test_classes_of_labels_without_an_object_count(session):
+    """Labels of a file, or of an image that was closed, have a table alone."""
+    data = session.scene.objects(True).target.data
+    for label, (row, column) in enumerate(PLACES, start=1):
+        data[0, row : row + 16, column : column + 16] = label
+    session.scene.target.set_features(
+        pd.DataFrame({'index': [1, 2], 'class': ['bright', 'dim']})
+    )
+    proposed = session.propose_classes()
+    assert proposed.proposals.proposed == {3: 'bright', 4: 'dim'}
+    assert session.accept_classes(proposed, {1: 'dim', 3: 'bright'}) == 1
+    objects = session.scene.objects(False)
+    assert [each.label for each in objects] == [3]
+    # one of them that is edited keeps its class
+    assert session.open(at=(18, 58)).class_name == 'dim'
+    session.click(12, 52)
+    assert session.accept().class_name == 'dim'
 
 
 def test_too_few_examples_say_what_to_do(session):

@@ -16,7 +16,10 @@ from napari_mobilesam.session.objects.records import (
     ObjectView,
 )
 from napari_mobilesam.session.objects.replay_code import ReplayCode
-from napari_mobilesam.session.objects.targets import whole_picture
+from napari_mobilesam.session.objects.targets import (
+    classes_of,
+    whole_picture,
+)
 from napari_mobilesam.session.runtime.latest_run import (
     BackgroundRun,
     StoppedError,
@@ -123,11 +126,14 @@ class ClassJobs(WatchedJobs):
 def known_classes(
     objects: Objects, plane: ImagePlane, picture: NDArray[Any]
 ) -> dict[int, str]:
-    """Return the class of each label of a plane that has one."""
+    """Return the class of each label of a plane that has one.
+
+    Labels without an object may have one in the feature table.
+    """
     import numpy as np
 
     there = set(np.unique(picture).tolist())
-    return {
+    return classes_of(objects.target, there) | {
         record.label: record.class_name
         for record in objects
         if record.class_name
@@ -172,11 +178,15 @@ def accept_classes(
         for record in objects
         if record.view(plane) is not None
     }
+    # labels without an object may have a class in the feature table
+    others = classes_of(objects.target, chosen.keys() - records.keys())
     changed: list[ObjectRecord] = []
     code: list[str] = []
     for label, name in chosen.items():
         record, mask = records.get(label), proposed.masks.get(label)
-        if not name or mask is None or not _there(objects, plane, label, mask):
+        if not name or mask is None or label in others:
+            continue
+        if not _there(objects, plane, label, mask):
             continue
         if record is None:
             view = ObjectView(

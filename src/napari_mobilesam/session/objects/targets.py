@@ -207,6 +207,23 @@ def rows_of(target: LabelTarget, labels: Collection[int]) -> pd.DataFrame:
     return table[table['index'].isin(list(labels))]
 
 
+def column_of(rows: pd.DataFrame, name: str) -> dict[int, Any]:
+    """Return the values of a column by label, without missing ones."""
+    if name not in rows:
+        return {}
+    known = rows[rows[name].notna()]
+    return dict(zip(known['index'].tolist(), known[name], strict=True))
+
+
+def classes_of(target: LabelTarget, labels: Collection[int]) -> dict[int, str]:
+    """Return the classes of labels in the feature table, where they have one.
+
+    Labels of another program, or of an image that was closed, have no object.
+    """
+    classes = column_of(rows_of(target, labels), 'class')
+    return {label: str(name) for label, name in classes.items() if name}
+
+
 def set_rows(
     target: LabelTarget, labels: Collection[int], rows: pd.DataFrame
 ) -> None:

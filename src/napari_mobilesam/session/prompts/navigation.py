@@ -14,7 +14,11 @@ from napari_mobilesam.session.objects.records import (
     ObjectRecord,
     ObjectView,
 )
-from napari_mobilesam.session.objects.targets import LabelsError, mask_of_label
+from napari_mobilesam.session.objects.targets import (
+    LabelsError,
+    classes_of,
+    mask_of_label,
+)
 from napari_mobilesam.session.prompts.editor import Editor
 from napari_mobilesam.types import Prompts
 
@@ -195,4 +199,10 @@ def adopted(
     picture = objects.target.picture(plane, mask.box)
     label = int(picture[place])
     view = ObjectView(plane, Prompts(region=mask), ObjectCandidates((mask,)))
-    return ObjectRecord(0, label, {plane.place: view}, origin='labels')
+    return ObjectRecord(
+        0,
+        label,
+        {plane.place: view},
+        classes_of(objects.target, {label}).get(label, ''),
+        'labels',
+    )

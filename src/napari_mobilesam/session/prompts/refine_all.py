@@ -33,6 +33,8 @@ from napari_mobilesam.session.objects.replay_code import ReplayCode
 from napari_mobilesam.session.objects.step import Step
 from napari_mobilesam.session.objects.targets import (
     LabelsError,
+    classes_of,
+    column_of,
     rows_of,
     whole_picture,
 )
@@ -217,7 +219,7 @@ class _RunningRefinement:
         target = self.objects.target
         labels = {answer.refinement.label for answer in answers}
         rows = rows_of(target, tuple(labels))
-        classes = _column(rows, 'class')
+        classes = classes_of(target, labels)
         # of objects that share a label, the first one
         records = {each.label: each for each in reversed(list(self.objects))}
         for answer in answers:
@@ -227,7 +229,7 @@ class _RunningRefinement:
                 record = ObjectRecord(
                     self.objects.number_for(label),
                     label,
-                    class_name=str(classes.get(label) or ''),
+                    class_name=classes.get(label, ''),
                     origin='labels',
                 )
             plane = self.planes[answer.plane].plane
@@ -267,14 +269,6 @@ def _counted_on_planes(total: int, planes: int) -> str:
     """“4 objects”, of a stack “8 objects on 2 planes”."""
     text = counted(total, 'object')
     return text if planes == 1 else f'{text} on {planes} planes'
-
-
-def _column(rows: pd.DataFrame, name: str) -> dict[int, Any]:
-    """Values of a column by label, without missing ones."""
-    if name not in rows:
-        return {}
-    known = rows[rows[name].notna()]
-    return dict(zip(known['index'].tolist(), known[name], strict=True))
 
 
 def _view(plane: ImagePlane, answer: _RefineAnswer) -> ObjectView:
@@ -432,7 +426,7 @@ def _read(
         row0, column0, row1, column1 = mask.box
         drawn[row0:row1, column0:column1][mask.data] = label
     rows = rows_of(target, tuple(np.unique(drawn).tolist()))
-    found = ObjectMasks.of(drawn, _column(rows, 'score'), not len(objects))
+    found = ObjectMasks.of(drawn, column_of(rows, 'score'), not len(objects))
     largest = max(found.masks, default=0)
     if largest > target.limit:
         raise LabelsError(
