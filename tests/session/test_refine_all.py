@@ -192,6 +192,25 @@ def test_pixels_painted_meanwhile_stay(session):
     assert 0 < (data[0] == 3).sum() < 700
 
 
+def test_objects_deleted_meanwhile_do_not_come_back(session):
+    data = draw(session)
+    # the refined object is larger than this
+    data[0, 13:43, 17:47] = 0
+    data[0, 20:36, 24:40] = 3
+    model = session._engine.model('oracle')
+    model.go.clear()
+    results = []
+    session.refining.finished.connect(results.append)
+    session.start_refinement()
+    session.navigation.open_at(session.scene.plane(), *FIRST)
+    session.editor.delete()
+    model.go.set()
+    session.finish()
+    assert results[0].text == 'Refined 1 of 2 objects.'
+    assert not (data == 3).any()
+    assert [record.label for record in session.scene.objects(False)] == [7]
+
+
 def test_cancelling_keeps_what_is_done(session):
     data = draw(session)
     results = []

@@ -33,6 +33,7 @@ from napari_mobilesam.session.objects.replay_code import ReplayCode
 from napari_mobilesam.session.objects.step import Step
 from napari_mobilesam.session.objects.targets import (
     LabelsError,
+    LabelTarget,
     classes_of,
     column_of,
     rows_of,
@@ -140,6 +141,18 @@ class _PlaneObjects:
     found: ObjectMasks
     answers: list[_RefineAnswer] = field(default_factory=list)
 
+    def forget_erased(self, target: LabelTarget) -> None:
+        """Drop the answers of objects of which nothing is as it was."""
+        kept = []
+        for answer in self.answers:
+            mask = answer.refinement.before
+            row0, column0, row1, column1 = mask.box
+            before = self.picture[row0:row1, column0:column1]
+            same = target.picture(self.plane, mask.box) == before
+            if same[mask.data].any():
+                kept.append(answer)
+        self.answers = kept
+
 
 @dataclass
 class _RunningRefinement:
@@ -166,6 +179,8 @@ class _RunningRefinement:
     def write(self, complete: bool) -> RefineResult:
         """Write the refined objects as one step."""
         changes: list[PlaneChange] = []
+        for each in self.planes:
+            each.forget_erased(self.objects.target)
         answers = [a for each in self.planes for a in each.answers]
         # of a cancelled job that has changed nothing there is nothing to undo
         refined = any(answer.refinement.refined for answer in answers)
