@@ -319,6 +319,17 @@ def test_model_learns_from_what_is_shown() -> None:
     assert abs(int(pair.image[7, 0, 0]) - 127) <= 1
 
 
+def test_saturated_pixels_do_not_darken_training_images() -> None:
+    image = np.arange(10_000, dtype=np.uint16).reshape(100, 100) // 20
+    image[0, :10] = 65535
+    labels = np.ones(image.shape, np.uint8)
+    shown = plane(
+        image, labels, contrast_limits=(0.0, 65535.0), automatic=True
+    )
+    (pair,) = labelled_images([shown])
+    assert np.ptp(pair.image[1:]) > 250
+
+
 @pytest.mark.parametrize(
     ('name', 'text'),
     [

@@ -31,6 +31,7 @@ from napari_mobilesam.session.fine_tuning_messages import (
     Survey,
     survey,
 )
+from napari_mobilesam.session.images.plane_reader import PlaneReader
 from napari_mobilesam.session.runtime.latest_run import (
     BackgroundRun,
     LatestRun,
@@ -304,7 +305,7 @@ class FineTuning:
 def labelled_images(
     planes: Iterable[LabelledPlane],
 ) -> Iterator[LabelledImage]:
-    """Read the planes that hold labels, with the contrast they are shown at.
+    """Read the planes that hold labels, as prompts are answered on them.
 
     Yields
     ------
@@ -316,8 +317,8 @@ def labelled_images(
     for plane in planes:
         if not plane.labels.any():
             continue
-        image = plane.image
-        yield labelled_image(image.rgb(), plane.labels, name=image.name)
+        rgb = PlaneReader(1).rgb(plane.image)
+        yield labelled_image(rgb, plane.labels, name=plane.image.name)
 
 
 def options(request: FineTuneRequest) -> FineTuneConfig:
