@@ -229,6 +229,21 @@ def test_measurements_that_hold_no_more_are_empty(objects):
     assert rows() == before
 
 
+def test_areas_are_those_of_labels_not_of_masks(objects):
+    first = write(objects, record_of(square(0, 0)))
+    table = objects.target.features()
+    objects.target.set_features(table.assign(area=16))
+    # an object of the same label, and pixels of the brush
+    write(objects, record_of(square(20, 20)), label=first.label)
+    assert objects.target.features()['area'].tolist() == [32]
+    objects.target.data[0, 10:14, :10] = first.label
+    objects.target.edited.emit({first.label: 40})
+    other = write(objects, record_of(square(0, 1)))
+    rows = objects.target.features().set_index('index')
+    assert rows['area'].to_dict() == {first.label: 60, other.label: 16}
+    assert shrunken_labels(objects) == []
+
+
 def test_tables_of_others_may_have_a_label_twice(objects):
     objects.target.data[0, :4, :4] = 9
     twice = pd.DataFrame({'index': [9, 9], 'area': [16, 16]})

@@ -350,13 +350,16 @@ class Step:
             return None, None
         before = rows_of(target, self._labels)
         if self._rows is None:
+            known = changed_rows(before, changes)
             after = _with_measurements(
-                self._objects.rows(tuple(sorted(self._labels))),
-                changed_rows(before, changes),
+                self._objects.rows(tuple(sorted(self._labels))), known
             )
             if 'area' in after:
-                areas = after['index'].map(self._areas)
-                after['area'] = areas.fillna(after['area'])
+                # counted in the masks only if it was not known: labels have
+                # pixels of other objects, and of the brush
+                known = known.dropna(subset='area')
+                areas = dict(zip(known['index'], known['area'], strict=True))
+                after['area'] = after['index'].map(self._areas | areas)
         else:
             after = described_rows(self._rows, before, changes)
         if len(beside):
