@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from fakes import FakeTarget, plane_at, square
 
+from napari_mobilesam.session.objects import writing
 from napari_mobilesam.session.objects.objects import Objects
 from napari_mobilesam.session.objects.records import (
     ObjectCandidates,
@@ -375,6 +376,20 @@ def test_mask_of_a_label_is_its_connected_part_however_large():
     assert mask_of_label(target, plane, -5, 9000) is None
     target.data[0] = 7
     assert mask_of_label(target, plane, 0, 0).box == (0, 0, 600, 500)
+
+
+def test_only_objects_that_lose_pixels_are_compared(objects, monkeypatch):
+    write(objects, record_of(square(0, 0)))
+    write(objects, record_of(square(0, 10)))
+    compared = []
+
+    def shared_area(one, other):
+        compared.append(other.box)
+        return 0
+
+    monkeypatch.setattr(writing, 'shared_area', shared_area)
+    write(objects, record_of(square(0, 12)))
+    assert compared == [(0, 10, 4, 14)]
 
 
 def test_label_of_an_object_without_pixels_is_not_given_again(objects):

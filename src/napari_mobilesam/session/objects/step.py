@@ -80,12 +80,18 @@ class Step:
         Code that repeats the step, for the script of the session.
     note : object
         See `Entry`.
+    pixels : int
+        Number of pixels that were changed, each time that they were.
+    overwritten : set of int
+        Labels that have lost pixels.
     """
 
     def __init__(self, objects: Store, title: str, key: object = None) -> None:
         self.title = title
         self.replay_code: ReplayCode | None = None
         self.note: object = None
+        self.pixels = 0
+        self.overwritten: set[int] = set()
         self._objects = objects
         self._key = key
         self._patches: list[Patch] = []
@@ -93,11 +99,6 @@ class Step:
         self._rows: pd.DataFrame | None = None
         self._labels: set[int] = set()
         self._areas: dict[int, int] = {}
-
-    @property
-    def pixels(self) -> int:
-        """Number of pixels that were changed."""
-        return sum(len(patch) for patch in self._patches)
 
     def pixel_changes(self) -> dict[int, int]:
         """Return by how many pixels each label has grown so far."""
@@ -408,6 +409,8 @@ class Step:
         if len(patch):
             target.write(indices, after)
             self._patches.append(patch)
+            self.pixels += len(patch)
+            self.overwritten.update(np.unique(patch.before).tolist())
 
 
 def _with_measurements(

@@ -232,7 +232,7 @@ def clear_beneath(
     if kept and not among:
         return ()
     removed = []
-    for other in _beneath(objects, record):
+    for other in _beneath(objects, step, record):
         if kept and other.number not in among:
             continue
         if _is_crumbs(objects, other, step.resize(other)):
@@ -326,12 +326,15 @@ def shrunken_labels(objects: Objects) -> list[int]:
     return sorted(int(label) for label in common[shrunken])
 
 
-def _beneath(objects: Objects, record: ObjectRecord) -> list[ObjectRecord]:
-    """Objects with pixels where one was written."""
+def _beneath(
+    objects: Objects, step: Step, record: ObjectRecord
+) -> list[ObjectRecord]:
+    """Objects that have lost pixels where one was written."""
+    lost = step.overwritten - {record.label}
     return [
         other
         for other in objects
-        if other.label != record.label and record.overlaps(other)
+        if other.label in lost and record.overlaps(other)
     ]
 
 
