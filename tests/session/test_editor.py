@@ -266,6 +266,24 @@ def test_walking_on_keeps_what_was_changed(session):
     assert session.navigation.next_uncertain() is None
 
 
+def test_an_answer_that_was_on_its_way_comes_when_it_is_open_again(session):
+    for place in (FIRST, SECOND):
+        ask(session, place)
+        session.editor.accept()
+    gate = threading.Event()
+    session._worker.submit('gate', lambda: gate.wait(20) and None)
+    before = session.navigation.open(1).masks[0]
+    plane = session.scene.plane()
+    session.editor.add(plane, np.array([(20.0, 24.0)]))
+    session.navigation.open(2)
+    session.navigation.open(1)
+    assert session.editor.pending
+    gate.set()
+    assert session.finish(20)
+    assert len(session.editor.view(plane).prompts.points) == 2
+    assert session.editor.record.masks[0] is not before
+
+
 @pytest.mark.slow
 def test_delete_erases_and_undo_brings_back(session):
     ask(session, FIRST)

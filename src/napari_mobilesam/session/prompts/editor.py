@@ -438,8 +438,7 @@ class Editor:
             # the labels to write to may be others by then
             closed = replace(closed, home=None)
         self.put_aside()
-        self._open_again(closed)
-        self.ask_again()
+        self._resume(closed)
         return True
 
     def reject(self) -> None:
@@ -526,6 +525,12 @@ class Editor:
                 return None if is_undone(base, home) else closed
         return None
 
+    def _resume(self, closed: ClosedObject) -> None:
+        """Open a closed object, and ask for the answers that it waits for."""
+        self._waiting = dict(closed.waiting)
+        self._open_again(closed)
+        self._ask_next()
+
     def _open_again(self, closed: ClosedObject) -> None:
         self.record, self._base = closed.asked, closed.base
         self._home, self._modified = closed.home, closed.modified
@@ -547,7 +552,7 @@ class Editor:
         self.put_aside()
         kept = self._take_from_aside(objects, record)
         if kept is not None:
-            self._open_again(kept)
+            self._resume(kept)
             return self.record
         self._home, self._base, self.record = objects, record, record
         self.opened.emit(record)
@@ -568,10 +573,8 @@ class Editor:
             closed = self.aside.pop()
             if is_undone(closed.base, closed.home):
                 continue
-            self._open_again(closed)
+            self._resume(closed)
             self.brought_back.emit(self.record)
-            if closed.waiting:
-                self.ask_again()
             return
 
     def _ask_next(self) -> None:
