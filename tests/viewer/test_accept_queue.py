@@ -151,3 +151,29 @@ def test_opening_another_object_keeps_the_open_one_aside(desk, blobs):
     d.settle()
     assert d.viewer.layers['objects'].data[SECOND] == 2
     assert len(points.data) == 0
+
+
+def test_an_object_that_was_not_written_outlasts_several_shapes(
+    desk, blobs, oracle
+):
+    d = desk(blobs)
+    d.session.clear_cache()
+    d.settle()
+    oracle.go.clear()
+    d.mouse.click(d.image, (4, 64))
+    d.mouse.key(Qt.Key.Key_W)
+    d.widget.panel.buttons['use_boxes_tool'].click()
+    d.mouse.drag(d.image, (12, 16), (44, 48))
+    QApplication.processEvents()
+    oracle.go.set()
+    d.settle()
+    d.mouse.drag(d.image, (12, 76), (44, 108))
+    d.settle()
+    assert d.widget.object.several is not None
+    d.mouse.key(Qt.Key.Key_W)
+    d.settle()
+    labels = d.viewer.layers['objects'].data
+    assert labels[FIRST] and labels[SECOND]
+    points = d.viewer.layers['prompts']
+    assert points.data == pytest.approx(np.array([(4, 64)]), abs=0.5)
+    assert not d.session.editor.record.empty

@@ -502,12 +502,14 @@ class Editor:
 
     # opening and closing
 
-    def put_aside(self) -> None:
+    def put_aside(self, new: bool = True) -> None:
         """Keep the open object aside if it was changed, and close it.
 
-        It is open again as soon as no other object is.
+        It is open again as soon as no other object is. Without ``new``, only
+        an object of the labels is kept.
         """
-        closed = self._closed() if self._modified else None
+        kept = self._modified and (new or self._base is not None)
+        closed = self._closed() if kept else None
         self._prompting.forget()
         self._close()
         if closed is not None and not closed.asked.empty:

@@ -210,7 +210,8 @@ class OpenObject:
         self._hover.be_quiet(not collected.empty)
         self.several = None
         if len(collected.objects) > 1:
-            self._editor.drop_all()
+            # the new object is one of them
+            self._editor.put_aside(new=False)
             self._show_nothing()
             generation = self._session.predict(source, collected.objects)
             self.several = SeveralShapes(
@@ -581,11 +582,13 @@ class OpenObject:
 
     def start_over(self) -> None:
         """Close the object if its prompts are gone, and read what is left."""
+        gone = False
         with contextlib.suppress(SegmentationError):
-            if self._collect(self._scene.shown()).empty:
-                self._session.forget()
-                self._editor.reject()
+            gone = self._collect(self._scene.shown()).empty
         self._forget()
         self._preview.hide()
         self._silent = True
+        if gone:
+            self._session.forget()
+            self._editor.reject()
         self.schedule()
