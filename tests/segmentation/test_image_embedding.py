@@ -8,7 +8,7 @@ import pickle
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from napari_mobilesam.model.sam import build_sam
@@ -180,6 +180,7 @@ def test_encoders_with_positions_embed_whole_inputs():
     st.sampled_from([128, 256, 1024]),
     st.sampled_from(['vit_t', 'vit_b']),
 )
+@example((1200, 1600), (1, 1), 1024, 'vit_b')
 def test_a_small_block_holds_the_decoder_block(shape, place, size, kind):
     record = ModelRecord('any', input_size=size, architecture=kind)
     grid = EmbeddingGrid(shape, record)
@@ -190,6 +191,9 @@ def test_a_small_block_holds_the_decoder_block(shape, place, size, kind):
         low = np.array([key.row, key.column])
         assert (low <= first).all()
         assert (first + grid.cells <= low + grid.canvas(key).cells).all()
+        window = np.array(grid.frame(key, center).window)
+        assert (window[:2] <= center).all()
+        assert (center < window[2:]).all()
         if kind == 'vit_t':
             # whatever block it is cut from, it is the same decoder block
             ideal = np.round(center / pitch - grid.cells / 2)

@@ -144,8 +144,13 @@ class EmbeddingGrid:
         shape = self.shape(pitch)
         if self.whole_inputs:
             step = max(1, self.cells // 4)
+            # the nearest multiple of the step, or the last block of the scale
             row, column = (
-                min(step * round(cell / step), max(0, count - self.cells))
+                min(
+                    step * round(cell / step),
+                    max(0, count - self.cells),
+                    key=lambda first: abs(first - cell),
+                )
                 for cell, count in zip(
                     self._around(center, pitch), shape, strict=True
                 )
