@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 from napari_mobilesam.segmentation.embedding_grid import EmbeddingGrid
 from napari_mobilesam.segmentation.predictor import Predictor
 from napari_mobilesam.segmentation.scale_choice import (
+    center_of_prompts,
     first_scale,
+    holding_pitch,
     in_order_of_search,
     pitch_of,
 )
-from napari_mobilesam.types import ModelRecord
+from napari_mobilesam.types import ModelRecord, Prompts
 
 from .helpers import disc, iou, paste
 
@@ -106,3 +110,19 @@ def test_the_pitch_of_a_frame_is_that_of_its_scale(shape):
     for pitch in grid.pitches:
         frame = grid.frame_at(center, pitch)
         assert pitch_of(frame) == pitch
+
+
+@pytest.mark.parametrize('kind', ['vit_t', 'vit_b'])
+def test_a_scale_that_holds_two_clicks_shows_both(kind):
+    record = ModelRecord('any', input_size=1024, architecture=kind)
+    grid = EmbeddingGrid((1500, 2000), record)
+    image = SimpleNamespace(grid=grid)
+    shares = np.random.default_rng(0).uniform(0, 1, (100, 2, 2))
+    for points in shares * grid.image_shape - 0.5:
+        prompts = Prompts(points, np.array([1, 0]))
+        for finest in grid.pitches:
+            pitch = holding_pitch(grid, prompts, finest)
+            center = center_of_prompts(prompts, image, pitch)
+            window = np.array(grid.frame_at(center, pitch).window)
+            assert (points >= window[:2] - 0.5).all()
+            assert (points < window[2:]).all()

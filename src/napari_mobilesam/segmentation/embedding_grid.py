@@ -124,6 +124,16 @@ class EmbeddingGrid:
         return self.record.architecture != 'vit_t'
 
     @property
+    def slack(self) -> float:
+        """Cells that a decoder block may lie beside the place asked for."""
+        return self._input_step / 2 if self.whole_inputs else 0.0
+
+    @property
+    def _input_step(self) -> int:
+        """Cells between small blocks that are whole inputs."""
+        return max(1, self.cells // 4)
+
+    @property
     def pitches(self) -> list[int]:
         """Scales of the image, see `pitches`."""
         return pitches(self.image_shape, self.cells)
@@ -143,7 +153,7 @@ class EmbeddingGrid:
         """Small block that a decoder block around a place is cut from."""
         shape = self.shape(pitch)
         if self.whole_inputs:
-            step = max(1, self.cells // 4)
+            step = self._input_step
             # the nearest multiple of the step, or the last block of the scale
             row, column = (
                 min(

@@ -394,7 +394,7 @@ def center_of_prompts(
     The object is in the middle, moved as far as the other prompts need.
     """
     corners = prompt_corners(prompts)
-    half = (image.grid.cells / 2 - EDGE) * pitch
+    half = _room(image.grid) / 2 * pitch
     low, high = corners.max(axis=0) - half, corners.min(axis=0) + half
     middle = (low + high) / 2
     fits = low <= high
@@ -425,9 +425,13 @@ def holding_pitch(grid: EmbeddingGrid, prompts: Prompts, pitch: int) -> int:
 def _holds(grid: EmbeddingGrid, prompts: Prompts, pitch: int) -> bool:
     corners = prompt_corners(prompts)
     extent = corners.max(axis=0) - corners.min(axis=0)
-    room = (grid.cells - 2 * EDGE) * pitch
     whole = np.asarray(grid.image_shape) <= grid.cells * pitch
-    return bool(((extent <= room) | whole).all())
+    return bool(((extent <= _room(grid) * pitch) | whole).all())
+
+
+def _room(grid: EmbeddingGrid) -> float:
+    """Cells that prompts may span in a decoder block around them."""
+    return grid.cells - 2 * (EDGE + grid.slack)
 
 
 def _in_window(corners: NDArray[np.float64], frame: Frame) -> bool:
