@@ -201,6 +201,20 @@ def test_a_small_block_holds_the_decoder_block(shape, place, size, kind):
         assert (off <= grid.slack).all()
 
 
+@pytest.mark.parametrize('kind', ['vit_t', 'vit_b'])
+def test_large_blocks_embed_what_their_windows_show(kind):
+    record = ModelRecord('any', input_size=1024, architecture=kind)
+    grid = EmbeddingGrid((1040, 1388), record)
+    for pitch in grid.pitches:
+        for key in grid.large_blocks((0, 0, 1040, 1388), pitch):
+            embedded = grid.canvas(key).window
+            low = np.array([key.row, key.column]) * pitch
+            for center in (low, low + key.side * pitch):
+                shown = grid.frame(key, center).window
+                assert np.greater_equal(shown[:2], embedded[:2]).all()
+                assert np.less_equal(shown[2:], embedded[2:]).all()
+
+
 @pytest.mark.slow
 @given(
     st.tuples(st.integers(200, 3000), st.integers(200, 3000)),

@@ -244,6 +244,8 @@ class EmbeddingGrid:
         # A decoder block around the core of a region lies in the block.
         halo = (self.cells - self.core) // 2 + (not self.whole_inputs)
         counts = [_block_count(count, most, halo) for count in shape]
+        if self.whole_inputs:
+            return counts, most
         # Blocks are square, so that there are few shapes of canvas.
         side = max(
             min(most, _even_side(count, number, halo))
