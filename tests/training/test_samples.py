@@ -261,3 +261,11 @@ def test_colours_are_shown_as_by_the_predictor() -> None:
         shown = scale_intensities(image, labelled_image(image, labels), None)
         rgb = as_rgb_plane(np.asarray(image))
         assert np.abs(255 * shown - rgb).max() < 1
+
+
+def test_intensities_of_any_unit_are_shown_as_by_the_predictor() -> None:
+    pixels, labels = discs()
+    for unit in (1e3, 1e-9):
+        values = unit * pixels.astype(np.float32)
+        shown = scale_intensities(values, labelled_image(values, labels), None)
+        assert np.abs(255 * shown - as_rgb_plane(values)).max() < 1

@@ -34,7 +34,7 @@ def scale_intensities(
         width = high - low
         low -= width * rng.uniform(-0.03, 0.15)
         high += width * rng.uniform(-0.15, 0.6)
-    values = np.clip((values - low) / max(high - low, 1e-6), 0, 1)
+    values = np.clip((values - low) / ((high - low) or 1), 0, 1)
     values = np.nan_to_num(values, copy=False)
     return values if colour else np.repeat(values[..., None], 3, axis=2)
 
