@@ -119,6 +119,16 @@ def test_embeddings_are_computed_once_and_resumed(
     assert third.embeddings.dtype == np.float16
 
 
+def test_embeddings_that_were_deleted_are_computed_again(
+    teacher: Sam, disc_images: list[LabelledImage], tmp_path: Path
+) -> None:
+    cache(tmp_path, teacher, disc_images).fill()
+    (tmp_path / 'embeddings.npy').unlink()
+    again = cache(tmp_path, teacher, disc_images)
+    assert again.fill()
+    assert again.embeddings.any(axis=(1, 2, 3)).all()
+
+
 def test_disk_is_bounded(
     teacher: Sam, disc_images: list[LabelledImage], tmp_path: Path
 ) -> None:

@@ -72,6 +72,9 @@ class CropStore:
         )
         self._check_room(next(iter(arrays)), max_bytes)
         self._check_identity(dict(identity) | {'crops': crops})
+        if not all((folder / f'{name}.npy').exists() for name in arrays):
+            # deleted to free disk space: nothing is done any more
+            (folder / 'done.npy').unlink(missing_ok=True)
         self.arrays = {
             name: self._open(f'{name}.npy', dtype, (crops, *shape))
             for name, (dtype, shape) in arrays.items()
