@@ -35,6 +35,7 @@ from napari_mobilesam.training.training_parameters import (
     TrainConfig,
 )
 from napari_mobilesam.types import SegmentationError
+from training.helpers import discs
 
 QUICK = FineTuneConfig(
     crops=3,
@@ -163,6 +164,20 @@ def test_objects_held_back_teach_nothing(
     assert not maps[3][held.labels[0] > 0].any()
     assert (maps[3][held.labels[0] == 0] == 255).all()
     assert np.array_equal(maps[0] > 0, training[0].labels[0] > 0)
+
+
+def test_two_label_images_of_one_image_are_told_apart() -> None:
+    pixels, labels = discs(count=8)
+    pair = [
+        labelled_image(pixels, labels * (labels % 2 == rest), name=name)
+        for rest, name in enumerate(('even', 'odd'))
+    ]
+    training, validation = hold_back(pair, 0.5)
+    known = _known_maps(pair, training, FineTuneConfig(complete=True))
+    for image in training:
+        for held in validation:
+            if held.name == image.name:
+                assert not known.of(image)[3][held.labels[0] > 0].any()
 
 
 def test_found_objects_are_judged_by_what_they_lie_on() -> None:

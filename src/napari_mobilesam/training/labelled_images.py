@@ -196,7 +196,10 @@ def labelled_image(
         raise TrainingDataError(
             f'{name}: no object is labelled; label some objects first.'
         )
-    return LabelledImage(name, image, _renumber(labels), dataset, modality)
+    # a view of its own: images are told apart by their arrays
+    return LabelledImage(
+        name, image.view(), _renumber(labels), dataset, modality
+    )
 
 
 def _sides(shape: Sequence[int]) -> str:
