@@ -359,6 +359,7 @@ def test_free_names(folder: Path) -> None:
     (folder / 'Mobile_sam_tuned1.safetensors').touch()
     assert free_name('mobile_sam_tuned1') == 'mobile_sam_tuned2'
     assert free_name('/home/me/other.pt') == 'other_tuned1'
+    assert free_name('nuclei 2.5 um_tuned3') == 'nuclei 2.5 um_tuned1'
     check_name('other_tuned1')
     for name in ('cells.pt', 'cells.SafeTensors'):
         with pytest.raises(SegmentationError, match='without a suffix'):

@@ -35,7 +35,9 @@ def free_name(base: str) -> str:
     str
         ``<base>_tuned<number>``.
     """
-    stem = re.sub(r'_tuned\d*$', '', Path(base).stem)
+    path = Path(base)
+    own = path.stem if path.suffix.lower() in SUFFIXES else path.name
+    stem = re.sub(r'_tuned\d*$', '', own)
     taken = _taken()
     number = 1
     while f'{stem}_tuned{number}'.lower() in taken:
@@ -65,7 +67,7 @@ def check_name(name: str) -> None:
     if not re.fullmatch(r'\w[\w .\-]*', name):
         raise SegmentationError(
             f'“{name}” cannot be the name of a model: use letters, digits, '
-            '_ and -.'
+            'spaces, ., _ and -; begin with a letter, a digit or _.'
             if name
             else 'The new model has no name: enter one.'
         )
