@@ -21,6 +21,7 @@ from napari_mobilesam.training.training_parameters import (
     TrainConfig,
     ZoomRange,
 )
+from napari_mobilesam.types import SegmentationError
 
 CONFIG = DistillConfig(
     crops=6,
@@ -143,8 +144,11 @@ def test_embeddings_of_another_teacher_are_refused(
 ) -> None:
     cache(tmp_path, teacher, disc_images)
     other = make_student(teacher, seed=5).eval()
-    with pytest.raises(TrainingError, match='another model'):
+    with pytest.raises(SegmentationError, match='another model'):
         cache(tmp_path, other, disc_images)
+    (tmp_path / 'cache.json').write_text('{"teacher')
+    with pytest.raises(SegmentationError, match='use another folder'):
+        cache(tmp_path, teacher, disc_images)
 
 
 def test_embeddings_of_crops_of_other_sizes_are_refused(
@@ -152,5 +156,5 @@ def test_embeddings_of_crops_of_other_sizes_are_refused(
 ) -> None:
     cache(tmp_path, teacher, disc_images)
     source = SampleSource(disc_images, 128, 0, zoom=ZoomRange(best=48))
-    with pytest.raises(TrainingError, match='other crops'):
+    with pytest.raises(SegmentationError, match='other crops'):
         TeacherCache(tmp_path, teacher, source, 5)

@@ -31,6 +31,7 @@ from napari_mobilesam.training.training_parameters import (
     TrainConfig,
     ZoomRange,
 )
+from napari_mobilesam.types import SegmentationError
 from training.helpers import discs
 
 
@@ -185,7 +186,7 @@ def test_a_cancelled_run_goes_on_with_the_crops_it_has(
     again = job(disc_folder, base, tmp_path)
     assert again.run().is_file()
     other = replace(again, incomplete=('',))
-    with pytest.raises(TrainingError, match='of other crops'):
+    with pytest.raises(SegmentationError, match='of other crops'):
         other.run()
 
 

@@ -17,7 +17,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from napari_mobilesam.files import write_text_atomic
 from napari_mobilesam.training.train import TrainingError
-from napari_mobilesam.types import Progress
+from napari_mobilesam.types import Progress, SegmentationError
 
 SPARE_BYTES = 200 << 20  # left free on the disk
 FLUSH_EVERY = 16
@@ -51,9 +51,10 @@ class CropStore:
 
     Raises
     ------
+    SegmentationError
+        If the folder holds entries of another identity.
     TrainingError
-        If the disk is too small, or the folder holds entries of another
-        identity.
+        If the disk is too small, or a file cannot be opened.
     """
 
     def __init__(
@@ -98,14 +99,18 @@ class CropStore:
 
     def _check_identity(self, identity: dict[str, Any]) -> None:
         path = self.folder / 'cache.json'
-        if path.exists():
-            if json.loads(path.read_text('utf-8')) != identity:
-                raise TrainingError(
-                    f'{self.folder} holds {self.title} of another model or '
-                    'of other crops; use another folder'
-                )
+        if not path.exists():
+            write_text_atomic(path, json.dumps(identity))
             return
-        write_text_atomic(path, json.dumps(identity))
+        try:
+            there = json.loads(path.read_text('utf-8'))
+        except ValueError:
+            there = None
+        if there != identity:
+            raise SegmentationError(
+                f'{self.folder} holds {self.title} of another model or of '
+                'other crops; use another folder'
+            )
 
     def _open(
         self, name: str, dtype: DTypeLike, shape: tuple[int, ...]

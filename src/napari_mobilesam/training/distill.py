@@ -250,8 +250,10 @@ def distill(
 
     Raises
     ------
+    SegmentationError
+        If the folder belongs to another teacher, or to other crops.
     TrainingError
-        If the disk is too small, or the folder belongs to another teacher.
+        If the disk is too small.
     """
     options = options or DistillConfig()
     source = SampleSource(

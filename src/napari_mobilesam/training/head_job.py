@@ -92,7 +92,7 @@ class HeadJob:
 
         Raises
         ------
-        TrainingDataError, TrainingError, CheckpointError
+        SegmentationError, TrainingError
             See there; also if it is cancelled before training begins.
         """
         sam = load_model(self.base, self.device)

@@ -53,9 +53,10 @@ class EmbeddedCrops:
 
     Raises
     ------
+    SegmentationError
+        If the folder is of another encoder or other crops.
     TrainingError
-        If the disk is too small, or the folder is of another encoder or
-        other crops.
+        If the disk is too small.
     """
 
     def __init__(

@@ -43,9 +43,10 @@ class TeacherCache:
 
     Raises
     ------
+    SegmentationError
+        If the folder is of another teacher or other crops.
     TrainingError
-        If the disk is too small, or the folder is of another teacher or
-        other crops.
+        If the disk is too small.
     """
 
     def __init__(
