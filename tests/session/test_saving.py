@@ -630,6 +630,27 @@ def test_painted_pixels_come_back(sessions, tmp_path, monkeypatch, at_once):
     assert set(np.unique(other.scene.target.data)) == {0, 1}
 
 
+@pytest.mark.parametrize(
+    ('dtype', 'other'), [(np.int32, -1), (np.uint64, 2**63 + 1)]
+)
+def test_pixels_that_are_no_labels_are_not_kept(
+    sessions, tmp_path, dtype, other
+):
+    session = sessions()
+    session.scene.objects(True)
+    session.scene.target.data = np.zeros((4, 96, 128), dtype)
+    session.click(*FIRST)
+    session.accept()
+    painted(session)
+    session.scene.target.data[1, :3, :3] = other
+    session.save(tmp_path / 'one')
+    again = sessions()
+    again.load(tmp_path / 'one')
+    expected = session.scene.target.data.copy()
+    expected[1] = 0
+    assert np.array_equal(again.scene.target.data, expected)
+
+
 def test_labels_that_do_not_hold_painted_pixels_are_refused(
     sessions, tmp_path
 ):
@@ -681,6 +702,33 @@ def test_autosave_follows_the_brush(sessions, tmp_path):
     again = sessions()
     again.load(path)
     assert np.array_equal(again.scene.target.data, session.scene.target.data)
+
+
+def test_what_could_not_be_loaded_does_not_replace_a_file(sessions, tmp_path):
+    path = tmp_path / 'a.session'
+    session = sessions()
+    session.click(*FIRST)
+    session.accept()
+    session.save(path)
+    kept = path.read_bytes()
+    session.scene.target.name = 1001 * 'a'
+    with pytest.raises(SessionFileError, match='cannot hold that session.lab'):
+        session.save(path)
+    assert path.read_bytes() == kept
+
+
+def test_planes_of_any_contrast_are_loaded(sessions, tmp_path):
+    session = sessions()
+    limits = (-1.7976931348623157e308, 1e40)
+    session.scene.describe = lambda plane: {
+        'index': (plane.geometry,),
+        'contrast_limits': limits,
+    }
+    session.click(*FIRST)
+    session.accept()
+    session.save(tmp_path / 'one')
+    content = read(tmp_path / 'one')
+    assert content['planes'][0]['found']['contrast_limits'] == list(limits)
 
 
 def test_what_is_no_session_file_is_not_replaced(sessions, tmp_path):

@@ -98,7 +98,7 @@ def painted_pixels(
     flat = _others(whole, own.reshape(-1))
     if not len(flat):
         return None
-    labels = whole[flat].astype(np.int64)
+    labels = _labels(whole[flat])
     first = np.flatnonzero((np.diff(flat) != 1) | (np.diff(labels) != 0)) + 1
     first = np.concatenate([[0], first])
     lengths = np.diff(np.append(first, len(flat)))
@@ -108,14 +108,22 @@ def painted_pixels(
 
 
 def _others(values: NDArray[Any], own: NDArray[np.bool_]) -> NDArray[np.intp]:
-    """Return where flat labels are not 0, and not those of objects."""
+    """Return where flat labels are labels, and not those of objects."""
     found = []
     # in parts: each step makes a copy
     for start in range(0, len(values), AT_ONCE):
         part = slice(start, start + AT_ONCE)
-        there = (values[part] != 0) & ~own[part]
+        there = (_labels(values[part]) > 0) & ~own[part]
         found.append(start + np.flatnonzero(there))
     return np.concatenate(found)
+
+
+def _labels(values: NDArray[Any]) -> NDArray[np.int64]:
+    """Return values that are positive where there is a label.
+
+    -1 is “ignore” of other programs; what int64 does not hold is negative.
+    """
+    return values.astype(np.int64, copy=False)
 
 
 def painted_json(painted: PaintedPixels) -> Json:

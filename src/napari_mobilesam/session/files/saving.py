@@ -161,28 +161,52 @@ def save(
 
     Raises
     ------
+    SessionFileError
+        There is something that `read` would refuse.
     OSError
         The file cannot be written.
     """
     writer = writer or RecordEncoder(scene)
-    head = {
-        'format': FORMAT,
-        'owner': snapshot.owner,
-        'labels': snapshot.name,
-        **asdict(snapshot.choices),
-        'script': snapshot.script,
-    }
+    head = as_json(
+        {
+            'format': FORMAT,
+            'owner': snapshot.owner,
+            'labels': snapshot.name,
+            **asdict(snapshot.choices),
+            'script': snapshot.script,
+        }
+    )
     with atomic_path(Path(path)) as temporary, temporary.open('wb') as file:
-        file.write(pack(f'{as_json(head)[:-1]}, "objects": [\n'))
+        file.write(pack(f'{head[:-1]}, "objects": [\n'))
         file.writelines(writer.lines(snapshot.records, snapshot.target))
         rows = {} if snapshot.rows is None else rows_to_json(snapshot.rows)
         painted = painted_pixels(snapshot.target, snapshot.records)
-        tail = {
-            'planes': writer.planes,
-            'features': rows,
-            **({} if painted is None else {'painted': painted_json(painted)}),
-        }
-        file.write(pack(f'\n], {as_json(tail)[1:]}'))
+        tail = as_json(
+            {
+                'planes': writer.planes,
+                'features': rows,
+                **(
+                    {}
+                    if painted is None
+                    else {'painted': painted_json(painted)}
+                ),
+            }
+        )
+        _check_readable(f'{head[:-1]}, "objects": [], {tail[1:]}')
+        file.write(pack(f'\n], {tail[1:]}'))
+
+
+def _check_readable(content: str) -> None:
+    """Raise `SessionFileError` if a file without its objects were refused.
+
+    The last one that is good is kept then.
+    """
+    try:
+        check_session(json.loads(content))
+    except SchemaError as error:
+        raise SessionFileError(
+            f'Session files cannot hold that {error}.'
+        ) from error
 
 
 def check_place(path: Path) -> None:

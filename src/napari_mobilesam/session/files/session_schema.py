@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import sys
 from typing import Any, get_args
 
 from napari_mobilesam.schema import (
@@ -32,7 +33,7 @@ MOST_LABEL = 2**63 - 1
 MOST_PIXEL = 2**48
 # Values outside are not coordinates, contrast limits or scores.
 FAR = 1e12
-LARGE = 3.5e38
+LARGE = sys.float_info.max
 MANY = 10_000_000
 
 _number = number(-FAR, FAR)
