@@ -6,6 +6,8 @@ import base64
 import gzip
 import json
 import os
+import threading
+import time
 import zlib
 
 import numpy as np
@@ -18,7 +20,7 @@ from hypothesis import strategies as st
 from napari_mobilesam.segmentation.cleanup import CleanUp
 from napari_mobilesam.segmentation.scale_choice import pitch_of
 from napari_mobilesam.session.files import painted as painted_files
-from napari_mobilesam.session.files import record_decoder
+from napari_mobilesam.session.files import record_decoder, saving_jobs
 from napari_mobilesam.session.files.record_json import (
     RecordEncoder,
     SessionFileError,
@@ -729,6 +731,30 @@ def test_planes_of_any_contrast_are_loaded(sessions, tmp_path):
     session.save(tmp_path / 'one')
     content = read(tmp_path / 'one')
     assert content['planes'][0]['found']['contrast_limits'] == list(limits)
+
+
+def test_a_file_that_is_being_written_is_let_go(
+    sessions, tmp_path, monkeypatch
+):
+    """The image is closed meanwhile: its objects have no prompts left."""
+    began = threading.Event()
+
+    def write(*args):
+        began.set()
+        time.sleep(0.1)
+        save(*args)
+
+    monkeypatch.setattr(saving_jobs, 'save', write)
+    session = sessions()
+    session.click(*FIRST)
+    session.accept()
+    session.autosave(tmp_path / 'a.session')
+    assert began.wait(10)
+    objects = session.scene.objects(False)
+    objects.forget_planes(lambda plane: True)
+    session.files.rest()
+    assert session.files.file_of(objects) is None
+    assert len(read(tmp_path / 'a.session')['objects']) == 1
 
 
 def test_what_is_no_session_file_is_not_replaced(sessions, tmp_path):

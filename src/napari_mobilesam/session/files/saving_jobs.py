@@ -119,7 +119,8 @@ class AutoSave:
         self.following = False
 
     def _keep_file(self) -> None:
-        self._unfollow()
+        # not while it is written: it would be noted as theirs again
+        self.stop()
         objects = self._objects()
         if objects is not None:
             self._session.forget_file(objects)
