@@ -581,6 +581,25 @@ def test_channels_get_back_their_own_objects(desk, tmp_path, blobs):
         assert len(list(tmp_path.glob('cells.tif*.session'))) == 2
 
 
+def test_channels_that_were_colours_are_chosen_again(opened, file, blobs):
+    tifffile.imwrite(file, np.stack([blobs] * 3), photometric='minisblack')
+    d = opened()
+    press_save(d)
+    d.session.scene.channel_axis = 0
+    d.settle()
+    labels = make(d, FIRST).data.copy()
+    rest(d)
+    d.viewer.layers.clear()
+    d.settle()
+    (d.image,) = d.viewer.open(str(file), plugin='napari')
+    d.settle()
+    rest(d)
+    d.settle()
+    (restored,) = drawn(d)
+    assert np.array_equal(restored.data, labels)
+    assert d.widget.header.channel_combo.axis == 0
+
+
 @pytest.mark.slow
 @pytest.mark.own_viewer
 def test_restored_layers_are_counted_and_a_hash_is_not_named(desk, blobs):

@@ -421,6 +421,23 @@ def test_planes_are_found_again_as_they_were_shown(viewer):
         scene.find(**description)
 
 
+def test_planes_with_channels_are_found_whatever_is_chosen(viewer):
+    scene = scene_on(viewer, (3, 40, 50))
+    alone = scene.plane()
+    scene.channel_axis = 0
+    colours = scene.plane()
+    for axis in (0, None):
+        scene.channel_axis = axis
+        for plane in (alone, colours):
+            again = scene.find(**scene.describe(plane))
+            assert again.place == plane.place
+    # files of before do not tell
+    description = scene.describe(colours)
+    del description['channel_axis']
+    scene.channel_axis = 0
+    assert scene.find(**description).place == colours.place
+
+
 def test_place_on_the_screen_is_found_again(viewer):
     scene = scene_on(viewer)
     seen = replace(scene.plane(), viewport=Viewport((3.0, 4.0), 0.5))

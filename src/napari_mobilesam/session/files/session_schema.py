@@ -130,6 +130,7 @@ _found = fields(
         'index': items(_pixel, 32),
         'axes': sequence(whole(0, 31), whole(0, 31)),
         'contrast_limits': optional(sequence(_limit, _limit)),
+        'channel_axis': optional(whole(0, 31)),
         'gamma': number(1e-6, 1e6),
         'pitch': optional(whole(1, MOST_PIXEL)),
         'viewport': optional(

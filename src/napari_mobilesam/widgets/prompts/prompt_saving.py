@@ -238,12 +238,24 @@ class PromptSaving:
         """Write objects that were read into a new labels layer."""
         self._reading = None
         with self._panel.status.errors():
+            self._choose_channels(loaded)
             labels = self._scene.add_labels(loaded.labels)
             self._files.take(loaded, self._scene.objects_of(labels))
             self._panel.labels_combo.layer = labels
             self._counts[loaded.path] = len(loaded.records)
             self._report()
         self._load_next()
+
+    def _choose_channels(self, loaded: LoadedSession) -> None:
+        """Choose the channels that objects were last made with."""
+        axes = [
+            view.plane.geometry.channel_axis
+            for record, _ in loaded.records
+            for view in record.views.values()
+        ]
+        if axes and axes[-1] != self._scene.channel_axis:
+            self._scene.use_channels(axes[-1], ())
+            self._scene.channels_changed.emit()
 
     def failed(self, text: str) -> None:
         """Go on with the next file, if one could not be read.

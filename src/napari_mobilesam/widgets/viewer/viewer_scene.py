@@ -6,7 +6,7 @@ import itertools
 import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
 from napari.layers import Image, Labels, Layer
 from psygnal import Signal
@@ -375,6 +375,8 @@ class ViewerScene:
             'axes': (shown.rows, shown.columns),
             'contrast_limits': plane.contrast_limits,
         }
+        if channel_axes(shown.layer) or shown.channel_axis is not None:
+            found['channel_axis'] = shown.channel_axis
         if plane.gamma != 1:
             found['gamma'] = plane.gamma
         if plane.viewport is not None:
@@ -391,6 +393,7 @@ class ViewerScene:
         gamma: float = 1.0,
         viewport: tuple[Sequence[float], float] | None = None,
         pitch: int | None = None,
+        channel_axis: int | Literal['chosen'] | None = 'chosen',
     ) -> ImagePlane:
         """Return a plane of the image as it was shown.
 
@@ -409,6 +412,9 @@ class ViewerScene:
             which choose the window of a large image.
         pitch : int or None
             Scale at which clicks are answered, see `ImagePlane`.
+        channel_axis : int or None
+            Axis of the image that was used as colours; by default the one
+            that is chosen.
 
         Raises
         ------
@@ -416,6 +422,8 @@ class ViewerScene:
             The image has no such plane, or shows other axes.
         """
         plane = self.layer_plane()
+        if channel_axis != 'chosen' and channel_axis != plane.channel_axis:
+            plane = plane_of(self.viewer, plane.layer, channel_axis)
         if len(index) != len(plane.index):
             raise ImageError(
                 f'“{plane.layer.name}” is not the image of this session: it '
