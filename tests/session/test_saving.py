@@ -848,6 +848,34 @@ def test_an_image_without_the_plane_is_another_one(sessions, tmp_path):
         sessions(IMAGES[:2]).load(path)
 
 
+def test_objects_of_pixels_that_were_replaced_are_saved_as_pixels(
+    sessions, tmp_path
+):
+    session = sessions()
+    session.click(*FIRST)
+    session.accept()
+    writer = RecordEncoder(session.scene)
+
+    def write():
+        objects = session.scene.objects(False)
+        snapshot = Snapshot.of(objects, session.files.parameters())
+        save(tmp_path / 'one', session.scene, snapshot, writer)
+
+    write()
+    other = np.array(IMAGES)
+    other[:, 50, 64] ^= 1
+    session.scene.images = other
+    session.click(*SECOND)
+    session.accept()
+    write()
+    again = sessions(other)
+    again.load(tmp_path / 'one')
+    assert [record.number for record in again.scene.objects(False)] == [2]
+    assert np.array_equal(again.scene.target.data, session.scene.target.data)
+    with pytest.raises(SessionFileError, match='its pixels differ'):
+        sessions().load(tmp_path / 'one')
+
+
 def test_another_image_and_full_labels_are_refused(sessions, tmp_path):
     session = sessions()
     session.click(*FIRST)

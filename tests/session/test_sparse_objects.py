@@ -93,6 +93,9 @@ class SlideScene:
     def undoables(self):
         return [self._objects]
 
+    def has_pixels(self, plane):
+        return True
+
     def describe(self, plane):
         return {}
 

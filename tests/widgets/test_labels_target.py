@@ -421,6 +421,15 @@ def test_planes_are_found_again_as_they_were_shown(viewer):
         scene.find(**description)
 
 
+def test_planes_of_data_that_was_replaced_are_told(viewer):
+    scene = scene_on(viewer)
+    plane, image = scene.plane(), viewer.layers[0]
+    assert scene.has_pixels(plane)
+    image.data = image.data.copy()
+    assert not scene.has_pixels(plane)
+    assert scene.has_pixels(scene.plane())
+
+
 def test_planes_with_channels_are_found_whatever_is_chosen(viewer):
     scene = scene_on(viewer, (3, 40, 50))
     alone = scene.plane()

@@ -80,6 +80,23 @@ class RecordEncoder:
         self._views: WeakKeyDictionary[ObjectView, bytes] = WeakKeyDictionary()
         self.planes: list[Json] = []
 
+    def present(self, records: Sequence[ObjectRecord]) -> list[ObjectRecord]:
+        """Return objects without planes that the image has no more.
+
+        What was kept of such planes is forgotten: a file that names them
+        fits no image.
+        """
+
+        def gone(plane: ImagePlane) -> bool:
+            return not self._scene.has_pixels(plane)
+
+        if any(gone(view.plane) for view in list(self._views)):
+            self._views.clear()
+            self._numbers.clear()
+            self.planes.clear()
+        left = (record.without_planes(gone) for record in records)
+        return [record for record in left if record is not None]
+
     def lines(
         self, records: Sequence[ObjectRecord], target: LabelTarget
     ) -> Iterator[bytes]:

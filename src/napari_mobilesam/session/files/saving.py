@@ -148,6 +148,9 @@ def save(
 ) -> None:
     """Write a session file, atomically.
 
+    Where the pixels of the image were replaced since, what is left of an
+    object is what is in the labels.
+
     Parameters
     ----------
     path : path
@@ -167,6 +170,7 @@ def save(
         The file cannot be written.
     """
     writer = writer or RecordEncoder(scene)
+    records = writer.present(snapshot.records)
     head = as_json(
         {
             'format': FORMAT,
@@ -178,9 +182,9 @@ def save(
     )
     with atomic_path(Path(path)) as temporary, temporary.open('wb') as file:
         file.write(pack(f'{head[:-1]}, "objects": [\n'))
-        file.writelines(writer.lines(snapshot.records, snapshot.target))
+        file.writelines(writer.lines(records, snapshot.target))
         rows = {} if snapshot.rows is None else rows_to_json(snapshot.rows)
-        painted = painted_pixels(snapshot.target, snapshot.records)
+        painted = painted_pixels(snapshot.target, records)
         tail = as_json(
             {
                 'planes': writer.planes,

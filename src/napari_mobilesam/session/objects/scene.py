@@ -60,6 +60,9 @@ class Scene(Protocol):
     def show(self, plane: ImagePlane) -> None:
         """Show a plane in the viewer."""
 
+    def has_pixels(self, plane: ImagePlane) -> bool:
+        """Return whether the image of a plane has its pixels still."""
+
     def describe(self, plane: ImagePlane) -> dict[str, Any]:
         """Return the arguments of `find` for a plane, as plain values."""
 

@@ -210,3 +210,9 @@ class Identity:
             return NotImplemented
         mine = self._get()
         return mine is not None and mine is other._get()
+
+
+def has_data(plane: ImagePlane, data: Any) -> bool:
+    """Return whether a plane of `image_plane` is of this data of an image."""
+    place: Any = plane.place
+    return bool(place[0] == Identity(data))

@@ -30,6 +30,7 @@ from napari_mobilesam.widgets.viewer.layers import (
     unwrap,
 )
 from napari_mobilesam.widgets.viewer.look_at import move_sliders
+from napari_mobilesam.widgets.viewer.plane_source import has_data
 from napari_mobilesam.widgets.viewer.track_layers import TrackLayers
 
 if TYPE_CHECKING:
@@ -366,6 +367,11 @@ class ViewerScene:
         """
         self.labels = labels = self._make_labels(name)
         return labels
+
+    def has_pixels(self, plane: ImagePlane) -> bool:
+        """Return whether the image of a plane has its pixels still."""
+        shown: LayerPlane = plane.geometry
+        return has_data(plane, shown.layer.data)
 
     def describe(self, plane: ImagePlane) -> dict[str, Any]:
         """Return what `find` needs to find a plane of the image again."""
