@@ -16,7 +16,7 @@ from napari_mobilesam.measure.object_table import (
     MeasurementError,
     measure_objects,
 )
-from napari_mobilesam.measure.unread_views import Reordered, Stacked
+from napari_mobilesam.readers.unread_views import Reordered, Stacked
 
 
 @pytest.fixture

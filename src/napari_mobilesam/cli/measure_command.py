@@ -22,9 +22,9 @@ from napari_mobilesam.large.io.tables import (
     read_table,
     write_table,
 )
-from napari_mobilesam.measure.unread_views import Reordered
 from napari_mobilesam.readers.axes import read_axes
 from napari_mobilesam.readers.open_image import open_pyramid
+from napari_mobilesam.readers.unread_views import Reordered
 from napari_mobilesam.text import counted
 from napari_mobilesam.units import in_one_unit, symbol_of
 

@@ -6,7 +6,7 @@ import secrets
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -34,6 +34,8 @@ from napari_mobilesam.large.io.ome_zarr import (
 from napari_mobilesam.large.io.sources import Geometry, open_source
 from napari_mobilesam.palette import rgb
 from napari_mobilesam.readers.open_image import open_pyramid
+from napari_mobilesam.readers.pyramid import Pyramid
+from napari_mobilesam.readers.unread_views import Reordered
 from napari_mobilesam.schema import parse_json
 from napari_mobilesam.text import file_name
 from napari_mobilesam.types import ImageError, SegmentationError
@@ -306,7 +308,8 @@ def read_ome_zarr(path: Path) -> LabelsWithTable:
     Returns
     -------
     LabelsWithTable
-        Its labels are a zarr array, read when they are indexed.
+        Its labels are read when they are indexed. Axes of one index, but
+        rows and columns, are left out.
 
     Raises
     ------
@@ -319,7 +322,7 @@ def read_ome_zarr(path: Path) -> LabelsWithTable:
         raise ExportError(
             f'{path} was not finished: run what writes it again first.'
         )
-    pyramid = open_pyramid(path)
+    pyramid = _without_single_axes(open_pyramid(path))
     attributes = dict(zarr.open(str(path), mode='r').attrs)
     told = dict(attributes.get('ome', attributes)).get('image-label', {})
     colors: dict[str, str] = {}
@@ -350,6 +353,30 @@ def read_ome_zarr(path: Path) -> LabelsWithTable:
         pyramid.units,
         path.name.removesuffix('.zarr').removesuffix('.ome'),
         pyramid.translation,
+    )
+
+
+def _without_single_axes(pyramid: Pyramid) -> Pyramid:
+    """Leave out axes of one index, such as a channel, of the finest array."""
+    labels, axes = pyramid.arrays[0], pyramid.axes or ''
+    kept = [
+        axis
+        for axis, name in enumerate(axes)
+        if name in 'yx' or labels.shape[axis] > 1
+    ]
+    if len(kept) == len(axes):
+        return pyramid
+
+    def pick(values: tuple[Any, ...]) -> tuple[Any, ...]:
+        return tuple(values[axis] for axis in kept) if values else ()
+
+    return replace(
+        pyramid,
+        arrays=(Reordered(labels, kept),),
+        axes=''.join(axes[axis] for axis in kept),
+        scale=pick(pyramid.scale),
+        units=pick(pyramid.units),
+        translation=pick(pyramid.translation),
     )
 
 

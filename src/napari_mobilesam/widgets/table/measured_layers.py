@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from napari.layers import Image, Labels
 
 from napari_mobilesam.measure.table_columns import MEASURED
-from napari_mobilesam.measure.unread_views import Reordered, Stacked
+from napari_mobilesam.readers.unread_views import Reordered, Stacked
 from napari_mobilesam.session.measuring import MeasureRequest
 from napari_mobilesam.types import ImageError
 from napari_mobilesam.units import in_one_unit

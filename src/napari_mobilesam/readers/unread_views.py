@@ -25,8 +25,13 @@ class Reordered:
         self._order = list(order)
         self.dtype = array.dtype
         self.shape = tuple(int(array.shape[axis]) for axis in order)
+        self.ndim = len(self.shape)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
+        return np.asarray(self[...], dtype)
 
     def __getitem__(self, index: Any) -> Any:
+        index = () if index is Ellipsis else index
         index = index if isinstance(index, tuple) else (index,)
         index = (*index, *(slice(None),) * (len(self._order) - len(index)))
         full: list[Any] = [0] * len(self._array.shape)
