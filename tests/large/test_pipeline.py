@@ -325,11 +325,23 @@ def test_contrast_of_a_mosaic_with_little_in_it():
 
 
 def test_small_objects_go_and_holes_are_filled():
-    image = drawn(SHAPE, (100, 100, 16), (200, 300, 16))
+    image = drawn((300, 300), (100, 100, 16))
     image[95:100, 95:100] = 0
     holes = segmented(image)
     clean = segmented(image, min_area=80)
     assert clean.table['area'].sum() > holes.table['area'].sum()
+
+
+def test_the_least_area_is_in_pixels_of_the_finest_level():
+    image = drawn((300, 300), (100, 100, 16))
+    image[95:100, 95:100] = 0
+    fine = image.repeat(4, 0).repeat(4, 1)
+    levels = [fine, fine[::2, ::2], image]
+    kept, filled = (
+        segmented(levels, diameter=4 * DIAMETER, min_area=area).table['area']
+        for area in (160, 16 * 80)
+    )
+    assert filled.sum() > kept.sum()
 
 
 @pytest.mark.slow

@@ -6,6 +6,7 @@ workers. The model is not sent: each process loads it by its name, once.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -311,11 +312,13 @@ class Proposer:
         cut = is_cut(boxes_of(masks), windows, self.grid.shape, edge)
         whole = [masks[i] for i in np.flatnonzero(~cut)]
         parts = [masks[i] for i in np.flatnonzero(cut)]
-        if self.parameters.min_area > 0 and whole:
+        # areas are given in pixels of level 0
+        area = math.ceil(
+            self.parameters.min_area / math.prod(self.view.factor)
+        )
+        if area > 0 and whole:
             threshold = max(self.parameters.box_nms, self.parameters.crop_nms)
-            whole = clean(
-                whole, self.parameters.min_area, self.grid.shape, threshold
-            )
+            whole = clean(whole, area, self.grid.shape, threshold)
         counts = [len(whole), len(parts)]
         return whole + parts, np.repeat([False, True], counts)
 
