@@ -5,6 +5,7 @@ import pytest
 from segmentation.helpers import assert_each_found_once, disc
 from segmentation.oracle import Oracle
 
+from napari_mobilesam.large import propose
 from napari_mobilesam.large.io.sources import open_source
 from napari_mobilesam.large.large_plan import (
     LargeParameters,
@@ -123,6 +124,18 @@ def test_no_object_is_doubled_or_cut_at_a_seam(name):
     ]
     assert_each_found_once(result.labels, planes, 0.8)
     assert result.cut == ()
+
+
+def test_faint_masks_of_coarser_tiles_are_told_at_their_size(monkeypatch):
+    told = set()
+
+    def keeping(masks, rgb, diameter):
+        told.add(diameter)
+        return masks
+
+    monkeypatch.setattr(propose, 'without_faint', keeping)
+    segmented(drawn(SHAPE, *SEAMS['larger than a tile']))
+    assert told == {DIAMETER, DIAMETER / 2, DIAMETER / 4}
 
 
 @pytest.mark.slow

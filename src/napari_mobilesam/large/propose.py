@@ -276,7 +276,7 @@ class Proposer:
         ask_plan(run, plan, collector)
         masks = collector.masks
         if self.diameter is not None:
-            masks = without_faint(masks, rgb, self.diameter)
+            masks = without_faint(masks, rgb, self.diameter / task.shrink)
         return masks, run.prompts
 
     def _source(
