@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
@@ -17,7 +18,7 @@ import zarr
 from distributed import LocalCluster
 from segmentation.oracle import Oracle
 
-from napari_mobilesam.cli import large_options
+from napari_mobilesam.cli import large_options, segment_large
 from napari_mobilesam.cli.exit_codes import ExitCode
 from napari_mobilesam.cli.progress import ProgressLine
 from napari_mobilesam.cli.segment_large import StopOnInterrupt
@@ -25,6 +26,7 @@ from napari_mobilesam.large import model_references as models
 from napari_mobilesam.large.image_view import ImageView
 from napari_mobilesam.large.io.ome_zarr import is_finished, open_labels
 from napari_mobilesam.large.io.sources import ArraySource
+from napari_mobilesam.large.propose import Proposer
 from napari_mobilesam.large.run_folder import records_folder
 from napari_mobilesam.segmentation import estimate
 from napari_mobilesam.types import SegmentationError
@@ -92,6 +94,28 @@ def test_zarr_in_tiff_out(
     )
     left = sorted(path.name for path in tmp_path.iterdir())
     assert left == ['big.zarr', 'labels.tif', 'out.zarr']
+
+
+def test_outputs_that_cannot_be_written_cost_no_tiles(
+    run: Run,
+    command: list[object],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def full(*arguments: object) -> None:
+        raise OSError(errno.ENOSPC, 'No space left on device')
+
+    command += ['-o', tmp_path / 'labels.tif']
+    with monkeypatch.context() as patch:
+        patch.setattr(segment_large, 'write_result_tiff', full)
+        result = run(*command)
+    assert result.code == ExitCode.OUTPUT
+    assert 'No space left' in result.err
+    # no tile is looked at again
+    monkeypatch.setattr(Proposer, '__call__', full)
+    assert f'{DISCS} objects' in run(*command, '--resume').out
+    left = sorted(path.name for path in tmp_path.iterdir())
+    assert left == ['big.zarr', 'labels.tif']
 
 
 @pytest.mark.slow

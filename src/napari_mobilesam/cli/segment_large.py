@@ -52,11 +52,13 @@ def segment_large_command(options: argparse.Namespace) -> int:
                 output_file(options.table, options.overwrite, [options.image])
             )
             stop = stack.enter_context(StopOnInterrupt(progress))
-            result = run_tiles(options, source, progress, stop)
-            commit(result)
-            if commit_table and is_final(result):
-                table = result.table
-                commit_table(lambda path: write_table(table, path))
+
+            def write(result: LargeResult) -> None:
+                commit(result)
+                if commit_table and is_final(result):
+                    commit_table(lambda path: write_table(result.table, path))
+
+            result = run_tiles(options, source, progress, stop, write)
     except StorageError as error:
         raise OutputError(str(error)) from error
     return report(options, result, stop.stopped.is_set())
@@ -189,8 +191,13 @@ def run_tiles(
     source: Source,
     progress: ProgressLine,
     stop: StopOnInterrupt,
+    write: Callable[[LargeResult], None],
 ) -> LargeResult:
-    """Call `segment_large` with the options."""
+    """Call `segment_large` with the options.
+
+    ``write`` gets the result before the records are removed, so that the
+    same command goes on from them if the outputs cannot be written.
+    """
     from napari_mobilesam.large.journal import StorageError
     from napari_mobilesam.large.pipeline import segment_large
 
@@ -218,6 +225,7 @@ def run_tiles(
             workers=options.workers,
             progress=with_time_left(progress),
             on_plan=on_plan,
+            on_result=write,
             cancelled=stop.stopped.is_set,
             resume=not options.restart,
             overwrite=options.overwrite,

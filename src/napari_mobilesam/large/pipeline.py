@@ -77,6 +77,7 @@ def segment_large(
     cancelled: Callable[[], bool] | None = None,
     on_plan: Callable[[LargePlan], None] | None = None,
     on_tile: Callable[[TileFound], None] | None = None,
+    on_result: Callable[[LargeResult], None] | None = None,
     resume: bool = True,
     overwrite: bool = False,
     plan: LargePlan | None = None,
@@ -116,6 +117,9 @@ def segment_large(
         Called with the `LargePlan` before the first tile.
     on_tile : callable, optional
         Called with a `TileFound` when a tile is done.
+    on_result : callable, optional
+        Called with the `LargeResult` before the records are removed: if it
+        raises, they are kept, and the same call paints from them again.
     resume : bool
         Go on with the records of an earlier run; False removes them.
     overwrite : bool
@@ -148,6 +152,7 @@ def segment_large(
     hooks = _checked_hooks(progress, cancelled, on_tile)
     target = _checked_output(output)
     check_callable('on_plan', on_plan)
+    check_callable('on_result', on_result)
     check_flag('resume', resume)
     check_flag('overwrite', overwrite)
     check_executor(executor)
@@ -181,6 +186,8 @@ def segment_large(
             result = output_of.to_memory()
         else:
             result = output_of.to_zarr(target, open_pool)
+        if on_result is not None:
+            on_result(result)
         if result.complete:
             journal.remove()
     return result
