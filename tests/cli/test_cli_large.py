@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import errno
 import os
 import signal
@@ -368,6 +369,24 @@ def test_large_tiffs_are_tiled_and_small_ones_not(
     assert large.code == ExitCode.OK
     assert 'tile' in large.err
     assert tifffile.imread(tmp_path / 'large.tif').shape == (96, 128)
+
+
+def test_the_thumbnail_of_a_slide_does_not_tell_its_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(large_options, 'LARGE_PIXELS', 1000)
+    with tifffile.TiffWriter(tmp_path / 'slide.tif') as file:
+        for side in (20, 200):
+            file.write(np.zeros((side, side), np.uint8))
+    options = argparse.Namespace(
+        image=tmp_path / 'slide.tif',
+        output=tmp_path / 'labels.tif',
+        series=None,
+        **dict.fromkeys(large_options.ONLY_LARGE),
+    )
+    assert large_options.wants_tiles(options)
+    options.series = 0
+    assert not large_options.wants_tiles(options)
 
 
 def test_without_zarr_the_extra_is_named(

@@ -8,7 +8,11 @@ from pathlib import Path
 from napari_mobilesam.cli.image_files import LABEL_SUFFIXES
 from napari_mobilesam.cli.value_types import whole_number
 from napari_mobilesam.readers.open_image import is_url
-from napari_mobilesam.readers.tiff import TIFF_SUFFIXES
+from napari_mobilesam.readers.tiff import (
+    TIFF_SUFFIXES,
+    opened_series,
+    plane_pixels,
+)
 
 # A plane of more pixels is segmented in tiles that are kept on disk.
 LARGE_PIXELS = 64_000_000
@@ -120,7 +124,7 @@ def wants_tiles(options: argparse.Namespace) -> bool:
         or any((options.image / name).exists() for name in ZARR_FILES)
         or options.image.suffix.lower() in ('.zarr', '.npy')
         or any(getattr(options, name) is not None for name in ONLY_LARGE)
-        or _plane_pixels(options.image) > LARGE_PIXELS
+        or _tiff_pixels(options.image, options.series) > LARGE_PIXELS
     )
 
 
@@ -139,16 +143,13 @@ def is_zarr(path: Path) -> bool:
     return inside and suffix not in (*LABEL_SUFFIXES, '.csv')
 
 
-def _plane_pixels(path: Path) -> int:
-    """Pixels of a plane of a TIFF; 0 for what is none."""
+def _tiff_pixels(path: Path, series: int | None) -> int:
+    """Pixels of a plane of the image of a TIFF; 0 for what is none."""
     if is_url(str(path)) or path.suffix.lower() not in TIFF_SUFFIXES:
         return 0
-    import tifffile
-
     try:
-        with tifffile.TiffFile(path) as file:
-            page = file.pages.first
-            return int(page.imagelength * page.imagewidth)
+        with opened_series(path, series) as (_, chosen, _):
+            return plane_pixels(chosen)
     # errors of the file are reported when it is read
     except Exception:  # noqa: BLE001
         return 0

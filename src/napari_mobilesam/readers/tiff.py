@@ -159,7 +159,7 @@ def _series_number(
                 'counted from 0.'
             )
         return wanted
-    sizes = [_plane_pixels(series) for series in file.series]
+    sizes = [plane_pixels(series) for series in file.series]
     largest = int(np.argmax(sizes))
     rivals = [
         i for i, size in enumerate(sizes) if size > THUMBNAIL * max(sizes)
@@ -176,7 +176,8 @@ def _series_number(
     return largest
 
 
-def _plane_pixels(series: Any) -> int:
+def plane_pixels(series: Any) -> int:
+    """Pixels of a plane of a series of tifffile."""
     sizes = dict(zip(series.axes, series.shape, strict=True))
     return int(sizes.get('Y', 1) * sizes.get('X', 1))
 
