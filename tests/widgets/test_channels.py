@@ -105,3 +105,13 @@ def test_axes_are_named_as_their_sliders_are():
     assert slider_name(viewer, layer, 1) == 'axis 1 (slider -3)'
     viewer.dims.axis_labels = ('c', 'z', 'y', 'x')
     assert slider_name(viewer, layer, 1) == 'z'
+
+
+def test_all_channels_as_colours_are_one_plane_wherever_their_slider_is():
+    viewer = ViewerModel()
+    image = viewer.add_image(np.zeros((3, 20, 30), np.uint8))
+    keys = set()
+    for channel in range(3):
+        viewer.dims.set_current_step(0, channel)
+        keys.add(plane_of(viewer, image, 0).source().key)
+    assert len(keys) == 1

@@ -289,9 +289,14 @@ class LayerPlane:
 
     def source(self) -> ImagePlane:
         """Describe the plane for the session."""
+        # all channels are its colours, whichever of them is shown
+        index = tuple(
+            0 if axis == self.channel_axis else place
+            for axis, place in enumerate(self.index)
+        )
         return image_plane(
             (self.layer, *self.composed),
-            PlaneAxes(self.rows, self.columns, self.index, self.channel_axis),
+            PlaneAxes(self.rows, self.columns, index, self.channel_axis),
             self.name,
             self,
             self.viewport,

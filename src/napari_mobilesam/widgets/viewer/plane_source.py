@@ -38,7 +38,7 @@ class PlaneAxes:
     rows, columns : int
         Axes of the data shown as rows and columns.
     index : tuple of int
-        Index on every axis; 0 on ``rows`` and ``columns``.
+        Index on every axis; 0 on ``rows``, ``columns`` and ``channel_axis``.
     channel_axis : int or None
         Axis of colour channels.
     """
