@@ -93,6 +93,27 @@ def test_stack_opened_after_a_click_on_an_image(desk, blobs):
     assert not labels[[0, 1, 3]].any()
 
 
+def test_boxes_on_a_stack_are_on_their_plane_after_those_on_an_image(
+    desk, blobs
+):
+    d = desk(blobs)
+    d.widget.trigger('use_boxes_tool')
+    stack = d.viewer.add_image(np.stack([blobs] * 3), name='stack')
+    d.settle()
+    d.viewer.reset_view()
+    d.viewer.dims.set_current_step(0, 1)
+    d.settle()
+    d.widget.trigger('use_boxes_tool')
+    d.mouse.drag(stack, (1, 12, 16), (1, 44, 48))
+    d.settle()
+    d.viewer.dims.set_current_step(0, 2)
+    d.settle()
+    d.widget.trigger('accept')
+    d.settle()
+    labels = d.viewer.layers['stack objects'].data
+    assert labels.any(axis=(1, 2)).tolist() == [False, True, False]
+
+
 def test_objects_are_found_again_when_axes_come_and_go(desk, blobs):
     d = desk(np.stack([blobs] * 8))
 

@@ -194,16 +194,20 @@ class PromptTools:
             layer that fits.
         """
         self._drop_unfinished()
-        layer = self.points
-        if layer is not None:
-            fits = layer.ndim == len(plane.output_axes)
-            if fits or len(layer.data) or not is_ours(layer):
-                if select:
-                    self.use_points_tool()
-                return
-            # napari cannot give a Points layer another number of axes
+        unfit = [
+            layer
+            for layer in (self.points, self.shapes)
+            if layer is not None
+            and layer.ndim != len(plane.output_axes)
+            and not len(layer.data)
+            and is_ours(layer)
+        ]
+        select = select or self.points is None or self.points in unfit
+        # napari cannot give a layer another number of axes
+        for layer in unfit:
             self._dock.viewer.layers.remove(layer)
-        self.use_points_tool()
+        if select:
+            self.use_points_tool()
 
     def show_tool(self, event: Any = None) -> None:
         """Check the button of the active tool."""
