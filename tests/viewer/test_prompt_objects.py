@@ -219,6 +219,28 @@ def test_delete_the_open_object_and_the_one_under_the_cursor(desk, blobs):
     assert {1, 2} <= set(np.unique(labels.data))
 
 
+@pytest.mark.parametrize('edited', [False, True])
+def test_deleting_a_part_of_a_label_of_somebody_else(desk, blobs, edited):
+    d = desk(np.stack([blobs, blobs]))
+    data = np.zeros((2, *blobs.shape), np.uint16)
+    data[:, 16:40, 20:44] = 5
+    table = {'index': [5], 'area': [2 * 24 * 24]}
+    own = d.viewer.add_labels(data, name='own', features=table)
+    d.widget.panel.labels_combo.layer = own
+    for plane, area in ((0, 24 * 24), (1, 0)):
+        d.viewer.dims.set_current_step(0, plane)
+        d.settle()
+        d.viewer.cursor.position = (plane, *FIRST)
+        if edited:
+            d.widget.trigger('edit_object')
+            d.settle()
+        d.widget.trigger('delete_object')
+        d.settle()
+        assert np.count_nonzero(own.data) == area
+        assert own.features['area'].tolist() == [area] * (area > 0)
+        assert ('other pixels' in d.widget.status.text) is (area > 0)
+
+
 @pytest.mark.parametrize('button', [False, True])
 def test_delete_drops_a_new_mask(desk, blobs, button):
     d = desk(blobs)

@@ -195,6 +195,16 @@ class ObjectStore(ABC):
             return None
         return np.nonzero(array == record.label)
 
+    def has_loose_pixels(self, label: int) -> bool:
+        """Return whether a label has pixels, but no object has it.
+
+        False if the labels are not one array in memory.
+        """
+        array = self.target.array()
+        if array is None or any(each.label == label for each in self):
+            return False
+        return bool((array == label).any())
+
     def begin(self, title: str, key: object = None) -> Step:
         """Begin a step; its writes are shown at once, `Step.finish` ends it.
 

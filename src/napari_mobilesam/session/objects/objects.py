@@ -258,7 +258,8 @@ class Objects(ObjectStore):
     def delete(self, which: int | ObjectRecord) -> None:
         """Erase an object on all its planes, as one step.
 
-        Also what was painted by hand with its label.
+        Also what was painted by hand with its label. Of labels that were not
+        written by a session, other pixels stay, and so does their row.
 
         Parameters
         ----------
@@ -273,7 +274,7 @@ class Objects(ObjectStore):
         record = self[which] if isinstance(which, int) else which
         number = record.number
         with self.step(f'deleting {record.text}') as step:
-            if number:
+            if number in self:
                 step.replay_code = ReplayCode(
                     (f'session.open({number})', 'session.delete()')
                 )
@@ -281,7 +282,8 @@ class Objects(ObjectStore):
             painted = self.painted_pixels(record)
             if painted is not None:
                 step.put_at(painted, 0)
-            step.remove(record)
+            if not self.has_loose_pixels(record.label):
+                step.remove(record)
 
     def review(self, number: int) -> ObjectRecord:
         """Mark an object as reviewed, as one step."""

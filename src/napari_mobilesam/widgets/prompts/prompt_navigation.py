@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from napari_mobilesam.session.objects.objects import Objects
 from napari_mobilesam.session.objects.records import ObjectRecord
 from napari_mobilesam.session.prompts.navigation import adopted
 from napari_mobilesam.text import counted
@@ -154,17 +155,21 @@ class PromptNavigation:
     def _delete(self, under_cursor: bool) -> None:
         with self._panel.status.errors():
             self._object.catch_up()
+            objects, record = self._scene.objects(False), None
             if self._editor.record.label:
-                deleted = self._editor.record.text
+                objects, record = self._editor.objects, self._editor.base
                 self._editor.delete()
                 if self._editor.record.empty:
                     self._object.remove_prompts()
-            else:
-                deleted = self._delete_under_cursor() if under_cursor else ''
-            if deleted:
+            elif under_cursor and objects is not None:
+                record = self._delete_under_cursor(objects)
+            if record is not None and objects is not None:
                 undo = self._panel.buttons['undo'].text()
+                loose = objects.has_loose_pixels(record.label)
+                rest = '; other pixels of its label stay' if loose else ''
                 self._panel.status.say(
-                    f'{deleted.capitalize()} deleted. {undo} brings it back.'
+                    f'{record.text.capitalize()} deleted{rest}. {undo} brings '
+                    'it back.'
                 )
             elif not self._object.empty:
                 self._object.reject()
@@ -177,23 +182,16 @@ class PromptNavigation:
                     f'No object is open: press {edit} and click one first.'
                 )
 
-    def _delete_under_cursor(self) -> str:
-        """Delete the object under the cursor; return its name, or nothing."""
+    def _delete_under_cursor(self, objects: Objects) -> ObjectRecord | None:
+        """Delete the object under the cursor, and return it."""
         plane, source = self._scene.shown()
-        objects = self._scene.objects(False)
         at = cursor_on(plane, self._viewer.cursor.position)
-        if at is None or objects is None:
-            return ''
-        record = objects.at(source, *at)
+        if at is None:
+            return None
+        record = objects.at(source, *at) or adopted(objects, source, *at)
         if record is not None:
             objects.delete(record)
-            return record.text
-        record = adopted(objects, source, *at)
-        if record is None:
-            return ''
-        with objects.step(f'deleting {record.text}') as step:
-            step.erase(record)
-        return record.text
+        return record
 
     # history
 
