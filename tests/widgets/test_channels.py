@@ -12,6 +12,7 @@ from napari.components import ViewerModel
 from napari_mobilesam.types import ImageError
 from napari_mobilesam.widgets.viewer.layer_plane import plane_of
 from napari_mobilesam.widgets.viewer.layers import slider_name
+from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
 
 
 def channels(count=2, **kwargs):
@@ -115,3 +116,16 @@ def test_all_channels_as_colours_are_one_plane_wherever_their_slider_is():
         viewer.dims.set_current_step(0, channel)
         keys.add(plane_of(viewer, image, 0).source().key)
     assert len(keys) == 1
+
+
+def test_the_same_image_set_again_keeps_its_channels():
+    viewer = ViewerModel()
+    scene = ViewerScene(viewer)
+    image = viewer.add_image(np.zeros((3, 20, 30), np.uint8))
+    other = viewer.add_image(np.zeros((3, 20, 30), np.uint8))
+    scene.image = image
+    scene.channel_axis = 0
+    scene.image = image
+    assert scene.channel_axis == 0
+    scene.image = other
+    assert scene.channel_axis is None

@@ -142,8 +142,9 @@ class ViewerScene:
     @image.setter
     def image(self, layer: Image | None) -> None:
         check_instance('image', unwrap(layer), Image)
+        if unwrap(layer) is not self.image:
+            self._channels = None, ()
         self._image = None if layer is None else weakref.ref(unwrap(layer))
-        self._channels = None, ()
         self.image_changed.emit(unwrap(layer))
         self.labels_changed.emit()
 
