@@ -87,6 +87,14 @@ def test_failed_prompt_of_a_batch_stays_readable(desk, blobs):
     assert d.widget.status.text == text
 
 
+def test_undo_is_not_offered_for_a_batch_without_an_object(desk, blobs):
+    d = desk(blobs)
+    d.viewer.add_points(np.array([(2, 2)]), name='beside')
+    run_batch(d)
+    assert '0 of 1 prompts' in d.widget.status.text
+    assert 'takes it back' not in d.widget.status.text
+
+
 @pytest.mark.slow
 @pytest.mark.window
 def test_failed_prompt_is_listed_and_a_click_goes_to_it(desk, blobs):

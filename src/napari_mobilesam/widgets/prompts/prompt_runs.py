@@ -331,9 +331,10 @@ class PromptRuns:
             insert_below_prompts(self._viewer, layer)
             self._scene.labels = layer
             text += f' “{layer.name}” was removed meanwhile, and is back.'
-        undo = self._panel.buttons['undo'].text()
+        if written:
+            text += f' {self._panel.buttons["undo"].text()} takes it back.'
         # “Ready” must not replace what failed
-        self._panel.status.say(f'{text} {undo} takes it back.', keep=True)
+        self._panel.status.say(text, keep=True)
 
 
 def _points(layer: Points | Shapes) -> Points | None:
