@@ -10,6 +10,10 @@ pytest.importorskip('napari', reason='layers need napari')
 from napari.components import ViewerModel
 
 from napari_mobilesam.types import ImageError
+from napari_mobilesam.widgets.parts.channel_combo import (
+    MOST_OTHERS,
+    ChannelCombo,
+)
 from napari_mobilesam.widgets.viewer.layer_plane import plane_of
 from napari_mobilesam.widgets.viewer.layers import slider_name
 from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
@@ -129,3 +133,18 @@ def test_the_same_image_set_again_keeps_its_channels():
     assert scene.channel_axis == 0
     scene.image = other
     assert scene.channel_axis is None
+
+
+def test_composed_layers_stay_chosen_in_whatever_order_they_lie(qtbot):
+    viewer = channels(3)
+    image, second, third = viewer.layers
+    combo = ChannelCombo()
+    qtbot.addWidget(combo)
+    combo.offer(image, viewer)
+    combo.choose(None, (second, third))
+    viewer.layers.move(2, 0)
+    for _ in range(MOST_OTHERS):
+        layer = viewer.add_image(image.data, contrast_limits=(0, 255))
+        viewer.layers.move(viewer.layers.index(layer), 0)
+    combo.offer(image, viewer)
+    assert combo.composed == (second, third)

@@ -93,7 +93,7 @@ class ChannelCombo(QComboBox):
         self.addItem(alone, _Choice())
         if image is not None and viewer is not None:
             self._add_axes(image, viewer)
-            self._add_layers(image, viewer)
+            self._add_layers(image, viewer, wanted)
         choices: list[Any] = [
             self.itemData(number) for number in range(self.count())
         ]
@@ -119,16 +119,24 @@ class ChannelCombo(QComboBox):
             name = slider_name(viewer, image, axis)
             self.addItem(f'first {count} of {name} as colours', _Choice(axis))
 
-    def _add_layers(self, image: Image, viewer: ViewerModel) -> None:
+    def _add_layers(
+        self, image: Image, viewer: ViewerModel, wanted: _Choice
+    ) -> None:
+        """Offer layers; those wanted in their order, wherever they lie."""
+        found = (reference() for reference in wanted.others)
+        last = tuple(layer for layer in found if layer is not None)
         others = [
             layer
             for layer in viewer.layers
             if isinstance(layer, Image) and _composable(image, layer)
-        ][:MOST_OTHERS]
+        ]
+        first = sorted(others, key=lambda layer: layer not in last)
+        others = [each for each in others if each in first[:MOST_OTHERS]]
         for count in (1, 2):
             for chosen in itertools.combinations(others, count):
-                names = ' + '.join(layer.name for layer in chosen)
-                references = tuple(weakref.ref(layer) for layer in chosen)
+                layers = last if set(chosen) == set(last) else chosen
+                names = ' + '.join(str(layer.name) for layer in layers)
+                references = tuple(weakref.ref(layer) for layer in layers)
                 self.addItem(f'with {names}', _Choice(None, references))
 
     def _chosen(self) -> None:
