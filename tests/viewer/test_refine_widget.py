@@ -32,6 +32,15 @@ def refine_desk(desk):
     return make
 
 
+def refine_form(d):
+    """Open “Refine labels” beside another form."""
+    _, form = d.viewer.window.add_plugin_dock_widget(
+        'napari-mobilesam', 'Refine labels'
+    )
+    d.settle()
+    return form
+
+
 def press(button):
     # a check box listens at its left end only
     place = QPoint(8, button.height() // 2)
@@ -144,6 +153,19 @@ def test_scaled_labels_of_another_grid(refine_desk, blobs):
     d.settle()
     assert d.widget.status.text == 'Refined 4 of 4 objects.'
     assert all(100 < area < 190 for area in areas(d.labels.data))
+
+
+def test_closing_another_dock_leaves_the_run(desk, blobs, oracle):
+    d = desk(blobs)
+    d.viewer.add_labels(rough(blobs))
+    form = refine_form(d)
+    oracle.go.clear()
+    form.run()
+    d.viewer.window.remove_dock_widget(d.dock)
+    oracle.go.set()
+    d.widget = form
+    d.settle()
+    assert form.status.text == 'Refined 4 of 4 objects.'
 
 
 def test_what_is_missing_is_said(refine_desk, blobs):

@@ -252,6 +252,11 @@ class PromptRuns:
         self._panel.cancel_button.show()
         self._panel.status.say(text, busy=True)
 
+    def stop(self) -> None:
+        """Stop a batch or a propagation, but no job of another form."""
+        if not self._panel.cancel_button.isHidden():
+            self._session.background.cancel()
+
     def cancel(self) -> None:
         """Stop, and keep the objects so far."""
         self._session.background.cancel()

@@ -310,7 +310,7 @@ class PromptWidget(ViewerWidget):
         self.object.stop()
         self.preparation.detach()
         self.navigation.pick(False)
-        self.session.background.cancel()
+        self.runs.stop()
         self.session.forget()
         unbind_keys(self.viewer, self._keys)
         self.saving.watch(None)
