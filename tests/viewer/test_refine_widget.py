@@ -155,6 +155,19 @@ def test_scaled_labels_of_another_grid(refine_desk, blobs):
     assert all(100 < area < 190 for area in areas(d.labels.data))
 
 
+def test_an_object_stays_open_while_another_image_is_chosen(desk, blobs):
+    d = desk(blobs, blobs[::-1].copy())
+    d.widget.header.image_combo.layer = d.image
+    d.settle()
+    d.mouse.click(d.image, (28, 32))
+    d.settle()
+    form = refine_form(d)
+    form.image_combo.layer = d.viewer.layers[1]
+    d.settle()
+    assert len(d.widget.tools.points.data) == 1
+    assert d.session.scene.image is d.image
+
+
 def test_closing_another_dock_leaves_the_run(desk, blobs, oracle):
     d = desk(blobs)
     d.viewer.add_labels(rough(blobs))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from typing import Any
 
 import napari.viewer
-from napari.layers import Image, Labels
+from napari.layers import Labels
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QLabel, QVBoxLayout
 
@@ -27,6 +28,7 @@ from napari_mobilesam.widgets.parts.parameter_form import ParameterForm
 from napari_mobilesam.widgets.parts.status_line import StatusLine
 from napari_mobilesam.widgets.parts.viewer_widget import ViewerWidget
 from napari_mobilesam.widgets.refine.changes_layer import LEGEND, ChangesLayer
+from napari_mobilesam.widgets.viewer.layer_plane import LayerPlane, plane_of
 from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
 
 HINT = (
@@ -84,7 +86,7 @@ class RefineWidget(ViewerWidget):
         self.legend.hide()
         self.status = StatusLine()
         self._arrange()
-        self.image_combo.layer_changed.connect(self._image_chosen)
+        self.image_combo.layer_changed.connect(self._show_planes_box)
         self.labels_combo.layer_changed.connect(self._labels_chosen)
         self.run_button.clicked.connect(self.run)
         self.cancel_button.clicked.connect(self.cancel)
@@ -167,23 +169,22 @@ class RefineWidget(ViewerWidget):
         self._layers.follow_scene()
         self._show_planes_box()
 
-    def _image_chosen(self, image: Image | None) -> None:
-        if image is not None and image is not self._scene.image:
-            self._scene.image = image
-        self._show_planes_box()
-
     def _labels_chosen(self, labels: Labels | None) -> None:
         if not self._running and not self._missing():
             self.status.say(HINT)
 
     def _show_planes_box(self, event: Any = None) -> None:
         several = False
-        if self._scene.image is not None:
-            try:
-                several = bool(self._scene.layer_plane().travel_axes)
-            except ImageError:
-                several = False
+        with contextlib.suppress(ImageError):
+            several = bool(self._plane().stack_axes)
         self.planes_box.setVisible(several)
+
+    def _plane(self) -> LayerPlane:
+        """Return the plane of the chosen image that is shown."""
+        image = self.image_combo.layer
+        if image is None or image is self._scene.image:
+            return self._scene.layer_plane()
+        return plane_of(self.viewer, image)
 
     def _show_legend(self, visible: bool) -> None:
         self.legend.setVisible(visible)
