@@ -134,6 +134,21 @@ def test_all_planes_of_a_stack(refine_desk, blobs):
     assert np.array_equal(d.labels.data, labels)
 
 
+def test_all_planes_of_several_axes(refine_desk, blobs):
+    labels = np.zeros((2, 2, 1, *blobs.shape), np.uint8)
+    labels[..., 13:43, 17:47] = 1
+    d = refine_desk(np.broadcast_to(blobs, labels.shape), labels=labels)
+    d.widget.planes_box.setChecked(True)
+    d.widget.run()
+    d.settle()
+    assert d.widget.status.text == 'Refined 4 of 4 objects on 4 planes.'
+
+
+def test_a_single_plane_is_no_stack(refine_desk, blobs):
+    d = refine_desk(blobs[None], labels=rough(blobs)[None])
+    assert d.widget.planes_box.isHidden()
+
+
 @pytest.mark.slow
 def test_threshold_layer(refine_desk, blobs):
     # napari turns bool into integers

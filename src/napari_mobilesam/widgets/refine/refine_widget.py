@@ -213,9 +213,11 @@ class RefineWidget(ViewerWidget):
             self._begin()
 
     def _planes(self) -> Sequence[ImagePlane]:
+        planes = [self._scene.layer_plane()]
         if self.planes_box.isChecked() and not self.planes_box.isHidden():
-            return list(self._scene.stack())
-        return [self._scene.plane()]
+            for axis in planes[0].stack_axes:
+                planes = [each for one in planes for each in one.along(axis)]
+        return [plane.source() for plane in planes]
 
     def cancel(self) -> None:
         """Stop after the current object, keeping those before."""

@@ -343,6 +343,12 @@ class LayerPlane:
         position[self.offset + axis] = index[axis]
         return replace(self, index=tuple(index), position=position)
 
+    def along(self, axis: int) -> list[LayerPlane]:
+        """Return all planes along an image axis, in their order."""
+        steps = np.arange(data_of(self.layer).shape[axis]) - self.index[axis]
+        moved = [self.moved(axis, int(by)) for by in steps]
+        return [plane for plane in moved if plane is not None]
+
     def neighbours(self, before: LayerPlane | None) -> list[LayerPlane]:
         """Return the planes that are likely to be shown next.
 
