@@ -86,6 +86,25 @@ def test_refine_all_show_changes_and_undo(refine_desk, blobs):
     assert d.widget.legend.isHidden()
 
 
+def test_changes_belong_to_the_labels_that_were_refined(
+    refine_desk, blobs, oracle
+):
+    d = refine_desk(blobs, labels=rough(blobs))
+    oracle.go.clear()
+    d.widget.run()
+    d.session.scene.labels = d.viewer.add_labels(rough(blobs), name='other')
+    oracle.go.set()
+    d.settle()
+    changes = d.widget.changes.layer
+    # hidden in the list of layers, they stay so
+    changes.visible = False
+    d.session.scene.objects_of(d.labels).changed.emit()
+    assert not changes.visible
+    changes.visible = True
+    d.widget.undo()
+    assert not changes.visible
+
+
 def test_changes_are_no_labels_to_write_to(refine_desk, blobs):
     d = refine_desk(blobs, labels=rough(blobs))
     d.widget.run()

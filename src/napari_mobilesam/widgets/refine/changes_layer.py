@@ -71,6 +71,8 @@ class ChangesLayer:
         self._objects: weakref.ref[Objects] | None = None
         self._entry: Entry | None = None
         self._wanted = True
+        # whether the step is done, and not undone
+        self._done = True
 
     @property
     def layer(self) -> Labels | None:
@@ -105,7 +107,7 @@ class ChangesLayer:
         refresh_pixels(layer)
         self._layer = layer
         insert_below_prompts(self._viewer, layer)
-        self._entry = objects.history.last
+        self._entry, self._done = objects.history.last, True
         self._objects = weakref.ref(objects)
         objects.changed.connect(self.follow)
         self.shown.emit(bool(layer.visible))
@@ -118,17 +120,23 @@ class ChangesLayer:
     def switch(self, wanted: bool) -> None:
         """Show or hide the changes."""
         self._wanted = wanted
-        self.follow()
+        self._show()
 
     def follow(self) -> None:
         """Hide the changes while their step is undone."""
         objects = None if self._objects is None else self._objects()
-        layer = self.layer
-        if layer is None or objects is None:
+        if objects is None:
             return
         done = any(entry is self._entry for entry in objects.history.done)
-        layer.visible = self._wanted and done
-        self.shown.emit(bool(layer.visible))
+        if done != self._done:
+            self._done = done
+            self._show()
+
+    def _show(self) -> None:
+        layer = self.layer
+        if layer is not None:
+            layer.visible = self._wanted and self._done
+            self.shown.emit(bool(layer.visible))
 
     def remove(self) -> None:
         """Remove the layer."""

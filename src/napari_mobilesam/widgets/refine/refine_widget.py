@@ -13,6 +13,7 @@ from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QLabel, QVBoxLayout
 
 from napari_mobilesam.segmentation.refinement import RefineParameters
 from napari_mobilesam.session.images.planes import ImagePlane
+from napari_mobilesam.session.objects.objects import Objects
 from napari_mobilesam.session.prompts.refine_all import RefineResult
 from napari_mobilesam.types import ImageError
 from napari_mobilesam.widgets.parts.controls import (
@@ -62,6 +63,8 @@ class RefineWidget(ViewerWidget):
         assert isinstance(scene, ViewerScene)
         self._scene = scene
         self._running = False
+        # objects of the labels of the run
+        self._objects: Objects | None = None
         self.changes = ChangesLayer(self.viewer)
         self._layers = LayerChoices(self.viewer, scene)
         self.image_combo = self._layers.image
@@ -209,6 +212,7 @@ class RefineWidget(ViewerWidget):
             if self._scene.labels is not self.labels_combo.layer:
                 self._scene.labels = self.labels_combo.layer
             self.changes.remove()
+            self._objects = self._scene.objects(False)
             self.session.start_refinement(self.form.value, self._planes())
             self._begin()
 
@@ -247,7 +251,7 @@ class RefineWidget(ViewerWidget):
         if not self._running:
             return
         self._end()
-        objects = self._scene.objects(False)
+        objects, self._objects = self._objects, None
         if objects is not None:
             self.changes.show(result, objects)
         if not self.status.failed or result.refinements:
