@@ -114,6 +114,20 @@ def test_boxes_on_a_stack_are_on_their_plane_after_those_on_an_image(
     assert labels.any(axis=(1, 2)).tolist() == [False, True, False]
 
 
+def test_labels_of_a_stack_opened_after_a_click_on_an_image(desk, blobs):
+    d = desk(blobs)
+    d.mouse.click(d.image, FIRST)
+    d.settle()
+    labels = d.viewer.add_labels(np.zeros((3, *blobs.shape), np.uint8))
+    d.settle()
+    d.widget.panel.labels_combo.layer = labels
+    d.widget.trigger('accept')
+    d.settle()
+    shown = d.viewer.dims.current_step[0]
+    assert labels.data[shown][FIRST] == 1
+    assert labels.data.any(axis=(1, 2)).sum() == 1
+
+
 def test_objects_are_found_again_when_axes_come_and_go(desk, blobs):
     d = desk(np.stack([blobs] * 8))
 

@@ -237,6 +237,8 @@ class OpenObject:
         if (
             view is not None
             and view.plane.key == source.key
+            # axes come with other layers, such as labels to write to
+            and view.plane.geometry.ndim == plane.ndim
             and same_prompts(view.prompts, prompts)
         ):
             self._drawn[source.place] = view.prompts
