@@ -7,6 +7,8 @@ import pytest
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication
 
+import napari_mobilesam
+
 FIRST, SECOND, THIRD, FOURTH = (28, 32), (28, 92), (68, 32), (68, 92)
 ALL = (FIRST, SECOND, THIRD, FOURTH)
 
@@ -464,6 +466,23 @@ def test_copy_script(desk, blobs):
         step.describe({5}, objects.rows((5,)))
     d.widget.panel.script_button.click()
     assert 'Of these, 1 cannot be repeated' in d.widget.panel.status.text
+
+
+def test_the_script_opens_an_image_that_was_renamed(
+    desk, blobs, tmp_path, monkeypatch
+):
+    path = tmp_path / 'cells.npy'
+    np.save(path, blobs)
+    d = desk()
+    (d.image,) = d.viewer.open(path, plugin='napari')
+    d.image.name = 'DAPI'
+    d.settle()
+    code = '\n'.join(d.session.scene.setup_code())
+    d.viewer.layers.clear()
+    monkeypatch.setattr('napari.Viewer', lambda: d.viewer)
+    exec(code, {'nm': napari_mobilesam})
+    assert d.session.scene.image.name == 'DAPI'
+    d.settle()
 
 
 def test_an_object_that_is_accepted_unchanged_is_not_said_to_be_written(

@@ -478,7 +478,9 @@ class ViewerScene:
                 '    import napari',
                 '',
                 '    viewer = napari.Viewer()',
-                f'    viewer.open({str(image.source.path)!r})',
+                f'    opened = viewer.open({str(image.source.path)!r})',
+                '    if len(opened) == 1:',
+                f'        opened[0].name = {image.name!r}',
                 '',
             ]
         lines += [
