@@ -135,6 +135,17 @@ def test_the_same_image_set_again_keeps_its_channels():
     assert scene.channel_axis is None
 
 
+def test_planes_found_again_are_known_by_the_layers_composed_with_them():
+    viewer = channels(3)
+    scene = ViewerScene(viewer)
+    scene.image, *others = viewer.layers
+    keys = set()
+    for other in others:
+        scene.composed = (other,)
+        keys.add(scene.find((0, 0), (0, 1), (1, 99)).key)
+    assert len(keys) == 2
+
+
 def test_composed_layers_stay_chosen_in_whatever_order_they_lie(qtbot):
     viewer = channels(3)
     image, second, third = viewer.layers

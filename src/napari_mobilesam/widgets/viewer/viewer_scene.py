@@ -458,7 +458,7 @@ class ViewerScene:
         if (limits, gamma) != (found.contrast_limits, found.gamma):
             found = replace(
                 found,
-                key=(found.place, limits, gamma),
+                key=(found.key, limits, gamma),
                 contrast_limits=limits,
                 gamma=gamma,
             )
