@@ -9,6 +9,7 @@ import threading
 import numpy as np
 import pytest
 import tifffile
+from napari.layers import Image
 from qtpy.QtCore import QPoint, Qt
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication
@@ -17,6 +18,7 @@ from napari_mobilesam import get_session
 from napari_mobilesam.session.files import saving_jobs
 from napari_mobilesam.settings import Settings, load_settings, save_settings
 from napari_mobilesam.widgets import open_form
+from napari_mobilesam.widgets.prompts.prompt_saving import session_file
 from napari_mobilesam.widgets.viewer.layers import is_output
 
 from .test_everything_sorting import hold_after_first_mask
@@ -305,6 +307,17 @@ def test_image_that_is_no_file_is_known_by_its_pixels(desk, blobs, tmp_path):
     assert again.viewer.layers['objects'].data[FIRST] == 1
     other = desk(blobs[::-1].copy() // 2, show=False)
     assert 'objects' not in other.viewer.layers
+
+
+def test_stacks_with_the_same_first_plane_have_files_of_their_own(blobs):
+    blank = np.zeros_like(blobs)
+    images = [
+        blank,
+        np.stack([blank, blobs]),
+        np.stack([blank, blobs, blank]),
+        np.stack([blank, blobs[::-1], blank]),
+    ]
+    assert len({session_file(Image(image)) for image in images}) == 4
 
 
 def test_no_place_to_save_says_so(desk, blobs):

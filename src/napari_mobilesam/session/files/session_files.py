@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from itertools import count
 from pathlib import Path
 
@@ -28,16 +28,23 @@ def beside(image: str | os.PathLike[str]) -> Path:
     return path.with_name(path.name + SUFFIX)
 
 
-def by_pixels(plane: ImagePlane) -> Path:
+def by_pixels(plane: ImagePlane, shape: Sequence[int]) -> Path:
     """Return the session file of an image that is not a file.
 
-    The name is a fingerprint of the pixels of a plane.
     ``NAPARI_MOBILESAM_SESSIONS`` overrides the folder.
+
+    Parameters
+    ----------
+    plane : ImagePlane
+        Plane whose fingerprint is in the name.
+    shape : sequence of int
+        Shape of the whole image, which is in the name too.
     """
     override = os.environ.get('NAPARI_MOBILESAM_SESSIONS')
     data = platformdirs.user_data_dir(APP_NAME, False)
     folder = Path(override) if override else Path(data) / 'sessions'
-    return folder / (fingerprint(plane) + SUFFIX)
+    size = 'x'.join(map(str, shape))
+    return folder / f'{size}-{fingerprint(plane)}{SUFFIX}'
 
 
 def saved(first: Path) -> list[Path]:

@@ -314,7 +314,9 @@ def session_file(image: Image) -> Path | None:
     array = data_of(image)
     if not isinstance(array, np.ndarray) or array.size == 0:
         return None
-    while array.ndim > (3 if image.rgb else 2):
-        array = array[0]
-    height, width = (int(size) for size in array.shape[:2])
-    return by_pixels(ImagePlane('first', lambda: array, (height, width)))
+    # the first planes of stacks are often blank
+    stacked = array.shape[: array.ndim - (3 if image.rgb else 2)]
+    middle = array[tuple(size // 2 for size in stacked)]
+    height, width = (int(size) for size in middle.shape[:2])
+    plane = ImagePlane('middle', lambda: middle, (height, width))
+    return by_pixels(plane, array.shape)
