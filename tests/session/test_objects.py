@@ -253,6 +253,16 @@ def test_tables_of_others_may_have_a_label_twice(objects):
     assert shrunken_labels(objects) == [9]
 
 
+def test_an_object_that_is_written_smaller_is_not_written_over(objects):
+    base = write(objects, record_of(square(0, 0)))
+    objects.target.set_features(pd.DataFrame({'index': [1], 'area': [16]}))
+    write(
+        objects, replace(record_of(square(0, 0, 2)), number=1, label=1), base
+    )
+    assert objects.target.features()['area'].tolist() == [4]
+    assert shrunken_labels(objects) == []
+
+
 def test_undone_objects_are_gone_and_redone_ones_are_the_same(objects):
     record = write(objects, record_of(square(0, 0)))
     objects.undo()

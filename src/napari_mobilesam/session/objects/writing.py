@@ -307,9 +307,10 @@ def covered_objects(objects: Objects) -> list[int]:
 
 
 def shrunken_labels(objects: Objects) -> list[int]:
-    """Labels of objects that the last step has left less than half of.
+    """Labels of objects that were written over, and are less than half now.
 
-    As far as their areas are known; without those that it has removed.
+    By the last step, as far as their areas are known; without those that it
+    has written or removed.
     """
     last = objects.history.last
     if last is None or last.rows_before is None or last.rows_after is None:
@@ -321,7 +322,8 @@ def shrunken_labels(objects: Objects) -> list[int]:
         rows.drop_duplicates('index').set_index('index')['area']
         for rows in (last.rows_before, last.rows_after)
     )
-    common = before.index.intersection(after.index)
+    written = {r.label for r in last.records_after.values() if r is not None}
+    common = before.index.intersection(after.index).difference(list(written))
     shrunken = after[common] < before[common] / 2
     return sorted(int(label) for label in common[shrunken])
 
