@@ -549,6 +549,27 @@ def test_undo_of_a_deleted_object(reviewed, folder, qtbot):
     assert d.widget.status.text == 'There is nothing to undo in this image.'
 
 
+@pytest.mark.slow
+def test_undo_says_in_which_image_the_last_object_was_deleted(reviewed):
+    d = reviewed
+    d.widget.review.accept()
+    d.settle()
+    assert shown(d) == (2, 1)
+    d.widget.review.delete()
+    d.settle()
+    # the next one is of another image
+    assert shown(d) == (0, 2)
+    d.widget.review.undo()
+    assert d.widget.status.text == (
+        'There is nothing to undo in this image; the last deletion was in '
+        'c.tif.'
+    )
+    d.widget.go_to(2)
+    d.settle()
+    d.widget.review.undo()
+    assert d.widget.status.text == 'Undone: deleting 1 object.'
+
+
 def test_objects_of_a_class_that_share_a_label_go_one_by_one(
     series_desk, folder, blobs
 ):
@@ -1265,14 +1286,14 @@ def test_steps_of_an_image_can_be_undone_after_another_one(
     d.widget.next()
     d.settle()
     assert d.session.undo() is None
-    d.widget.undo()
+    d.widget.review.undo()
     assert d.widget.status.text == 'There is nothing to undo in this image.'
     d.widget.previous()
     d.settle()
     # prompts, too
     (record,) = d.session.scene.objects(False)
     assert record.views
-    d.widget.undo()
+    d.widget.review.undo()
     assert d.widget.status.text.startswith('Undone: ')
     d.settle()
     assert not d.viewer.layers['labels'].data.any()

@@ -79,6 +79,8 @@ class SeriesReview:
         self._record: ObjectRecord | None = None
         # whether the first object is shown when the list is there
         self._starting = False
+        # number of the image in which an object was deleted last
+        self._deleted_in = -1
         self._refresh_later = DelayedCall(self.refresh, PAUSE_MS, dock)
         self.outline = ReviewOutline(dock.viewer, dock.session.editor)
         table.chosen.connect(self.show)
@@ -95,6 +97,7 @@ class SeriesReview:
         """Forget another series, and list the objects of this one."""
         self._shown = self._wanted = None
         self._starting = False
+        self._deleted_in = -1
         self.outline.hide()
         self._table.choose(None)
         self._table.show_objects(None, [])
@@ -160,6 +163,7 @@ class SeriesReview:
             editor = self._dock.session.editor
             if not editor.record.empty:
                 editor.reject()
+            self._deleted_in = shown.image
             objects = self._scene.objects_of(labels)
             record, options = self._record, editor.options
             if record is not None and (options.label or options.by_class):
@@ -170,6 +174,21 @@ class SeriesReview:
             delete_labels(objects, labels, [shown.label], self._scene)
             self._shown = None
             self._go_on(shown)
+
+    def undo(self) -> None:
+        """Undo the last step in the labels of the open image."""
+        with self._status.errors():
+            series = self._jobs.required
+            title = self._dock.session.navigation.undo()
+            if title is not None:
+                self._status.say(f'Undone: {title}.')
+                return
+            text = 'There is nothing to undo in this image'
+            if self._deleted_in not in (-1, self._jobs.current):
+                # the review went on to another image
+                name = series[self._deleted_in].name
+                text += f'; the last deletion was in {name}'
+            self._status.say(f'{text}.')
 
     def _begin(self) -> None:
         self._starting = True

@@ -116,7 +116,7 @@ class SeriesWidget(ViewerWidget):
             'flag': self.flag,
             'accept': self.review.accept,
             'delete': self.review.delete,
-            'undo': self.undo,
+            'undo': self.review.undo,
         }
         for action, button in panel.buttons.items():
             button.clicked.connect(self.commands[action])
@@ -563,17 +563,6 @@ class SeriesWidget(ViewerWidget):
         channel = self.layers.follow_channel(image)
         if channel is not None:
             self.panel.channel_box.setValue(channel)
-
-    def undo(self) -> None:
-        """Undo the last step in the labels of the open image."""
-        with self.status.errors():
-            self._jobs.required  # noqa: B018 - raises if there is no series
-            title = self.session.navigation.undo()
-            self.status.say(
-                'There is nothing to undo in this image.'
-                if title is None
-                else f'Undone: {title}.'
-            )
 
     # messages
 
