@@ -6,6 +6,7 @@ import ast
 import re
 import sys
 import tomllib
+from functools import cache
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
@@ -30,6 +31,27 @@ def names_of(requirements: list[str]) -> set[str]:
     return names - {PROJECT['name']}
 
 
+@cache
+def modules_used() -> tuple[frozenset[str], frozenset[str]]:
+    """Top-level modules that are imported, and those given to `need`."""
+    imported: set[str] = set()
+    given_to_need: set[str] = set()
+    for path in PACKAGE.rglob('*.py'):
+        for node in ast.walk(ast.parse(path.read_text('utf-8'))):
+            if isinstance(node, ast.Import):
+                imported |= {alias.name.split('.')[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                imported.add(node.module.split('.')[0])
+            elif (
+                isinstance(node, ast.Call)
+                and isinstance(node.func, ast.Name)
+                and node.func.id == 'need'
+                and isinstance(node.args[0], ast.Constant)
+            ):
+                given_to_need.add(str(node.args[0].value).split('.')[0])
+    return frozenset(imported), frozenset(given_to_need)
+
+
 def imported_distributions(*, needed: bool) -> set[str]:
     """Distributions that the package imports, lazily or not.
 
@@ -39,21 +61,8 @@ def imported_distributions(*, needed: bool) -> set[str]:
         Include modules given to `need`, which says what to install where
         they are missing.
     """
-    tops: set[str] = set()
-    for path in PACKAGE.rglob('*.py'):
-        for node in ast.walk(ast.parse(path.read_text('utf-8'))):
-            if isinstance(node, ast.Import):
-                tops |= {alias.name.split('.')[0] for alias in node.names}
-            elif isinstance(node, ast.ImportFrom) and node.module:
-                tops.add(node.module.split('.')[0])
-            elif (
-                needed
-                and isinstance(node, ast.Call)
-                and isinstance(node.func, ast.Name)
-                and node.func.id == 'need'
-                and isinstance(node.args[0], ast.Constant)
-            ):
-                tops.add(str(node.args[0].value).split('.')[0])
+    imported, given_to_need = modules_used()
+    tops = imported | given_to_need if needed else imported
     owners = packages_distributions()
     foreign = tops - sys.stdlib_module_names - {NAME}
     return {

@@ -6,6 +6,7 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 
@@ -157,7 +158,8 @@ def nodes_of(tree: ast.AST, annotations: bool) -> Iterator[ast.AST]:
         yield from nodes_of(child, annotations)
 
 
-def imported_names(path: Path, annotations: bool = False) -> set[str]:
+@cache
+def imported_names(path: Path, annotations: bool = False) -> frozenset[str]:
     """Dotted names that a file imports, at the top or inside functions.
 
     ``from a import b`` gives ``a.b``. With ``annotations``, imports under
@@ -171,7 +173,7 @@ def imported_names(path: Path, annotations: bool = False) -> set[str]:
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f'{path}: relative import'
             names |= {f'{node.module}.{alias.name}' for alias in node.names}
-    return names
+    return frozenset(names)
 
 
 def own_imports(module: str, annotations: bool = False) -> set[str]:
@@ -251,7 +253,7 @@ def test_no_gui_below_widgets() -> None:
         f'{module} imports {name}'
         for module, path in PATHS.items()
         if room_of(module) not in GUI_ROOMS
-        for name in sorted(imported_names(path))
+        for name in sorted(imported_names(path, False))
         if name.split('.')[0] in GUI
     ]
     assert not violations, report(violations)
@@ -346,7 +348,12 @@ def test_first_form_is_built_before_slow_libraries() -> None:
 
 
 @pytest.mark.parametrize(
-    'module', [f'{NAME}.model.sam', f'{NAME}.segmentation.predictor']
+    'module',
+    [
+        # the predictor imports it
+        pytest.param(f'{NAME}.model.sam', marks=pytest.mark.slow),
+        f'{NAME}.segmentation.predictor',
+    ],
 )
 def test_model_and_segmentation_load_no_gui(module: str) -> None:
     loaded = loaded_after(f'import {module}')
