@@ -49,9 +49,9 @@ def open_ome_zarr(viewer, path, monkeypatch):
 
 
 def test_a_folder_without_labels_is_refused(
-    make_napari_viewer, tmp_path, monkeypatch
+    take_viewer, tmp_path, monkeypatch
 ):
-    viewer = make_napari_viewer(show=False)
+    viewer = take_viewer()
     told = []
     monkeypatch.setattr('napari.utils.notifications.show_error', told.append)
     for folder in (tmp_path, ''):
@@ -61,10 +61,8 @@ def test_a_folder_without_labels_is_refused(
 
 
 @pytest.mark.parametrize('suffix', ['.zip', '.geojson', '.json', '.zarr'])
-def test_save_and_open(
-    make_napari_viewer, labels, tmp_path, monkeypatch, suffix
-):
-    viewer = make_napari_viewer(show=False)
+def test_save_and_open(take_viewer, labels, tmp_path, monkeypatch, suffix):
+    viewer = take_viewer()
     get_session(viewer).classes.update({'a': '#123456'})
     features = pd.DataFrame(
         {'index': [1, 7], 'class': ['a', None], 'score': [0.5, 0.25]}
@@ -127,9 +125,9 @@ def test_ome_zarr_keeps_the_position(labels, tmp_path):
 
 
 def test_features_without_an_index_are_numbered_by_label(
-    make_napari_viewer, labels, tmp_path
+    take_viewer, labels, tmp_path
 ):
-    viewer = make_napari_viewer(show=False)
+    viewer = take_viewer()
     layer = viewer.add_labels(
         np.minimum(labels, 2), features={'size': [0.0, 10.0, 20.0]}
     )
@@ -180,12 +178,12 @@ def test_other_files_are_left_to_others(tmp_path):
     ],
 )
 def test_the_save_dialog_offers_the_formats(
-    make_napari_viewer, labels, tmp_path, monkeypatch, title, suffix
+    take_viewer, labels, tmp_path, monkeypatch, title, suffix
 ):
     """*File ▸ Save Selected Layers*, with what is chosen in its dialog."""
     from qtpy.QtWidgets import QFileDialog
 
-    viewer = make_napari_viewer(show=False)
+    viewer = take_viewer()
     layer = viewer.add_labels(labels, name='cells')
     viewer.layers.selection = {layer}
     typed = 'cells'
