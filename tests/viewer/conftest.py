@@ -272,14 +272,14 @@ def take_viewer(request, qtbot, shared_viewers, monkeypatch):
     ):
         monkeypatch.setattr(f'napari._qt.{target}', stub)
     lent: list[SharedViewer] = []
+    own = request.node.get_closest_marker('own_viewer') is not None
 
     def take(show=False):
-        if request.node.get_closest_marker('own_viewer'):
-            return request.getfixturevalue('make_napari_viewer')(show=show)
-        free = [each for each in shared_viewers[show] if each not in lent]
+        pool = [] if own else shared_viewers[show]
+        free = [each for each in pool if each not in lent]
         if not free:
             free = [SharedViewer(show)]
-            shared_viewers[show] += free
+            pool += free
         lent.append(free[0])
         stack.enter_context(free[0].in_use())
         return free[0].lend(qtbot)
@@ -293,11 +293,13 @@ def take_viewer(request, qtbot, shared_viewers, monkeypatch):
         for shared in reversed(lent):
             mine = None
             try:
-                mine = shared.take_back()
+                mine = shared.take_back(last=own)
                 left += mine
             finally:
-                if failed or mine != [] or shared.worn:
-                    shared_viewers[shared.show].remove(shared)
+                if failed or own or mine != [] or shared.worn:
+                    pool = shared_viewers[shared.show]
+                    if shared in pool:
+                        pool.remove(shared)
                     shared.close()
         lent.clear()
     assert failed or not left, f'the test left in the viewer: {left}'

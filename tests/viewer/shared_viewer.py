@@ -49,8 +49,12 @@ class SharedViewer:
         Whether its window is shown while it is lent.
     """
 
+    # how often the collector was told what lives on
+    freezes = 0
+
     def __init__(self, show: bool) -> None:
         self.show, self.uses = show, 0
+        self.born = SharedViewer.freezes
         self.app = NapariApplication(f'shared_{show}_{id(self)}')
         self.app.injection_store.namespace = _napari_names
         _initialize_plugins.cache_clear()
@@ -132,8 +136,14 @@ class SharedViewer:
         """True if the viewer is to be replaced by a new one."""
         return self.closed or self.uses >= MAX_USES[self.show]
 
-    def take_back(self) -> list[str]:
-        """Empty the viewer; return what the test or the plugin left in it."""
+    def take_back(self, last: bool = False) -> list[str]:
+        """Empty the viewer; return what the test or the plugin left in it.
+
+        Parameters
+        ----------
+        last : bool
+            Whether it is to be closed now.
+        """
         if self.closed:
             return []
         self.window.hide()
@@ -147,11 +157,13 @@ class SharedViewer:
         self._put_back()
         self.put_aside()
         self._process_events()
-        # here, and not while another thread is running
-        gc.collect()
-        if self.uses % USES_PER_FREEZE == 1:
-            # what lives on is not to be walked through again
-            gc.freeze()
+        if not last:
+            # here, and not while another thread is running
+            gc.collect()
+            if self.uses % USES_PER_FREEZE == 1:
+                # what lives on is not to be walked through again
+                gc.freeze()
+                SharedViewer.freezes += 1
         return self.left_over()
 
     def close(self) -> None:
@@ -165,9 +177,13 @@ class SharedViewer:
         Application.destroy(self.app.name)
         self._process_events()
         del self.viewer
-        gc.unfreeze()
-        gc.collect()
-        gc.freeze()
+        if self.born == SharedViewer.freezes:
+            gc.collect()
+        else:
+            # it is among what was frozen, all of which is walked through
+            gc.unfreeze()
+            gc.collect()
+            gc.freeze()
 
     def _remove_docks(self) -> None:
         # those that the test closed are still to be deleted

@@ -114,17 +114,17 @@ def test_opening_it_tomorrow_brings_objects_and_prompts_back(opened, file):
     labels = make(d, FIRST, SECOND).data.copy()
     # what was done last counts too, and no layer that is closed is missed
     d.viewer.close()
-    again = opened(show=True)
+    again = opened()
     restored = again.viewer.layers['objects']
     assert np.array_equal(restored.data, labels)
     assert 'Restored 2 saved objects' in again.widget.status.text
-    assert not again.widget.panel.restore_button.isVisible()
+    assert again.widget.panel.restore_button.isHidden()
     point_at(again, FIRST)
     again.mouse.key(Qt.Key.Key_G)
     again.settle()
     points = again.viewer.layers['prompts'].data
     assert points[0] == pytest.approx(FIRST, abs=0.5)
-    assert again.widget.panel.candidates_view.buttons[0].isVisible()
+    assert not again.widget.panel.candidates_view.buttons[0].isHidden()
     assert again.widget.panel.class_box.name == 'nucleus'
     # and it goes on in the same file
     make(again, THIRD)
@@ -368,6 +368,7 @@ def test_commit_is_not_held_up_by_saving(opened, file, monkeypatch):
     assert len(saves) <= 2
 
 
+@pytest.mark.own_viewer
 def test_what_was_painted_by_hand_comes_back(opened, file):
     d = opened()
     press_save(d)
@@ -415,6 +416,7 @@ def test_labels_that_are_not_chosen_are_saved(opened, file):
     assert np.array_equal(found, expected)
 
 
+@pytest.mark.own_viewer
 @pytest.mark.parametrize('prompts', [True, False])
 def test_a_run_is_saved_though_an_object_is_open(
     desk, opened, file, prompts, settle
@@ -446,6 +448,7 @@ def test_a_run_is_saved_though_an_object_is_open(
     assert np.array_equal(again.viewer.layers[labels.name].data, expected)
 
 
+@pytest.mark.own_viewer
 def test_what_a_run_has_found_is_saved_when_the_dock_is_closed(
     opened, file, oracle
 ):
