@@ -13,8 +13,9 @@ from types import SimpleNamespace
 import pytest
 from napari._qt.widgets.qt_viewer_buttons import QtViewerPushButton
 from napari._vispy import canvas
+from napari.components import Dims
 from napari.settings import NapariSettings
-from napari.utils.events import EventEmitter
+from napari.utils.events import EventedModel, EventEmitter
 from vispy.gloo import glir
 from vispy.gloo.program import Program
 from vispy.visuals.shaders.function import Function
@@ -38,12 +39,15 @@ def remember(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(
         QtViewerPushButton, '_change_selection_state', _change_if_other
     )
+    patch.setattr(EventedModel, 'events', property(_events))
+    patch.setattr(Dims, '__setattr__', _set_if_other)
 
 
 _CLEAN_CODE = Function._clean_code
 _CHECK_SIGNATURE = EventEmitter._check_signature
 _PARSE_VARIABLES = Program._parse_variables_from_code
 _CHANGE_STATE = QtViewerPushButton._change_selection_state
+_SET = Dims.__setattr__
 _takes: dict[object, bool] = {}
 _variables: dict[str, dict] = {}
 
@@ -52,6 +56,26 @@ def _change_if_other(button, state) -> None:
     """Style a button anew only if its state is another."""
     if button.property('creation_state') != getattr(state, 'value', state):
         _CHANGE_STATE(button, state)
+
+
+def _events(model):
+    """Events of a model, without asking pydantic where they are."""
+    private = model.__pydantic_private__
+    if private is None or '_events' not in private:
+        raise AttributeError('events')
+    return private['_events']
+
+
+def _set_if_other(dims, name, value) -> None:
+    """Set a field unless it has the value: each change checks them all."""
+    old = dims.__dict__.get(name)
+    if (
+        type(old) is type(value)
+        and isinstance(value, tuple | int | float | str)
+        and old == value
+    ):
+        return
+    _SET(dims, name, value)
 
 
 def _takes_event(callback) -> bool:
