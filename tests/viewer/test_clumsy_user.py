@@ -193,7 +193,6 @@ def test_accept_writes_no_mask_that_is_not_of_the_prompts(desk, blobs):
     assert d.viewer.layers['objects'].data[INSIDE] == 1
 
 
-@pytest.mark.window
 def test_click_beside_the_image_adds_no_point(desk, blobs):
     d = desk(blobs)
     d.viewer.camera.zoom /= 2

@@ -278,7 +278,6 @@ def slow_start(monkeypatch):
     return waiting
 
 
-@pytest.mark.window
 def test_clicks_before_the_form_is_ready_are_answered(desk, blobs, slow_start):
     d = desk(blobs, rotate=10, scale=(2, 2))
     assert 'prompts' not in d.viewer.layers

@@ -139,7 +139,6 @@ def test_line_is_points_along_it(desk, blobs):
     assert prompts.box is None
 
 
-@pytest.mark.window
 def test_any_mixture_is_one_object(desk, blobs):
     d = desk(blobs)
     use(d, 'use_outline_tool')

@@ -486,7 +486,6 @@ def test_review_across_images(reviewed, folder):
     assert Series.open(folder).uncertain() == []
 
 
-@pytest.mark.window
 def test_the_list_is_worked_through_with_mouse_and_keys(reviewed, folder):
     d = reviewed
     table = d.widget.panel.uncertain
@@ -1036,6 +1035,7 @@ def test_objects_that_go_where_the_series_does_not_save(series_desk, folder):
     assert not d.widget.status.failed
 
 
+@pytest.mark.own_viewer
 @pytest.mark.parametrize('damaged', [True, False])
 def test_prompts_that_cannot_be_read_are_kept(series_desk, folder, damaged):
     d = series_desk(folder, prompts=True)
@@ -1068,7 +1068,7 @@ def test_prompts_that_cannot_be_read_are_kept(series_desk, folder, damaged):
     assert file.read_bytes() == content
 
 
-def test_a_run_goes_to_the_labels_of_the_series(series_desk, channels):
+def test_a_run_goes_to_the_labels_of_the_series(series_desk, channels, settle):
     d = series_desk(channels)
     everything = open_form(d.viewer, 'everything')
     everything.panel.form.value = QUICK
@@ -1081,7 +1081,7 @@ def test_a_run_goes_to_the_labels_of_the_series(series_desk, channels):
     for name in 'ab':
         everything.run()
         d.settle()
-        settle_run(d, everything)
+        settle(d.session, everything)
         assert saved(channels, name).max() == 4
         assert 'does not save' not in everything.status.text
         d.widget.next()
@@ -1089,16 +1089,8 @@ def test_a_run_goes_to_the_labels_of_the_series(series_desk, channels):
     # a layer of its own, by choice
     everything.panel.labels_combo.layer = None
     everything.run()
-    settle_run(d, everything)
+    settle(d.session, everything)
     assert 'The series does not save that layer' in everything.status.text
-
-
-def settle_run(d, everything):
-    """Wait for a run of the other form."""
-    d.session.runs.wait(60)
-    for _ in range(20):
-        QTest.qWait(20)
-    assert not everything.busy
 
 
 def test_objects_after_the_labels_were_removed(series_desk, folder):
@@ -1377,6 +1369,7 @@ def test_the_open_object_is_accepted_when_it_is_closed(
     assert saved(folder, 'a').any()
 
 
+@pytest.mark.own_viewer
 def test_labels_that_cannot_be_saved_come_back(series_desk, folder, caplog):
     d = series_desk(folder)
     (folder / 'labels').write_text('a file', 'utf-8')
