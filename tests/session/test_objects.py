@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from fakes import FakeTarget, plane_at, square
 
-from napari_mobilesam.session.objects import writing
+from napari_mobilesam.session.objects import records
 from napari_mobilesam.session.objects.objects import Objects
 from napari_mobilesam.session.objects.records import (
     ObjectCandidates,
@@ -397,7 +397,7 @@ def test_only_objects_that_lose_pixels_are_compared(objects, monkeypatch):
         compared.append(other.box)
         return 0
 
-    monkeypatch.setattr(writing, 'shared_area', shared_area)
+    monkeypatch.setattr(records, 'shared_area', shared_area)
     write(objects, record_of(square(0, 12)))
     assert compared == [(0, 10, 4, 14)]
 
