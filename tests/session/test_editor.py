@@ -343,6 +343,25 @@ def test_another_clean_up_asks_again(session):
     assert image is session.scene.images
 
 
+@pytest.mark.parametrize('waiting', [False, True])
+def test_the_chosen_mask_stays_so_with_another_clean_up(session, waiting):
+    plane = ask(session, FIRST)
+    best = session.editor.view(plane).candidates.chosen
+    session.editor.cycle(plane)
+    chosen = session.editor.view(plane).candidates.chosen
+    gate = threading.Event()
+    session._worker.submit('gate', lambda: gate.wait(20) and None)
+    session.prompting.clean_up = CleanUp(min_area=5)
+    if waiting:
+        session.editor.accept()
+    gate.set()
+    assert session.finish(20)
+    if not waiting:
+        session.editor.accept()
+    view = session.scene.objects(False)[1].view(plane)
+    assert view.candidates.chosen == chosen != best
+
+
 @pytest.mark.parametrize('late', [False, True])
 def test_objects_that_wait_for_their_masks_are_cleaned_up(session, late):
     gate = threading.Event()

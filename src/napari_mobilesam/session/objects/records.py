@@ -36,6 +36,8 @@ class ObjectCandidates:
         added; None where they were not kept.
     frame : Frame or None
         Window of the logits.
+    by_user : bool
+        Whether the user has chosen the mask.
     """
 
     masks: tuple[Mask, ...] = field(repr=False)
@@ -44,6 +46,7 @@ class ObjectCandidates:
         default=(), repr=False
     )
     frame: Frame | None = None
+    by_user: bool = False
 
     @classmethod
     def of(cls, prediction: Prediction) -> ObjectCandidates | None:
@@ -98,7 +101,15 @@ class ObjectCandidates:
 
     def choose(self, index: int) -> ObjectCandidates:
         """Choose another mask, cyclically: -1 is the last one."""
-        return replace(self, chosen=index % len(self.masks))
+        return replace(self, chosen=index % len(self.masks), by_user=True)
+
+    def chosen_as(self, other: ObjectCandidates | None) -> ObjectCandidates:
+        """Choose the mask that the user has chosen of other candidates."""
+        if other is None or not other.by_user:
+            return self
+        if len(other.masks) != len(self.masks):
+            return self
+        return self.choose(other.chosen)
 
     def only_chosen(self) -> ObjectCandidates:
         """Return the chosen mask alone, with its logits."""
@@ -266,6 +277,18 @@ class ObjectRecord:
     def with_view(self, view: ObjectView) -> ObjectRecord:
         """Return the record with a view added, or replaced on its plane."""
         return replace(self, views={**self.views, view.plane.place: view})
+
+    def with_answer(
+        self, view: ObjectView, answer: ObjectCandidates | None
+    ) -> ObjectRecord:
+        """Return the record with an answer to the prompts of a view.
+
+        A mask that the user has chosen for these prompts stays chosen.
+        """
+        before = self.view(view.plane)
+        if answer and before and before.prompts is view.prompts:
+            answer = answer.chosen_as(before.candidates)
+        return self.with_view(replace(view, candidates=answer))
 
     def without(self, plane: ImagePlane) -> ObjectRecord:
         """Return the record without its view on a plane."""

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from psygnal import Signal
 
 from napari_mobilesam.session.objects.objects import Objects
-from napari_mobilesam.session.objects.records import ObjectRecord, ObjectView
+from napari_mobilesam.session.objects.records import ObjectRecord
 from napari_mobilesam.session.prompts.closed_object import ClosedObject
 from napari_mobilesam.session.prompts.prompt_messages import PromptResult
 from napari_mobilesam.session.prompts.prompting import Prompting
@@ -111,15 +111,7 @@ class AcceptQueue:
         if view is None or view.prompts is not result.request.objects[0]:
             return
         del first.waiting[place]
-        answered = ObjectView(
-            view.plane,
-            view.prompts,
-            result.candidates[0],
-            view.automatic,
-            view.previous,
-            view.steps,
-        )
-        first.record = first.record.with_view(answered)
+        first.record = first.record.with_answer(view, result.candidates[0])
         self._go_on()
 
     def _no_answer(self, generation: int) -> None:

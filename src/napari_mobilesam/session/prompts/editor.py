@@ -601,8 +601,7 @@ class Editor:
         if view is None or view.prompts is not result.request.objects[0]:
             return
         del self._waiting[place]
-        view = replace(view, candidates=result.candidates[0])
-        self.record = self.record.with_view(view)
+        self.record = self.record.with_answer(view, result.candidates[0])
         self._ask_next()
         self.changed.emit()
 
