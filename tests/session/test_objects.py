@@ -348,6 +348,19 @@ def test_a_painted_object_of_another_class_is_painted(objects, change):
     assert not objects.target.data.any()
 
 
+def test_what_was_painted_belongs_to_the_object_of_its_label(objects):
+    record = write(objects, record_of(square(0, 0)))
+    objects.target.data[0, 0:4, 4:8] = 1
+    # of another program, until it is said to be painted
+    assert objects.at(plane_at(0), 2, 6) is None
+    objects.note_painted({1})
+    assert objects.at(plane_at(0), 2, 6) is record
+    assert objects.at(plane_at(1), 2, 6) is None
+    # of two objects of this label it is not known whose it is
+    write(objects, record_of(square(20, 20)), label=1)
+    assert objects.at(plane_at(0), 2, 6) is None
+
+
 def test_planes_of_a_closed_image_are_let_go(objects):
     write(objects, record_of(square(0, 0)))
     both = write(objects, record_of(square(10, 10), square(10, 10)))

@@ -104,20 +104,21 @@ class Objects(ObjectStore):
     def at(
         self, plane: ImagePlane, row: float, column: float
     ) -> ObjectRecord | None:
-        """Return the object at a position of a plane, if there is one."""
+        """Return the object at a position of a plane, if there is one.
+
+        What was painted by hand with its label belongs to it.
+        """
         label = label_at(self.target, plane, row, column)
         if label == 0:
             return None
         place = (round(row), round(column))
-        for record in reversed(list(self)):
+        same = [r for r in self if r.label == label and r.view(plane)]
+        for record in reversed(same):
             view = record.view(plane)
-            if (
-                record.label == label
-                and view is not None
-                and view.mask is not None
-                and _covers(view.mask, place)
-            ):
+            if view and view.mask and _covers(view.mask, place):
                 return record
+        if len(same) == 1 and self.is_painted(same[0]):
+            return same[0]
         return None
 
     def number_for(self, label: int) -> int:
