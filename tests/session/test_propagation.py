@@ -89,6 +89,12 @@ def test_one_direction(direction, expected):
     assert asked([4], 10, PropagationOptions(direction)) == expected
 
 
+@pytest.mark.parametrize('most', ['1', 2.5, -1])
+def test_numbers_of_planes_are_whole(most):
+    with pytest.raises(SegmentationError, match='most is'):
+        PropagationOptions(most=most)
+
+
 def test_planes_at_most():
     reached, _, model = run(drifting(range(10)), [4], most=2)
     assert reached == [2, 3, 5, 6]

@@ -20,7 +20,7 @@ from typing import Literal, NamedTuple, Protocol, get_args
 
 import numpy as np
 
-from napari_mobilesam.argument_checks import check_choice
+from napari_mobilesam.argument_checks import check_choice, check_number
 from napari_mobilesam.segmentation.masks import mask_iou
 from napari_mobilesam.session.images.planes import ImagePlane
 from napari_mobilesam.session.objects.records import (
@@ -68,6 +68,8 @@ class PropagationOptions:
 
     def __post_init__(self) -> None:
         check_choice('direction', self.direction, get_args(Direction))
+        if self.most is not None:
+            check_number('most', self.most, 0, whole=True)
 
 
 class PropagatedPlane(NamedTuple):
