@@ -371,6 +371,23 @@ def test_least_recently_used_is_forgotten():
     assert len(cache) == 2
 
 
+def test_cache_is_not_cleared_while_it_is_read():
+    cache = LeastRecentlyUsed(2)
+    cache.put('a', 1)
+    cache.put('b', 2)
+    clearing = threading.Thread(target=cache.clear)
+
+    def which(value):
+        if value == 1:
+            clearing.start()
+            clearing.join(0.02)
+        return False
+
+    cache.drop(which)
+    clearing.join()
+    assert len(cache) == 0
+
+
 def test_failing_job_does_not_end_the_worker(caplog):
     worker = LatestWorker('test')
     done = []

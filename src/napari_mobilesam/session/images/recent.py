@@ -29,7 +29,8 @@ class LeastRecentlyUsed(Generic[Value]):
 
     def clear(self) -> None:
         """Remove all items."""
-        self._items.clear()
+        with self._lock:
+            self._items.clear()
 
     def get(self, key: Hashable, make: Callable[[], Value]) -> Value:
         """Return the value of ``key``; call ``make`` if it is missing."""
