@@ -151,6 +151,15 @@ def test_invalid_prompts_leave_the_answer_on_its_way(session):
     assert session.editor.view(plane).mask is not None
 
 
+def test_another_request_only_delays_the_answer_to_the_open_object(session):
+    plane = session.scene.plane_at(0)
+    session.editor.add(plane, np.array([FIRST], float))
+    session.predict(plane, [point(*SECOND)])
+    assert session.finish(20)
+    assert not session.editor.pending
+    assert session.editor.record.masks
+
+
 def test_nothing_to_accept_or_choose(session):
     with pytest.raises(PromptError, match='no mask to keep'):
         session.editor.accept()

@@ -599,6 +599,8 @@ class Editor:
         place = result.request.plane.place
         view = self._waiting.get(place)
         if view is None or view.prompts is not result.request.objects[0]:
+            # those of others were asked instead
+            self._ask_next()
             return
         del self._waiting[place]
         self.record = self.record.with_answer(view, result.candidates[0])
@@ -606,6 +608,8 @@ class Editor:
         self.changed.emit()
 
     def _no_answer(self, generation: int) -> None:
-        if generation == self._asked:
-            self._waiting.clear()
-            self.changed.emit()
+        if generation != self._asked:
+            self._ask_next()
+            return
+        self._waiting.clear()
+        self.changed.emit()
