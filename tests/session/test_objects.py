@@ -438,6 +438,19 @@ def test_labels_that_a_job_reserved_are_not_given_to_others(objects):
     assert objects.free_label() == 1
 
 
+def test_steps_in_an_array_that_was_replaced_stay(objects):
+    record = write(objects, record_of(square(30, 30)))
+    write(objects, record_of(square(10, 10)))
+    objects.target.data = objects.target.data[:1, :20, :20].copy()
+    assert objects.undo() is None
+    assert pixels(objects, record.label + 1) == 16
+    write(objects, record_of(square(0, 0)))
+    assert objects.undo() is not None
+    assert objects.undo() is None
+    assert objects.redo() is not None
+    assert pixels(objects, record.label + 2) == 16
+
+
 def test_a_step_of_many_writes_is_undone_in_one(objects, monkeypatch):
     before = objects.target.data.copy()
     record = record_of(*(square(3 * z, 3 * z) for z in range(4)))

@@ -69,6 +69,7 @@ class Objects(ObjectStore):
         super().__init__(target)
         self.identity = uuid4().hex
         self.history = History(max_bytes, clock)
+        self._shape = target.shape
         target.edited.connect(self._follow_brush)
 
     def note_painted(self, labels: Collection[int]) -> None:
@@ -174,6 +175,7 @@ class Objects(ObjectStore):
             return False
         self.put_records(change.records)
         staged.write_rows()
+        self._settle_reshaped()
         if change.joins:
             self.history.replace_last(change.entry)
         else:
@@ -241,10 +243,18 @@ class Objects(ObjectStore):
             )
         if title is not None:
             self.target.check()
+            self._settle_reshaped()
+
+    def _settle_reshaped(self) -> None:
+        """Keep all steps if the array was replaced by one of another shape."""
+        if self.target.shape != self._shape:
+            self._shape = self.target.shape
+            self.history.settle()
 
     def push(self, entry: Entry) -> None:
         """Add a finished step to the history."""
         self.version += 1
+        self._settle_reshaped()
         last = self.history.last
         if (
             last is not None
