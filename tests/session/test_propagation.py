@@ -13,6 +13,7 @@ from napari_mobilesam.session.objects.records import (
     ObjectCandidates,
     ObjectView,
 )
+from napari_mobilesam.session.objects.targets import WriteOptions
 from napari_mobilesam.session.prompts.propagation import (
     PropagatedPlane,
     PropagationEnd,
@@ -281,6 +282,19 @@ def test_objects_that_it_covers_go(session):
     assert [record.number for record in session.scene.objects(False)] == [2]
     session.undo()
     assert 1 in session.scene.objects(False)
+
+
+def test_planes_on_which_nothing_is_written_are_named(session):
+    session.editor.options = WriteOptions(policy='keep')
+    session.click(FIRST[0], FIRST[1] + 9)
+    session.accept()
+    session.scene.target.data[4:6] = 9
+    session.open(1)
+    result = session.propagate(direction='forward')
+    assert result.reached == (6,)
+    assert 'nothing was written on plane 4, 5: other labels' in result.text
+    planes = {session.scene.plane_at(z).place for z in (3, 6)}
+    assert result.record.views.keys() == planes
 
 
 def test_an_object_of_other_labels_is_propagated_in_those(session):

@@ -64,6 +64,9 @@ class PropagationResult:
     covered : tuple of int
         Numbers of objects that were removed: nothing, or a thin rim, was left
         of them.
+    hidden : tuple of int
+        Indices of planes that have no pixel of it, ascending: other labels are
+        kept there, or the labels do not reach it.
     """
 
     record: ObjectRecord
@@ -73,6 +76,7 @@ class PropagationResult:
     complete: bool
     skipped: tuple[int, ...] = ()
     covered: tuple[int, ...] = ()
+    hidden: tuple[int, ...] = ()
 
     @property
     def text(self) -> str:
@@ -101,6 +105,10 @@ class PropagationResult:
         if self.skipped:
             planes = ', '.join(map(str, self.skipped))
             text += f'; empty {unit}s were skipped ({planes})'
+        if self.hidden:
+            planes = first_three(self.hidden)
+            text += f'; nothing was written on {unit} {planes}: '
+            text += 'other labels cover it, or the labels do not reach it'
         ends = ' and '.join(
             f'{unit} {end.number} ({end.reason})'
             for end in sorted(self.ended, key=lambda end: end.number)
@@ -137,6 +145,7 @@ class _PropagationRun:
     ended: list[PropagationEnd] = field(default_factory=list)
     skipped: list[int] = field(default_factory=list)
     deleted: bool = False
+    hidden: list[int] = field(default_factory=list)
 
     def take(self, found: PropagationStep) -> None:
         """Write a plane."""
@@ -158,16 +167,15 @@ class _PropagationRun:
         mask = view.mask
         assert mask is not None
         self.step.paint(view.plane, mask, self.record.label, self.policy)
-        number = self.record.number or self.objects.number_for(
-            self.record.label
-        )
+        written = self._has_pixels(view.plane, mask)
+        record = self.record.without(view.plane)
         self.record = replace(
-            self.record.with_view(view),
-            number=number,
-            origin=_origin_of(self.record),
+            record.with_view(view) if written else record,
+            number=record.number or self.objects.number_for(record.label),
+            origin=_origin_of(record),
         )
         self.step.put(self.record)
-        self.reached.append(found.number)
+        (self.reached if written else self.hidden).append(found.number)
 
     def end(
         self, complete: bool, replay_code: ReplayCode | None
@@ -193,6 +201,7 @@ class _PropagationRun:
             complete,
             tuple(sorted(self.skipped)),
             tuple(sorted(other.number for other in covered)),
+            tuple(sorted(self.hidden)),
         )
 
     def _catch_up(self) -> None:
@@ -214,6 +223,11 @@ class _PropagationRun:
                 self._erase(view.plane)
                 self.record = self.record.without(view.plane)
                 self.step.put(self.record)
+
+    def _has_pixels(self, plane: ImagePlane, mask: Mask) -> bool:
+        """Return whether the object has pixels of a mask in the labels."""
+        picture = self.objects.target.picture(plane, mask.box)
+        return bool((picture[mask.data] == self.record.label).any())
 
     def _erase(self, plane: ImagePlane) -> None:
         view = self.old.pop(plane.place, None)
