@@ -158,6 +158,16 @@ def test_edges_lie_on_the_borders_of_objects(session, task, answers):
     assert edges[28, 17:23].max() > 0.1
 
 
+def test_edges_heed_the_points_per_side(session, task):
+    totals = []
+    session.runs.jobs.progress.connect(
+        lambda done, total, _: totals.append(total)
+    )
+    session.runs.jobs.edges(task, PARAMETERS)
+    assert session.finish(30)
+    assert totals[0] == (PARAMETERS.points_per_side // 2) ** 2
+
+
 @pytest.mark.slow
 def test_proposals_are_boxes_around_objects(session, task, answers):
     session.runs.jobs.proposals(task, PARAMETERS)

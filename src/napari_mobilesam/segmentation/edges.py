@@ -96,7 +96,8 @@ def edge_map(
 progress, cancelled
         As `generate_candidates`.
     points_per_side : int
-        Prompts along each side of the image; 16 in the paper.
+        Prompts along each side of the image, whatever ``parameters`` say; 16
+        in the paper.
     thin : bool
         Keep a pixel only where the edge is strongest across it (edge
         non-maximum suppression).

@@ -78,7 +78,9 @@ def object_proposals(
     points_per_side : int
         Prompts along each side of the image; 64 in the paper.
     box_nms : float
-        Box IoU above which the lower-scored mask is dropped.
+        Box IoU above which the lower-scored mask is dropped, within a crop
+        and between crops. Like ``points_per_side`` it holds whatever
+        ``parameters`` say.
     most : int
         Boxes returned at most.
 

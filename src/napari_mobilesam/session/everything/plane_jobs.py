@@ -140,7 +140,13 @@ class PlaneJobs:
             from napari_mobilesam.segmentation.edges import edge_map
 
             return edge_map(
-                rgb, model, region=task.region, parameters=parameters, **hooks
+                rgb,
+                model,
+                # half as many as for labels, as in the paper
+                points_per_side=max(1, parameters.points_per_side // 2),
+                parameters=parameters,
+                region=task.region,
+                **hooks,
             )
 
         return self._start(task, work)
@@ -158,6 +164,7 @@ class PlaneJobs:
             return object_proposals(
                 rgb,
                 model,
+                # twice as many as for labels, as in the paper
                 points_per_side=2 * parameters.points_per_side,
                 parameters=parameters,
                 region=task.region,
