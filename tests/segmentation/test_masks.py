@@ -14,6 +14,7 @@ from napari_mobilesam.segmentation.masks import (
     label_table,
     non_maximum_suppression,
     paint_labels,
+    paint_objects,
     remove_small_regions,
     suppress,
 )
@@ -274,3 +275,14 @@ def test_best_first_breaks_ties_by_position():
 def test_iou_of_helpers():
     assert iou(np.zeros(3, bool), np.zeros(3, bool)) == 1
     assert iou(np.array([True, True]), np.array([True, False])) == 0.5
+
+
+def test_objects_without_a_pixel_are_told_in_one_line():
+    drawn = as_mask(disc(SHAPE, (20, 20), 5))
+    empty = as_mask(np.zeros(SHAPE, bool))
+    with pytest.warns(UserWarning, match='4 objects without') as told:
+        _, table = paint_objects([empty, drawn, empty, empty, empty], SHAPE)
+    assert table['label'].tolist() == [2]
+    assert [str(one.message) for one in told] == [
+        '4 objects without a pixel: 1, 3, 4 …'
+    ]

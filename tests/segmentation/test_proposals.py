@@ -110,7 +110,6 @@ def test_boxes_of_a_table_and_across_windows(noise, tiny_model):
     assert done[-1] == (3, 3)
 
 
-@pytest.mark.filterwarnings('ignore:object 1 has no pixel')
 def test_cancelled_before_anything_is_asked(noise, tiny_model):
     labels, table = segment_boxes(
         noise, tiny_model, [[2, 3, 20, 30]], cancelled=lambda: True

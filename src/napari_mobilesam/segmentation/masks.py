@@ -15,6 +15,7 @@ from skimage.measure import label as connected_components
 
 from napari_mobilesam.segmentation.overlaps import BoxOverlaps
 from napari_mobilesam.segmentation.upscaling import crop_to_mask
+from napari_mobilesam.text import counted, first_three
 from napari_mobilesam.types import Mask
 
 if TYPE_CHECKING:
@@ -300,12 +301,21 @@ def paint_labels(
 
 
 def paint_objects(
-    masks: Sequence[Mask], image_shape: tuple[int, int]
+    masks: Sequence[Mask], image_shape: tuple[int, int], complete: bool = True
 ) -> tuple[NDArray[Any], pd.DataFrame]:
     """Paint mask i as label i + 1, better masks over worse ones.
 
     Unlike `paint_labels`, which numbers what was found by score, this keeps
     the order in which objects were asked for.
+
+    Parameters
+    ----------
+    masks : sequence of Mask
+        Masks of all objects; empty ones have no label.
+    image_shape : tuple of int
+        (H, W).
+    complete : bool
+        All objects were asked for: warn of those that have no pixel.
 
     Returns
     -------
@@ -320,8 +330,13 @@ def paint_objects(
         region = labels[row0:row1, column0:column1]
         region[masks[index].data] = index + 1
     visible = np.setdiff1d(labels, [0])
-    for number in np.setdiff1d(np.arange(1, len(masks) + 1), visible):
-        warnings.warn(f'object {number} has no pixel', stacklevel=2)
+    if complete and len(visible) < len(masks):
+        hidden = np.setdiff1d(np.arange(1, len(masks) + 1), visible)
+        objects = counted(len(hidden), 'object')
+        warnings.warn(
+            f'{objects} without a pixel: {first_three(hidden.tolist())}',
+            stacklevel=2,
+        )
     table = label_table(
         np.searchsorted(visible, labels, side='right'),
         [masks[number - 1] for number in visible],

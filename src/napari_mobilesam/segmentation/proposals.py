@@ -173,10 +173,10 @@ cancelled
     shape = (rgb.shape[0], rgb.shape[1])
     corners = _checked_boxes(boxes, shape, model.input_size)
     known = embedding_of(model, rgb, embedding)
-    masks, _ = masks_of_boxes(
+    masks, complete = masks_of_boxes(
         rgb, model, corners, known, progress=progress, cancelled=cancelled
     )
-    return paint_objects(masks, shape)
+    return paint_objects(masks, shape, complete)
 
 
 def masks_of_boxes(
