@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.ndimage import binary_dilation, binary_erosion
 
+from napari_mobilesam.training import metrics
 from napari_mobilesam.training.metrics import (
     THRESHOLDS,
     average_precision,
@@ -78,6 +79,17 @@ def test_match_counts() -> None:
     assert found.average_precision == pytest.approx(2 / 3)
     assert found.recall == 1
     assert found.f1 == pytest.approx(4 / 5)
+
+
+@given(labels, labels)
+def test_matches_of_more_than_half_need_no_assignment(
+    truth: np.ndarray, found: np.ndarray
+) -> None:
+    matrix = iou_matrix(truth, found)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(metrics, 'linear_sum_assignment', None)
+        pairs = match(matrix, 0.5)
+    assert pairs.true_positives == (matrix > 0.5).sum()
 
 
 def test_threshold_is_exclusive() -> None:

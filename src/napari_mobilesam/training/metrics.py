@@ -119,14 +119,15 @@ def match(matrix: NDArray[np.float64], threshold: float = 0.5) -> Matching:
     """
     rows, columns = matrix.shape
     matches = matrix > threshold
-    count, mean = 0, 0.0
-    if matches.any():
+    if all((matches.sum(axis) <= 1).all() for axis in (0, 1)):
+        # always so from 0.5, as the labels of an image do not overlap
+        ious = matrix[matches]
+    else:
         chosen = linear_sum_assignment(
             -(matches + matrix / (2 * min(rows, columns)))
         )
-        good = matches[chosen]
-        count = int(good.sum())
-        mean = float(matrix[chosen][good].mean())
+        ious = matrix[chosen][matches[chosen]]
+    count, mean = len(ious), float(ious.mean()) if len(ious) else 0.0
     return Matching(count, columns - count, rows - count, mean)
 
 
