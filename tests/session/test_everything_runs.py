@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from fakes import FIRST, SECOND, blobs, oracle_session
+from viewer.oracle import OracleDecoder
 
 from napari_mobilesam.segmentation.filters import ObjectFilters
 from napari_mobilesam.session import PlaneTask
@@ -242,6 +243,21 @@ def test_a_plane_that_cannot_be_read_keeps_those_before(make):
     assert session.finish(20)
     assert failed == [('the disk is gone', 'everything')]
     assert len(session.runs.answers) == 1
+
+
+def test_a_plane_that_fails_in_the_middle_keeps_its_masks(make, monkeypatch):
+    session, attend = make(BOTH), OracleDecoder.attend
+
+    def fail(self, *args, **options):
+        if session.runs._runs.current.fresh:
+            raise RuntimeError('CUDA out of memory')
+        return attend(self, *args, **options)
+
+    monkeypatch.setattr(OracleDecoder, 'attend', fail)
+    result = run(session)
+    assert 'memory' in result.problem
+    assert not result.complete
+    assert len(result.table) > 0
 
 
 @pytest.mark.slow

@@ -231,7 +231,7 @@ class EverythingRuns:
                     break
                 self._plane(run, number, model)
         except BaseException as error:  # noqa: BLE001 - SystemExit, too
-            if not run.planes:
+            if not (run.planes or run.fresh):
                 run.settle()
                 self._runs.tell(run, self._failer(error))
                 return
