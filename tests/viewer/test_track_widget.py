@@ -409,6 +409,18 @@ def test_labels_removed_in_a_run(track_desk, held):
     assert d.widget.track_button.isEnabled()
 
 
+def test_labels_edited_in_a_run_are_tracked_as_they_were(track_desk, held):
+    d = track_desk(tracked=False)
+    before = d.labels.data.copy()
+    d.widget.track()
+    d.labels.fill((0, *np.argwhere(before[0])[0]), 0)
+    held.set()
+    d.settle()
+    tracked = d.viewer.layers['tracked cells'].data
+    assert np.array_equal(tracked > 0, before > 0)
+    assert d.widget.note.text().startswith('“cells” was edited since')
+
+
 def test_edited_labels_are_noted(track_desk):
     d = track_desk()
     for frame in range(8):

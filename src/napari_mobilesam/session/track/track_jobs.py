@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from psygnal import Signal
 
 from napari_mobilesam.background_imports import import_gently
+from napari_mobilesam.segmentation.sampling import in_memory
 from napari_mobilesam.session.objects.targets import LabelTarget
 from napari_mobilesam.session.runtime.watched_jobs import WatchedJobs
 from napari_mobilesam.session.runtime.worker import LatestWorker
@@ -114,12 +117,16 @@ class TrackJobs(WatchedJobs):
         by_image = parameters is not None and parameters.linker != 'laptrack'
         if by_image and self.scene is not None:
             images = self.scene.images_of(labels)
+        # they are read twice, and may be edited meanwhile
+        given = labels.copy() if in_memory(labels) else labels
 
         def job(progress: Progress) -> TrackResult:
             from napari_mobilesam.tracking.track_linking import track_labels
 
-            tracks = track_labels(labels, parameters, progress, images)
-            return paint_tracks(tracks, labels, progress)
+            tracks = track_labels(given, parameters, progress, images)
+            result = paint_tracks(tracks, given, progress)
+            same = given is labels or np.array_equal(given, labels)
+            return replace(result, edited=not same)
 
         self.do(job, lambda result: self._finish(layer, labels, result))
 

@@ -40,11 +40,14 @@ class TrackResult:
         Number of the track of each pixel, 0 for background.
     boxes : tuple of tuple of slice
         Bounding box of each object of the tracks, in its frame.
+    edited : bool
+        Whether the labels were edited while they were tracked.
     """
 
     tracks: Tracks
     pixels: NDArray[Any]
     boxes: tuple[Slices, ...]
+    edited: bool = False
 
 
 def paint_tracks(

@@ -102,11 +102,13 @@ class ShownTracks:
         The labels that were tracked, and those with one number per track.
     tracks : napari.layers.Tracks
         The tracks as lines.
+    edited : bool
+        Whether the source was edited while it was tracked.
 
     Attributes
     ----------
     edited : bool
-        Whether the source was edited since.
+        Whether the source was edited since it was given to be tracked.
     was_edited : bool
         Whether pixels of the tracked labels were edited.
     source_edited : Signal()
@@ -121,9 +123,10 @@ class ShownTracks:
         source: Labels,
         labels: Labels,
         tracks: TracksLayer,
+        edited: bool = False,
     ) -> None:
         self.tracked = tracked
-        self.edited = False
+        self.edited = edited
         self.was_edited = False
         self._source = weakref.ref(source)
         self._labels = weakref.ref(labels)
@@ -336,7 +339,9 @@ class TrackLayers:
             **place,
         )
         # first: others may ask about the layer as soon as it is inserted
-        self._shown.append(ShownTracks(tracked, layer, shown, lines))
+        self._shown.append(
+            ShownTracks(tracked, layer, shown, lines, result.edited)
+        )
         layer.visible = False
         insert_below_prompts(viewer, shown)
         viewer.layers.append(lines)
