@@ -641,6 +641,22 @@ def test_planes_of_a_stack(tmp_path: Path) -> None:
     assert found.table['plane'].tolist() == [0, 0, 1, 1]
 
 
+def test_planes_without_a_finite_pixel_have_no_objects(tmp_path: Path) -> None:
+    plane = squares().astype(np.float32)
+    blank = np.full_like(plane, np.nan)
+    for name, stack in {'a': [blank, plane], 'b': [blank, blank]}.items():
+        tifffile.imwrite(
+            tmp_path / f'{name}.tif', np.stack(stack), metadata={'axes': 'ZYX'}
+        )
+    series = Series.open(tmp_path)
+    result = segment_series(series, OracleSam(), QUICK)
+    assert (result.done, result.objects) == ([0], 2)
+    assert 'no finite pixel' in result.failed[1]
+    found = series.read_labels(0, (2, 96, 128))
+    assert found is not None
+    assert not found.labels[0].any()
+
+
 def test_the_command_line_leaves_edited_labels_alone(
     folder: Path, labels: np.ndarray
 ) -> None:

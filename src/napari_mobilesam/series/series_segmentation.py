@@ -14,7 +14,11 @@ from napari_mobilesam.series.series import Series
 from napari_mobilesam.series.series_files import series_lock
 from napari_mobilesam.series.series_images import ImageArray
 from napari_mobilesam.text import counted, explain
-from napari_mobilesam.types import EverythingParameters, Progress
+from napari_mobilesam.types import (
+    BlankImageError,
+    EverythingParameters,
+    Progress,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -230,6 +234,11 @@ def segment_image(
         Integers of the shape of the image without channels and samples.
     table : DataFrame
         Rows of `segment_everything`; of stacks with a column ``plane``.
+
+    Raises
+    ------
+    BlankImageError
+        No plane has a finite pixel.
     """
     # lazily: torch and pandas take seconds to import
     import pandas as pd
@@ -243,13 +252,19 @@ def segment_image(
     count = int(np.prod(leading))
     highest = 0
     for number, index in enumerate(np.ndindex(*leading)):
-        found, table = segment_everything(
-            pixels[index],
-            model,
-            parameters=parameters,
-            progress=_plane_progress(progress, number, count),
-            cancelled=cancelled,
-        )
+        try:
+            found, table = segment_everything(
+                pixels[index],
+                model,
+                parameters=parameters,
+                progress=_plane_progress(progress, number, count),
+                cancelled=cancelled,
+            )
+        except BlankImageError:
+            if number == count - 1 and not tables:
+                raise
+            # a plane without an image has no objects
+            continue
         labels[index] = np.where(found > 0, found.astype(np.int32), 0)
         labels[index][found > 0] += highest
         table = table.assign(label=table['label'] + highest)
