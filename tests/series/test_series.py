@@ -214,6 +214,17 @@ def test_labels_that_another_program_edited(
     assert series.save_labels(1, labels) == path
 
 
+def test_labels_among_the_images_are_no_images(
+    folder: Path, labels: np.ndarray
+) -> None:
+    series = Series.open(folder, output=folder)
+    path = series.save_labels(0, labels)
+    edit(path, 2 * labels)
+    assert series.save_labels(0, labels).name == 'a_labels.2.tif'
+    again = Series.open(folder, output=folder)
+    assert [entry.name for entry in again] == ['a.tif', 'b.tif', 'c.tif']
+
+
 def test_labels_of_another_shape_are_kept(
     folder: Path, labels: np.ndarray
 ) -> None:

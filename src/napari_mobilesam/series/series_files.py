@@ -289,13 +289,14 @@ def image_files(given: Sequence[Path]) -> Iterator[Path]:
     for path in given:
         found = [path]
         if is_image_folder(path):
+            written = _written_names(path)
             found = sorted(
                 file
                 for file in path.iterdir()
                 if file.suffix.lower() in SUFFIXES
                 and not file.name.startswith('.')
                 and not file.is_dir()
-                and not _is_output(file)
+                and file.name not in written
             )
             if not found:
                 raise SeriesError(
@@ -308,11 +309,17 @@ def image_files(given: Sequence[Path]) -> Iterator[Path]:
                 yield file
 
 
-def _is_output(path: Path) -> bool:
-    """Return whether a file has a record of labels that were written."""
-    record = path.parent / RECORDS / f'{path.name}.json'
-    known = SeriesImage(path, path, record, {}).known()
-    return 'written' in known or COMING in known
+def _written_names(folder: Path) -> set[str]:
+    """Names of labels in a folder that were written there.
+
+    Those beside a file of others have another name than their record.
+    """
+    names = set()
+    for record in (folder / RECORDS).glob('*.json'):
+        known = SeriesImage(folder, folder, record, {}).known()
+        if 'written' in known or COMING in known:
+            names |= {record.stem, str(known.get('file'))}
+    return names
 
 
 def output_name(pattern: str, image: Path, number: int) -> str:
