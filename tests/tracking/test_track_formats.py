@@ -94,6 +94,15 @@ def test_frames_that_are_missing_are_named(
         read_ctc(folder)
 
 
+@pytest.mark.parametrize('name', ['mask002 - Copy', 'mask002 (1)', 'x2'])
+def test_copies_of_frames_are_refused(tracks, dividing_cells, tmp_path, name):
+    folder = nm.export_tracks(tracks, tmp_path / 'res', dividing_cells.labels)
+    mask = folder / 'mask002.tif'
+    mask.with_stem(name).write_bytes(mask.read_bytes())
+    with pytest.raises(TrackError, match='no number of a frame of its own'):
+        read_ctc(folder)
+
+
 @pytest.mark.parametrize('planes', [3, 4])
 def test_masks_of_few_planes_are_no_colours(tmp_path, planes):
     labels = np.zeros((2, planes, 20, 20), np.uint16)

@@ -171,10 +171,16 @@ def _frame_of(file: Path) -> int:
 
 
 def _first_frame(files: list[Path]) -> int:
-    """Return the number of the first label image; refuse gaps after it."""
+    """Return the number of the first label image; refuse gaps and copies."""
     numbers = [_frame_of(file) for file in files]
-    if numbers[0] < 0:
+    if numbers[-1] < 0:
         return 0
+    for file, number in zip(files, numbers, strict=True):
+        if number < 0 or numbers.count(number) > 1:
+            raise TrackError(
+                f'{file} has no number of a frame of its own at the end of '
+                'its name: move it elsewhere if it is a copy.'
+            )
     missing = set(range(numbers[0], numbers[-1])) - set(numbers)
     if missing:
         raise TrackError(
