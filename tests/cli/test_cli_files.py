@@ -54,6 +54,24 @@ def test_wrong_plane(
         read_image(stack_path, plane)
 
 
+@pytest.mark.parametrize('count', [2, 3, 5])
+def test_a_channel_that_is_given_is_read(count: int, tmp_path: Path) -> None:
+    pixels = np.arange(10 * 12 * count, dtype=np.uint8).reshape(10, 12, -1)
+    path = tmp_path / 'samples.tif'
+    tifffile.imwrite(
+        path, pixels, photometric='minisblack', planarconfig='contig'
+    )
+    read = read_image(path, channel=1)
+    assert np.array_equal(read.pixels, pixels[..., 1])
+    assert read.channel == 1
+    # colours are, if none is given, read as colours
+    read = read_image(path, default_channel=0)
+    expected = pixels if count == 3 else pixels[..., 0]
+    assert np.array_equal(read.pixels, expected)
+    with pytest.raises(InputError, match=f'there is no channel {count}'):
+        read_image(path, channel=count)
+
+
 def test_single_plane_stack_needs_none(tmp_path: Path) -> None:
     path = tmp_path / 'one.tif'
     tifffile.imwrite(path, STACK[:1, :1], metadata={'axes': 'TZYX'})

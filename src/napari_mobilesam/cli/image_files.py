@@ -67,6 +67,7 @@ def read_image(
     labels: bool = False,
     series: int | None = None,
     channel: int | None = None,
+    default_channel: int | None = None,
     single: bool = False,
 ) -> FilePlane:
     """Read one plane of an image file.
@@ -85,8 +86,10 @@ def read_image(
     series : int, optional
         Number of the image, in a TIFF of several.
     channel : int, optional
-        Channel of a file with several, from 0; ``plane`` then has no index
-        of it.
+        Channel of a file with several, or one of its colours, from 0;
+        ``plane`` then has no index of it.
+    default_channel : int, optional
+        Channel of a file with several, other than colours, if none is given.
     single : bool
         The command has no option to choose a plane.
 
@@ -111,9 +114,10 @@ def read_image(
         )
     leading = [axis for axis, name in enumerate(names) if name not in 'yxs']
     taken = None
-    if channel is not None and 'c' in names:
+    wanted = default_channel if channel is None else channel
+    if wanted is not None and 'c' in names:
         axis = names.index('c')
-        taken = _channel(path, channel, int(array.shape[axis]))
+        taken = _channel(path, wanted, int(array.shape[axis]))
         if taken is not None:
             leading.remove(axis)
     counts = [str(array.shape[axis]) for axis in leading]
@@ -132,11 +136,13 @@ def read_image(
     except Exception as error:  # noqa: BLE001
         raise InputError(f'cannot read {path}: {reason(error)}') from error
     pixels = pixels.transpose([kept.index(n) for n in 'yxs' if n in kept])
-    if pixels.ndim == 3 and pixels.shape[2] not in (3, 4):
-        if channel is not None and pixels.shape[2] > 2:
-            taken = _channel(path, channel, pixels.shape[2])
-            pixels = pixels[..., taken]
-        else:
+    if pixels.ndim == 3:
+        count = pixels.shape[2]
+        given = channel is not None or (wanted is not None and count > 4)
+        if given and taken is None:
+            taken = _channel(path, wanted or 0, count)
+            pixels = pixels[..., taken or 0]
+        elif count not in (3, 4):
             pixels = _without_alpha(path, pixels)
     sizes = zip(names, pyramid.scale, strict=False)
     units = zip(names, pyramid.units, strict=False)

@@ -238,6 +238,11 @@ def segment_one_command(options: argparse.Namespace) -> int:
         series=options.series,
         channel=options.channel,
     )
+    if options.channel and image.channel is None:
+        raise InputError(
+            f'{options.image} has no channel {options.channel}: it has one, '
+            'so leave out --channel'
+        )
     check_inside(options, image.pixels.shape[:2])
     limits = chosen_limits(options.contrast_limits, image)
     with contextlib.ExitStack() as stack:
@@ -268,11 +273,12 @@ def segment_in_series(
     options: argparse.Namespace, model: Sam
 ) -> SegmentOutput:
     """Segment everything in one of many images."""
-    channel = options.channel
-    if channel is None and options.plane is None:
-        channel = 0
     image = read_image(
-        options.image, options.plane, series=options.series, channel=channel
+        options.image,
+        options.plane,
+        series=options.series,
+        channel=options.channel,
+        default_channel=0 if options.plane is None else None,
     )
     limits = chosen_limits(options.contrast_limits, image)
     progress = ProgressLine(quiet=True)
