@@ -143,6 +143,18 @@ BAD_USAGE = {
         ['--boxes', 'boxes.csv', '--region', '0,0,9,9'],
         '--region has no effect with prompts',
     ),
+    'the size of what boxes hold': (
+        ['--boxes', 'boxes.csv', '--diameter', '9'],
+        '--diameter has no effect with prompts',
+    ),
+    'the size of what a text names': (
+        ['--text', 'cell', '--diameter', '9'],
+        '--diameter has no effect with prompts',
+    ),
+    'edges beside objects': (
+        ['--output-kind', 'edges', '--skip', 'labels.tif'],
+        '--skip has no effect with --output-kind edges',
+    ),
     'no file of boxes': (['--boxes', 'gone.csv'], 'no file gone.csv'),
     'a region elsewhere': (
         ['--region', '500,0,600,9'],

@@ -19,6 +19,7 @@ from napari_mobilesam.cli.image_files import (
     write_labels,
     write_tiff,
 )
+from napari_mobilesam.cli.parameter_options import refuse_idle
 from napari_mobilesam.large.io.tables import write_table
 from napari_mobilesam.text import counted
 
@@ -81,6 +82,7 @@ def check_kind(options: argparse.Namespace, prompted: bool) -> None:
             )
     elif kind == 'edges':
         check_labels_path(output, LABEL_TIFF_SUFFIXES)
+        refuse_idle(options, ['skip'], 'with --output-kind edges')
     else:
         # images are segmented into a zarr tile by tile, not here
         check_labels_path(output, (*LABEL_SUFFIXES, '.zarr'))

@@ -298,7 +298,8 @@ def check_options(options: argparse.Namespace) -> None:
     check_table(options.table, options.output)
     if prompted:
         names = [field.name for field in fields(EverythingParameters)]
-        names.remove('diameter')
+        if options.boxes is None and options.text is None:
+            names.remove('diameter')
         refuse_idle(
             options,
             [*names, 'region', 'skip'],
