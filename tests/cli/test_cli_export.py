@@ -203,3 +203,28 @@ def test_first_labels_of_an_ome_zarr_image(
     assert np.array_equal(found, read_labels(labels_path).labels)
     lost = tmp_path / 'none' / 'image.ome.zarr' / 'labels' / 'cells'
     assert 'no folder' in run('export', labels_path, '-o', lost).err
+
+
+def test_labels_that_are_in_an_image_are_named(
+    run: Run, labels_path: Path, tmp_path: Path
+) -> None:
+    zarr = pytest.importorskip('zarr')
+    image = tmp_path / 'image.ome.zarr'
+    group = zarr.create_group(str(image), zarr_format=2)
+    group.create_array('0', data=tifffile.imread(labels_path))
+    step = {'type': 'scale', 'scale': [1, 1]}
+    group.attrs['multiscales'] = [
+        {
+            'version': '0.4',
+            'axes': [{'name': name, 'type': 'space'} for name in 'yx'],
+            'datasets': [{'path': '0', 'coordinateTransformations': [step]}],
+        }
+    ]
+    labels = image / 'labels' / labels_path.stem
+    done = run('export', labels_path, '-o', image)
+    assert done.out.startswith(f'{labels}: ')
+    again = run('export', labels_path, '-o', image)
+    assert again.code == 3
+    assert f'{labels} exists' in again.err
+    assert '--overwrite' in again.err
+    assert run('export', labels_path, '-o', image, '--overwrite').code == 0

@@ -512,6 +512,7 @@ def test_ome_zarr_in_the_image_they_belong_to(
     path = write_image(tmp_path / 'image.ome.zarr', labels.shape, version)
     done = export_labels(image, path, name='a/b')
     assert done.objects == 8
+    assert done.path == path / 'labels' / 'a_b'
     group = zarr.open_group(str(path / 'labels'), mode='r')
     attributes = dict(group.attrs)
     assert attributes.get('ome', attributes)['labels'] == ['a_b']

@@ -184,13 +184,13 @@ def export_command(options: argparse.Namespace) -> int:
             segmentation=options.coco_masks,
         )
     except FileExistsError as error:
-        raise OutputError(
-            f'{output} exists; --overwrite replaces it'
-        ) from error
+        # of labels that are added to an image, their folder
+        there = str(error).rstrip('.')
+        raise OutputError(f'{there} with --overwrite') from error
     except OSError as error:
         reason = error.strerror or error
         raise OutputError(f'cannot write {output}: {reason}') from error
-    print(f'{output}: {counted(done.objects, "object")}')
+    print(f'{done.path}: {counted(done.objects, "object")}')
     return ExitCode.OK
 
 

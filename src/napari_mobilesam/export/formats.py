@@ -58,7 +58,7 @@ class Exported(NamedTuple):
     Attributes
     ----------
     path : Path
-        Where.
+        Where; of labels that are added to an OME-Zarr image, their folder.
     format : str
         A key of `FORMATS`.
     objects : int
@@ -238,7 +238,7 @@ def export_labels(
         given = replace(given, name=name or Path(str(image)).name)
     of = None if image is None else Path(image)
     if kind == 'ome-zarr':
-        return Exported(path, kind, _write_zarr(given, path, of, overwrite))
+        return _write_zarr(given, path, of, overwrite)
     _check_place(path, overwrite)
     if of is not None:
         from napari_mobilesam.export.ome_zarr_labels import check_image
@@ -283,15 +283,20 @@ def _check_place(path: Path, overwrite: bool) -> None:
 
 def _write_zarr(
     given: LabelsWithTable, path: Path, image: Path | None, overwrite: bool
-) -> int:
+) -> Exported:
     """Write OME-Zarr labels, which may make a folder ``labels``."""
-    from napari_mobilesam.export.ome_zarr_labels import write_ome_zarr
+    from napari_mobilesam.export.ome_zarr_labels import (
+        labels_folder,
+        write_ome_zarr,
+    )
 
+    path = labels_folder(path, given.name)
     inside = path.parent.name == 'labels'
     folder = path.parent.parent if inside else path.parent
     if not folder.is_dir():
         raise FileNotFoundError(f'There is no folder {folder}.')
-    return write_ome_zarr(given, path, image, overwrite)
+    count = write_ome_zarr(given, path, image, overwrite)
+    return Exported(path, 'ome-zarr', count)
 
 
 def _write(

@@ -67,9 +67,8 @@ def write_ome_zarr(
     image : LabelsWithTable
         The labels, and what is known of the objects.
     path : Path
-        Folder to write. ``image.ome.zarr/labels/cells`` adds labels to that
-        image, as does ``image.ome.zarr`` if it is there: they are called
-        like the labelled image then.
+        Folder to write, see `labels_folder`. ``image.ome.zarr/labels/cells``
+        adds labels to that image.
     of : Path, optional
         Image that they are of: they get its pixel sizes, position and units,
         and a link to it. By default the image that they are added to.
@@ -91,7 +90,6 @@ def write_ome_zarr(
     ImageError
         If something else is at ``path``.
     """
-    path = labels_folder(path, image.name)
     if not overwrite and (is_finished(path) or is_begun(path)):
         raise FileExistsError(f'{path} exists: remove it, or overwrite it.')
     like = _like(image, of or image_around(path))
@@ -192,7 +190,10 @@ def _described(
 
 
 def labels_folder(path: Path, name: str) -> Path:
-    """Return the group of labels, within an OME-Zarr image at ``path``."""
+    """Return the group of labels, within an OME-Zarr image at ``path``.
+
+    They are called ``name`` if there is an image, else they are ``path``.
+    """
     if is_begun(path) or is_finished(path):
         return path
     for place in (path, *path.parents[:2]):
