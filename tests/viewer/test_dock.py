@@ -197,6 +197,24 @@ def test_clicks_accepted_while_modules_are_imported_are_of_two_objects(
     assert labels[66, 30] == 3
 
 
+def test_early_clicks_are_accepted_on_their_planes(
+    make_napari_viewer, oracle, settle, blobs, slow_imports
+):
+    stack = np.stack([blobs, blobs])
+    viewer, image, dock = starting(make_napari_viewer(), stack)
+    mouse = Mouse(viewer)
+    for plane in (0, 1):
+        viewer.dims.set_current_step(0, plane)
+        mouse.click(image, (plane, *INSIDE))
+        mouse.key(Qt.Key.Key_W)
+    slow_imports.set()
+    wait_for(lambda: not dock.pending)
+    settle(get_session(viewer), dock)
+    labels = viewer.layers['objects'].data
+    assert [int(plane[INSIDE]) for plane in labels] == [1, 2]
+    assert viewer.dims.current_step[0] == 1
+
+
 def test_undo_takes_back_what_waits_for_the_form(
     make_napari_viewer, oracle, settle, blobs, slow_imports
 ):

@@ -94,6 +94,8 @@ class EarlyClicks:
     ) -> None:
         """Stop, and make the clicks points of the open object.
 
+        Each on the plane that was clicked; the sliders are moved back.
+
         Parameters
         ----------
         add_point : callable
@@ -103,11 +105,22 @@ class EarlyClicks:
         """
         clicks = tuple(self._clicks)
         self.stop()
+        shown = self._viewer.dims.point
         for click in clicks:
             if click is None:
                 accept()
             else:
+                self._move_sliders(click.position)
                 add_point(click.position, click.positive)
+        self._move_sliders(shown)
+
+    def _move_sliders(self, position: tuple[float, ...]) -> None:
+        dims = self._viewer.dims
+        # layers that were opened since may have brought further axes
+        before = dims.ndim - len(position)
+        for axis in dims.not_displayed:
+            if axis >= before:
+                dims.set_point(axis, position[axis - before])
 
     def _accept(self, viewer: Any) -> None:
         self.accept()
