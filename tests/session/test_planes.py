@@ -6,6 +6,7 @@ import dask.array as da
 import numpy as np
 import pytest
 import zarr
+from dask import delayed
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -65,6 +66,21 @@ def test_views_give_what_numpy_gives(stack, convert, axes, tmp_path):
         assert np.array_equal(
             view[rows, columns, :2], expected[rows, columns, :2]
         )
+
+
+@pytest.mark.parametrize('shape', [(40, 60), (50, 60, 3)])
+def test_stacks_of_files_of_other_sizes_say_so(shape):
+    """As napari opens a folder: all files are taken to be as the first."""
+    planes = [np.zeros((50, 60), np.uint8), np.zeros(shape, np.uint8)]
+    stack = da.stack(
+        [
+            da.from_delayed(delayed(plane), planes[0].shape, np.uint8)
+            for plane in planes
+        ]
+    )
+    assert view_plane(stack, (0, 0, 0), (1, 2))[:].shape == (50, 60)
+    with pytest.raises(ImageError, match='Open their folder under “Series”'):
+        view_plane(stack, (1, 0, 0), (1, 2))[:]
 
 
 def test_arrays_in_memory_are_not_copied(stack):

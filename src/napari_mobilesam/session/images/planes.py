@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from napari_mobilesam.segmentation.image import ContrastLimits, as_rgb_plane
 from napari_mobilesam.segmentation.sampling import in_memory
 from napari_mobilesam.segmentation.windows import Viewport
-from napari_mobilesam.types import Window
+from napari_mobilesam.types import ImageError, Window
 
 # Longer sides are read from a coarser level: 48 MB as RGB.
 LONGEST_READ = 4096
@@ -81,6 +81,17 @@ class PlaneView:
         ]
         order = sorted(left)
         values = np.asarray(self._array[tuple(index)])
+        expected = tuple(
+            len(range(*index[axis].indices(int(self._array.shape[axis]))))
+            for axis in order
+        )
+        if values.shape != expected:
+            # a lazy stack of files takes them all to be as the first
+            raise ImageError(
+                f'A plane of the image has the shape {values.shape} instead '
+                f'of {expected}: images of different sizes are no stack. '
+                'Open their folder under “Series”.'
+            )
         return values.transpose([order.index(axis) for axis in left])
 
     def __array__(
