@@ -143,11 +143,21 @@ def test_features_without_an_index_are_numbered_by_label(
     assert sizes == {1: 10.0, 2: 20.0}
 
 
-def test_a_session_file_says_how_it_is_opened(take_viewer, tmp_path):
-    path = tmp_path / 'cells.tif.session'
+@pytest.mark.parametrize(
+    ('name', 'how'),
+    [
+        ('cells.tif.session', 'open the image'),
+        ('.napari-mobilesam/a_labels.tif.json', 'a_labels.tif: open the fold'),
+    ],
+)
+def test_files_of_the_plugin_say_how_they_are_opened(
+    take_viewer, tmp_path, name, how
+):
+    path = tmp_path / name
+    path.parent.mkdir(exist_ok=True)
     path.write_text('{}')
     viewer = take_viewer()
-    with pytest.raises(SegmentationError, match='open the image'):
+    with pytest.raises(SegmentationError, match=how):
         viewer.open(str(path), plugin='napari-mobilesam')
     assert not viewer.layers
 

@@ -17,6 +17,7 @@ from napari.layers import Labels
 from napari_mobilesam.export.exported import ExportError, LabelsWithTable
 from napari_mobilesam.export.formats import export_labels, read_labels
 from napari_mobilesam.extra import MissingExtraError
+from napari_mobilesam.series.series_files import RECORDS
 from napari_mobilesam.settings import load_settings
 from napari_mobilesam.types import SegmentationError
 from napari_mobilesam.units import is_time
@@ -199,8 +200,8 @@ def get_reader(
     paths = [path] if isinstance(path, str) else path
     if not paths or not all(_is_ours(Path(each)) for each in paths):
         return None
-    if any(Path(each).suffix.lower() == SESSION for each in paths):
-        return refuse_session
+    if any(_own_file(Path(each)) for each in paths):
+        return refuse_own
     return read_layers
 
 
@@ -210,21 +211,35 @@ def read_layers(path: str | list[str]) -> list[LayerTuple]:
     return [_layer(read_labels(each)) for each in paths]
 
 
-def refuse_session(path: str | list[str]) -> list[LayerTuple]:
-    """Say how a session file is opened, which belongs to an image.
+def refuse_own(path: str | list[str]) -> list[LayerTuple]:
+    """Say how a file of this plugin is opened, which belongs to an image.
 
     Raises
     ------
     SegmentationError
         Always; napari shows the message.
     """
-    first = path if isinstance(path, str) else path[0]
-    raise SegmentationError(
-        f'{Path(first).name} is opened with the image that it belongs to: '
-        'open the image, then Segment by prompts, which offers its objects '
-        'if the file lies beside the image; or, in the console, '
-        'session.load(…).'
-    )
+    paths = [path] if isinstance(path, str) else path
+    texts = [_own_file(Path(each)) for each in paths]
+    raise SegmentationError(next(filter(None, texts)))
+
+
+def _own_file(path: Path) -> str:
+    """Return how a file of this plugin is opened; empty for other files."""
+    suffix = path.suffix.lower()
+    if suffix == SESSION:
+        return (
+            f'{path.name} is opened with the image that it belongs to: open '
+            'the image, then Segment by prompts, which offers its objects if '
+            'the file lies beside the image; or, in the console, '
+            'session.load(…).'
+        )
+    if suffix == '.json' and path.parent.name == RECORDS:
+        return (
+            f'{path.name} is what “Series” notes about {path.stem}: open the '
+            'folder of the images under “Series”, which reads it.'
+        )
+    return ''
 
 
 def open_ome_zarr_labels(viewer: napari.viewer.Viewer) -> None:
@@ -278,7 +293,7 @@ def _is_ours(path: Path) -> bool:
     suffix = path.suffix.lower()
     if not path.is_file():
         return False
-    if suffix in ('.roi', '.geojson', SESSION):
+    if suffix in ('.roi', '.geojson') or _own_file(path):
         return True
     if suffix == '.zip':
         try:
