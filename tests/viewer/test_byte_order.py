@@ -9,7 +9,7 @@ from qtpy.QtCore import Qt
 FIRST, SECOND = (28, 32), (28, 92)
 
 
-@pytest.fixture(params=['>u2', '>i2'])
+@pytest.fixture(params=['>u2', pytest.param('>i2', marks=pytest.mark.slow)])
 def mapped(request, desk, blobs, tmp_path):
     """Desk with memory-mapped labels; the array on disk."""
     data = np.memmap(tmp_path / 'labels', request.param, 'w+', 0, blobs.shape)

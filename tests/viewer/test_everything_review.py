@@ -338,6 +338,7 @@ def test_an_object_handed_over_can_be_clicked_at_once(reviewed):
     assert len(d.viewer.layers['prompts'].data) == 2
 
 
+@pytest.mark.slow
 def test_reviewed_objects_stay_whatever_the_sliders_say(reviewed):
     d = reviewed
     press(d, Qt.Key.Key_N)
@@ -385,6 +386,7 @@ def test_objects_of_stacks_are_shown_on_their_plane(desk, blobs):
     assert d.viewer.dims.current_step[0] == 1
 
 
+@pytest.mark.slow
 def test_the_script_repeats_run_filters_and_review(reviewed):
     d = reviewed
     filters = d.widget.panel.filters

@@ -76,10 +76,11 @@ def test_what_the_text_names_is_reviewed(d):
 @pytest.mark.parametrize(
     ('text', 'message'),
     [
-        ('crash', 'StandIn has failed'),
+        # those of `test_failures_are_one_sentence_and_lose_nothing`
+        pytest.param('crash', 'StandIn has failed', marks=pytest.mark.slow),
+        pytest.param('rubbish', 'it has to return', marks=pytest.mark.slow),
         ('exit', 'StandIn has failed'),
         ('outside', 'none covers a pixel'),
-        ('rubbish', 'it has to return'),
         ('nothing', '“nothing” was not found'),
         ('', 'text is empty'),
     ],

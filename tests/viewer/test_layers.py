@@ -27,7 +27,18 @@ def click_and_commit(d, position):
     return labels
 
 
-@pytest.mark.parametrize('name', TRANSFORMS)
+@pytest.mark.parametrize(
+    'name',
+    [
+        'affine',
+        # what `test_a_click_is_the_pixel_under_it` shows without a window
+        *(
+            pytest.param(name, marks=pytest.mark.slow)
+            for name in TRANSFORMS
+            if name != 'affine'
+        ),
+    ],
+)
 def test_labels_follow_the_transform_of_the_image(desk, blobs, name):
     d = desk(blobs, **TRANSFORMS[name])
     labels = click_and_commit(d, INSIDE)
@@ -115,6 +126,7 @@ def test_labels_layer_elsewhere_is_refused(desk, blobs):
     assert len(d.viewer.layers['prompts'].data) == 1
 
 
+@pytest.mark.slow
 def test_current_plane_of_a_stack(desk, blobs):
     stack = np.zeros((5, *blobs.shape), np.uint8)
     stack[3] = blobs
@@ -149,6 +161,7 @@ def test_prompts_belong_to_their_plane(desk, blobs):
     assert not labels[1].any()
 
 
+@pytest.mark.slow
 def test_transposed_axes(desk, blobs):
     stack = np.zeros((*blobs.shape, 3), np.uint8)
     stack[..., 2] = blobs
@@ -290,6 +303,7 @@ def test_pyramid_is_segmented_at_full_resolution(desk, blobs):
     assert labels.data[INSIDE] == 1
 
 
+@pytest.mark.slow
 def test_dask_image(desk, blobs):
     stack = da.from_array(np.stack([blobs, blobs]), chunks=(1, 48, 64))
     d = desk(stack)

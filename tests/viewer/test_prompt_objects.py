@@ -243,7 +243,9 @@ def test_deleting_a_part_of_a_label_of_somebody_else(desk, blobs, edited):
         assert ('other pixels' in d.widget.status.text) is (area > 0)
 
 
-@pytest.mark.parametrize('button', [False, True])
+@pytest.mark.parametrize(
+    'button', [False, pytest.param(True, marks=pytest.mark.slow)]
+)
 def test_delete_drops_a_new_mask(desk, blobs, button):
     d = desk(blobs)
     labels = make(d, FIRST)
@@ -381,11 +383,10 @@ def test_labels_removed_during_a_batch_come_back(desk, blobs, oracle):
     assert [labels.data[p] for p in (FIRST, SECOND, THIRD)] == [1, 0, 0]
 
 
-@pytest.mark.window
 def test_propagation_follows_and_is_one_undo(desk, blobs):
     stack = np.stack([np.roll(blobs, shift, 1) for shift in (0, 1, 2, 3, 4)])
     d = desk(stack)
-    assert d.widget.panel.planes_box.isVisible()
+    assert not d.widget.panel.planes_box.isHidden()
     d.viewer.dims.set_current_step(0, 2)
     d.settle()
     click(d, (2, 28, 34))

@@ -271,8 +271,12 @@ def test_division_needs_two_children(track_desk, dividing_cells):
     [
         ('Cell Tracking Challenge, a folder (*)', 'out'),
         ('TrackMate in Fiji (*.xml)', 'out.xml'),
-        ('Table (*.csv)', 'out.csv'),
-        ('Labels, one per track (*.tif)', 'out.tif'),
+        pytest.param('Table (*.csv)', 'out.csv', marks=pytest.mark.slow),
+        pytest.param(
+            'Labels, one per track (*.tif)',
+            'out.tif',
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_export_through_the_dialog(
@@ -325,10 +329,16 @@ def test_export_through_the_dialog(
     ('labels', 'message'),
     [
         (np.zeros((3, 32, 32), np.uint8), 'no object'),
-        (np.ones((1, 32, 32), np.uint8), 'has one frame'),
-        (np.ones((32, 32), np.uint8), 'has one frame'),
         (np.ones((2, 2, 2, 32, 32), np.uint8), 'has the shape'),
-        (np.full((2, 32, 32), -1, np.int16), 'Label -1 is negative'),
+        # `test_what_cannot_be_tracked_is_said` shows such without a window
+        *(
+            pytest.param(labels, message, marks=pytest.mark.slow)
+            for labels, message in (
+                (np.ones((1, 32, 32), np.uint8), 'has one frame'),
+                (np.ones((32, 32), np.uint8), 'has one frame'),
+                (np.full((2, 32, 32), -1, np.int16), 'Label -1 is negative'),
+            )
+        ),
     ],
 )
 def test_labels_that_cannot_be_tracked(track_desk, labels, message):

@@ -252,7 +252,9 @@ def test_labels_of_part_of_a_stack_and_of_one_plane(
         ({'data': np.ones((20, 20), int)}, '20 × 20 but “Image” is 96 × 128'),
         ({'data': np.ones((2, 96, 128), int)}, 'has 3 axes'),
         ({'scale': (2, 2)}, 'does not lie on'),
-        ({'translate': (0, 5)}, 'does not lie on'),
+        pytest.param(
+            {'translate': (0, 5)}, 'does not lie on', marks=pytest.mark.slow
+        ),
     ],
 )
 def test_labels_that_do_not_match(desk, blobs, drawn, trainer, change, text):
