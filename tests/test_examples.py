@@ -28,8 +28,12 @@ def test_each_example_says_what_it_must_show() -> None:
     assert all(f'`{path.name}`' in listed for path in EXAMPLES)
 
 
-# The examples that take longest.
-SLOW = ('console_session.py', 'stack_plane_by_plane.py')
+# The examples that take longest, and one that does what README does.
+SLOW = (
+    'console_session.py',
+    'prompt_one_cell.py',
+    'stack_plane_by_plane.py',
+)
 
 
 def _example(path: Path) -> ParameterSet:

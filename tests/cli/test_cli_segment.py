@@ -195,9 +195,14 @@ def test_bad_image_is_one_line_and_code_2(
 
 
 @pytest.mark.parametrize(
-    'value', [np.uint8(7), np.float32(0.5)], ids=['uint8', 'float32']
+    ('shape', 'value'),
+    [
+        ((1, 1), np.uint8(7)),
+        ((40, 30), np.float32(0.5)),
+        pytest.param((1, 1), np.float32(0.5), marks=pytest.mark.slow),
+        pytest.param((40, 30), np.uint8(7), marks=pytest.mark.slow),
+    ],
 )
-@pytest.mark.parametrize('shape', [(1, 1), (40, 30)], ids=str)
 def test_constant_image_has_an_answer(
     value: np.generic,
     shape: tuple[int, int],
