@@ -54,13 +54,18 @@ def base(tiny: Sam, tmp_path: Path) -> Path:
     return path
 
 
+# thresholds are chosen by segmenting everything, which takes long
+@pytest.mark.parametrize(
+    'scored', [0, pytest.param(12, marks=pytest.mark.slow)]
+)
 def test_train_writes_a_model_that_loads(
-    disc_folder: Path, base: Path, tmp_path: Path
+    disc_folder: Path, base: Path, tmp_path: Path, scored: int
 ) -> None:
     output = tmp_path / 'new.safetensors'
     code, seen = run(
         'train', disc_folder, '-o', output, '--base', base, '--input-size',
         128, '--steps', 2, '--batch-size', 2, '--validation-crops', 2,
+        '--threshold-images', scored,
     )  # fmt: skip
     assert code == 0
     assert seen[-1].startswith('step 2')

@@ -141,7 +141,7 @@ def test_the_instance_head_learns_too(
     )
     head = tiny.eval().add_instance_head()
     before = {k: v.clone() for k, v in head.state_dict().items()}
-    config = replace(QUICK.config, average=0.1, validation_steps=3)
+    config = replace(QUICK.config, average=0.1, steps=2, validation_steps=2)
     options = replace(
         QUICK, config=config, decoder_only=decoder_only, complete=True
     )
@@ -310,8 +310,9 @@ def test_unwritable_result_is_reported(
         raise OSError(28, 'No space left on device')
 
     monkeypatch.setattr(jobs, 'save_checkpoint', full)
+    options = replace(QUICK, config=replace(QUICK.config, steps=1))
     with pytest.raises(TrainingError, match='free disk space'):
-        finetune(tiny.eval(), disc_images, QUICK)
+        finetune(tiny.eval(), disc_images, options)
 
 
 def test_validation_uses_the_crops_there_is_time_for(
