@@ -202,6 +202,7 @@ def test_bad_image_is_one_line_and_code_2(
         pytest.param((1, 1), np.float32(0.5), marks=pytest.mark.slow),
         pytest.param((40, 30), np.uint8(7), marks=pytest.mark.slow),
     ],
+    ids=['pixel-uint8', 'image-float32', 'pixel-float32', 'image-uint8'],
 )
 def test_constant_image_has_an_answer(
     value: np.generic,
