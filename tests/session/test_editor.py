@@ -315,6 +315,19 @@ def test_undo_of_the_open_object_closes_it(session):
     assert session.editor.record.empty
 
 
+def test_undo_closes_an_object_that_labelled_pixels_have_become(session):
+    plane = session.scene.plane()
+    session.scene.objects(True)
+    labels(session)[18:38, 22:42] = 5
+    session.navigation.open_at(plane, *FIRST)
+    ask(session, (17, 21))
+    session.editor.accept()
+    session.navigation.open(5)
+    session.navigation.undo()
+    assert session.editor.record.empty
+    assert (labels(session) == 5).sum() == 400
+
+
 @pytest.mark.slow
 def test_pixels_painted_by_hand_become_an_object(session):
     plane = session.scene.plane()
