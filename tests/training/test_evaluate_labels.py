@@ -11,7 +11,7 @@ import tifffile
 from skimage.io import imread, imsave
 
 from napari_mobilesam.cli import main
-from napari_mobilesam.training.dataset import read_folder
+from napari_mobilesam.training.dataset import file_of, read_folder
 from napari_mobilesam.training.evaluate_labels import evaluate_labels
 from napari_mobilesam.training.labelled_images import TrainingDataError
 
@@ -109,6 +109,18 @@ def test_planes_of_a_stack_are_found(tmp_path: Path) -> None:
     found.mkdir()
     tifffile.imwrite(found / 's.tif', labels)
     rows = evaluate_labels(found, read_folder(data)).rows
+    assert [row['f1'] for row in rows] == [1, 1]
+
+
+def test_brackets_in_the_name_of_a_file_are_no_plane(tmp_path: Path) -> None:
+    labels = np.zeros((20, 20), np.uint8)
+    labels[3:9, 3:9] = 1
+    for name in ('cell[1]', 'cell[2]'):
+        for kind in ('_image', '_labels', ''):
+            tifffile.imwrite(tmp_path / f'{name}{kind}.tif', labels)
+    images = read_folder(tmp_path)
+    assert [file_of(image) for image in images] == [i.name for i in images]
+    rows = evaluate_labels(tmp_path, images).rows
     assert [row['f1'] for row in rows] == [1, 1]
 
 

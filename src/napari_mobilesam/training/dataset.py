@@ -10,10 +10,9 @@ id, split and modality is used where there is one.
 from __future__ import annotations
 
 import csv
-import re
 import warnings
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,24 +30,26 @@ from napari_mobilesam.training.labelled_images import (
 
 # Before the suffix proper, as in ``cells.ome.tif``.
 OME = '.ome'
-# Name of an image, and the indices of a plane of a stack.
-PLANE = re.compile(r'(.*?)(?:\[([\d,]+)\])?')
 # Unmatched files that a warning names.
 MOST_NAMED = 5
 
 
 def _planes(
     image: NDArray[Any], labels: NDArray[Any]
-) -> Iterable[tuple[str, NDArray[Any], NDArray[Any]]]:
+) -> Iterable[tuple[tuple[int, ...], NDArray[Any], NDArray[Any]]]:
     if labels.ndim <= 2:
-        yield '', image, labels
+        yield (), image, labels
         return
     if image.shape[: labels.ndim - 2] != labels.shape[:-2]:
-        yield '', image, labels
+        yield (), image, labels
         return
     for index in np.ndindex(*labels.shape[:-2]):
-        suffix = '[' + ','.join(map(str, index)) + ']'
-        yield suffix, image[index], labels[index]
+        yield index, image[index], labels[index]
+
+
+def _suffix(plane: tuple[int, ...]) -> str:
+    """End of the name of a plane of a stack."""
+    return '[' + ','.join(map(str, plane)) + ']' if plane else ''
 
 
 def _pairs(folder: Path, warn: bool = True) -> list[tuple[str, Path, Path]]:
@@ -143,8 +144,7 @@ def manifest_splits(folder: Path) -> set[str]:
 
 def file_of(image: LabelledImage) -> str:
     """Name of an image without the indices of a plane of a stack."""
-    whole = PLANE.fullmatch(image.name)
-    return image.name if whole is None else whole[1]
+    return image.name.removesuffix(_suffix(image.plane))
 
 
 def read_folder(
@@ -249,17 +249,16 @@ def _read_source(
         if limit is not None and taken.get(modality, 0) >= limit:
             continue
         pair = read_pair(image_path, labels_path)
-        for suffix, image, labels in _planes(*pair):
+        for plane, image, labels in _planes(*pair):
             if labels.any():
-                images.append(
-                    labelled_image(
-                        image,
-                        labels,
-                        name=f'{dataset or source.name}/{name}{suffix}',
-                        dataset=dataset,
-                        modality=modality,
-                    )
+                checked = labelled_image(
+                    image,
+                    labels,
+                    name=f'{dataset or source.name}/{name}{_suffix(plane)}',
+                    dataset=dataset,
+                    modality=modality,
                 )
+                images.append(replace(checked, plane=plane))
         if not pair[1].any():
             empty.append(labels_path.name)
         taken[modality] = taken.get(modality, 0) + 1

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from napari_mobilesam.readers.open_image import read_array
 from napari_mobilesam.readers.pictures import LOSSY_SUFFIXES
-from napari_mobilesam.training.dataset import PLANE, files_by_stem
+from napari_mobilesam.training.dataset import file_of, files_by_stem
 from napari_mobilesam.training.evaluate import Evaluation, label_scores
 from napari_mobilesam.training.label_pairs import lossy_text, refuse_mask
 from napari_mobilesam.training.labelled_images import (
@@ -128,9 +128,7 @@ def _is_lossy(path: Path) -> bool:
 
 
 def _stems(image: LabelledImage) -> Iterator[str]:
-    whole = PLANE.fullmatch(image.name)
-    assert whole is not None
-    identifier = whole[1].rpartition('/')[2]
+    identifier = file_of(image).rpartition('/')[2]
     for ending in ENDINGS:
         yield identifier + ending
         if ending:
@@ -142,9 +140,8 @@ def _plane(path: Path, image: LabelledImage) -> NDArray[np.integer]:
     if _is_lossy(path):
         raise TrainingDataError(lossy_text(path))
     labels = read_array(path, indices=True)[0]
-    whole = PLANE.fullmatch(image.name)
-    if whole is not None and whole[2] and labels.ndim > 2:
-        labels = labels[tuple(int(n) for n in whole[2].split(','))]
+    if labels.ndim > 2:
+        labels = labels[image.plane]
     labels = np.squeeze(labels)
     if labels.shape != image.labels.shape[1:]:
         raise TrainingDataError(

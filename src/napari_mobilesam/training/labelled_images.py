@@ -43,6 +43,8 @@ class LabelledImage:
         hold parts of, or objects over, those of the layer before.
     dataset, modality : str
         Groups for sampling and for tables.
+    plane : tuple of int
+        Indices of the plane in the stack of its file, which end the name.
     """
 
     name: str
@@ -50,6 +52,7 @@ class LabelledImage:
     labels: NDArray[np.int32]
     dataset: str = ''
     modality: str = ''
+    plane: tuple[int, ...] = ()
 
     @property
     def group(self) -> str:
