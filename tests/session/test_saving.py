@@ -632,6 +632,31 @@ def test_painted_pixels_come_back(sessions, tmp_path, monkeypatch, at_once):
     assert set(np.unique(other.scene.target.data)) == {0, 1}
 
 
+def test_rows_of_painted_labels_come_back(sessions, tmp_path):
+    session = sessions()
+    session.click(*FIRST)
+    session.accept()
+    painted(session)
+    target = session.scene.target
+    of_labels = {
+        'index': [7, 9],
+        'class': ['mitosis', 'cell'],
+        'area': [49, 1],
+    }
+    others = pd.DataFrame({**of_labels, 'note': 'by hand'})
+    target.table = pd.concat([target.table, others], ignore_index=True)
+    session.save(tmp_path / 'one')
+    again = sessions()
+    again.scene.objects(True)
+    again.scene.target.data[3, 0, 0] = 9
+    again.scene.target.table = pd.DataFrame({'index': [9], 'class': ['old']})
+    again.load(tmp_path / 'one')
+    rows = again.scene.target.table.set_index('index')
+    assert rows['class'][[7, 9]].tolist() == ['mitosis', 'old']
+    assert rows['note'][7] == 'by hand'
+    assert rows['prompts'][1] == 1
+
+
 @pytest.mark.parametrize(
     ('dtype', 'other'), [(np.int32, -1), (np.uint64, 2**63 + 1)]
 )

@@ -46,20 +46,17 @@ class PaintedPixels:
     runs: NDArray[np.int64]
 
     @property
+    def labels(self) -> set[int]:
+        """Labels of the pixels."""
+        return set(np.unique(self.runs[2]).tolist())
+
+    @property
     def highest(self) -> int:
         """Highest label."""
         return int(self.runs[2].max(initial=0))
 
-    def put(self, step: Step, target: LabelTarget) -> bool:
-        """Write the pixels on background.
-
-        Returns
-        -------
-        bool
-            False if the labels have another shape: nothing is written.
-        """
-        if target.shape != self.shape:
-            return False
+    def put(self, step: Step, target: LabelTarget) -> None:
+        """Write the pixels on background of labels of the same shape."""
         starts, lengths, labels = self.runs
         ends = np.cumsum(lengths)
         total = int(lengths.sum())
@@ -73,7 +70,6 @@ class PaintedPixels:
             step.put_at(
                 tuple(index[empty] for index in indices), labels[run][empty]
             )
-        return True
 
 
 def painted_pixels(

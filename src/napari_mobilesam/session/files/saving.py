@@ -48,7 +48,7 @@ from napari_mobilesam.session.objects.objects import Objects
 from napari_mobilesam.session.objects.records import ObjectRecord
 from napari_mobilesam.session.objects.replay_code import ReplayCode, body
 from napari_mobilesam.session.objects.scene import Scene
-from napari_mobilesam.session.objects.targets import LabelTarget, rows_of
+from napari_mobilesam.session.objects.targets import LabelTarget
 from napari_mobilesam.types import ImageError, Mask, SegmentationError
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ class Snapshot:
     name : str
         Name of the labels.
     rows : DataFrame or None
-        Their rows in the feature table.
+        Feature table of the labels.
     owner : str
         Identity of the objects, see `owner_of`.
     held : object
@@ -127,14 +127,13 @@ class Snapshot:
         script = tuple(body(objects.history.replay_codes))
         target = objects.target
         held = getattr(target, 'layer', None)
-        rows = rows_of(target, {record.label for record in objects})
         return cls(
             target,
             tuple(objects),
             script,
             choices,
             target.name,
-            rows,
+            target.features().copy(),
             objects.identity,
             held,
         )
@@ -183,12 +182,12 @@ def save(
     with atomic_path(Path(path)) as temporary, temporary.open('wb') as file:
         file.write(pack(f'{head[:-1]}, "objects": [\n'))
         file.writelines(writer.lines(records, snapshot.target))
-        rows = {} if snapshot.rows is None else rows_to_json(snapshot.rows)
         painted = painted_pixels(snapshot.target, records)
+        labels = {record.label for record in records} | _labels_of(painted)
         tail = as_json(
             {
                 'planes': writer.planes,
-                'features': rows,
+                'features': _features(snapshot.rows, labels),
                 **(
                     {}
                     if painted is None
@@ -198,6 +197,16 @@ def save(
         )
         _check_readable(f'{head[:-1]}, "objects": [], {tail[1:]}')
         file.write(pack(f'\n], {tail[1:]}'))
+
+
+def _labels_of(painted: PaintedPixels | None) -> set[int]:
+    return set() if painted is None else painted.labels
+
+
+def _features(rows: pd.DataFrame | None, labels: set[int]) -> Json:
+    if rows is None:
+        return {}
+    return rows_to_json(rows[rows['index'].isin(list(labels))])
 
 
 def _check_readable(content: str) -> None:
@@ -401,6 +410,7 @@ def decode(
         records = tuple(reader.record(entry) for entry in content['objects'])
         if len({record.number for record, _ in records}) < len(records):
             raise SchemaError('two objects have the same number')
+        painted = optional_of(painted_from, content.get('painted'))
         return LoadedSession(
             Path(path),
             content.get('labels', 'objects'),
@@ -414,18 +424,18 @@ def decode(
             _replay_code(content['script']),
             rows_from_json(
                 content.get('features', {}),
-                {record.label for record, _ in records},
+                {record.label for record, _ in records} | _labels_of(painted),
             ),
-            optional_of(painted_from, content.get('painted')),
+            painted,
         )
 
 
 def put(loaded: LoadedSession, objects: Objects) -> None:
     """Write the objects of a file into labels.
 
-    Pixels that were painted by hand are written if the labels have the shape
-    of those that were saved. It cannot be undone: a file that changes are
-    saved to would be emptied.
+    Pixels that were painted by hand, and the rows of their labels, are
+    written if the labels have the shape of those that were saved. It cannot
+    be undone: a file that changes are saved to would be emptied.
 
     Raises
     ------
@@ -446,11 +456,14 @@ def put(loaded: LoadedSession, objects: Objects) -> None:
         _check_reached(loaded, objects.target)
         for record, _ in loaded.records:
             step.put(record)
+        painted = loaded.painted
+        if painted is not None and painted.shape != objects.target.shape:
+            painted = None
         if loaded.rows is not None:
-            step.complete(loaded.rows)
-        if loaded.painted is not None:
-            loaded.painted.put(step, objects.target)
-            objects.note_painted(set(loaded.painted.runs[2].tolist()))
+            step.complete(loaded.rows, _labels_of(painted))
+        if painted is not None:
+            painted.put(step, objects.target)
+            objects.note_painted(painted.labels)
     objects.history.settle()
     objects.changed.emit()
 

@@ -5,7 +5,7 @@ A step is one entry of the history.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -290,7 +290,9 @@ class Step:
         self._labels |= labels
         self._rows = rows
 
-    def complete(self, saved: pd.DataFrame) -> None:
+    def complete(
+        self, saved: pd.DataFrame, others: Collection[int] = ()
+    ) -> None:
         """Add what a file has of the rows of the objects of this step.
 
         Parameters
@@ -298,6 +300,8 @@ class Step:
         saved : pandas.DataFrame
             With the label in a column ``index``. Its numbers of prompts are
             taken, and columns that rows of these labels do not have.
+        others : collection of int
+            Labels of no object, which get their rows unless they have one.
         """
         rows = self._objects.rows(tuple(sorted(self._labels)))
         if 'prompts' in saved:
@@ -309,7 +313,11 @@ class Step:
             present = rows_of(self._objects.target, self._labels)
             present = present.dropna(axis='columns', how='all')
             rows = _with_measurements(rows, present)
-        self._rows = _with_measurements(rows, saved)
+        taken = self._objects.target.features()['index'].tolist()
+        beside = set(others) - self._labels - set(taken)
+        added = saved[saved['index'].isin(list(beside))]
+        self._rows = with_rows(_with_measurements(rows, saved), (), added)
+        self._labels |= set(added['index'].tolist())
 
     def finish(self) -> None:
         """End the step and add it to the history."""
