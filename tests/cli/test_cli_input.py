@@ -25,6 +25,7 @@ from napari_mobilesam.cli.image_files import (
 )
 from napari_mobilesam.cli.large_options import is_zarr
 from napari_mobilesam.cli.progress import ProgressLine
+from napari_mobilesam.cli.prompt_options import read_boxes
 from napari_mobilesam.large.io.sources import open_source
 from napari_mobilesam.segmentation.proposals import boxes_of_table
 from napari_mobilesam.types import PromptError
@@ -194,6 +195,15 @@ def test_boxes_of_the_plane_alone() -> None:
     paths = shapes_table().query("`shape-type` == 'path'")
     with pytest.raises(PromptError, match='enclose nothing'):
         boxes_of_table(paths, (1,))
+
+
+def test_shapes_have_no_axis_of_channels(tmp_path: Path) -> None:
+    path, table = tmp_path / 'a.tif', tmp_path / 'shapes.csv'
+    stack = np.zeros((4, 2, 9, 9), np.uint8)
+    tifffile.imwrite(path, stack, imagej=True, metadata={'axes': 'ZCYX'})
+    shapes_table().query("`shape-type` != 'path'").to_csv(table, index=False)
+    plane = (3, 1)
+    assert len(read_boxes(table, plane, read_image(path, plane))) == 1
 
 
 def test_contrast_limits_as_asked() -> None:

@@ -262,3 +262,10 @@ def test_planes_of_labels_are_found_by_the_names_of_axes() -> None:
     assert (plane_of_labels(given, chosen) == 16).all()
     unnamed = LabelsWithTable(given.labels)
     assert (plane_of_labels(unnamed, {'t': 3, 'z': 1}) == 16).all()
+    # axes of one index are not those of another plane
+    single = LabelsWithTable(given.labels[:1, :2], axes='tzyx')
+    assert (plane_of_labels(single, {'z': 1}) == 1).all()
+    assert (
+        plane_of_labels(LabelsWithTable(given.labels[0]), {'z': 3}) == 3
+    ).all()
+    assert plane_of_labels(LabelsWithTable(single.labels[:, :1]), {}).ndim == 2

@@ -50,6 +50,8 @@ class FilePlane(NamedTuple):
     plane : dict of str to int
         Index along each axis other than rows, columns, colours and channels,
         by the letter of the axis.
+    sizes : dict of str to int
+        Size of the file along each of its axes.
     """
 
     pixels: NDArray[Any]
@@ -58,6 +60,14 @@ class FilePlane(NamedTuple):
     nodata: float | None = None
     channel: int | None = None
     plane: Mapping[str, int] = MappingProxyType({})
+    sizes: Mapping[str, int] = MappingProxyType({})
+
+    @property
+    def chosen(self) -> dict[str, int]:
+        """`plane` along the axes that leave a choice."""
+        return {
+            name: at for name, at in self.plane.items() if self.sizes[name] > 1
+        }
 
 
 def read_image(
@@ -144,15 +154,16 @@ def read_image(
             pixels = pixels[..., taken or 0]
         elif count not in (3, 4):
             pixels = _without_alpha(path, pixels)
-    sizes = zip(names, pyramid.scale, strict=False)
+    scale = zip(names, pyramid.scale, strict=False)
     units = zip(names, pyramid.units, strict=False)
     return FilePlane(
         pixels,
-        dict(sizes),
+        dict(scale),
         dict(units),
         pyramid.nodata,
         taken,
         {names[axis]: index[axis] for axis in leading if names[axis] != 'c'},
+        {name: int(n) for name, n in zip(names, array.shape, strict=True)},
     )
 
 

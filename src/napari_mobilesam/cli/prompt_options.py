@@ -17,6 +17,7 @@ from napari_mobilesam.types import PromptError, Prompts
 if TYPE_CHECKING:
     import pandas as pd
 
+    from napari_mobilesam.cli.image_files import FilePlane
     from napari_mobilesam.model.sam import Sam
     from napari_mobilesam.segmentation.image import ContrastLimits
 
@@ -118,7 +119,9 @@ def check_inside(options: argparse.Namespace, shape: tuple[int, int]) -> None:
             raise InputError(f'{text} is outside the image: {last}')
 
 
-def read_boxes(path: Path, plane: Sequence[int] | None = None) -> pd.DataFrame:
+def read_boxes(
+    path: Path, plane: Sequence[int] | None, image: FilePlane
+) -> pd.DataFrame:
     """Read a table of boxes.
 
     Parameters
@@ -128,6 +131,8 @@ def read_boxes(path: Path, plane: Sequence[int] | None = None) -> pd.DataFrame:
         saved.
     plane : sequence of int, optional
         Plane of the image: of shapes with more axes, those on it are read.
+    image : FilePlane
+        Image: shapes may have no axis of its channels.
 
     Raises
     ------
@@ -140,6 +145,9 @@ def read_boxes(path: Path, plane: Sequence[int] | None = None) -> pd.DataFrame:
     from napari_mobilesam.segmentation.proposals import boxes_of_table
 
     table = read_table(path)
+    count = sum(str(name).startswith('axis-') for name in table.columns)
+    if plane is not None and len(image.plane) == count - 2:
+        plane = tuple(image.plane.values())
     try:
         return boxes_of_table(table, plane)
     except PromptError as error:

@@ -120,7 +120,7 @@ def refine_command(options: argparse.Namespace) -> int:
     given = read_labels(
         options.labels, shape=options.shape, channel=options.channel
     )
-    labels = plane_of_labels(given, image.plane)
+    labels = plane_of_labels(given, image.chosen)
     limits = chosen_limits(options.contrast_limits, image)
     with contextlib.ExitStack() as stack:
         progress = stack.enter_context(ProgressLine(quiet=options.quiet))
@@ -163,27 +163,28 @@ def plane_of_labels(
     UsageError
         The labels are a stack of other planes.
     """
-    labels = given.labels
-    leading = labels.shape[:-2]
-    if leading and any(size > 1 for size in leading):
-        known = given.axes[:-2] if set(given.axes[:-2]) == set(chosen) else ''
-        plane = [chosen[name] for name in known] or list(chosen.values())
+    axes = given.axes[:-2]
+    counts = dict(zip(axes, given.shape, strict=False))
+    leading = {name: count for name, count in counts.items() if count > 1}
+    at = dict.fromkeys(axes, 0)
+    if leading:
+        known = leading if set(leading) == set(chosen) else chosen
+        plane = [chosen[name] for name in known]
+        sizes = ' x '.join(map(str, leading.values()))
         if len(plane) != len(leading):
             raise UsageError(
-                f'the labels are a stack of {" x ".join(map(str, leading))} '
-                'planes, which are not those of the image: give a stack like '
-                'it, or the labels of one plane'
+                f'the labels are a stack of {sizes} planes, which are not '
+                'those of the image: give a stack like it, or the labels of '
+                'one plane'
             )
-        if any(
-            not 0 <= at < size for at, size in zip(plane, leading, strict=True)
-        ):
+        at |= zip(leading, plane, strict=True)
+        if any(not 0 <= at[name] < leading[name] for name in leading):
             raise UsageError(
                 f'the labels have no plane {",".join(map(str, plane))}: '
-                f'there are {" x ".join(map(str, leading))}, counted from 0'
+                f'there are {sizes}, counted from 0'
             )
-        labels = labels[tuple(plane)]
-    check_pixels(labels.shape, 'The label image')
-    return np.asarray(labels)
+    check_pixels(given.shape[-2:], 'The label image')
+    return np.asarray(given.labels[tuple(at.values())])
 
 
 def known_scores(given: LabelsWithTable) -> dict[int, float]:

@@ -253,7 +253,9 @@ def segment_one_command(options: argparse.Namespace) -> int:
         commit_table = options.table and stack.enter_context(
             output_file(options.table, options.overwrite, inputs)
         )
-        boxes = options.boxes and read_boxes(options.boxes, options.plane)
+        boxes = options.boxes and read_boxes(
+            options.boxes, options.plane, image
+        )
         skip = options.skip and read_labels_of(options.skip, image, '--skip')
         like = options.like and read_labels_of(options.like, image, '--like')
         model = load_chosen_model(options, progress)
