@@ -175,8 +175,8 @@ def _annotations(
             'iscrowd': 0,
             'label': label,
         }
-        if properties.score is not None:
-            entry['score'] = properties.score
+        if 'score' in properties.measurements:
+            entry['score'] = properties.measurements['score']
         if properties.measurements:
             entry['measurements'] = properties.measurements
         yield entry
@@ -315,7 +315,7 @@ def _properties(entry: Any, names: dict[Any, str]) -> ObjectProperties:
     numbers = dict(entry.get('measurements') or {})
     if 'score' in entry:
         numbers['score'] = entry['score']
-    return ObjectProperties(name, numbers.get('score'), numbers)
+    return ObjectProperties(name, numbers)
 
 
 def _class_name(category: Any) -> str:

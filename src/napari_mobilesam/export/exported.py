@@ -71,18 +71,15 @@ class ObjectProperties(NamedTuple):
     ----------
     class_name : str
         Empty if it has none.
-    score : float or None
-        Predicted IoU.
     measurements : dict of str to float
-        Finite numbers of its row.
+        Finite numbers of its row, the score among them.
     """
 
     class_name: str
-    score: float | None
     measurements: dict[str, float]
 
 
-UNKNOWN = ObjectProperties('', None, {})
+UNKNOWN = ObjectProperties('', {})
 
 
 @dataclass(frozen=True, eq=False)
@@ -278,9 +275,7 @@ def _properties(row: Mapping[Any, Any]) -> ObjectProperties:
         for value in [_number(entry)]
         if value is not None
     }
-    return ObjectProperties(
-        class_name(row.get('class')), numbers.get('score'), numbers
-    )
+    return ObjectProperties(class_name(row.get('class')), numbers)
 
 
 def class_name(value: Any) -> str:

@@ -232,7 +232,7 @@ def _object(feature: Any) -> tuple[PolygonObject | None, dict[str, str]]:
             None if label is None else int(label),
             int(at.get('t', 0)),
             int(at.get('z', 0)),
-            ObjectProperties(name, numbers.get('score'), numbers),
+            ObjectProperties(name, numbers),
         ),
         colors,
     )

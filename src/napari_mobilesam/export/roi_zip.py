@@ -338,5 +338,5 @@ def _object(
         int(label) if label.isdigit() else None,
         t,
         z,
-        ObjectProperties(known.get(CLASS, ''), numbers.get('score'), numbers),
+        ObjectProperties(known.get(CLASS, ''), numbers),
     )
