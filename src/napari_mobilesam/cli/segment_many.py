@@ -461,7 +461,7 @@ def _report(
         f'{counted(good, "image")}{note}'
     )
     channels = [row['channel'] for row in rows.values() if 'channel' in row]
-    if channels:
+    if channels and options.channel is None:
         print(
             f'Channel {channels[0]} of {counted(len(channels), "image")} with '
             'several channels was segmented: --channel chooses another one'
