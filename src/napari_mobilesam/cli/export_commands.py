@@ -16,13 +16,17 @@ from napari_mobilesam.cli.exit_codes import (
     UsageError,
 )
 from napari_mobilesam.cli.image_files import check_folder
+from napari_mobilesam.export.coco import SEGMENTATIONS
 from napari_mobilesam.export.formats import (
     FORMATS,
+    OBJECT_TYPE,
+    SEGMENTATION,
     check_used,
     export_labels,
     format_of,
     read_labels,
 )
+from napari_mobilesam.export.geojson import OBJECT_TYPES
 from napari_mobilesam.large.io.tables import read_table
 from napari_mobilesam.text import counted
 
@@ -84,15 +88,15 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
     )
     parser.add_argument(
         '--object-type',
-        default='detection',
-        choices=('detection', 'annotation', 'cell'),
-        help='objects that QuPath makes of a GeoJSON (default: detection)',
+        default=OBJECT_TYPE,
+        choices=OBJECT_TYPES,
+        help='objects that QuPath makes of a GeoJSON (default: %(default)s)',
     )
     parser.add_argument(
         '--coco-masks',
-        default='rle',
-        choices=('rle', 'polygons'),
-        help='run lengths or polygons (default: rle)',
+        default=SEGMENTATION,
+        choices=SEGMENTATIONS,
+        help='run lengths or polygons (default: %(default)s)',
     )
     parser.set_defaults(run=export_command)
 

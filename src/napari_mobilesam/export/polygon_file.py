@@ -20,7 +20,7 @@ from napari_mobilesam.export.filling import fill_polygons
 from napari_mobilesam.text import counted
 
 # Larger planes are not made from a file that may just be damaged.
-MOST_PIXELS = 1 << 34
+MOST_PIXELS_OF_FILE = 1 << 34
 # Pixels that an object may reach beyond an edge without losing one: the centre
 # of the next lies there.
 HALF = 0.5
@@ -122,7 +122,7 @@ def check_size(shape: tuple[int, ...], path: Path) -> None:
     ExportError
         If there are too many pixels.
     """
-    if int(np.prod(shape, dtype=object)) > MOST_PIXELS:
+    if int(np.prod(shape, dtype=object)) > MOST_PIXELS_OF_FILE:
         raise ExportError(
             f'{path} has objects far outside: an image of shape {shape} '
             'would be too large. Give the shape of the image.'
