@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 import tifffile
 from qtpy.QtCore import QEvent, QPoint, Qt
-from qtpy.QtGui import QFocusEvent
+from qtpy.QtGui import QFocusEvent, QPalette
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication
 
@@ -24,6 +24,7 @@ from napari_mobilesam.session.objects.targets import WriteOptions
 from napari_mobilesam.session.series.rescued import rescue_folders
 from napari_mobilesam.types import EverythingParameters
 from napari_mobilesam.widgets import open_form
+from napari_mobilesam.widgets.parts.message_label import contrast
 
 from .oracle import OracleSam
 
@@ -546,6 +547,26 @@ def test_undo_of_a_deleted_object(reviewed, folder, qtbot):
     qtbot.waitUntil(lambda: len(rows(d)) == 4)
     QTest.mouseClick(d.widget.panel.buttons['undo'], LEFT)
     assert d.widget.status.text == 'There is nothing to undo in this image.'
+
+
+@pytest.mark.window
+@pytest.mark.parametrize(('theme', 'dark'), [('dark', True), ('light', False)])
+def test_states_of_images_can_be_read(series_desk, folder, theme, dark):
+    series = Series.open(folder)
+    series.mark(0, 'done')
+    series.mark(1, 'flagged')
+    d = series_desk()
+    d.viewer.theme = theme
+    d.widget.open([folder])
+    d.settle()
+    table = d.widget.panel.table
+    table.show_failure(2, 'It cannot be read.')
+    ground = table.viewport().palette().color(QPalette.ColorRole.Window)
+    assert (ground.lightness() < 128) == dark
+    for row in range(3):
+        index = table.model().index(row, 2)
+        color = table.model().data(index, Qt.ItemDataRole.ForegroundRole)
+        assert contrast(color, ground) >= 4.5
 
 
 @pytest.mark.slow

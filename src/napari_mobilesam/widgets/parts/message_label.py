@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from qtpy.QtCore import QEvent
 from qtpy.QtGui import QColor, QPalette, QShowEvent
 from qtpy.QtWidgets import QLabel, QWidget
 
 CHANGES = (QEvent.Type.StyleChange, QEvent.Type.PaletteChange)
-# contrast of at least 4.5 : 1 on napari's dark and light themes
-ERROR_ON_DARK, ERROR_ON_LIGHT = '#ff8a80', '#a31515'
+# for dark and for light backgrounds, with a contrast of at least 4.5 : 1 on
+# those of napari
+ERROR = '#ff8a80', '#a31515'
+GOOD = '#66bb6a', '#1b5e20'
+WARNING = '#ffb74d', '#7a4100'
 
 
 class MessageLabel(QLabel):
@@ -53,7 +58,7 @@ class MessageLabel(QLabel):
     def _show_color(self) -> None:
         style = ''
         if self.failed:
-            style = f'color: {error_color(background_of(self))};'
+            style = f'color: {readable(ERROR, background_of(self))};'
         # setting a style is a change of style
         if style != self.styleSheet():
             self.setStyleSheet(style)
@@ -66,12 +71,9 @@ def background_of(widget: QWidget) -> QColor:
     return parent.palette().color(QPalette.ColorRole.Window)
 
 
-def error_color(background: QColor) -> str:
-    """Return the colour of errors on a background."""
-    return max(
-        (ERROR_ON_DARK, ERROR_ON_LIGHT),
-        key=lambda color: contrast(QColor(color), background),
-    )
+def readable(colors: Sequence[str], background: QColor) -> str:
+    """Return which of some colours is best read on a background."""
+    return max(colors, key=lambda color: contrast(QColor(color), background))
 
 
 def contrast(one: QColor, other: QColor) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from qtpy.QtCore import QAbstractTableModel, QModelIndex, QSize, Qt
@@ -9,19 +10,33 @@ from qtpy.QtGui import QColor
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView
 
 from napari_mobilesam.series.series import Series
+from napari_mobilesam.widgets.parts.message_label import (
+    ERROR,
+    GOOD,
+    WARNING,
+    background_of,
+    readable,
+)
 from napari_mobilesam.widgets.parts.object_list import RIGHT, ObjectTable
 
 HEADERS = ('Image', 'Objects', 'State')
-COLORS = {'done': '#66bb6a', 'flagged': '#ffb74d'}
+COLORS = {'done': GOOD, 'flagged': WARNING}
 # Rows that are visible at least.
 LIST_ROWS = 5
 
 
 class _SeriesModel(QAbstractTableModel):
-    """Rows of a series, read from it when they are shown."""
+    """Rows of a series, read from it when they are shown.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    background : callable
+        Returns the background that they are shown on.
+    """
+
+    def __init__(self, background: Callable[[], QColor]) -> None:
         super().__init__()
+        self._background = background
         self.series: Series | None = None
         self.failed: dict[int, str] = {}
 
@@ -49,8 +64,10 @@ class _SeriesModel(QAbstractTableModel):
         if role == Qt.ItemDataRole.ToolTipRole:
             return problem or f'{entry.files.image}\n{entry.labels}'
         if role == Qt.ItemDataRole.ForegroundRole and index.column() == 2:
-            color = '#ff8a80' if problem else COLORS.get(entry.status)
-            return QColor(color) if color else None
+            colors = ERROR if problem else COLORS.get(entry.status)
+            if colors is None:
+                return None
+            return QColor(readable(colors, self._background()))
         if role == Qt.ItemDataRole.TextAlignmentRole and index.column() == 1:
             return RIGHT
         return None
@@ -88,7 +105,7 @@ class SeriesTable(ObjectTable):
 
     def __init__(self) -> None:
         super().__init__()
-        self._model = _SeriesModel()
+        self._model = _SeriesModel(lambda: background_of(self))
         self.setModel(self._model)
         self.setSelectionBehavior(
             QAbstractItemView.SelectionBehavior.SelectRows
