@@ -188,11 +188,12 @@ def test_image_removed_while_embedding(desk, blobs, oracle):
 
 def test_nothing_is_said_of_the_embedding_of_a_removed_image(desk, blobs):
     d = desk(blobs)
+    plane = d.session.scene.plane()
     d.viewer.layers.remove(d.image)
     d.settle()
     # it waited behind other work
     d.session.status.emit('Embedding image …', 'prompts')
-    d.session.ready.emit('Ready: image.')
+    d.session.ready.emit(plane)
     d.settle()
     assert '“image” was removed' in d.widget.status.text
     assert d.widget.status.bar.isHidden()

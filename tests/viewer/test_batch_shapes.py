@@ -83,7 +83,7 @@ def test_failed_prompt_of_a_batch_stays_readable(desk, blobs):
     assert '1 of 2 prompts' in text
     assert 'Prompt 2' in text
     # background news does not replace it
-    d.session.ready.emit('Ready: image. Click an object.')
+    d.session.ready.emit(d.session.scene.plane())
     assert d.widget.status.text == text
 
 

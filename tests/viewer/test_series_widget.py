@@ -549,6 +549,19 @@ def test_undo_of_a_deleted_object(reviewed, folder, qtbot):
     assert d.widget.status.text == 'There is nothing to undo in this image.'
 
 
+@pytest.mark.slow
+def test_ready_is_said_of_the_image_that_is_shown(series_desk, folder):
+    d = series_desk(folder, prompts=True)
+    before = d.session.scene.plane()
+    d.widget.next()
+    d.settle()
+    text = d.prompts.status.text
+    assert text.startswith('Ready: b.')
+    # that of the image before arrives late
+    d.session.ready.emit(before)
+    assert d.prompts.status.text == text
+
+
 @pytest.mark.window
 @pytest.mark.parametrize(('theme', 'dark'), [('dark', True), ('light', False)])
 def test_states_of_images_can_be_read(series_desk, folder, theme, dark):

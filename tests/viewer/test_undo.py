@@ -161,7 +161,7 @@ def test_ready_does_not_replace_what_was_undone(desk, blobs):
     d.viewer.dims.set_current_step(0, 6)
     d.settle()
     d.mouse.key(Qt.Key.Key_U)
-    d.session.ready.emit('Ready: image, plane 6.')
+    d.session.ready.emit(d.session.scene.plane())
     assert d.widget.status.text == 'Undone: object 1.'
     d.viewer.dims.set_current_step(0, 1)
     d.settle()
@@ -173,7 +173,7 @@ def test_accept_twice_keeps_what_was_written(desk, blobs):
     accept_at(d, FIRST)
     written = d.widget.status.text
     # of what was embedded meanwhile
-    d.session.ready.emit('Ready: image.')
+    d.session.ready.emit(d.session.scene.plane())
     assert d.widget.status.text == written
     for _ in range(2):
         d.mouse.key(Qt.Key.Key_W)

@@ -89,8 +89,8 @@ class Session:
         Message on current work and its topic: ``'prompts'``, ``'objects'``,
         ``'everything'``, ``'classes'``, ``'tracks'``, ``'series'``,
         ``'saving'`` or ``'model'``.
-    ready : Signal(str)
-        Message: a plane can be clicked.
+    ready : Signal(ImagePlane)
+        A plane can be clicked.
     progress : Signal(str, int, int)
         Topic, steps done and steps in total.
     preview : Signal(PromptResult)
@@ -144,7 +144,7 @@ class Session:
     """
 
     status = Signal(str, str)
-    ready = Signal(str)
+    ready = Signal(object)
     progress = Signal(str, int, int)
     preview = Signal(object)
     everything = Signal(object)
@@ -644,8 +644,7 @@ class Session:
             # after the prompts, or another view, that wait
             self._worker.resume('prepare', lambda: self._prepare(plane, name))
             return
-        text = f'Ready: {plane.name}.'
-        self._deliver(lambda: self.ready.emit(text))
+        self._deliver(lambda: self.ready.emit(plane))
 
 
 def _check_model(name: str) -> None:

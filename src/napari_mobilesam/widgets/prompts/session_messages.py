@@ -5,8 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+from napari_mobilesam.session.images.planes import ImagePlane
 from napari_mobilesam.session.prompts.refine_all import RefineResult
 from napari_mobilesam.session.waiting import SAVING
+from napari_mobilesam.types import SegmentationError
 from napari_mobilesam.widgets.parts.settings_store import SettingsStore
 from napari_mobilesam.widgets.parts.viewer_widget import ViewerWidget
 from napari_mobilesam.widgets.prompts.open_object import OpenObject
@@ -80,13 +82,21 @@ class SessionMessages:
                 text = f'{text.removesuffix(" …")}, about {seconds:.1f} s …'
         self._panel.status.say(text, busy=True)
 
-    def _ready(self, text: str) -> None:
+    def _ready(self, plane: ImagePlane) -> None:
         self._save_embedding_time()
         self._tell_ready()
-        here = self._image.layer is not None
-        if here and self._opened.empty and not self._panel.status.kept:
-            self._panel.status.say(f'{text} {self._panel.hint()}')
+        here, status = self._is_shown(plane), self._panel.status
+        if here and self._opened.empty and not status.kept:
+            status.say(f'Ready: {plane.name}. {self._panel.hint()}')
             self._saving.repeat_news()
+
+    def _is_shown(self, plane: ImagePlane) -> bool:
+        """Return whether a plane is not that of an earlier image."""
+        scene = self._dock.session.scene
+        try:
+            return scene is not None and scene.plane().place == plane.place
+        except SegmentationError:
+            return False
 
     def _save_embedding_time(self) -> None:
         """Save how long embedding takes, to estimate it next time."""
