@@ -151,6 +151,11 @@ def test_clipseg_boxes_parts_of_its_map(clipseg_folder, image):
     assert 0 < scores[0] < 1
     none, _ = ClipSeg(clipseg_folder, least=1.0).boxes(image, 'coin')
     assert none.shape == (0, 4)
+    several, both = ClipSeg(clipseg_folder, least=0.0).boxes(
+        image, 'coin. no.'
+    )
+    assert several.tolist() == 2 * [[0, 0, 60, 90]]
+    assert both[0] == scores[0] != both[1]
 
 
 def test_downloaded_weights_are_loaded(dino_folder, tmp_path, monkeypatch):

@@ -308,15 +308,37 @@ class ClipSeg:
     def boxes(self, image: NDArray[np.uint8], text: str) -> Boxes:
         """Boxes around what a text names; see `BoxDetector.boxes`.
 
-        The score is the mean probability of the part.
+        Several things are separated by dots: ``'coin. leaf.'`` The score is
+        the mean probability of the part.
         """
-        import torch
         from scipy.ndimage import find_objects, label
 
-        tokens = self._tokenizer([text.strip()], return_tensors='pt').to(
-            self._device
-        )
         pixels = normalised(image, (self._side, self._side)).to(self._device)
+        boxes, scores = [], []
+        for thing in filter(None, map(str.strip, text.split('.'))):
+            chances = self._chances(pixels, thing)
+            parts, _ = label(chances >= self._least)
+            factors = np.array(image.shape[:2]) / chances.shape
+            for number, (rows, columns) in enumerate(find_objects(parts), 1):
+                boxes.append(
+                    [
+                        rows.start * factors[0],
+                        columns.start * factors[1],
+                        rows.stop * factors[0],
+                        columns.stop * factors[1],
+                    ]
+                )
+                scores.append(float(chances[parts == number].mean()))
+        return (
+            np.array(boxes, np.float64).reshape(-1, 4),
+            np.array(scores, np.float64),
+        )
+
+    def _chances(self, pixels: Tensor, thing: str) -> NDArray[np.float32]:
+        """(h, w) probability that a pixel belongs to a thing."""
+        import torch
+
+        tokens = self._tokenizer([thing], return_tensors='pt').to(self._device)
         with torch.no_grad():
             answer = self._model(
                 pixel_values=pixels,
@@ -324,24 +346,8 @@ class ClipSeg:
                 attention_mask=tokens['attention_mask'],
             )
         heat = answer.logits.reshape(answer.logits.shape[-2:]).sigmoid()
-        chances = heat.cpu().numpy()
-        parts, _ = label(chances >= self._least)
-        factors = np.array(image.shape[:2]) / chances.shape
-        boxes, scores = [], []
-        for number, (rows, columns) in enumerate(find_objects(parts), 1):
-            boxes.append(
-                [
-                    rows.start * factors[0],
-                    columns.start * factors[1],
-                    rows.stop * factors[0],
-                    columns.stop * factors[1],
-                ]
-            )
-            scores.append(float(chances[parts == number].mean()))
-        return (
-            np.array(boxes, np.float64).reshape(-1, 4),
-            np.array(scores, np.float64),
-        )
+        chances: NDArray[np.float32] = heat.cpu().numpy()
+        return chances
 
 
 def normalised(image: NDArray[np.uint8], shape: tuple[int, int]) -> Tensor:
