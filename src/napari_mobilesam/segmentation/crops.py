@@ -65,12 +65,6 @@ class Region:
     cut: Cut | None = None
     core: Box | None = None
 
-    @property
-    def area(self) -> int:
-        """Pixels of the window."""
-        row0, column0, row1, column1 = self.window
-        return (row1 - row0) * (column1 - column0)
-
     def owns(self, points: NDArray[np.float64]) -> NDArray[np.bool_]:
         """(N,) bool: which of (N, 2) points (row, column) are in its core."""
         if self.core is None:

@@ -252,14 +252,12 @@ def estimate_run(
         + BYTES_PER_IMAGE_PIXEL * image_shape[0] * image_shape[1]
     )
     seconds = pace * work.seconds_of_run(speed)
-    given = None if parameters is None else parameters.diameter
-    watershed = parameters is not None and parameters.watershed
     return Estimate(
-        0 if watershed else work.prompts,
+        0 if parameters.watershed else work.prompts,
         work.windows,
         seconds,
         memory,
-        diameter or given,
+        diameter or parameters.diameter,
     )
 
 
@@ -293,7 +291,7 @@ def _measure(model: Sam) -> Speed:
         )
 
     def ask(floor: float, points: NDArray[np.float64]) -> Callable[[], object]:
-        return partial(worker(floor).propose, points)
+        return partial(worker(floor).divide, points)
 
     with model.threads():
         embedding = _seconds(lambda: worker(0.0))

@@ -89,12 +89,11 @@ class RegionWorker:
         """Decoder with what all prompts of the region share."""
         return self.model.image_decoder(self.embedding.features)
 
-    def propose(self, points: NDArray[np.float64]) -> list[Mask]:
-        """Masks of (N, 2) points (row, column): up to three for each."""
-        return self.divide(points).whole
-
     def divide(self, points: NDArray[np.float64]) -> Divided:
-        """Masks of (N, 2) points, those that the window cuts off apart."""
+        """Masks of (N, 2) points (row, column), up to three for each.
+
+        Those that the window cuts off are apart.
+        """
         divided = Divided([], [])
         for answer in self.ask_points(points):
             self.sort_in(answer, points, divided)
