@@ -20,7 +20,11 @@ from hypothesis import strategies as st
 from napari_mobilesam.segmentation.cleanup import CleanUp
 from napari_mobilesam.segmentation.scale_choice import pitch_of
 from napari_mobilesam.session.files import painted as painted_files
-from napari_mobilesam.session.files import record_decoder, saving_jobs
+from napari_mobilesam.session.files import (
+    record_decoder,
+    saving_jobs,
+    session_files,
+)
 from napari_mobilesam.session.files.record_json import (
     RecordEncoder,
     SessionFileError,
@@ -780,6 +784,15 @@ def test_a_file_that_is_being_written_is_let_go(
     session.files.rest()
     assert session.files.file_of(objects) is None
     assert len(read(tmp_path / 'a.session')['objects']) == 1
+
+
+def test_files_after_one_that_was_removed_are_found(tmp_path):
+    first = tmp_path / 'a.tif.session'
+    others = [tmp_path / f'a.tif.{number}.session' for number in (3, 12)]
+    for path in others:
+        path.touch()
+    assert session_files.saved(first) == others
+    assert session_files.free(first) == first
 
 
 def test_what_is_no_session_file_is_not_replaced(sessions, tmp_path):

@@ -14,6 +14,8 @@ from napari_mobilesam.session.images.planes import ImagePlane
 from napari_mobilesam.settings import APP_NAME
 
 SUFFIX = '.session'
+# Names of files that were removed, after which there may be another one.
+MOST_MISSING = 10
 
 # time, size and number of a file
 Version = tuple[int, int, int]
@@ -51,14 +53,18 @@ def saved(first: Path) -> list[Path]:
     """Return the existing session files of an image.
 
     An image with several labels layers has several: ``cells.tif.session``,
-    ``cells.tif.2.session`` and so on.
+    ``cells.tif.2.session`` and so on. Some may have been removed since.
     """
     found: list[Path] = []
+    missing = 0
     for path in _names(first):
-        if not path.exists():
-            return found
-        found.append(path)
-    raise AssertionError('there is no end to numbers')
+        exists = path.exists()
+        missing = 0 if exists else missing + 1
+        if missing > MOST_MISSING:
+            break
+        if exists:
+            found.append(path)
+    return found
 
 
 def free(first: Path, taken: Collection[Path] = ()) -> Path:
