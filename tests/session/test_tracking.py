@@ -225,7 +225,9 @@ def test_only_frames_that_change_are_told(tracked):
 
 def test_wrong_correction_changes_nothing(tracked):
     before = tracked.pixels.copy()
-    with pytest.raises(TrackError, match='not later'):
+    # with the numbers that are seen, not those of the labels
+    words = 'Track 2 in frame 2 cannot follow Track 1 in frame 4: its frame'
+    with pytest.raises(TrackError, match=words):
         tracked.link(tracked.index(4, 1), tracked.index(2, 2))
     with pytest.raises(TrackError, match='Track 1 starts in frame 0: there'):
         tracked.unlink(tracked.index(0, 1))

@@ -55,9 +55,9 @@ def test_unlink_starts_a_track(tracks):
 @pytest.mark.parametrize(
     ('edit', 'words'),
     [
-        (lambda t: t.link(4, 5), 'Object 2 of frame 2 cannot follow'),
+        (lambda t: t.link(4, 5), 'Track 2 in frame 2 cannot follow Track 1'),
         (lambda t: t.link(4, 0), 'its frame is not later'),
-        (lambda t: t.unlink(0), 'starts a track'),
+        (lambda t: t.unlink(0), 'Track 1 starts in frame 0'),
         (lambda t: t.divide(4, [5]), 'its frame is not later'),
         (lambda t: t.unlink(4).divide(2, [6]), 'needs two'),
         (lambda t: t.index(1, 9), 'Frame 1 has no object with label 9'),

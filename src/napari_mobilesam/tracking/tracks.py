@@ -261,8 +261,8 @@ class Tracks:
         self.check_objects(index)
         if self.previous[index] < 0:
             raise TrackError(
-                f'{self._name(index)} starts a track: there is no link to '
-                'remove.'
+                f'Track {self.ids[index]} starts in frame '
+                f'{self.frames[index]}: there is no link to remove.'
             )
         previous = self.previous.copy()
         previous[index] = -1
@@ -385,4 +385,7 @@ class Tracks:
             )
 
     def _name(self, index: int) -> str:
-        return f'Object {self.labels[index]} of frame {self.frames[index]}'
+        track = self.ids[index]
+        # those that have no track yet are known by their labels
+        name = f'Track {track}' if track else f'Object {self.labels[index]}'
+        return f'{name} in frame {self.frames[index]}'

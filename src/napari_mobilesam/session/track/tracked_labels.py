@@ -354,16 +354,8 @@ class TrackedLabels:
 
     def unlink(self, index: int) -> None:
         """Start a new track at an object; see `Tracks.unlink`."""
-        self._tracks.check_objects(index)
-        if self._tracks.previous[index] < 0:
-            frame, track = self.place(index)
-            raise TrackError(
-                f'Track {track} starts in frame {frame}: there is no link to '
-                'remove.'
-            )
-        self._step(
-            f'unlink of {self._name(index)}', self._tracks.unlink(index)
-        )
+        tracks = self._tracks.unlink(index)
+        self._step(f'unlink of {self._name(index)}', tracks)
 
     def divide(self, parent: int, children: Sequence[int]) -> None:
         """Divide an object into others; see `Tracks.divide`."""
