@@ -23,6 +23,7 @@ from napari_mobilesam.session.files import painted as painted_files
 from napari_mobilesam.session.files import (
     record_decoder,
     saving_jobs,
+    script_check,
     session_files,
 )
 from napari_mobilesam.session.files.record_json import (
@@ -570,6 +571,34 @@ def test_foreign_code_in_a_file_is_left_out_of_the_script(
     script = again.script()
     assert '# loading a print(1): cannot be repeated by this script' in script
     assert script.rstrip().endswith('script')
+
+
+BATCH = 'session.batch(['
+
+
+@pytest.mark.parametrize(
+    ('lines', 'allowed'),
+    [
+        ([BATCH, *9 * ['  BatchItem(plane, Prompts()),'], '])'], True),
+        (
+            ['session.refine(plane, {', *9 * ['  1: mask_from("a"),'], '})'],
+            True,
+        ),
+        ([BATCH, '  print(),', '])'], False),
+        ([BATCH, '  1], [2,', '])'], False),
+        ([BATCH, '  1]) + print([', '])'], False),
+        ([BATCH, '  """,', '  print(), """', '])'], False),
+        ([BATCH, '  plane #,', '  (1),', '])'], False),
+        ([BATCH, '  1,', ']); print('], False),
+        (['session.refine(plane, {', '  1}, {2: 3,', '})'], False),
+    ],
+)
+def test_entries_of_a_statement_are_checked_one_by_one(
+    monkeypatch, lines, allowed
+):
+    # of which all together may be long
+    monkeypatch.setattr(script_check, 'LONGEST', 100)
+    assert script_check.is_replay_script(lines) == allowed
 
 
 def painted(session):

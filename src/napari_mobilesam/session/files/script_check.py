@@ -4,9 +4,17 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator, Sequence
+from typing import Any
 
-# Most characters of a statement.
+# Most characters that are parsed together: a syntax tree needs a hundred
+# times the memory of its text.
 LONGEST = 1_000_000
+# First lines of statements with any number of entries, a line each, and what
+# an entry is parsed in: it has to end with a comma.
+ENTRIES = {
+    'session.batch([': '[{}\n0]',
+    'session.refine(plane, {': '{{{}\n0: 0}}',
+}
 
 COMMANDS = frozenset(
     'session.' + name
@@ -57,37 +65,47 @@ def is_replay_script(lines: Sequence[str]) -> bool:
     ----------
     lines : sequence of str
         Lines of Python. Only calls of `COMMANDS` with plain values, and
-        assignments to `TARGETS`, are allowed. Nothing is executed. Statements
-        are parsed one by one, because a syntax tree needs a hundred times the
-        memory of its text.
+        assignments to `TARGETS`, are allowed. Nothing is executed.
     """
     try:
-        return all(
-            _is_command(node)
-            for statement in _statements(lines)
-            for node in ast.parse(statement).body
-        )
+        return all(_is_allowed(statement) for statement in _statements(lines))
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return False
 
 
-def _statements(lines: Sequence[str]) -> Iterator[str]:
+def _statements(lines: Sequence[str]) -> Iterator[list[str]]:
     """Yield statements; a line that is indented or closes one belongs to it.
 
-    Raises
-    ------
-    ValueError
-        A statement is longer than `LONGEST`.
+    There may be no line at all.
     """
     statement: list[str] = []
     for line in lines:
         if statement and not line.startswith((' ', ')', ']', '}')):
-            yield '\n'.join(statement)
+            yield statement
             statement = []
         statement.append(line)
-        if sum(map(len, statement)) > LONGEST:
-            raise ValueError('a statement is too long')
-    yield '\n'.join(statement)
+    yield statement
+
+
+def _is_allowed(statement: list[str]) -> bool:
+    entry = ENTRIES.get(statement[0]) if len(statement) > 2 else None
+    if entry is not None:
+        for line in statement[1:-1]:
+            value = _parsed(entry.format(line), 'eval')
+            # not more than one, as an entry that closes the bracket is
+            if not isinstance(value, ast.List | ast.Dict):
+                return False
+            if not _is_value(value):
+                return False
+        statement = [statement[0], statement[-1]]
+    return all(map(_is_command, _parsed('\n'.join(statement), 'exec')))
+
+
+def _parsed(text: str, mode: str) -> Any:
+    if len(text) > LONGEST:
+        raise ValueError('a statement is too long')
+    tree: Any = ast.parse(text, mode=mode)
+    return tree.body
 
 
 def _is_command(statement: ast.stmt) -> bool:
