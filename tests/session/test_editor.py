@@ -6,6 +6,7 @@ import threading
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 from fakes import FIRST, SECOND, blobs, oracle_session, point, square
 
@@ -341,6 +342,25 @@ def test_pixels_painted_by_hand_become_an_object(session):
     assert kept.label == 5
     assert (labels(session) == 5).sum() > 400
     assert session.scene.objects(False)[5] is kept
+
+
+def test_labelled_pixels_keep_what_is_known_of_them(session):
+    """Such as those that a series has saved, whose prompts are gone."""
+    plane, objects = session.scene.plane(), session.scene.objects(True)
+    labels(session)[18:38, 22:42] = 5
+    known = {'score': 0.9, 'stability': 0.8, 'area': 400, 'perimeter': 76.0}
+    objects.target.set_features(pd.DataFrame([{'index': 5, **known}]))
+    session.navigation.open_at(plane, *FIRST)
+    # unchanged: nothing is written
+    assert session.editor.accept().label == 5
+    assert session.editor.record.empty
+    assert not len(objects.history)
+    session.navigation.open_at(plane, *FIRST)
+    session.editor.set_class('cell')
+    session.editor.accept()
+    (row,) = objects.target.features().to_dict('records')
+    assert {name: row[name] for name in known} == known
+    assert row['class'] == 'cell'
 
 
 def test_painted_pixels_can_be_deleted_as_an_object(session):

@@ -628,6 +628,20 @@ def test_objects_of_a_class_that_share_a_label_go_one_by_one(
 
 
 @pytest.mark.slow
+def test_an_object_of_a_file_that_is_accepted_unchanged(reviewed, folder):
+    d = reviewed
+    prompts = open_form(d.viewer, 'prompts')
+    d.settle()
+    d.session.open(at=(28, 32))
+    d.settle()
+    prompts.trigger('accept')
+    d.settle()
+    assert prompts.status.text == 'Object 1 is left as it is.'
+    assert d.session.undo() is None
+    assert Series.open(folder).uncertain()[-1].score == 0.9
+
+
+@pytest.mark.slow
 def test_an_edited_object_is_accepted_with_its_edit(reviewed, folder):
     d = reviewed
     d.prompts = open_form(d.viewer, 'prompts')

@@ -82,7 +82,8 @@ class ObjectCommands:
         Returns
         -------
         ObjectRecord
-            The object as written.
+            The object as written. Labelled pixels that were opened and not
+            changed are not written, and have no number.
 
         Raises
         ------

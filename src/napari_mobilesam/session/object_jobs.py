@@ -100,8 +100,7 @@ class ObjectJobs:
         options = options or PropagationOptions()
         # those of an object that was opened in other labels are others
         objects = self._editor.objects
-        # labelled pixels need no step of their own
-        record = self._editor.close_unchanged() or self._editor.accept()
+        record = self._editor.accept()
         if record is None:
             raise SegmentationError(
                 'An object before it still waits for its mask. This one was '

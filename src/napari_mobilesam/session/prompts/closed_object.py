@@ -74,7 +74,8 @@ def write_closed(
     Returns
     -------
     ObjectRecord
-        The object as written.
+        The object as written. Labelled pixels that were not changed are not
+        written, and have no number.
 
     Raises
     ------
@@ -94,10 +95,10 @@ def write_closed(
             'The model found nothing here: add a point or draw a box.'
         )
     now = None if base is None else objects.now(base)
+    if base is not None and not closed.modified and (now or not base.number):
+        # only marked as reviewed; labelled pixels are there already
+        return base if now is None else objects.review(now.number)
     if base is not None and now is not None:
-        if not closed.modified:
-            # only marked as reviewed
-            return objects.review(now.number)
         record, base = _with_changes(record, base, now), now
     record = finished(record, base, objects, closed.options)
     replay_code = recorder.object(record, now, closed.options)

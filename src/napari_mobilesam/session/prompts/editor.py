@@ -370,23 +370,6 @@ class Editor:
         self.accepted.emit(record)
         return record
 
-    def close_unchanged(self) -> ObjectRecord | None:
-        """Close an object of labelled pixels that was only opened.
-
-        Returns
-        -------
-        ObjectRecord or None
-            The object, which is not written: its pixels are there already.
-            None, and nothing is closed, if it has other changes, or a record.
-        """
-        base, home = self._base, self._home
-        if base is None or home is None or self._modified:
-            return None
-        if home.now(base) is not None:
-            return None
-        self.reject()
-        return base
-
     def _closed(self) -> ClosedObject:
         return ClosedObject(
             self.record,

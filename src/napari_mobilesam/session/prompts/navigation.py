@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from psygnal import Signal
 
+from napari_mobilesam.measure.table_columns import numbers_of
 from napari_mobilesam.session.images.planes import ImagePlane
 from napari_mobilesam.session.objects.history import Undoable
 from napari_mobilesam.session.objects.objects import Objects
@@ -18,9 +22,13 @@ from napari_mobilesam.session.objects.targets import (
     LabelsError,
     classes_of,
     mask_of_label,
+    rows_of,
 )
 from napari_mobilesam.session.prompts.editor import Editor
 from napari_mobilesam.types import Prompts
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # Title of the step that an accepted object is whose mask is still to come.
 WAITING_ACCEPT = 'accept, the object is open again'
@@ -189,7 +197,8 @@ def adopted(
     """Make an object of labelled pixels that were not written by a session.
 
     The connected pixels of the label at a position become the mask and the
-    prompt. It has no number until it is written. None if there is no label.
+    prompt; class and scores are those of the feature table. It has no number
+    until it is written. None if there is no label.
     """
     mask = mask_of_label(objects.target, plane, row, column)
     if mask is None:
@@ -198,6 +207,12 @@ def adopted(
     assert mask.data[place]
     picture = objects.target.picture(plane, mask.box)
     label = int(picture[place])
+    rows = rows_of(objects.target, {label})
+    mask = replace(
+        mask,
+        score=_first_of(rows, 'score'),
+        stability=_first_of(rows, 'stability'),
+    )
     view = ObjectView(plane, Prompts(region=mask), ObjectCandidates((mask,)))
     return ObjectRecord(
         0,
@@ -206,3 +221,9 @@ def adopted(
         classes_of(objects.target, {label}).get(label, ''),
         'labels',
     )
+
+
+def _first_of(rows: pd.DataFrame, name: str) -> float:
+    """Return the first number of a column, NaN if there is none."""
+    known = len(rows) and name in rows
+    return float(numbers_of(rows, name)[0]) if known else math.nan

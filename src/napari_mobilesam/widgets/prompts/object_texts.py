@@ -134,6 +134,9 @@ class ObjectTexts:
         labels = self._scene.labels_with(record)
         undo = self._buttons['undo'].text()
         name = record.text.capitalize()
+        if not record.number:
+            # labelled pixels that were not changed
+            return f'{name} is left as it is.'
         if labels is None:
             return f'{name} written. {undo} takes it back.'
         objects = self._scene.objects_of(labels)
