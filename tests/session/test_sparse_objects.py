@@ -52,6 +52,9 @@ class SparseTarget(FakeTarget):
     def write(self, indices, values):
         write_levels(self.levels, indices, values)
 
+    def array(self):
+        return None
+
     def row(self, pixels):
         return None
 
