@@ -11,6 +11,8 @@ import pytest
 from napari_mobilesam.segmentation import estimate
 from napari_mobilesam.segmentation.cost_history import CostHistory, Work
 from napari_mobilesam.segmentation.estimate import (
+    BYTES_PER_CELL,
+    BYTES_PER_INPUT_PIXEL,
     FILE,
     Estimate,
     Speed,
@@ -50,6 +52,19 @@ def test_speed_is_measured_once_and_remembered(cache, tiny_model, monkeypatch):
     assert measure_speed(tiny_model) == speed
     assert measure_speed(tiny_model, refresh=True) == SPEED
     assert measure_speed(tiny_model) == SPEED
+
+
+def test_memory_is_that_of_large_blocks_and_of_what_is_kept():
+    whole, fine = (
+        estimate_run((600, 600), RECORD, parameters, SPEED).memory_bytes
+        for parameters in (
+            replace(GRID, whole_image=True),
+            replace(GRID, diameter=12),
+        )
+    )
+    block = BYTES_PER_INPUT_PIXEL['vit_t'] * (1152**2 - 256**2)
+    # a cell is 4 pixels wide
+    assert fine > whole + block + 150**2 * BYTES_PER_CELL
 
 
 @pytest.mark.parametrize('torn', ['', '{"a', '[1]', '{"a": {"prompt": "x"}}'])

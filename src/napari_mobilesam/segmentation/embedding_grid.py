@@ -134,6 +134,11 @@ class EmbeddingGrid:
         return max(1, self.cells // 4)
 
     @property
+    def most_cells(self) -> int:
+        """Greatest side of a block in cells."""
+        return self.cells if self.whole_inputs else max(LARGE_SIDE, self.cells)
+
+    @property
     def pitches(self) -> list[int]:
         """Scales of the image, see `pitches`."""
         return pitches(self.image_shape, self.cells)
@@ -240,7 +245,7 @@ class EmbeddingGrid:
     def _large_blocks(self, pitch: int) -> tuple[list[int], int]:
         """Numbers of large blocks along rows and columns, and their side."""
         shape = self.shape(pitch)
-        most = self.cells if self.whole_inputs else max(LARGE_SIDE, self.cells)
+        most = self.most_cells
         # A decoder block around the core of a region lies in the block.
         halo = (self.cells - self.core) // 2 + (not self.whole_inputs)
         counts = [_block_count(count, most, halo) for count in shape]

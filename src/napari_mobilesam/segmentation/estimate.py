@@ -26,13 +26,18 @@ from napari_mobilesam.model.registry import cache_folder
 from napari_mobilesam.segmentation.cost_history import CostHistory, Work
 from napari_mobilesam.segmentation.cost_history import Speed as Speed
 from napari_mobilesam.segmentation.crops import Region, point_grid
-from napari_mobilesam.segmentation.embedding_grid import BlockKey
+from napari_mobilesam.segmentation.embedding_grid import (
+    STRIDE,
+    BlockKey,
+    EmbeddingGrid,
+)
 from napari_mobilesam.segmentation.everything_plan import (
     expected_prompts,
     inputs_of,
     plan_for_shape,
 )
 from napari_mobilesam.segmentation.image_embedding import ImageEmbedding
+from napari_mobilesam.segmentation.mask_generator import RUN_BYTES
 from napari_mobilesam.segmentation.parameters import Thresholds
 from napari_mobilesam.segmentation.region_worker import RegionWorker
 from napari_mobilesam.segmentation.scope import checked_scope
@@ -57,10 +62,12 @@ MASKS_PER_PROMPT = {
 # How steps compare on a machine that has not been measured.
 USUAL_SPEED = Speed(embedding=0.3, prompt=0.007, mask=0.0015)
 # Peak memory: Python with torch, what encoder and decoder hold at a time per
-# pixel of the input, and the image with what is made of it.
+# pixel of a block, features that are kept, and the image with what is made of
+# it.
 BASE_BYTES = 350_000_000
 BYTES_PER_INPUT_PIXEL = {'vit_t': 160}
 BYTES_PER_INPUT_PIXEL_OF_VIT = 1600
+BYTES_PER_CELL = 2 * 256
 BYTES_PER_IMAGE_PIXEL = 16
 
 
@@ -239,18 +246,10 @@ def estimate_run(
         diameter=diameter,
         embedded=embedded,
     )
+    memory = _peak_bytes(image_shape, record, work.looked_at)
     pace = 1.0
     if experience is not None:
         work, pace = experience.work(work, what), experience.pace
-    per_pixel = BYTES_PER_INPUT_PIXEL.get(
-        record.architecture, BYTES_PER_INPUT_PIXEL_OF_VIT
-    )
-    memory = (
-        BASE_BYTES
-        + record.size_bytes
-        + per_pixel * record.input_size**2
-        + BYTES_PER_IMAGE_PIXEL * image_shape[0] * image_shape[1]
-    )
     seconds = pace * work.seconds_of_run(speed)
     return Estimate(
         0 if parameters.watershed else work.prompts,
@@ -258,6 +257,25 @@ def estimate_run(
         seconds,
         memory,
         diameter or parameters.diameter,
+    )
+
+
+def _peak_bytes(
+    image_shape: tuple[int, int], record: ModelRecord, inputs: int
+) -> int:
+    """Peak memory of a run that looks at so many inputs of the model."""
+    grid = EmbeddingGrid(image_shape, record)
+    cells = inputs * grid.cells**2
+    block = min(cells, grid.most_cells**2) * STRIDE**2
+    per_pixel = BYTES_PER_INPUT_PIXEL.get(
+        record.architecture, BYTES_PER_INPUT_PIXEL_OF_VIT
+    )
+    return (
+        BASE_BYTES
+        + record.size_bytes
+        + per_pixel * block
+        + min(BYTES_PER_CELL * cells, RUN_BYTES)
+        + BYTES_PER_IMAGE_PIXEL * image_shape[0] * image_shape[1]
     )
 
 
