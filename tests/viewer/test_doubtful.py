@@ -77,6 +77,32 @@ def test_doubtful_mask_is_propagated_when_asked_twice(desk, blobs, oracle):
     assert objects(d) == [1]
 
 
+def test_a_correction_that_loses_most_of_the_object(desk, blobs, oracle):
+    d = desk(blobs)
+    click(d, FIRST)
+    accept(d)
+    labels = d.viewer.layers['objects']
+    area = np.count_nonzero(labels.data)
+    least = d.session.editor.least_score
+    oracle.score = least + 0.05
+    plane = d.session.scene.plane()
+    for high, doubtful in ((40, False), (21, True)):
+        d.session.editor.bring_back(
+            d.session.scene.objects(False), d.session.scene.objects(False)[1]
+        )
+        d.session.editor.add(plane, box=(16, 20, high, 44))
+        d.session.editor.add(plane, np.array([[18.0, 32.0]]))
+        d.settle()
+        left = d.session.editor.record.area / area
+        assert (left < 0.25) == doubtful
+        assert d.session.editor.doubtful == doubtful
+        accept(d)
+        assert np.count_nonzero(labels.data) > area / 2
+    assert 'No confident mask here' in d.widget.status.text
+    accept(d)
+    assert np.count_nonzero(labels.data) < area / 4
+
+
 @pytest.mark.slow
 def test_second_press_counts_for_the_same_mask_only(desk, blobs, oracle):
     d = desk(blobs)

@@ -628,6 +628,24 @@ def test_objects_of_a_class_that_share_a_label_go_one_by_one(
 
 
 @pytest.mark.slow
+def test_a_doubtful_object_is_not_accepted_by_going_on(
+    series_desk, folder, oracle
+):
+    d = series_desk(folder, prompts=True)
+    oracle.score = 0.15
+    d.session.clear_cache()
+    d.prompts.tools.points.add((28, 32))
+    d.settle()
+    d.widget.next()
+    d.settle()
+    assert 'not confident' in d.widget.status.text
+    assert names(d)[0] == 'a'
+    # nor when the window is closed
+    d.widget.detach()
+    assert not (folder / 'labels').exists()
+
+
+@pytest.mark.slow
 def test_an_object_of_a_file_that_is_accepted_unchanged(reviewed, folder):
     d = reviewed
     prompts = open_form(d.viewer, 'prompts')

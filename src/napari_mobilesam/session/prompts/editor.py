@@ -27,6 +27,10 @@ from napari_mobilesam.session.prompts.closed_object import (
     is_undone,
     write_closed,
 )
+from napari_mobilesam.session.prompts.doubt import (
+    is_doubtful,
+    is_doubtful_view,
+)
 from napari_mobilesam.session.prompts.prompt_messages import (
     PromptResult,
     check_prompts,
@@ -36,11 +40,6 @@ from napari_mobilesam.session.prompts.recorder import Recorder
 from napari_mobilesam.types import DrawnShape, PromptError, Prompts
 
 T = TypeVar('T')
-
-# Of what is missing to certainty, so much more is asked of a box alone: a box
-# always shows something. On validation and training images, half of 279 boxes
-# on background have less, and 3 % of 361 boxes of objects.
-BOX_MARGIN = 0.52
 
 
 class Editor:
@@ -138,21 +137,14 @@ class Editor:
     @property
     def doubtful(self) -> bool:
         """True if the model is not certain of the open object."""
-        return self._is_doubtful(self.record)
+        return is_doubtful(self.record, self._base, self.least_score)
 
-    def _is_doubtful(self, record: ObjectRecord) -> bool:
-        least = max(
-            (self.least_score_for(v.prompts) for v in record.views.values()),
-            default=self.least_score,
+    def doubtful_on(self, plane: ImagePlane) -> bool:
+        """Return whether the model is not certain of it on a plane."""
+        view = self.view(plane)
+        return view is not None and is_doubtful_view(
+            view, self._base, self.least_score
         )
-        # False for the NaN of masks that no model has scored
-        return record.score < least
-
-    def least_score_for(self, prompts: Prompts) -> float:
-        """Predicted IoU below which the answer to prompts is doubtful."""
-        if prompts.box is None or len(prompts.points) or not self.least_score:
-            return self.least_score
-        return self.least_score + BOX_MARGIN * (1 - self.least_score)
 
     @property
     def objects(self) -> Objects | None:
@@ -381,7 +373,7 @@ class Editor:
         )
 
     def _write_if_certain(self, closed: ClosedObject) -> ObjectRecord:
-        if self._is_doubtful(closed.record):
+        if is_doubtful(closed.record, closed.base, self.least_score):
             raise PromptError(
                 'An accepted object was not written, because the model is '
                 f'not confident about it (score {closed.record.score:.2f}): '

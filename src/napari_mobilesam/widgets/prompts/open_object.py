@@ -363,8 +363,7 @@ class OpenObject:
             self._show_nothing()
             return
         found = view.candidates
-        least = self._editor.least_score_for(view.prompts)
-        doubtful = found.mask.score < least
+        doubtful = self._editor.doubtful_on(shown.source)
         self._preview.show(shown.plane, [found.mask], doubtful)
         self._panel.show_candidates(found.masks, found.chosen)
 

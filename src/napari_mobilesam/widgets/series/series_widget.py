@@ -45,6 +45,10 @@ HINT = (
     'go on, and you can stop at any time.'
 )
 NO_SERIES = 'No series is open: open a folder or files.'
+DOUBTFUL = (
+    'The model is not confident about the open object: accept or reject it in '
+    'Segment by prompts first.'
+)
 PENDING = 'Waiting for the mask of the open object …'
 
 
@@ -427,6 +431,9 @@ class SeriesWidget(ViewerWidget):
         for _ in range(1 + len(editor.aside)):
             if editor.record.empty:
                 break
+            if editor.doubtful:
+                self.status.fail(DOUBTFUL)
+                return False
             try:
                 if editor.modified and editor.record.masks:
                     editor.accept()
