@@ -26,7 +26,11 @@ from napari_mobilesam.types import ImageError, PromptError
 from napari_mobilesam.widgets.viewer.label_writer import new_labels
 from napari_mobilesam.widgets.viewer.labels_target import LabelsTarget
 from napari_mobilesam.widgets.viewer.layer_plane import plane_of, viewport_of
-from napari_mobilesam.widgets.viewer.layers import data_to_world_matrix
+from napari_mobilesam.widgets.viewer.layers import (
+    coincide,
+    data_to_world_matrix,
+    suitability,
+)
 
 
 def view(*images, **kwargs):
@@ -344,3 +348,25 @@ def test_labels_of_a_large_stack_can_still_be_painted():
     assert labels.data[7, 100, 98:102].tolist() == [3, 3, 3, 3]
     labels.undo()
     assert labels.data.max() == 0
+
+
+@pytest.mark.parametrize(
+    ('scale', 'translate', 'same'),
+    [
+        ((1e-7, 1e-7), (0, 0), True),
+        ((1e-7, 1e-7), (1e-12, 0), True),
+        ((5e-7, 5e-7), (0, 0), False),
+        ((1e-7, 1e-7), (1e-7, 0), False),
+    ],
+)
+def test_layers_in_meters_coincide_pixel_by_pixel(scale, translate, same):
+    viewer = ViewerModel()
+    picture = np.zeros((20, 30))
+    image = viewer.add_image(picture, scale=(1e-7, 1e-7), translate=(0, 0))
+    other = viewer.add_image(picture, scale=scale, translate=translate)
+    first, second = (data_to_world_matrix(x, 2) for x in (image, other))
+    assert coincide(first, second) == same
+    labels = viewer.add_labels(
+        picture.astype(int), scale=scale, translate=translate
+    )
+    assert suitability(labels, image) == int(same)

@@ -20,8 +20,8 @@ from napari_mobilesam.widgets.viewer.layers import (
     Matrix,
     Units,
     apply,
-    are_close,
     axis_name,
+    coincide,
     data_of,
     data_to_world_matrix,
     place_names,
@@ -509,7 +509,7 @@ def check_composed(
                 f'“{name}” has colours of its own: it cannot be composed '
                 'with other layers.'
             )
-        if data_of(other).shape != data_of(image).shape or not are_close(
+        if data_of(other).shape != data_of(image).shape or not coincide(
             data_to_world_matrix(other, ndim, units), matrix
         ):
             raise ImageError(

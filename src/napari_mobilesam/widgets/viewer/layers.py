@@ -46,14 +46,22 @@ Matrix = NDArray[np.float64]
 Units = tuple[Any, ...]
 
 
-def are_close(one: Any, other: Any) -> bool:
-    """Return whether numbers are the same but for rounding.
+def coincide(one: Matrix, other: Matrix) -> bool:
+    """Return whether two layers lie on each other, pixel by pixel.
 
-    Whatever their unit: pixels have 1e-7 meters.
+    To a thousandth of a pixel, whatever the unit of the world.
+
+    Parameters
+    ----------
+    one, other : ndarray
+        Affine maps of `data_to_world_matrix`.
     """
-    one, other = np.asarray(one), np.asarray(other)
-    rounding = 1e-6 * np.abs(other).max(initial=0.0)
-    return bool(np.allclose(one, other, rtol=1e-5, atol=rounding))
+    between = np.linalg.solve(one, other)[:-1]
+    linear, shift = between[:, :-1], between[:, -1]
+    return bool(
+        np.allclose(linear, np.eye(len(linear)), atol=1e-5)
+        and np.allclose(shift, 0, atol=1e-3)
+    )
 
 
 def data_to_world_matrix(
@@ -352,12 +360,17 @@ def suitability(labels: Labels, image: Image) -> int:
         return 2
     shape = data_of(image).shape
     sizes = shape[:-1] if image.rgb else shape
-    same = (
-        data_of(labels).shape[-2:] == sizes[-2:]
-        and are_close(labels.scale[-2:], image.scale[-2:])
-        and are_close(labels.translate[-2:], image.translate[-2:])
+    same = data_of(labels).shape[-2:] == sizes[-2:] and coincide(
+        _placed(labels), _placed(image)
     )
     return int(same)
+
+
+def _placed(layer: Layer) -> Matrix:
+    """Affine map of rows and columns by scale and translation alone."""
+    matrix = np.diag([*layer.scale[-2:], 1.0])
+    matrix[:2, 2] = layer.translate[-2:]
+    return matrix
 
 
 def insert_below_prompts(
