@@ -11,6 +11,7 @@ import tifffile
 from napari.layers import Image, Labels
 from qtpy.QtCore import QPoint, Qt
 from qtpy.QtTest import QTest
+from qtpy.QtWidgets import QApplication
 
 from napari_mobilesam.measure.object_table import measure_objects
 from napari_mobilesam.measure.table_columns import histogram
@@ -395,6 +396,30 @@ def test_the_object_of_a_row_is_deleted(table_desk):
     d.settle()
     assert np.unique(d.labels.data).tolist() == [0, 1, 2, 4]
     assert not d.widget.delete_button.isEnabled()
+
+
+def test_keys_in_the_table(table_desk):
+    d = table_desk(squares())
+    rows = d.widget.rows
+    cell = rows.visualRect(rows.model().index(2, 0)).center()
+    QTest.mouseClick(rows.viewport(), LEFT, pos=cell)
+    QTest.keyClick(rows, Qt.Key.Key_Return)
+    assert d.session.editor.record.label == 3
+    QTest.keyClick(rows, Qt.Key.Key_C, Qt.KeyboardModifier.ControlModifier)
+    head, *copied = QApplication.clipboard().text().splitlines()
+    assert head.split('\t')[:2] == ['label', 'area']
+    assert [line.split('\t')[:2] for line in copied] == [['3', '256']]
+    # those of a range of the histogram, in the order of the table
+    rows.sortByColumn(1, Qt.SortOrder.DescendingOrder)
+    d.widget.plot.brushed.emit((100, 200))
+    d.widget.copy()
+    _, *copied = QApplication.clipboard().text().splitlines()
+    assert [line.split('\t')[0] for line in copied] == ['2', '1']
+    QTest.keyClick(rows, Qt.Key.Key_Delete)
+    d.settle()
+    assert np.unique(d.labels.data).tolist() == [0, 3, 4]
+    d.widget.undo()
+    assert np.unique(d.labels.data).tolist() == [0, 1, 2, 3, 4]
 
 
 def test_an_open_object_is_not_outlined_as_it_was(table_desk):

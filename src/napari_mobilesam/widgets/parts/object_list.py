@@ -14,6 +14,7 @@ from qtpy.QtCore import (  # type: ignore[attr-defined]
 from qtpy.QtGui import QFocusEvent
 from qtpy.QtWidgets import QAbstractItemView, QTableView
 
+ENTER = (Qt.Key.Key_Return, Qt.Key.Key_Enter)
 RIGHT = int(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
 
 

@@ -18,6 +18,7 @@ from qtpy.QtWidgets import QHeaderView
 from napari_mobilesam.series.series import Series
 from napari_mobilesam.series.series_entry import UncertainObject
 from napari_mobilesam.widgets.parts.object_list import (
+    ENTER,
     RIGHT,
     ObjectListModel,
     ObjectTable,
@@ -34,7 +35,6 @@ LIST_ROWS = 5
 IMAGE = HEADERS.index('Image')
 # beside the text of a column, and for the arrow of the sorted one
 PADDING, ARROW = 10, 16
-ENTER = (Qt.Key.Key_Return, Qt.Key.Key_Enter)
 
 
 class _UncertainModel(ObjectListModel):

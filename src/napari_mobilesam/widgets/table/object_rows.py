@@ -13,10 +13,11 @@ from qtpy.QtCore import (  # type: ignore[attr-defined]
     Qt,
     Signal,
 )
-from qtpy.QtGui import QColor
+from qtpy.QtGui import QColor, QKeyEvent, QKeySequence
 from qtpy.QtWidgets import QAbstractItemView
 
 from napari_mobilesam.widgets.parts.object_list import (
+    ENTER,
     RIGHT,
     ObjectTable,
 )
@@ -181,10 +182,14 @@ class ObjectRows(ObjectTable):
     Attributes
     ----------
     edit_asked : Signal(int)
-        Label whose row was double-clicked.
+        Label whose row was double-clicked, or current when Enter was pressed.
+    delete_asked, copy_asked : Signal()
+        Delete, or the keys that copy, were pressed.
     """
 
     edit_asked = Signal(int)
+    delete_asked = Signal()
+    copy_asked = Signal()
 
     def __init__(self) -> None:
         super().__init__()
@@ -219,11 +224,13 @@ class ObjectRows(ObjectTable):
 
     @property
     def selected(self) -> NDArray[np.int64]:
-        """Labels of the marked rows; without any, that of the current row."""
-        marked = self.marked
-        if len(marked) or not self.current:
-            return marked
-        return np.array([self.current], np.int64)
+        """Labels of the marked rows; without any, that of the current row.
+
+        In the order in which they are shown.
+        """
+        shown = self._model.labels[self._model.order]
+        chosen = self._model.marked[self._model.order]
+        return shown[chosen if chosen.any() else shown == self.current]
 
     def show_table(self, table: pd.DataFrame) -> None:
         """Show another table; no row is marked."""
@@ -257,6 +264,19 @@ class ObjectRows(ObjectTable):
         """Text of a cell of a row that is shown."""
         number = self._model.columns.index(column)
         return str(self._model.data(self._model.index(row, number)))
+
+    def keyPressEvent(self, event: QKeyEvent | None) -> None:  # noqa: N802
+        """Edit with Enter, delete with Delete, copy with Ctrl+C."""
+        if event is None:
+            return
+        if event.key() in ENTER and self.current:
+            self.edit_asked.emit(self.current)
+        elif event.key() == Qt.Key.Key_Delete:
+            self.delete_asked.emit()
+        elif event.matches(QKeySequence.StandardKey.Copy):
+            self.copy_asked.emit()
+        else:
+            super().keyPressEvent(event)
 
     def _ask_edit(self, index: QModelIndex) -> None:
         self.edit_asked.emit(self._model.key_of(index.row()))

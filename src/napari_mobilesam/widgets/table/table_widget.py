@@ -11,6 +11,7 @@ import napari.viewer
 import numpy as np
 from napari.layers import Labels
 from qtpy.QtWidgets import (
+    QApplication,
     QCheckBox,
     QComboBox,
     QHBoxLayout,
@@ -68,6 +69,10 @@ SMALL = 1 << 22
 PAUSE_MS = 800
 KINDS = {'CSV (*.csv)': '.csv', 'Parquet (*.parquet)': '.parquet'}
 EVENTS = ('paint', 'data', 'labels_update')
+ROWS_TIP = (
+    'A click shows an object; a double click or Enter opens it for editing.\n'
+    'Delete deletes the selected objects, Ctrl+C copies their rows.'
+)
 ROW_TIPS = {
     'Labels': 'Layer whose objects are measured.',
     'Intensities of': 'Image whose intensities are measured.',
@@ -119,6 +124,7 @@ class TableWidget(ViewerWidget):
             'large.'
         )
         self.rows = ObjectRows()
+        self.rows.setToolTip(ROWS_TIP)
         self.column_combo = QComboBox()
         narrow(self.column_combo)
         self.plot = HistogramPlot()
@@ -126,7 +132,8 @@ class TableWidget(ViewerWidget):
         self.count_label.setWordWrap(True)
         self.delete_button = wide_button('Delete selected')
         self.delete_button.setToolTip(
-            'Delete the selected objects, as one step that can be undone.'
+            'Delete the selected objects, as one step that can be undone.\n'
+            'Delete in the table does the same.'
         )
         self.undo_button = wide_button('Undo')
         self.export_button = wide_button('Export …')
@@ -165,6 +172,8 @@ class TableWidget(ViewerWidget):
         self.follow_box.toggled.connect(self._changed)
         self.rows.chosen.connect(self._row_chosen)
         self.rows.edit_asked.connect(self._edit)
+        self.rows.delete_asked.connect(self.delete)
+        self.rows.copy_asked.connect(self.copy)
         self.column_combo.activated.connect(self._show_histogram)
         self.plot.brushed.connect(self._brushed)
         self.delete_button.clicked.connect(self.delete)
@@ -519,6 +528,17 @@ class TableWidget(ViewerWidget):
             self.session.navigation.undo()
 
     # export
+
+    def copy(self) -> None:
+        """Copy the selected rows, as text with tabs between the columns."""
+        chosen = self.rows.selected
+        clipboard = QApplication.clipboard()
+        if not len(chosen) or clipboard is None:
+            return
+        table = for_export(self.table).set_index('label', drop=False)
+        rows = table.loc[chosen]
+        clipboard.setText(rows.to_csv(sep='\t', index=False))
+        self.status.say(f'{counted(len(rows), "row")} copied.')
 
     @property
     def proposed_path(self) -> str:
