@@ -8,9 +8,11 @@ made for a click serves the next one, and equal images are embedded equally.
 
 from __future__ import annotations
 
+import bisect
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -348,12 +350,19 @@ def _even_side(count: int, number: int, halo: int) -> int:
 
 def _even_origin(place: float, count: int, number: int, side: int) -> int:
     """First cell of the one of evenly spaced blocks whose core it is."""
-    if number == 1:
-        return 0
+    starts, middles = _even_origins(count, number, side)
+    return starts[bisect.bisect_right(middles, place)]
+
+
+@lru_cache(maxsize=64)
+def _even_origins(
+    count: int, number: int, side: int
+) -> tuple[list[int], list[float]]:
+    """First cells of evenly spaced blocks, and where their cores meet."""
     origins = np.linspace(0, max(0, count - side), number)
     starts = origins.round().astype(int)
     middles = (starts[1:] + starts[:-1] + side) / 2
-    return int(starts[np.searchsorted(middles, place, side='right')])
+    return starts.tolist(), middles.tolist()
 
 
 def _clamped(value: int, low: int, high: int) -> int:

@@ -194,18 +194,22 @@ def block_regions(
         grid.image_shape, max(spacing, 1.0), (0, 0, *grid.image_shape)
     )
     side = grid.core * pitch
-    cores, owner = np.unique(
-        np.floor(points / side).astype(int), axis=0, return_inverse=True
+    cores, owner, counts = np.unique(
+        np.floor(points / side).astype(int),
+        axis=0,
+        return_inverse=True,
+        return_counts=True,
     )
+    order = np.argsort(owner.reshape(-1), kind='stable')
+    owned_points = np.split(points[order], np.cumsum(counts)[:-1])
     found: dict[tuple[BlockKey, Box], list[Region]] = {}
     # One pixel of the low-res logits blurs where a mask ends.
     edge = 1 + pitch / 4
-    for number, core in enumerate(cores):
+    for core, own in zip(cores, owned_points, strict=True):
         row, column = ((core + 0.5) * side).tolist()
         cut = Cut((row, column), pitch, large=True)
         block = grid.large_block(cut.center, pitch)
         window = grid.frame(block, cut.center).window
-        own = points[owner.reshape(-1) == number]
         owned = *(core * side).tolist(), *((core + 1) * side).tolist()
         found.setdefault((block, window), []).append(
             Region(window, own, edge, cut, owned)
