@@ -549,6 +549,21 @@ def test_undo_of_a_deleted_object(reviewed, folder, qtbot):
     assert d.widget.status.text == 'There is nothing to undo in this image.'
 
 
+def test_tables_follow_the_font(reviewed):
+    panel = reviewed.widget.panel
+    for table in (panel.table, panel.uncertain):
+        font = table.font()
+        font.setPointSize(2 * font.pointSize())
+        table.setFont(font)
+        metrics, header = table.fontMetrics(), table.horizontalHeader()
+        assert table.rowHeight(0) > metrics.lineSpacing()
+        assert table.minimumHeight() > 4 * metrics.lineSpacing()
+        for column in range(header.count()):
+            title = table.model().headerData(column, Qt.Orientation.Horizontal)
+            width = header.sectionSize(column)
+            assert width > metrics.horizontalAdvance(title)
+
+
 @pytest.mark.slow
 def test_ready_is_said_of_the_image_that_is_shown(series_desk, folder):
     d = series_desk(folder, prompts=True)

@@ -71,22 +71,23 @@ class ReviewTable(ObjectTable):
     def __init__(self) -> None:
         super().__init__()
         self._model = _ReviewModel()
-        self.list_objects(self._model, 1, LIST_ROWS)
         # Qt's stubs do not know it as always there
         header: Any = self.horizontalHeader()
+        self._header = header
+        self.list_objects(self._model, 1, LIST_ROWS)
         header.setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
         header.setMinimumSectionSize(30)
-        header.sortIndicatorChanged.connect(self._fit_columns)
-        self._header = header
+        header.sortIndicatorChanged.connect(self.fit_columns)
 
     def resizeEvent(self, event: QResizeEvent | None) -> None:  # noqa: N802
         """Give the columns the width of the table."""
         super().resizeEvent(event)
-        self._fit_columns()
+        self.fit_columns()
 
-    def _fit_columns(self, *args: object) -> None:
+    def fit_columns(self, *args: object) -> None:
+        """Share the width of the table among the columns."""
         # Qt would leave room for an arrow in each column
-        metrics = self._header.fontMetrics()
+        metrics = self.fontMetrics()
         widths = [metrics.horizontalAdvance(t) + PADDING for t in HEADERS]
         widths[self._header.sortIndicatorSection()] += ARROW
         widths[AREA] = max(

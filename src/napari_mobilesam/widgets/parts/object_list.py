@@ -7,6 +7,7 @@ from typing import Any
 
 from qtpy.QtCore import (  # type: ignore[attr-defined]
     QAbstractTableModel,
+    QEvent,
     QModelIndex,
     Qt,
     Signal,
@@ -14,6 +15,7 @@ from qtpy.QtCore import (  # type: ignore[attr-defined]
 from qtpy.QtGui import QFocusEvent
 from qtpy.QtWidgets import QAbstractItemView, QTableView
 
+FONT = (QEvent.Type.FontChange, QEvent.Type.StyleChange)
 ENTER = (Qt.Key.Key_Return, Qt.Key.Key_Enter)
 RIGHT = int(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
 
@@ -111,6 +113,33 @@ class ObjectTable(QTableView):
     def __init__(self) -> None:
         super().__init__()
         self._current: Any = None
+        self._least_rows = 0
+
+    def keep_rows_in_view(self, rows: int) -> None:
+        """Have compact rows, at least so many of which are in view.
+
+        They and the columns follow the font, which napari sets after the
+        table is made, and whenever the user chooses another one.
+        """
+        self._least_rows = rows
+        self._fit()
+
+    def fit_columns(self) -> None:
+        """Give the columns the width that their texts need in the font."""
+
+    def _fit(self) -> None:
+        height = self.fontMetrics().lineSpacing() + 6
+        # Qt's stubs do not know it as always there
+        header: Any = self.verticalHeader()
+        header.setDefaultSectionSize(height)
+        self.setMinimumHeight(height * self._least_rows)
+        self.fit_columns()
+
+    def changeEvent(self, event: QEvent | None) -> None:  # noqa: N802
+        """Follow the font."""
+        super().changeEvent(event)
+        if event is not None and event.type() in FONT and self._least_rows:
+            self._fit()
 
     def list_objects(self, model: Any, column: int, rows: int) -> None:
         """Show objects in compact rows that are chosen as a whole.
@@ -134,13 +163,11 @@ class ObjectTable(QTableView):
             QAbstractItemView.SelectionBehavior.SelectRows
         )
         self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
-        height = self.fontMetrics().lineSpacing() + 6
         # Qt's stubs know neither as always there
         header: Any = self.verticalHeader()
         selection: Any = self.selectionModel()
         header.hide()
-        header.setDefaultSectionSize(height)
-        self.setMinimumHeight(height * rows)
+        self.keep_rows_in_view(rows)
         selection.currentRowChanged.connect(self._tell)
         model.modelReset.connect(self._choose_again)
 

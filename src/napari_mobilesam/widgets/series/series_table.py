@@ -111,17 +111,14 @@ class SeriesTable(ObjectTable):
             QAbstractItemView.SelectionBehavior.SelectRows
         )
         self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
-        # Qt's stubs know neither as always there
+        # Qt's stubs do not know it as always there
         header: Any = self.horizontalHeader()
-        rows: Any = self.verticalHeader()
         header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
         for column in (1, 2):
             header.setSectionResizeMode(
                 column, QHeaderView.ResizeMode.ResizeToContents
             )
-        height = self.fontMetrics().lineSpacing() + 6
-        rows.setDefaultSectionSize(height)
-        self.setMinimumHeight(height * LIST_ROWS)
+        self.keep_rows_in_view(LIST_ROWS)
         self.setAccessibleName('Images of the series')
         self.clicked.connect(self._row_clicked)
         self.activated.connect(self._row_clicked)

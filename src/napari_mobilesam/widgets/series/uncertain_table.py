@@ -102,16 +102,15 @@ class UncertainTable(ObjectTable):
     def __init__(self) -> None:
         super().__init__()
         self._model = _UncertainModel()
-        self.list_objects(self._model, 0, LIST_ROWS)
         header: Any = self.horizontalHeader()
+        self._header = header
+        self.list_objects(self._model, 0, LIST_ROWS)
         header.setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
         header.setMinimumSectionSize(30)
         # bold titles are wider
         header.setHighlightSections(False)
         header.setSectionResizeMode(IMAGE, QHeaderView.ResizeMode.Stretch)
-        header.sortIndicatorChanged.connect(self._fit_columns)
-        self._header = header
-        self._fit_columns()
+        header.sortIndicatorChanged.connect(self.fit_columns)
         self.setAccessibleName('Objects of all images, least certain first')
 
     def __len__(self) -> int:
@@ -121,9 +120,10 @@ class UncertainTable(ObjectTable):
         """Ask for no more than the least height: low windows need the rest."""
         return QSize(super().sizeHint().width(), self.minimumHeight())
 
-    def _fit_columns(self, *args: object) -> None:
+    def fit_columns(self, *args: object) -> None:
+        """Give the columns the width of their titles."""
         # Qt would leave room for an arrow in each column
-        metrics = self._header.fontMetrics()
+        metrics = self.fontMetrics()
         for column in range(IMAGE):
             width = metrics.horizontalAdvance(HEADERS[column]) + PADDING
             if column == self._header.sortIndicatorSection():

@@ -240,6 +240,10 @@ class ObjectRows(ObjectTable):
         before = header.blockSignals(True)
         header.setSortIndicator(self._model.by, self._model.down)
         header.blockSignals(before)
+        self.fit_columns()
+
+    def fit_columns(self) -> None:
+        """Give the columns the width of their titles."""
         for column in range(self._model.columnCount()):
             self.setColumnWidth(column, self._width(column))
 
