@@ -24,6 +24,7 @@ from napari_mobilesam.session.objects.targets import WriteOptions
 from napari_mobilesam.session.series.rescued import rescue_folders
 from napari_mobilesam.types import EverythingParameters
 from napari_mobilesam.widgets import open_form
+from napari_mobilesam.widgets.parts.form_area import FormArea
 from napari_mobilesam.widgets.parts.message_label import contrast
 
 from .oracle import OracleSam
@@ -562,6 +563,18 @@ def test_tables_follow_the_font(reviewed):
             title = table.model().headerData(column, Qt.Orientation.Horizontal)
             width = header.sectionSize(column)
             assert width > metrics.horizontalAdvance(title)
+
+
+def test_the_form_is_as_wide_as_a_large_font_needs(series_desk):
+    panel = series_desk().widget.panel
+    area = panel.findChild(FormArea)
+    widths = []
+    for size in (9, 30, 9):
+        panel.setStyleSheet(f'* {{ font-size: {size}pt; }}')
+        QApplication.processEvents()
+        widths.append(area.minimumWidth())
+        assert widths[-1] >= area.widget().minimumSizeHint().width()
+    assert widths[1] > widths[0] == widths[2]
 
 
 @pytest.mark.slow

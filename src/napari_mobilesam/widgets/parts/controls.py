@@ -6,10 +6,8 @@ from collections.abc import Callable, Mapping
 
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
-    QAbstractScrollArea,
     QComboBox,
     QFormLayout,
-    QFrame,
     QGroupBox,
     QLabel,
     QLayout,
@@ -21,6 +19,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_mobilesam.widgets.parts.form_area import FormArea
 from napari_mobilesam.widgets.parts.status_line import StatusLine
 from napari_mobilesam.widgets.parts.wheel import WheelGuard
 
@@ -115,26 +114,10 @@ def scrollable(
     inner.setLayout(contents)
     contents.setContentsMargins(8, 4, 4, 0)
     contents.setSpacing(8)
-    area = QScrollArea()
-    area.setWidgetResizable(True)
-    # its contents take the focus, and are scrolled into view
-    area.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-    area.setFrameShape(QFrame.Shape.NoFrame)
-    area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-    area.setWidget(inner)
+    area = FormArea(inner)
     WheelGuard(inner)
     # what does not scroll, too
     WheelGuard(widget)
-    # as tall as its contents if there is room, smaller otherwise
-    area.setSizeAdjustPolicy(
-        QAbstractScrollArea.SizeAdjustPolicy.AdjustToContents
-    )
-    area.setMinimumHeight(60)
-    scroll_bar = area.verticalScrollBar()
-    assert scroll_bar is not None
-    area.setMinimumWidth(
-        inner.minimumSizeHint().width() + scroll_bar.sizeHint().width()
-    )
     layout = QVBoxLayout(widget)
     layout.setContentsMargins(0, 0, 0, 4)
     layout.setSpacing(4)

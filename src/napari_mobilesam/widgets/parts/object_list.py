@@ -15,7 +15,8 @@ from qtpy.QtCore import (  # type: ignore[attr-defined]
 from qtpy.QtGui import QFocusEvent
 from qtpy.QtWidgets import QAbstractItemView, QTableView
 
-FONT = (QEvent.Type.FontChange, QEvent.Type.StyleChange)
+from napari_mobilesam.widgets.parts.form_area import FONT_CHANGES
+
 ENTER = (Qt.Key.Key_Return, Qt.Key.Key_Enter)
 RIGHT = int(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
 
@@ -138,7 +139,11 @@ class ObjectTable(QTableView):
     def changeEvent(self, event: QEvent | None) -> None:  # noqa: N802
         """Follow the font."""
         super().changeEvent(event)
-        if event is not None and event.type() in FONT and self._least_rows:
+        if (
+            event is not None
+            and event.type() in FONT_CHANGES
+            and self._least_rows
+        ):
             self._fit()
 
     def list_objects(self, model: Any, column: int, rows: int) -> None:

@@ -1,0 +1,74 @@
+"""The part of a form that scrolls."""
+
+from __future__ import annotations
+
+from qtpy.QtCore import QEvent, Qt
+from qtpy.QtWidgets import (
+    QAbstractScrollArea,
+    QFrame,
+    QScrollArea,
+    QWidget,
+)
+
+from napari_mobilesam.widgets.parts.delayed_call import DelayedCall
+
+# events after which a widget may have another font
+FONT_CHANGES = (QEvent.Type.FontChange, QEvent.Type.StyleChange)
+
+
+class FormArea(QScrollArea):
+    """Scrolls its contents, as wide as they need to be in the font.
+
+    Parameters
+    ----------
+    contents : QWidget
+        Part of a form.
+    """
+
+    def __init__(self, contents: QWidget) -> None:
+        super().__init__()
+        self._contents = contents
+        # once the contents have the new font, too
+        self._follow_font = DelayedCall(self._fit, parent=self)
+        self.setWidgetResizable(True)
+        # its contents take the focus, and are scrolled into view
+        self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self.setFrameShape(QFrame.Shape.NoFrame)
+        self.setHorizontalScrollBarPolicy(
+            Qt.ScrollBarPolicy.ScrollBarAlwaysOff
+        )
+        self.setWidget(contents)
+        # as tall as its contents if there is room, smaller otherwise
+        self.setSizeAdjustPolicy(
+            QAbstractScrollArea.SizeAdjustPolicy.AdjustToContents
+        )
+        self.setMinimumHeight(60)
+        self._least_width = self._needed + self._bar_width
+        self.setMinimumWidth(self._least_width)
+
+    @property
+    def _needed(self) -> int:
+        return self._contents.minimumSizeHint().width()
+
+    @property
+    def _bar_width(self) -> int:
+        bar = self.verticalScrollBar()
+        assert bar is not None
+        return bar.sizeHint().width()
+
+    def _fit(self) -> None:
+        """Be wider if the contents need it in a larger font."""
+        policy, width = Qt.ScrollBarPolicy.ScrollBarAlwaysOff, self._needed
+        if width > self._least_width:
+            # where the window has no room for that
+            policy = Qt.ScrollBarPolicy.ScrollBarAsNeeded
+            border = self.width() - self.maximumViewportSize().width()
+            width += self._bar_width + border
+        self.setHorizontalScrollBarPolicy(policy)
+        self.setMinimumWidth(max(width, self._least_width))
+
+    def changeEvent(self, event: QEvent | None) -> None:  # noqa: N802
+        """Follow the font, which napari sets after the form is made."""
+        super().changeEvent(event)
+        if event is not None and event.type() in FONT_CHANGES:
+            self._follow_font.restart()
