@@ -169,7 +169,7 @@ def test_strokes_tell_which_labels_they_change(viewer):
 
 def test_areas_follow_the_brush(viewer):
     scene = scene_on(viewer)
-    paint(scene)
+    objects = paint(scene)
     labels = scene.labels
     area = disk().sum()
     labels.features = {
@@ -190,7 +190,15 @@ def test_areas_follow_the_brush(viewer):
     assert row()['note'] == 'mine'
     labels.undo()
     assert row()['area'] == area
+    # undo of an earlier step keeps what was painted since
+    with objects.step('class') as step:
+        step.describe({1}, labels.features)
     labels.redo()
+    erased = row()['area']
+    assert objects.undo() == 'class'
+    assert row()['area'] == erased == np.count_nonzero(labels.data == 1)
+    objects.redo()
+    assert row()['area'] == erased
     labels.fill((16, 20), 4)
     assert row()['area'] == 0
 
@@ -207,6 +215,10 @@ def test_tables_of_measurements_as_features(viewer):
         step.describe({3}, pd.DataFrame({'index': [3], 'class': ['c']}))
     rows = labels.features.set_index('index')['class']
     assert dict(rows) == {1: 'a', 2: 'b', 3: 'c'}
+    # a column of another meaning
+    clusters = {'label': [0, 2, 1], 'class': ['', 'a', 'b']}
+    labels.features = pd.DataFrame(clusters)
+    assert rows_of(objects.target, [1])['class'].tolist() == ['a']
 
 
 def test_many_pixels_are_written_and_undone_at_once(viewer, monkeypatch):

@@ -353,10 +353,8 @@ class Series:
             )
         path = self._target(entry)
         used = np.unique(labels)
-        # numbers of objects that are gone go to new ones, and all of them do
-        # where the file was removed
-        removed = 'written' in entry.record and not entry.labelled
-        reviewed = set() if removed else entry.reviewed & set(used.tolist())
+        # the numbers of objects that are gone go to new ones
+        reviewed = entry.reviewed_of(used.tolist())
         _check_table(table)
         given = LabelsWithTable(
             labels,
@@ -382,7 +380,7 @@ class Series:
             file=path.name,
             written=entry.replaceable,
             objects=int(np.count_nonzero(used)),
-            reviewed=sorted(reviewed),
+            reviewed=reviewed,
         )
         return path
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
@@ -87,8 +88,17 @@ class SeriesEntry:
     @property
     def reviewed(self) -> set[int]:
         """Labels of objects that a person has reviewed."""
-        known = self.record.get('reviewed', [])
-        return set(known) if isinstance(known, list) else set()
+        return _reviewed_in(self.record)
+
+    def reviewed_of(self, used: Collection[int]) -> list[int]:
+        """Return which labels are reviewed, before they are written.
+
+        None are where the label image was removed: they are made anew.
+        """
+        known = self.newest_record
+        if 'written' in known and not self.labelled:
+            return []
+        return sorted(_reviewed_in(known) & set(used))
 
     @property
     def labels(self) -> Path:
@@ -108,3 +118,8 @@ class SeriesEntry:
     def labelled(self) -> bool:
         """True if there is a label image, of this program or another."""
         return self.labels.exists()
+
+
+def _reviewed_in(record: Mapping[str, Any]) -> set[int]:
+    known = record.get('reviewed', [])
+    return set(known) if isinstance(known, list) else set()

@@ -195,15 +195,16 @@ class ObjectStore(ABC):
             return None
         return np.nonzero(array == record.label)
 
-    def has_loose_pixels(self, label: int) -> bool:
+    def has_loose_pixels(self, label: int) -> bool | None:
         """Return whether a label has pixels, but no object has it.
 
-        False if the labels are not one array in memory.
+        None if the labels are not one array in memory, which would all be
+        read.
         """
-        array = self.target.array()
-        if array is None or any(each.label == label for each in self):
+        if any(each.label == label for each in self):
             return False
-        return bool((array == label).any())
+        array = self.target.array()
+        return None if array is None else bool((array == label).any())
 
     def begin(self, title: str, key: object = None) -> Step:
         """Begin a step; its writes are shown at once, `Step.finish` ends it.

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Mapping
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import numpy as np
@@ -19,7 +20,11 @@ from napari_mobilesam.session.objects.history import (
     History,
     joined,
 )
-from napari_mobilesam.session.objects.measured_rows import changed_rows
+from napari_mobilesam.session.objects.measured_rows import (
+    changed_rows,
+    described_rows,
+    pixel_changes,
+)
 from napari_mobilesam.session.objects.object_store import ObjectStore
 from napari_mobilesam.session.objects.records import ObjectRecord
 from napari_mobilesam.session.objects.replay_code import ReplayCode
@@ -31,6 +36,11 @@ from napari_mobilesam.session.objects.targets import (
     rows_of,
     set_rows,
 )
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from napari_mobilesam.session.objects.patch import Patch
 
 
 class Objects(ObjectStore):
@@ -83,9 +93,11 @@ class Objects(ObjectStore):
     def _follow_brush(self, changes: Mapping[int, int]) -> None:
         """Keep rows of the feature table true where labels were painted."""
         self.note_painted(changes)
-        rows = rows_of(self.target, changes)
-        if any(MEASURED.fullmatch(str(name)) for name in rows.columns):
-            set_rows(self.target, changes, changed_rows(rows, changes))
+        table = self.target.features()
+        measured = any(MEASURED.fullmatch(str(name)) for name in table)
+        if measured and table['index'].isin(list(changes)).any():
+            # rows keep their order
+            self.target.set_features(changed_rows(table, changes))
 
     def __getitem__(self, number: int) -> ObjectRecord:
         """Return an object by its number.
@@ -210,8 +222,7 @@ class Objects(ObjectStore):
                 replace(entry, patches=tuple(reversed(done)))
             )
         self.put_records(entry.records_before)
-        if entry.rows_before is not None:
-            set_rows(self.target, entry.labels, entry.rows_before)
+        self._restore_rows(entry, entry.rows_before, done, -1)
         self.changed.emit()
         return _with_effect(entry, pixels)
 
@@ -227,12 +238,43 @@ class Objects(ObjectStore):
         entry = self.history.pop_redo()
         if entry is None:
             return None
-        pixels = sum(len(p.redo(self.target)) for p in entry.patches)
+        done = [patch.redo(self.target) for patch in entry.patches]
+        pixels = sum(map(len, done))
         self.put_records(entry.records_after)
-        if entry.rows_after is not None:
-            set_rows(self.target, entry.labels, entry.rows_after)
+        self._restore_rows(entry, entry.rows_after, done, 1)
         self.changed.emit()
         return _with_effect(entry, pixels)
+
+    def _restore_rows(
+        self,
+        entry: Entry,
+        rows: pd.DataFrame | None,
+        done: Iterable[Patch],
+        sign: int,
+    ) -> None:
+        """Set rows of a step, with the areas of what was painted since.
+
+        Parameters
+        ----------
+        entry : Entry
+            The step.
+        rows : DataFrame or None
+            Rows before or after it.
+        done : iterable of Patch
+            What was undone or redone of its pixels.
+        sign : {-1, 1}
+            -1 if it was undone.
+        """
+        if rows is None:
+            return
+        now = rows_of(self.target, entry.labels)
+        if 'area' in rows and 'area' in now:
+            grown: Counter[int] = Counter()
+            for patch in done:
+                grown.update(pixel_changes(patch))
+            changes = {label: sign * n for label, n in grown.items()}
+            rows = described_rows(rows, now, changes)
+        set_rows(self.target, entry.labels, rows)
 
     def _check_writable(self, title: str | None) -> None:
         """Raise `LabelsError` if the next step cannot be written."""
@@ -293,7 +335,7 @@ class Objects(ObjectStore):
             painted = self.painted_pixels(record)
             if painted is not None:
                 step.put_at(painted, 0)
-            if not self.has_loose_pixels(record.label):
+            if number in self or self.has_loose_pixels(record.label) is False:
                 step.remove(record)
 
     def review(self, number: int) -> ObjectRecord:

@@ -165,7 +165,10 @@ class PromptNavigation:
                 record = self._delete_under_cursor(objects)
             if record is not None and objects is not None:
                 undo = self._panel.buttons['undo'].text()
-                loose = objects.has_loose_pixels(record.label)
+                # of an object nothing is left
+                loose = not record.number and objects.has_loose_pixels(
+                    record.label
+                )
                 rest = '; other pixels of its label stay' if loose else ''
                 self._panel.status.say(
                     f'{record.text.capitalize()} deleted{rest}. {undo} brings '

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -68,7 +69,7 @@ NOTHING = 'The table has no rows: the labels have no object.'
 SMALL = 1 << 22
 PAUSE_MS = 800
 KINDS = {'CSV (*.csv)': '.csv', 'Parquet (*.parquet)': '.parquet'}
-EVENTS = ('paint', 'data', 'labels_update')
+EVENTS = ('data', 'labels_update')
 ROWS_TIP = (
     'A click shows an object; a double click or Enter opens it for editing.\n'
     'Delete deletes the selected objects, Ctrl+C copies their rows.'
@@ -103,6 +104,8 @@ class TableWidget(ViewerWidget):
         self._span: tuple[float, float] | None = None
         # label of the open object, whose outline is that of the prompts
         self._open_label = 0
+        # labels whose objects may lie elsewhere than where they were measured
+        self._repainted: weakref.WeakSet[Labels] = weakref.WeakSet()
         self.measuring = Measuring(MainThread())
         # no bound method of ours, as for the session
         self.destroyed.connect(partial(_close, self.measuring))
@@ -246,11 +249,12 @@ class TableWidget(ViewerWidget):
                 act(getattr(layer.events, name), self._changed)
             act(layer.events.features, self._features_changed)
             act(layer.events.selected_label, self._label_selected)
+            act(layer.events.paint, self._repaint)
         if self._brush is not None:
             self._brush.close()
         self._brush = None
         if labels is not None:
-            self._brush = BrushHistory(labels, self._changed)
+            self._brush = BrushHistory(labels, self._repaint)
 
     def _changed(self, event: Any = None) -> None:
         """Measure again soon, if that is wanted."""
@@ -260,6 +264,12 @@ class TableWidget(ViewerWidget):
             return
         if int(np.prod(data_of(labels).shape)) <= SMALL:
             self._later.restart()
+
+    def _repaint(self, event: Any = None) -> None:
+        """Note a stroke of the brush, or that one was undone."""
+        if self._listened is not None:
+            self._repainted.add(self._listened)
+        self._changed()
 
     def _features_changed(self, event: Any = None) -> None:
         self._show_table()
@@ -304,12 +314,11 @@ class TableWidget(ViewerWidget):
             # measured before, and after, a change of the labels
             self.measure()
             return
+        self._repainted.discard(labels)
         features = merged(labels.features, table)
         follow, self._choosing = self._choosing, True
         try:
             labels.features = features
-            # the areas follow the brush from now on
-            self._scene.objects_of(labels)
         finally:
             self._choosing = follow
         self._later.cancel()
@@ -513,6 +522,13 @@ class TableWidget(ViewerWidget):
         """Delete the selected objects, as one step."""
         labels, chosen = self.labels_combo.layer, self.rows.selected
         if labels is None or not len(chosen):
+            return
+        in_memory = isinstance(data_of(labels), np.ndarray)
+        if labels in self._repainted and not in_memory:
+            self.status.fail(
+                f'“{labels.name}” was painted since it was measured: press '
+                'Measure, then delete.'
+            )
             return
         objects = self._scene.objects_of(labels)
         with self.status.errors():

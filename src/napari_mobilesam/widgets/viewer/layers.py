@@ -220,12 +220,18 @@ def data_of(layer: Layer) -> Any:
 def rows_by_label(features: pd.DataFrame) -> pd.DataFrame:
     """Return a feature table with the label of each row in ``index``.
 
-    Tables of measurements have it in ``label``. napari itself numbers rows by
-    label if there is no column ``index``.
+    Tables of measurements have it in ``label``, each label once. napari
+    itself numbers rows by label if there is no column ``index``.
     """
     if 'index' in features:
         return features
-    if 'label' in features and features['label'].dtype.kind in 'iuf':
+    labels = features.get('label')
+    if (
+        labels is not None
+        and labels.dtype.kind in 'iu'
+        and labels.is_unique
+        and (labels > 0).all()
+    ):
         return features.rename(columns={'label': 'index'})
     return features.assign(index=np.arange(len(features)))
 
