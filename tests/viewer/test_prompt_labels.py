@@ -96,6 +96,22 @@ def test_a_new_layer_stays_chosen_while_another_image_is_segmented(
     assert labels.layer is own
 
 
+def test_labels_of_another_program_are_found_under_the_cursor(desk, blobs):
+    """Which labels they are is said, and their class can be chosen."""
+    d = desk(blobs)
+    found = (blobs > blobs.mean()).astype(np.uint16)
+    features = {'index': [1], 'class': ['round'], 'score': [0.5]}
+    other = d.viewer.add_labels(found, name='other', features=features)
+    d.widget.panel.labels_combo.layer = None
+    d.viewer.cursor.position = FIRST
+    d.widget.trigger('edit_object')
+    assert 'is in “other”' in d.widget.status.text
+    d.widget.panel.labels_combo.layer = other
+    d.widget.trigger('edit_object')
+    d.settle()
+    assert d.widget.panel.class_box.combo.currentText() == 'round'
+
+
 @pytest.mark.slow
 def test_the_layer_of_an_edited_object_is_named(desk, blobs):
     """Whichever layer new objects are written to."""

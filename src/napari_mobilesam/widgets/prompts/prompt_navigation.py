@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from napari.layers import Labels
+
 from napari_mobilesam.session.objects.objects import Objects
 from napari_mobilesam.session.objects.records import ObjectRecord
 from napari_mobilesam.session.prompts.navigation import adopted
@@ -14,7 +16,7 @@ from napari_mobilesam.widgets.parts.viewer_widget import ViewerWidget
 from napari_mobilesam.widgets.prompts.open_object import OpenObject
 from napari_mobilesam.widgets.prompts.prompt_panel import PromptPanel
 from napari_mobilesam.widgets.prompts.prompt_tools import PromptTools
-from napari_mobilesam.widgets.viewer.layers import is_output
+from napari_mobilesam.widgets.viewer.layers import is_output, mouse_position
 from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
 
 NO_OBJECT = 'No object{} under the cursor.'
@@ -82,11 +84,31 @@ class PromptNavigation:
     @property
     def _no_object(self) -> str:
         labels = self._scene.labels
+        elsewhere = self._labels_under_cursor()
+        if elsewhere is not None:
+            return (
+                f'The object under the cursor is in “{elsewhere.name}”: '
+                'choose these labels under Output ▸ Labels first.'
+            )
         count = sum(map(is_output, self._viewer.layers))
         if labels is not None and count > 1:
             return NO_OBJECT.format(f' of “{labels.name}”')
         which = self._scene.which_image
         return NO_OBJECT.format(which and f' of{which}')
+
+    def _labels_under_cursor(self) -> Labels | None:
+        """Return other labels than those written to, with an object there."""
+        viewer, current = self._viewer, self._scene.labels
+        for layer in reversed(viewer.layers):
+            if layer is current or not layer.visible or not is_output(layer):
+                continue
+            position = mouse_position(viewer, layer, viewer.cursor.position)
+            value = layer.get_value(position, world=True)
+            # of a pyramid, the level and the label
+            if value[-1] if isinstance(value, tuple) else value:
+                found: Labels = layer
+                return found
+        return None
 
     def pick(self, wanted: bool) -> None:
         """Open the object at the next click on the canvas, or cancel that."""

@@ -131,6 +131,9 @@ class PromptOutput:
 
     def follow_editor(self) -> None:
         """Show the class of the open object."""
+        if self.class_name and self.class_name not in self._session.classes:
+            # of labels of another program
+            self._session.classes.add(self.class_name)
         if self._shown_class != self.class_name:
             self._show_class()
 
