@@ -373,6 +373,9 @@ class RunControl:
         results = self.results
         if results is None or not results.undone or results.objects:
             return ''
+        if results.objects is not None and results.objects.target.highest():
+            # labels of another program
+            return ''
         layer = results.layer
         name = '' if layer is None else layer.name
         return f' “{name}” has no objects now; it is kept for redo.'
