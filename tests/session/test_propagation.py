@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from fakes import FIRST, blobs, oracle_session, plane_at, point, square
@@ -11,9 +9,10 @@ from fakes import FIRST, blobs, oracle_session, plane_at, point, square
 from napari_mobilesam.segmentation.masks import mask_iou
 from napari_mobilesam.session.objects.records import (
     ObjectCandidates,
+    ObjectRecord,
     ObjectView,
 )
-from napari_mobilesam.session.objects.targets import WriteOptions
+from napari_mobilesam.session.objects.targets import LabelsError, WriteOptions
 from napari_mobilesam.session.prompts.propagation import (
     PropagatedPlane,
     PropagationEnd,
@@ -386,42 +385,83 @@ def test_planes_reached_while_it_was_open_stay(patient, aside):
     assert len(record.view(session.scene.plane()).prompts.points) == 2
 
 
-def test_what_the_user_does_with_the_object_meanwhile_counts(patient):
-    session, editor = patient, patient.editor
-    plane, other = session.scene.plane(), session.scene.plane_at(5)
-    session.click(FIRST[0], FIRST[1] + 9)
-    session.accept()
-    session.open(1)
-    session.start_propagation()
-    assert session.wait(20)
+@pytest.fixture
+def propagating(patient):
+    """A session in which object 1 is being propagated, and is open."""
+    patient.click(FIRST[0], FIRST[1] + 9)
+    patient.accept()
+    patient.assign_class('nucleus', 1)
+    patient.open(1)
+    patient.start_propagation()
+    assert patient.wait(20)
     # the answers are there, but not delivered
-    view = session.open(1).view(plane)
-    editor.record = editor.record.with_view(
-        replace(view, plane=other, prompts=point(1, 1))
-    )
+    patient.open(1)
+    return patient
+
+
+def test_an_object_is_not_written_while_it_is_propagated(propagating):
+    session, editor = propagating, propagating.editor
+    objects = session.scene.objects(False)
+    before = session.scene.target.data.copy()
     session.assign_class('cell')
-    editor.accept()
+    opened = editor.record
+    for write in (
+        editor.accept,
+        editor.delete,
+        lambda: session.assign_class('cell', 1),
+        lambda: session.rename_class('nucleus', 'cell'),
+        lambda: session.remove_class('nucleus'),
+        lambda: objects.delete(1),
+    ):
+        with pytest.raises(LabelsError, match='Object 1 is being propagated'):
+            write()
+        assert editor.record is opened
+        assert np.array_equal(session.scene.target.data, before)
     session.finish(20)
-    record = session.scene.objects(False)[1]
-    assert record.class_name == 'cell'
-    assert np.array_equal(record.view(other).prompts.points, [[1, 1]])
     assert filled(session) == [1, 2, 3, 4, 5, 6]
+    # it is as it was before, step by step
+    editor.accept()
+    assert objects[1].class_name == 'cell'
+    session.undo()
+    assert session.undo() == 'propagating object 1'
+    assert np.array_equal(session.scene.target.data, before)
+    assert len(objects[1].views) == 1
 
 
-def test_an_object_deleted_meanwhile_does_not_come_back(patient):
-    session, results = patient, []
-    session.propagation.finished.connect(results.append)
-    session.click(FIRST[0], FIRST[1] + 9)
-    session.accept()
-    session.open(1)
+def test_labelled_pixels_are_not_deleted_while_they_are_propagated(patient):
+    session = patient
+    session.scene.objects(True)
+    session.scene.target.data[3, 60:76, 88:106] = 5
+    session.navigation.open_at(session.scene.plane(), 68, 97)
     session.start_propagation()
-    assert session.wait(20)
-    session.open(1)
-    session.editor.delete()
+    session.navigation.open_at(session.scene.plane(), 68, 97)
+    with pytest.raises(LabelsError, match='Object 5 is being propagated'):
+        session.editor.delete()
+    session.reject()
     session.finish(20)
+
+
+def test_others_are_accepted_while_an_object_is_propagated(propagating):
+    session = propagating
+    plane, objects = session.scene.plane(), session.scene.objects(False)
+    session.reject()
+    # even one that covers it on this plane
+    session.editor.record = ObjectRecord().with_view(objects[1].view(plane))
+    assert session.editor.accept().number == 2
+    session.finish(20)
+    assert [each.number for each in objects] == [1, 2]
+    assert filled(session) == [1, 2, 4, 5, 6]
+
+
+def test_propagation_ends_with_its_image(propagating):
+    session, results = propagating, []
+    session.propagation.finished.connect(results.append)
+    session.forget_planes(lambda plane: False)
+    assert not results
+    session.forget_planes(lambda plane: True)
     assert not results[0].complete
-    assert not session.scene.target.data.any()
-    assert len(session.scene.objects(False)) == 0
+    session.finish(20)
+    assert filled(session) == [3]
 
 
 def test_what_cannot_be_propagated_says_why(session):

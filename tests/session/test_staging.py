@@ -174,3 +174,19 @@ def test_far_apart_pixels_are_found_again(objects, monkeypatch):
     objects.undo()
     whole[0, 4, 3] = 7
     np.testing.assert_array_equal(objects.target.data, whole)
+
+
+def test_objects_that_a_job_writes_are_not_written_by_others(objects):
+    write(objects, 1)
+    job = objects.begin('a batch')
+    job.put(record(2, 4, 5))
+    staged = objects.stage()
+    with staged.step('deleting object 2') as step:
+        step.remove(staged.get(2))
+    for delete in (lambda: objects.commit(staged), lambda: objects.delete(2)):
+        with pytest.raises(LabelsError, match='Object 2 is being written'):
+            delete()
+    objects.delete(1)
+    job.finish()
+    objects.delete(2)
+    assert not len(objects)

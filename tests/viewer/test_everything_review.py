@@ -414,3 +414,17 @@ def test_the_script_repeats_run_filters_and_review(reviewed):
     assert [(r.number, r.reviewed) for r in made] == [
         (r.number, r.reviewed) for r in d.widget.panel.review.objects
     ]
+
+
+def test_an_object_that_is_propagated_is_not_reviewed(reviewed):
+    d = reviewed
+    press(d, Qt.Key.Key_N)
+    number = current(d)
+    objects = d.widget.panel.review.objects
+    step = objects.begin('a job', propagated=objects[number])
+    for key in (Qt.Key.Key_Y, Qt.Key.Key_R):
+        press(d, key)
+        assert 'being propagated' in d.widget.status.text
+        assert current(d) == number
+    step.finish()
+    assert not objects[number].reviewed

@@ -97,9 +97,11 @@ class ClassCommands:
         Raises
         ------
         SegmentationError
-            There is no such class, or the new name is empty.
+            There is no such class, the new name is empty, or a job writes an
+            object of the class.
         """
         check_class_name('new', new)
+        self._check_idle(class_name)
         # emitted once the objects are reassigned: listeners that colour
         # objects add the classes that they find
         color = self._classes.colors.get(class_name, '')
@@ -123,8 +125,9 @@ class ClassCommands:
         Raises
         ------
         SegmentationError
-            There is no such class.
+            There is no such class, or a job writes an object of it.
         """
+        self._check_idle(class_name)
         color = self._classes.colors.get(class_name, '')
         with self._classes.changed.paused():
             self._classes.remove(class_name)
@@ -157,6 +160,14 @@ class ClassCommands:
                 rows = objects.target.features().get('class', ())
                 used |= {name for name in rows if isinstance(name, str)}
         return used - {''}
+
+    def _check_idle(self, class_name: str) -> None:
+        """Raise `LabelsError` if a job writes an object of a class."""
+        for objects in self._scene().undoables():
+            if isinstance(objects, Objects):
+                for record in objects:
+                    if record.class_name == class_name:
+                        objects.check_idle(record)
 
     def _reassign(self, class_name: str, new: str) -> None:
         editor = self._editor

@@ -434,6 +434,7 @@ class Session:
 
     def forget_planes(self, gone: Callable[[ImagePlane], bool]) -> None:
         """Release planes, such as those of a closed image."""
+        self.propagation.forget(gone)
         self.prefetch.forget(gone)
         self._engine.forget(gone)
 

@@ -41,7 +41,7 @@ class ObjectStore(ABC):
     def __init__(self, target: LabelTarget) -> None:
         self.target = target
         self._records: dict[int, ObjectRecord] = {}
-        self._open_steps = 0
+        self._open_steps: list[Step] = []
         # highest label that a running job has reserved
         self._reserved = 0
         # highest label of the hidden objects of each run, see `hold_labels`
@@ -206,7 +206,12 @@ class ObjectStore(ABC):
         array = self.target.array()
         return None if array is None else bool((array == label).any())
 
-    def begin(self, title: str, key: object = None) -> Step:
+    def begin(
+        self,
+        title: str,
+        key: object = None,
+        propagated: ObjectRecord | None = None,
+    ) -> Step:
         """Begin a step; its writes are shown at once, `Step.finish` ends it.
 
         Parameters
@@ -216,15 +221,42 @@ class ObjectStore(ABC):
         key : object, optional
             Consecutive steps of the same key are merged, such as those of
             one slider.
+        propagated : ObjectRecord, optional
+            Object that the step goes on writing until it ends.
 
         Raises
         ------
         LabelsError
-            The labels are not editable.
+            The labels are not editable, or another step writes the object.
         """
         self.target.check()
-        self._open_steps += 1
-        return Step(self, title, key)
+        if propagated is not None:
+            self.check_idle(propagated)
+        step = Step(self, title, key, propagated)
+        self._open_steps.append(step)
+        return step
+
+    def written_by(
+        self, record: ObjectRecord, but: Step | None = None
+    ) -> Step | None:
+        """Return the step that writes an object; None if no other does."""
+        steps = (s for s in self._open_steps if s is not but)
+        return next((step for step in steps if step.writes(record)), None)
+
+    def check_idle(
+        self, record: ObjectRecord, but: Step | None = None
+    ) -> None:
+        """Raise `LabelsError` if another step writes an object.
+
+        Only one can: steps are undone in the order in which they ended.
+        """
+        step = self.written_by(record, but)
+        if step is not None:
+            what = 'propagated' if step.propagated else 'written'
+            raise LabelsError(
+                f'{record.text.capitalize()} is being {what}: wait for the '
+                'end, or press Stop.'
+            )
 
     @contextmanager
     def step(self, title: str, key: object = None) -> Iterator[Step]:
@@ -240,9 +272,9 @@ class ObjectStore(ABC):
             raise
         step.finish()
 
-    def end(self, entry: Entry | None) -> None:
+    def end(self, step: Step, entry: Entry | None) -> None:
         """End a step; None if nothing was written."""
-        self._open_steps -= 1
+        self._open_steps.remove(step)
         if not self._open_steps:
             self._reserved = 0
         if entry is not None:

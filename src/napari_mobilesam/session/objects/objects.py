@@ -175,7 +175,7 @@ class Objects(ObjectStore):
         Raises
         ------
         LabelsError
-            The labels are not editable.
+            The labels are not editable, or a job writes one of the objects.
         """
         self.target.check()
         change = staged.change
@@ -183,6 +183,10 @@ class Objects(ObjectStore):
             return False
         if change is None:
             return True
+        for number, record in change.records.items():
+            now = self.get(number) or record
+            if now is not None:
+                self.check_idle(now)
         if change.pixels is not None and not change.pixels.write(self.target):
             return False
         self.put_records(change.records)
@@ -322,7 +326,8 @@ class Objects(ObjectStore):
         Raises
         ------
         LabelsError
-            There is no such object, or the labels are not editable.
+            There is no such object, the labels are not editable, or a job
+            writes the object.
         """
         record = self[which] if isinstance(which, int) else which
         number = record.number

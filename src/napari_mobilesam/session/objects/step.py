@@ -58,7 +58,12 @@ class Store(Protocol):
     def composed(self, patches: Sequence[Patch]) -> Patch:
         """Return one patch with the effect of several, in order."""
 
-    def end(self, entry: Entry | None) -> None:
+    def check_idle(
+        self, record: ObjectRecord, but: Step | None = None
+    ) -> None:
+        """Raise `LabelsError` if another step writes an object."""
+
+    def end(self, step: Step, entry: Entry | None) -> None:
         """Take the finished step; None if nothing was written."""
 
 
@@ -73,6 +78,8 @@ class Step:
         Name for the user.
     key : object
         See `ObjectStore.begin`.
+    propagated : ObjectRecord, optional
+        See `ObjectStore.begin`.
 
     Attributes
     ----------
@@ -86,8 +93,15 @@ class Step:
         Labels that have lost pixels.
     """
 
-    def __init__(self, objects: Store, title: str, key: object = None) -> None:
+    def __init__(
+        self,
+        objects: Store,
+        title: str,
+        key: object = None,
+        propagated: ObjectRecord | None = None,
+    ) -> None:
         self.title = title
+        self.propagated = propagated
         self.replay_code: ReplayCode | None = None
         self.note: object = None
         self.pixels = 0
@@ -99,6 +113,12 @@ class Step:
         self._rows: pd.DataFrame | None = None
         self._labels: set[int] = set()
         self._areas: dict[int, int] = {}
+
+    def writes(self, record: ObjectRecord) -> bool:
+        """Return whether the step has written an object, or is going to."""
+        return (record.number > 0 and record.number in self._before) or (
+            self.propagated is not None and self.propagated.same_object(record)
+        )
 
     def pixel_changes(self) -> dict[int, int]:
         """Return by how many pixels each label has grown so far."""
@@ -242,7 +262,14 @@ class Step:
         self._swap(indices, before, after)
 
     def erase(self, record: ObjectRecord) -> None:
-        """Erase the pixels of an object."""
+        """Erase the pixels of an object.
+
+        Raises
+        ------
+        LabelsError
+            Another step writes the object.
+        """
+        self._objects.check_idle(record, self)
 
         def own(values: NDArray[Any]) -> NDArray[np.bool_]:
             return np.asarray(values == record.label)
@@ -252,12 +279,24 @@ class Step:
                 self.paint(view.plane, view.mask, 0, own)
 
     def put(self, record: ObjectRecord) -> None:
-        """Add an object, or replace the one with its number."""
+        """Add an object, or replace the one with its number.
+
+        Raises
+        ------
+        LabelsError
+            Another step writes the object.
+        """
         self._remember(record)
         self._objects.put_records({record.number: record})
 
     def remove(self, record: ObjectRecord) -> None:
-        """Remove an object, without its pixels; see `erase`."""
+        """Remove an object, without its pixels; see `erase`.
+
+        Raises
+        ------
+        LabelsError
+            Another step writes the object.
+        """
         self._remember(record)
         self._objects.put_records({record.number: None})
 
@@ -339,7 +378,7 @@ class Step:
             self.note,
         )
         something = entry.patches or entry.records_before or entry.labels
-        self._objects.end(entry if something else None)
+        self._objects.end(self, entry if something else None)
 
     def roll_back(self) -> None:
         """Undo the writes of this step."""
@@ -347,7 +386,7 @@ class Step:
             patch.undo(self._objects.target)
         self._objects.put_records(self._before)
         self._patches, self._before, self._labels = [], {}, set()
-        self._objects.end(None)
+        self._objects.end(self, None)
 
     def _write_rows(self) -> tuple[pd.DataFrame | None, pd.DataFrame | None]:
         """Bring the feature table up to date; its rows before and after."""
@@ -379,6 +418,7 @@ class Step:
         return before, after
 
     def _remember(self, record: ObjectRecord) -> None:
+        self._objects.check_idle(record, self)
         before = self._objects.get(record.number)
         self._before.setdefault(record.number, before)
         self._labels |= {r.label for r in (before, record) if r is not None}

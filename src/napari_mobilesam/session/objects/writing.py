@@ -169,8 +169,8 @@ def write_object(
     Raises
     ------
     LabelsError
-        The labels are not editable, do not cover the object, or others that
-        are kept cover all of it. Nothing is written.
+        The labels are not editable, do not cover the object, others that
+        are kept cover all of it, or a job writes it. Nothing is written.
     """
     with objects.step(record.text) as step:
         step.replay_code = replay_code
@@ -234,6 +234,8 @@ def clear_beneath(
     removed = []
     for other in _beneath(objects, step, record):
         if kept and other.number not in among:
+            continue
+        if objects.written_by(other, step) is not None:
             continue
         if _is_crumbs(objects, other, step.resize(other)):
             step.erase(other)

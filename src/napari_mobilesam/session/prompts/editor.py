@@ -337,7 +337,7 @@ class Editor:
         PromptError
             There is no mask.
         LabelsError
-            The labels cannot be written.
+            The labels cannot be written, or a job writes the object.
         """
         if not self.pending and not self.record.masks:
             raise PromptError(
@@ -351,6 +351,8 @@ class Editor:
         if home is None:
             raise LabelsError('There are no labels to write the object to.')
         home.target.check()
+        if self._base is not None:
+            home.check_idle(self._base)
         closed = replace(self._closed(), home=home)
         if self.pending or len(self.queue):
             self._prompting.forget()
@@ -442,7 +444,7 @@ class Editor:
         PromptError
             The open object is new: there is nothing to delete.
         LabelsError
-            The labels are not editable.
+            The labels are not editable, or a job writes the object.
         """
         if self._base is None or self._home is None:
             raise PromptError(
@@ -450,6 +452,7 @@ class Editor:
                 'open the one to delete.'
             )
         base, home = self._base, self._home
+        home.check_idle(base)
         self.reject()
         # its pixels may have changed since it was opened
         home.delete(home.now(base) or base)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
@@ -129,11 +129,9 @@ class PropagationTrack(Limits, Protocol):
 
 @dataclass
 class _PropagationRun:
-    """A propagation in progress: planes written so far.
+    """A propagation in progress: planes written so far."""
 
-    The user may change the object meanwhile, or delete it.
-    """
-
+    planes: Sequence[ImagePlane]
     step: Step
     objects: Objects
     record: ObjectRecord
@@ -144,7 +142,6 @@ class _PropagationRun:
     reached: list[int] = field(default_factory=list)
     ended: list[PropagationEnd] = field(default_factory=list)
     skipped: list[int] = field(default_factory=list)
-    deleted: bool = False
     hidden: list[int] = field(default_factory=list)
 
     def take(self, found: PropagationStep) -> None:
@@ -155,10 +152,7 @@ class _PropagationRun:
         if isinstance(found, PropagationEnd):
             self.ended.append(found)
             return
-        self._catch_up()
         view = found.view
-        if self.deleted or self._is_of_user(view.plane):
-            return
         self._erase(view.plane)
         before = None if self.track is None else self.track.mask(view.plane)
         if before is not None:
@@ -181,48 +175,27 @@ class _PropagationRun:
         self, complete: bool, replay_code: ReplayCode | None
     ) -> PropagationResult:
         """Erase planes of an earlier propagation that were not reached."""
-        self._catch_up()
-        complete &= not self.deleted
         # a cancelled propagation cannot be replayed exactly
         self.step.replay_code = replay_code if complete else None
-        covered: tuple[ObjectRecord, ...] = ()
-        if not self.deleted:
-            if complete:
-                self._give_up_old()
-            covered = clear_beneath(
-                self.objects, self.step, self.record, self.policy
-            )
+        if complete:
+            for view in list(self.old.values()):
+                self._erase(view.plane)
+                self.record = self.record.without(view.plane)
+                self.step.put(self.record)
+        covered = clear_beneath(
+            self.objects, self.step, self.record, self.policy
+        )
         self.step.finish()
         return PropagationResult(
             self.record,
             self.objects,
-            () if self.deleted else tuple(sorted(self.reached)),
+            tuple(sorted(self.reached)),
             tuple(self.ended),
             complete,
             tuple(sorted(self.skipped)),
             tuple(sorted(other.number for other in covered)),
             tuple(sorted(self.hidden)),
         )
-
-    def _catch_up(self) -> None:
-        """Take the object as it is now."""
-        now = self.objects.now(self.record)
-        if now is not None:
-            self.record = now
-        # labelled pixels have no number before they are written
-        self.deleted |= now is None and self.record.number > 0
-
-    def _is_of_user(self, plane: ImagePlane) -> bool:
-        """Return whether the user has prompted the object on a plane."""
-        view = self.record.view(plane)
-        return not (view is None or view.automatic or view.mask is None)
-
-    def _give_up_old(self) -> None:
-        for view in list(self.old.values()):
-            if not self._is_of_user(view.plane):
-                self._erase(view.plane)
-                self.record = self.record.without(view.plane)
-                self.step.put(self.record)
 
     def _has_pixels(self, plane: ImagePlane, mask: Mask) -> bool:
         """Return whether the object has pixels of a mask in the labels."""
@@ -279,6 +252,7 @@ class Propagation:
     def __init__(self, background: Background, engine: Engine) -> None:
         self._background = background
         self._engine = engine
+        self._run: _PropagationRun | None = None
 
     def start(
         self,
@@ -321,7 +295,7 @@ class Propagation:
         SegmentationError
             The object has no prompt of the user on these planes.
         LabelsError
-            Its labels cannot be written.
+            Its labels cannot be written, or a job writes the object.
         """
         keys, old = _views_along(record, planes)
         if not keys:
@@ -330,7 +304,8 @@ class Propagation:
                 'open it and click it on one of them.'
             )
         run = _PropagationRun(
-            objects.begin(f'propagating {record.text}'),
+            planes,
+            objects.begin(f'propagating {record.text}', propagated=record),
             objects,
             record,
             policy if track is None else 'keep',
@@ -355,13 +330,18 @@ class Propagation:
 
             return propagate(predict, planes, keys, options, track)
 
-        def take(found: PropagationStep) -> None:
-            run.take(found)
-            if run.deleted:
-                self._background.cancel()
-
         def end(complete: bool) -> None:
+            if self._run is run:
+                self._run = None
             self.finished.emit(run.end(complete, replay_code))
 
         total = len(asked(keys, len(planes), options))
-        self._background.start(BackgroundJob(found, take, end, total, 'Plane'))
+        self._run = run
+        self._background.start(
+            BackgroundJob(found, run.take, end, total, 'Plane')
+        )
+
+    def forget(self, gone: Callable[[ImagePlane], bool]) -> None:
+        """End a propagation on planes that are gone."""
+        if self._run is not None and any(map(gone, self._run.planes)):
+            self._background.abandon()

@@ -9,6 +9,7 @@ from qtpy.QtWidgets import QGridLayout, QLabel, QVBoxLayout, QWidget
 
 from napari_mobilesam.session.objects.objects import Objects
 from napari_mobilesam.session.objects.records import ObjectRecord
+from napari_mobilesam.session.objects.targets import LabelsError
 from napari_mobilesam.widgets.everything.review_table import (
     ReviewRow,
     ReviewTable,
@@ -132,7 +133,7 @@ class ReviewPanel(QWidget):
 
     def keep(self) -> None:
         """Keep the current object and go to the next one."""
-        record = self._record()
+        record = self._idle_record()
         if record is not None and self._objects is not None:
             self._objects.review(record.number)
             self._decided.append(record.number)
@@ -141,7 +142,7 @@ class ReviewPanel(QWidget):
 
     def reject(self) -> None:
         """Delete the current object and go to the next one."""
-        record = self._record()
+        record = self._idle_record()
         if record is not None and self._objects is not None:
             # looked for while its place in the order is still known
             following = self._objects.least_certain(record.number)
@@ -195,6 +196,17 @@ class ReviewPanel(QWidget):
                 f'table, or press {NEXT_KEY}.'
             )
             return None
+        return record
+
+    def _idle_record(self) -> ObjectRecord | None:
+        """Return the current object, unless a job writes it."""
+        record = self._record()
+        if record is not None and self._objects is not None:
+            try:
+                self._objects.check_idle(record)
+            except LabelsError as error:
+                self.said.emit(str(error))
+                return None
         return record
 
     def _show_undone(self) -> None:

@@ -161,11 +161,13 @@ class SeriesReview:
                 self._status.say('Choose an object in the list first.')
                 return
             editor = self._dock.session.editor
+            objects = self._scene.objects_of(labels)
+            record, options = self._record, editor.options
+            if record is not None:
+                objects.check_idle(record)
             if not editor.record.empty:
                 editor.reject()
             self._deleted_in = shown.image
-            objects = self._scene.objects_of(labels)
-            record, options = self._record, editor.options
             if record is not None and (options.label or options.by_class):
                 # others of its class have the same label
                 objects.delete(record)
