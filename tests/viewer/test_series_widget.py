@@ -19,8 +19,12 @@ from qtpy.QtWidgets import QApplication
 from napari_mobilesam.series import series as series_module
 from napari_mobilesam.series.series import Series
 from napari_mobilesam.series.series_entry import UncertainObject
-from napari_mobilesam.series.series_segmentation import segment_series
+from napari_mobilesam.series.series_segmentation import (
+    SeriesResult,
+    segment_series,
+)
 from napari_mobilesam.session.objects.targets import WriteOptions
+from napari_mobilesam.session.series.labels_saving import SaveRequest
 from napari_mobilesam.session.series.rescued import rescue_folders
 from napari_mobilesam.types import EverythingParameters
 from napari_mobilesam.widgets import open_form
@@ -374,6 +378,25 @@ def test_what_is_drawn_during_a_run_stays(series_desk, folder, oracle):
         '8 objects in 2 images. 1 image left out: labelled, done or flagged.'
     )
     assert set(np.unique(labels.data)) == {0, 5}
+
+
+def test_labels_that_a_run_did_not_take_are_not_those_of_the_next(
+    series_desk, folder
+):
+    d = series_desk(folder)
+    run, labels = d.widget.run, d.viewer.layers['labels']
+    found = SaveRequest(0, labels.data.copy(), None, None)
+    labels.data[0, 0] = 5
+    run.take_labels(found)
+    run.finish(SeriesResult(complete=False))
+    assert d.widget.panel.run_button.isEnabled()
+    run.take_labels(found)
+    # such as by another series
+    d.session.series.abandon()
+    labels.data[0, 0] = 0
+    run.start()
+    d.settle()
+    assert d.widget.status.text == '12 objects in 3 images.'
 
 
 def test_labels_that_are_saved_while_the_image_is_opened(

@@ -55,8 +55,8 @@ class SeriesRun:
         self._saving = saving
         self._labelled = labelled
         self._task = RunningTask(dock.viewer)
-        # of images that have got labels meanwhile
-        self._unwanted: list[SaveRequest] = []
+        # objects that were found in images that have got labels meanwhile
+        self._unwanted: dict[int, int] = {}
         panel.run_button.clicked.connect(self.start)
         panel.cancel_button.clicked.connect(self.cancel)
 
@@ -66,6 +66,8 @@ class SeriesRun:
             self._jobs.segment_all(
                 self._panel.form.value, self._panel.channel_box.value()
             )
+            # of a run that another series has ended
+            self._unwanted.clear()
             self._panel.run_button.setEnabled(False)
             self._panel.cancel_button.setEnabled(True)
             self._status.say('Starting …', busy=True)
@@ -99,14 +101,16 @@ class SeriesRun:
             self._saving.put(found)
         else:
             # the user was faster
-            self._unwanted.append(found)
+            count = 0 if found.table is None else len(found.table)
+            self._unwanted[found.number] = count
 
     def finish(self, result: SeriesResult) -> None:
         """Show the result."""
         panel, status = self._panel, self._status
-        for found in self._unwanted:
-            count = 0 if found.table is None else len(found.table)
-            result.leave_out(found.number, count)
+        for number, count in self._unwanted.items():
+            # a run that has failed has no image
+            if number in result.done:
+                result.leave_out(number, count)
         self._unwanted.clear()
         self._task.done()
         panel.run_button.setEnabled(self._jobs.series is not None)
