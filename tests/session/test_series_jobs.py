@@ -54,6 +54,27 @@ def test_a_run_leaves_labels_that_wait_to_be_saved(
     assert tifffile.imread(tmp_path / 'labels' / 'a_labels.tif').max() == 7
 
 
+def test_labels_that_were_found_do_not_replace_others(session, tmp_path):
+    jobs, changed = session.series, []
+    jobs.changed.connect(changed.append)
+    image = jobs.required.read_image(0)
+    mine = np.full(image.label_shape, 7, np.uint16)
+    for number in range(2):
+        jobs.save_found(SaveRequest(number, mine, None, image))
+        session.finish()
+    assert changed == [0, 1]
+    (tmp_path / 'labels' / 'a_labels.tif').unlink()
+    jobs.open(Series.open(tmp_path))
+    session.finish()
+    with jobs.saving.lock:
+        jobs.save_found(SaveRequest(0, mine + 1, None, image))
+        # time to look for labels before there are some
+        jobs.wait(0.2)
+        jobs.required.save_labels(0, mine, None, image)
+    session.finish()
+    assert tifffile.imread(tmp_path / 'labels' / 'a_labels.tif').max() == 7
+
+
 def test_prompts_that_could_not_be_saved_wait_with_their_labels(
     session, monkeypatch
 ):

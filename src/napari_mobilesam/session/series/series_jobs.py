@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from psygnal import Signal
 
@@ -34,9 +34,6 @@ from napari_mobilesam.session.series.labels_saving import (
 )
 from napari_mobilesam.text import explain
 from napari_mobilesam.types import EverythingParameters, SegmentationError
-
-if TYPE_CHECKING:
-    pass
 
 logger = logging.getLogger(__name__)
 
@@ -361,11 +358,16 @@ class SeriesJobs:
         series, number = self.required, request.number
 
         def work() -> None:
-            unsaved = number in self.saving.unsaved
-            if not unsaved and not series[number].labelled:
-                self._save(series, request)
+            if series is not self.series:
+                return
+            try:
+                saved = self.saving.save_found(series, request)
+            except Exception as error:  # noqa: BLE001
+                self._tell_failure(error)
+                return
+            if saved:
+                self._services.deliver(self._teller(number))
 
-        # not in place of labels that wait to be saved
         self._files.submit(f'found {number}', work)
 
     def _save(self, series: Series, request: SaveRequest) -> None:
