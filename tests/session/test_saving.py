@@ -22,6 +22,7 @@ from napari_mobilesam.segmentation.scale_choice import pitch_of
 from napari_mobilesam.session.files import painted as painted_files
 from napari_mobilesam.session.files import (
     record_decoder,
+    saving,
     saving_jobs,
     script_check,
     session_files,
@@ -762,6 +763,28 @@ def test_autosave_follows_the_brush(sessions, tmp_path):
     again = sessions()
     again.load(path)
     assert np.array_equal(again.scene.target.data, session.scene.target.data)
+
+
+def test_values_of_the_feature_table_are_not_parsed_while_saving(
+    sessions, tmp_path, monkeypatch
+):
+    """It would hold up the viewer: a program may have measured thousands."""
+    session = sessions()
+    session.click(*FIRST)
+    session.accept()
+    session.scene.target.table['note'] = 'by hand'
+    parsed = []
+
+    def check(content):
+        parsed.append(content)
+        return content
+
+    monkeypatch.setattr(saving, 'check_session', check)
+    session.save(tmp_path / 'one')
+    (content,) = parsed
+    assert content['features']['note'] == []
+    monkeypatch.undo()
+    assert read(tmp_path / 'one')['features']['note'] == ['by hand']
 
 
 def test_what_could_not_be_loaded_does_not_replace_a_file(sessions, tmp_path):

@@ -170,33 +170,25 @@ def save(
     """
     writer = writer or RecordEncoder(scene)
     records = writer.present(snapshot.records)
-    head = as_json(
-        {
-            'format': FORMAT,
-            'owner': snapshot.owner,
-            'labels': snapshot.name,
-            **asdict(snapshot.choices),
-            'script': snapshot.script,
-        }
-    )
+    head = {
+        'format': FORMAT,
+        'owner': snapshot.owner,
+        'labels': snapshot.name,
+        **asdict(snapshot.choices),
+        'script': snapshot.script,
+    }
     with atomic_path(Path(path)) as temporary, temporary.open('wb') as file:
-        file.write(pack(f'{head[:-1]}, "objects": [\n'))
+        file.write(pack(f'{as_json(head)[:-1]}, "objects": [\n'))
         file.writelines(writer.lines(records, snapshot.target))
         painted = painted_pixels(snapshot.target, records)
         labels = {record.label for record in records} | _labels_of(painted)
-        tail = as_json(
-            {
-                'planes': writer.planes,
-                'features': _features(snapshot.rows, labels),
-                **(
-                    {}
-                    if painted is None
-                    else {'painted': painted_json(painted)}
-                ),
-            }
-        )
-        _check_readable(f'{head[:-1]}, "objects": [], {tail[1:]}')
-        file.write(pack(f'\n], {tail[1:]}'))
+        features = _features(snapshot.rows, labels)
+        tail: Json = {'planes': writer.planes}
+        _check_readable({**head, **tail, 'objects': []}, features)
+        if painted is not None:
+            tail['painted'] = painted_json(painted)
+        text = f'{as_json(tail)[:-1]}, "features": {_columns_json(features)}}}'
+        file.write(pack(f'\n], {text[1:]}'))
 
 
 def _labels_of(painted: PaintedPixels | None) -> set[int]:
@@ -209,13 +201,24 @@ def _features(rows: pd.DataFrame | None, labels: set[int]) -> Json:
     return rows_to_json(rows[rows['index'].isin(list(labels))])
 
 
-def _check_readable(content: str) -> None:
-    """Raise `SessionFileError` if a file without its objects were refused.
+def _columns_json(columns: Json) -> str:
+    """Return the JSON of a table; other threads can run between columns."""
+    items = [
+        f'{as_json(name)}: {as_json(values)}'
+        for name, values in columns.items()
+    ]
+    return f'{{{", ".join(items)}}}'
 
-    The last one that is good is kept then.
+
+def _check_readable(content: Json, features: Json) -> None:
+    """Raise `SessionFileError` if `read` would refuse a file.
+
+    The last one that is good is kept then. What may be long, and is made to
+    fit, is not checked: objects, painted pixels, and values of features.
     """
+    names: Json = {name: [] for name in features}
     try:
-        check_session(json.loads(content))
+        check_session(json.loads(as_json({**content, 'features': names})))
     except SchemaError as error:
         raise SessionFileError(
             f'Session files cannot hold that {error}.'
