@@ -7,7 +7,6 @@ import gzip
 import json
 import os
 import threading
-import time
 import zlib
 
 import numpy as np
@@ -818,11 +817,12 @@ def test_a_file_that_is_being_written_is_let_go(
     sessions, tmp_path, monkeypatch
 ):
     """The image is closed meanwhile: its objects have no prompts left."""
-    began = threading.Event()
+    began, forgotten = threading.Event(), threading.Event()
 
     def write(*args):
         began.set()
-        time.sleep(0.1)
+        # closing an image does not wait for the file
+        assert forgotten.wait(10)
         save(*args)
 
     monkeypatch.setattr(saving_jobs, 'save', write)
@@ -832,10 +832,15 @@ def test_a_file_that_is_being_written_is_let_go(
     session.autosave(tmp_path / 'a.session')
     assert began.wait(10)
     objects = session.scene.objects(False)
+    session.click(*SECOND)
+    session.accept()
     objects.forget_planes(lambda plane: True)
+    forgotten.set()
     session.files.rest()
     assert session.files.file_of(objects) is None
-    assert len(read(tmp_path / 'a.session')['objects']) == 1
+    # with what was yet to be saved, in the same file
+    assert len(read(tmp_path / 'a.session')['objects']) == 2
+    assert [path.name for path in tmp_path.iterdir()] == ['a.session']
 
 
 def test_files_after_one_that_was_removed_are_found(tmp_path):

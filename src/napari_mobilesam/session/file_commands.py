@@ -272,6 +272,10 @@ class FileCommands:
     def note_file(self, objects: Objects, path: Path) -> None:
         """Note that a file, as it is now, has these objects."""
         self._paths[objects] = path
+        self.note_version(objects, path)
+
+    def note_version(self, objects: Objects, path: Path) -> None:
+        """Note that a file, as it is now, was written for these objects."""
         self._versions[objects] = version_of(path)
         self._owners[objects] = owner_of(path)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import weakref
 from collections.abc import Callable
 from pathlib import Path
@@ -45,6 +46,9 @@ class FileOwner(Protocol):
 
     def note_file(self, objects: Objects, path: Path) -> None:
         """Note that a file has these objects."""
+
+    def note_version(self, objects: Objects, path: Path) -> None:
+        """Note that a file was written for these objects."""
 
     def is_foreign(self, objects: Objects, path: Path) -> bool:
         """Return whether somebody else has written the file of objects."""
@@ -93,6 +97,8 @@ class AutoSave:
         self._session = session
         self._spare = spare
         self._failed = False
+        # a file that is written is noted as theirs, or forgotten
+        self._noting = threading.Lock()
         self._writer: RecordEncoder | None = None
         self._worker = LatestWorker('napari-mobilesam-saving')
         objects.changed.connect(self._later)
@@ -102,8 +108,8 @@ class AutoSave:
 
     def stop(self) -> None:
         """End saving, after the current save."""
-        self._unfollow()
         self.rest()
+        self._unfollow()
 
     def rest(self) -> None:
         """Finish the current save and end the thread until the next change."""
@@ -119,11 +125,12 @@ class AutoSave:
         self.following = False
 
     def _keep_file(self) -> None:
-        # not while it is written: it would be noted as theirs again
-        self.stop()
-        objects = self._objects()
-        if objects is not None:
-            self._session.forget_file(objects)
+        # what is written, or waits, has the objects as they were
+        with self._noting:
+            self._unfollow()
+            objects = self._objects()
+            if objects is not None:
+                self._session.forget_file(objects)
 
     def _later(self) -> None:
         objects = self._objects()
@@ -140,7 +147,7 @@ class AutoSave:
                 self._writer = RecordEncoder(scene)
             self._check_file(objects)
             save(self.path, scene, snapshot, self._writer)
-            self._session.note_file(objects, self.path)
+            self._note(objects)
         except Exception as error:  # noqa: BLE001 - every failure is reported
             # reported once, not after each object
             if not self._failed:
@@ -153,6 +160,13 @@ class AutoSave:
             self._failed = True
         else:
             self._failed = False
+
+    def _note(self, objects: Objects) -> None:
+        with self._noting:
+            if self.following:
+                self._session.note_file(objects, self.path)
+            else:
+                self._session.note_version(objects, self.path)
 
     def _check_file(self, objects: Objects) -> None:
         """Go to another file if somebody else has written this one.
