@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import itertools
 import queue
+import threading
 
 import numpy as np
 import pytest
 
 from napari_mobilesam.extra import MissingExtraError
 from napari_mobilesam.session import Session
+from napari_mobilesam.session.track import track_jobs
 from napari_mobilesam.session.track.track_jobs import TrackJobs
 from napari_mobilesam.session.track.tracked_labels import (
     TrackedLabels,
@@ -165,6 +167,24 @@ def test_newer_request_wins():
     assert jobs.wait(60)
     deliver.run()
     assert [tracked.pixels.shape[0] for tracked in found] == [4]
+    jobs.close()
+
+
+def test_labels_are_read_by_the_job_alone(dividing_cells, monkeypatch):
+    """A copy of a long series would hold up the viewer."""
+    go = threading.Event()
+    monkeypatch.setattr(track_jobs, 'import_gently', lambda _: go.wait(60))
+    labels = dividing_cells.labels.copy()
+    deliver, found = Deliveries(), []
+    jobs = TrackJobs(deliver)
+    jobs.finished.connect(found.append)
+    jobs.prepare()
+    jobs.start(labels)
+    labels[0] = 0
+    go.set()
+    assert jobs.wait(60)
+    deliver.run()
+    assert np.array_equal(found[0].pixels > 0, labels > 0)
     jobs.close()
 
 

@@ -370,14 +370,17 @@ def test_missing_laptrack(track_desk, monkeypatch):
 
 @pytest.fixture
 def held(monkeypatch):
-    """Hold the linking until the event is set."""
+    """Hold the linking of labels that were read until the event is set."""
     import napari_mobilesam.tracking.track_linking as linking
 
     go, objects_in_time = threading.Event(), linking.objects_in_time
+    go.has_read = threading.Event()
 
     def wait(labels, progress, drift):
+        found = objects_in_time(labels, progress, drift)
+        go.has_read.set()
         assert go.wait(60)
-        return objects_in_time(labels, progress, drift)
+        return found
 
     monkeypatch.setattr(linking, 'objects_in_time', wait)
     yield go
@@ -423,6 +426,7 @@ def test_labels_edited_in_a_run_are_tracked_as_they_were(track_desk, held):
     d = track_desk(tracked=False)
     before = d.labels.data.copy()
     d.widget.track()
+    assert held.has_read.wait(60)
     d.labels.fill((0, *np.argwhere(before[0])[0]), 0)
     held.set()
     d.settle()
