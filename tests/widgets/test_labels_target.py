@@ -419,6 +419,8 @@ def test_planes_are_found_again_as_they_were_shown(viewer):
     again = scene.find(**description)
     assert again.place == plane.place
     assert (again.contrast_limits, again.gamma) == ((0, 99), 0.5)
+    # so is what is kept of it
+    assert again.key == plane.key
     assert again.key != scene.stack()[2].key
     json_like = {**description, 'index': list(description['index'])}
     assert scene.find(**json_like).place == plane.place

@@ -29,6 +29,7 @@ from napari_mobilesam.widgets.viewer.layers import (
     world_units,
 )
 from napari_mobilesam.widgets.viewer.plane_source import (
+    Contrast,
     PlaneAxes,
     image_plane,
 )
@@ -287,8 +288,8 @@ class LayerPlane:
         """Return the map of another layer's data to the world."""
         return data_to_world_matrix(layer, self.ndim, self.units)
 
-    def source(self) -> ImagePlane:
-        """Describe the plane for the session."""
+    def source(self, contrast: Contrast | None = None) -> ImagePlane:
+        """Describe the plane for the session; see `image_plane`."""
         # all channels are its colours, whichever of them is shown
         index = tuple(
             0 if axis == self.channel_axis else place
@@ -300,6 +301,7 @@ class LayerPlane:
             self.name,
             self,
             self.viewport,
+            contrast,
         )
 
     @property

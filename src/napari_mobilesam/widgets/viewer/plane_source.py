@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from napari.layers import Image
 
 Colors = NDArray[np.uint8]
+# Contrast limits and gamma.
+Contrast = tuple[tuple[float, float] | None, float]
 
 # Colours of layers that share a colormap, such as gray.
 PRIMARY = np.eye(3)
@@ -55,6 +57,7 @@ def image_plane(
     name: str,
     geometry: Any,
     viewport: Viewport | None,
+    contrast: Contrast | None = None,
 ) -> ImagePlane:
     """Describe a plane of an image, and of layers composed with it.
 
@@ -70,18 +73,25 @@ def image_plane(
         Handed back by the session, to find the layer again.
     viewport : Viewport or None
         Visible part of the plane.
+    contrast : (limits, gamma), optional
+        Contrast of the first layer; by default that of the moment.
     """
     colors: Sequence[Colors | None] = [None]
     if len(layers) > 1:
         colors = colors_of(layers)
     first, *others = (
         replace(
-            _single(layer, axes, color),
+            _single(layer, axes, color, chosen),
             name=name,
             geometry=geometry,
             viewport=viewport,
         )
-        for layer, color in zip(layers, colors, strict=True)
+        for layer, color, chosen in zip(
+            layers,
+            colors,
+            [contrast, *[None] * (len(layers) - 1)],
+            strict=True,
+        )
     )
     if not others:
         return first
@@ -97,14 +107,14 @@ def image_plane(
 
 
 def _single(
-    image: Image, axes: PlaneAxes, colors: Colors | None
+    image: Image,
+    axes: PlaneAxes,
+    colors: Colors | None,
+    contrast: Contrast | None,
 ) -> ImagePlane:
-    limits, gamma, automatic = None, 1.0, False
-    if not image.rgb:
-        low, high = image.contrast_limits
-        limits, gamma = (float(low), float(high)), float(image.gamma)
-        # as napari sets them: the range of the pixels, not chosen by the user
-        automatic = limits == tuple(image.contrast_limits_range)
+    limits, gamma = contrast or _contrast(image)
+    # as napari sets them: the range of the pixels, not chosen by the user
+    automatic = not image.rgb and limits == tuple(image.contrast_limits_range)
     shape = data_of(image).shape
     channels = None
     if axes.channel_axis is not None:
@@ -128,6 +138,13 @@ def _single(
         colors=colors,
         automatic=automatic,
     )
+
+
+def _contrast(image: Image) -> Contrast:
+    if image.rgb:
+        return None, 1.0
+    low, high = image.contrast_limits
+    return (float(low), float(high)), float(image.gamma)
 
 
 def _levels(

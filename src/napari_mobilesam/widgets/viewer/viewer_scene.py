@@ -450,18 +450,11 @@ class ViewerScene:
                     f'axis {axis}: open the image of the session.'
                 )
             plane = moved
-        found = plane.source()
         limits = None
         if contrast_limits is not None:
             low, high = contrast_limits
             limits = (float(low), float(high))
-        if (limits, gamma) != (found.contrast_limits, found.gamma):
-            found = replace(
-                found,
-                key=(found.key, limits, gamma),
-                contrast_limits=limits,
-                gamma=gamma,
-            )
+        found = plane.source((limits, gamma))
         seen = None
         if viewport is not None:
             (row, column), pixel = viewport
