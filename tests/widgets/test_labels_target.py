@@ -439,9 +439,14 @@ def test_planes_of_data_that_was_replaced_are_told(viewer):
     scene = scene_on(viewer)
     plane, image = scene.plane(), viewer.layers[0]
     assert scene.has_pixels(plane)
-    image.data = image.data.copy()
-    assert not scene.has_pixels(plane)
-    assert scene.has_pixels(scene.plane())
+    before = image.data
+    # the same pixels in another array
+    image.data = before.copy()
+    assert scene.has_pixels(plane)
+    for other in (before + 1, before[..., :-1], before[None]):
+        image.data = other
+        assert not scene.has_pixels(plane)
+        assert scene.has_pixels(scene.plane())
 
 
 def test_planes_with_channels_are_found_whatever_is_chosen(viewer):

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from napari_mobilesam.segmentation.sampling import in_memory
 from napari_mobilesam.segmentation.windows import Viewport
+from napari_mobilesam.session.files.record_json import fingerprint
 from napari_mobilesam.session.images.planes import (
     ImagePlane,
     PlaneLevel,
@@ -233,3 +234,24 @@ def has_data(plane: ImagePlane, data: Any) -> bool:
     """Return whether a plane of `image_plane` is of this data of an image."""
     place: Any = plane.place
     return bool(place[0] == Identity(data))
+
+
+def has_same_pixels(plane: ImagePlane, image: Image) -> bool:
+    """Return whether an image has a plane with the same pixels.
+
+    As far as `fingerprint` tells them apart.
+
+    Parameters
+    ----------
+    plane : ImagePlane
+        Plane of `image_plane`, of the data that the image had before.
+    image : napari.layers.Image
+        The image with other data.
+    """
+    place: Any = plane.place
+    _, axes = place
+    shape = data_of(image).shape[: image.ndim]
+    if len(shape) != len(axes.index) or np.any(axes.index >= np.array(shape)):
+        return False
+    now = _single(image, axes, None, None)
+    return now.shape == plane.shape and fingerprint(now) == fingerprint(plane)

@@ -14,6 +14,7 @@ from psygnal import Signal
 from napari_mobilesam.argument_checks import check_instance
 from napari_mobilesam.segmentation.windows import Viewport
 from napari_mobilesam.session.images.planes import ImagePlane
+from napari_mobilesam.session.images.recent import LeastRecentlyUsed
 from napari_mobilesam.session.objects.history import History, Undoable
 from napari_mobilesam.session.objects.objects import Objects
 from napari_mobilesam.session.objects.records import ObjectRecord
@@ -30,7 +31,11 @@ from napari_mobilesam.widgets.viewer.layers import (
     unwrap,
 )
 from napari_mobilesam.widgets.viewer.look_at import move_sliders
-from napari_mobilesam.widgets.viewer.plane_source import has_data
+from napari_mobilesam.widgets.viewer.plane_source import (
+    Identity,
+    has_data,
+    has_same_pixels,
+)
 from napari_mobilesam.widgets.viewer.track_layers import TrackLayers
 
 if TYPE_CHECKING:
@@ -108,6 +113,8 @@ class ViewerScene:
         self._others: list[Undoable] = []
         # images that were removed and come back
         self._kept: weakref.WeakSet[Image] = weakref.WeakSet()
+        # of planes whose image has other data by now
+        self._same_pixels: LeastRecentlyUsed[bool] = LeastRecentlyUsed(512)
         self._channels: tuple[int | None, tuple[Image, ...]] = None, ()
         viewer.layers.events.removed.connect(self._removed)
         viewer.layers.events.inserted.connect(self._inserted)
@@ -372,7 +379,11 @@ class ViewerScene:
     def has_pixels(self, plane: ImagePlane) -> bool:
         """Return whether the image of a plane has its pixels still."""
         shown: LayerPlane = plane.geometry
-        return has_data(plane, shown.layer.data)
+        image = shown.layer
+        return has_data(plane, image.data) or self._same_pixels.get(
+            (plane.place, Identity(image.data)),
+            lambda: has_same_pixels(plane, image),
+        )
 
     def describe(self, plane: ImagePlane) -> dict[str, Any]:
         """Return what `find` needs to find a plane of the image again."""
