@@ -11,7 +11,7 @@ import pytest
 import tifffile
 from PIL import Image
 
-from napari_mobilesam import measure_objects
+from napari_mobilesam import export_labels, measure_objects
 
 from .conftest import Run
 
@@ -146,6 +146,29 @@ def test_alpha_of_a_picture_is_not_measured(
     assert done.code == 0, done.err
     means = [c for c in pd.read_csv(path) if c.startswith('intensity_mean')]
     assert len(means) == (3 if channels else 1)
+
+
+@pytest.mark.parametrize('axes', ['zyx', 'tzyx'])
+def test_a_volume_of_one_plane_stays_one(
+    axes: str, run: Run, labels: np.ndarray, tmp_path: Path
+) -> None:
+    path, flat = tmp_path / 'labels.ome.zarr', tmp_path / 'flat.tif'
+    stack = labels.reshape(*(1 for _ in axes[2:]), *labels.shape)
+    export_labels(stack, path, axes=axes)
+    export_labels(stack, tmp_path / 'image.ome.zarr', axes=axes)
+    tifffile.imwrite(flat, labels)
+    table = tmp_path / 'table.csv'
+    command = ['measure', path, '-o', table, '--overwrite']
+    given = ['--scale', '2,0.5,0.5', '--units', 'µm']
+    for image in ([], ['--image', tmp_path / 'image.ome.zarr']):
+        done = run(*command, *given, '--volumes', *image)
+        assert done.code == 0, done.err
+        rows = pd.read_csv(table)
+        assert rows['area µm³'].tolist() == (rows['area'] / 2).tolist()
+    # an image without planes is that of the only one
+    done = run(*command, '--image', flat)
+    assert done.code == 0, done.err
+    assert 'plane' not in pd.read_csv(table)
 
 
 @pytest.mark.parametrize('white', [255, 1, 3])

@@ -108,7 +108,12 @@ def measure_command(options: argparse.Namespace) -> int:
     labels = read_labels(
         options.labels, shape=options.shape, channel=options.channel
     )
-    image = None if options.image is None else open_image(options.image)
+    labels = _with_axes(labels, 3)
+    image = None
+    if options.image is not None:
+        image = open_image(options.image, labels.axes)
+        if tuple(image.shape[:2]) == labels.shape[-2:]:
+            labels = _with_axes(labels, 2)
     known = labels.table
     if options.table is not None:
         known = read_table(options.table)
@@ -131,6 +136,22 @@ def measure_command(options: argparse.Namespace) -> int:
     warn_of_mask(options.labels, labels.labels, set(table['label']))
     print(f'{options.output}: {counted(len(table), "object")}')
     return ExitCode.OK
+
+
+def _with_axes(labels: LabelsWithTable, most: int) -> LabelsWithTable:
+    """Leave out axes of one index, the first ones, while there are more."""
+    single = [axis for axis, size in enumerate(labels.shape[:-2]) if size == 1]
+    left_out = single[: max(0, len(labels.shape) - most)]
+    if not left_out:
+        return labels
+    kept = [n for n in range(len(labels.shape)) if n not in left_out]
+    return LabelsWithTable(
+        Reordered(labels.labels, kept),
+        labels.table,
+        axes=''.join(labels.axes[axis] for axis in kept),
+        scale=tuple(labels.scale[axis] for axis in kept if labels.scale),
+        units=tuple(labels.units[axis] for axis in kept if labels.units),
+    )
 
 
 def _scale(
@@ -165,8 +186,15 @@ def _scale(
     return sizes and (*scale[:first], *sizes), symbol
 
 
-def open_image(path: Path) -> Any:
+def open_image(path: Path, wanted: str) -> Any:
     """Open an image with its channels last, read part by part if it can be.
+
+    Parameters
+    ----------
+    path : Path
+        File or folder of the image.
+    wanted : str
+        Axes of the labels, see `channels_last`.
 
     Raises
     ------
@@ -185,13 +213,13 @@ def open_image(path: Path) -> Any:
     if names is None:
         axes = read_axes(array.shape)
         names = axes.names
-    return channels_last(array, names)
+    return channels_last(array, names, wanted)
 
 
-def channels_last(array: Any, names: str) -> Reordered:
+def channels_last(array: Any, names: str, wanted: str) -> Reordered:
     """An array of any axes as (…, rows, columns[, channels]), unread.
 
-    Axes of one index only are left out.
+    Other axes of one index than those wanted are left out.
 
     Parameters
     ----------
@@ -199,6 +227,8 @@ def channels_last(array: Any, names: str) -> Reordered:
         Indexed like a NumPy array.
     names : str
         A letter of ``'tzcsyx'`` for each axis.
+    wanted : str
+        Letters of the axes to keep in any case.
 
     Raises
     ------
@@ -208,7 +238,7 @@ def channels_last(array: Any, names: str) -> Reordered:
     kept = [
         axis
         for axis, name in enumerate(names)
-        if name in 'yx' or array.shape[axis] > 1
+        if name in wanted or array.shape[axis] > 1
     ]
     order = [axis for axis in kept if names[axis] not in 'cs']
     order += [axis for axis in kept if names[axis] in 'cs']

@@ -309,8 +309,8 @@ def read_ome_zarr(path: Path) -> LabelsWithTable:
     Returns
     -------
     LabelsWithTable
-        Its labels are read when they are indexed. Axes of one index, but
-        rows and columns, are left out.
+        Its labels are read when they are indexed. A channel is left
+        out if it is the only one.
 
     Raises
     ------
@@ -323,7 +323,7 @@ def read_ome_zarr(path: Path) -> LabelsWithTable:
         raise ExportError(
             f'{path} was not finished: run what writes it again first.'
         )
-    pyramid = _without_single_axes(open_pyramid(path))
+    pyramid = _without_channel(open_pyramid(path))
     attributes = dict(zarr.open(str(path), mode='r').attrs)
     told = dict(attributes.get('ome', attributes)).get('image-label', {})
     colors: dict[str, str] = {}
@@ -357,13 +357,13 @@ def read_ome_zarr(path: Path) -> LabelsWithTable:
     )
 
 
-def _without_single_axes(pyramid: Pyramid) -> Pyramid:
-    """Leave out axes of one index, such as a channel, of the finest array."""
+def _without_channel(pyramid: Pyramid) -> Pyramid:
+    """Leave out a channel of one index, of the finest array."""
     labels, axes = pyramid.arrays[0], pyramid.axes or ''
     kept = [
         axis
         for axis, name in enumerate(axes)
-        if name in 'yx' or labels.shape[axis] > 1
+        if name in 'tzyx' or labels.shape[axis] > 1
     ]
     if len(kept) == len(axes):
         return pyramid
