@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import errno
 import json
 import os
@@ -9,14 +10,18 @@ import shutil
 import sys
 from concurrent.futures import wait
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 import tifffile
+from PIL import Image
 
 from napari_mobilesam.cli import segment, segment_many
+from napari_mobilesam.cli.image_files import FilePlane
+from napari_mobilesam.cli.kinds import SegmentOutput
 from napari_mobilesam.series.series_files import (
     RECORDS,
     SEEN,
@@ -422,6 +427,30 @@ def test_the_channel_is_told(
     done = go(folder, '--channel', 'x')
     assert done.code == 2
     assert "'x' is not a whole number, 0 or more" in done.err
+
+
+@pytest.mark.parametrize(
+    ('mode', 'channels'), [('L', 1), ('LA', 1), ('RGB', 3), ('RGBA', 4)]
+)
+def test_gray_and_colours_are_segmented_as_they_are(
+    mode: str, channels: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, seen = tmp_path / 'a.png', []
+
+    def job(options: object, image: FilePlane, *others: object) -> Any:
+        seen.append(image)
+        found = SegmentOutput(lambda path: None, None, '')
+        return SimpleNamespace(everything=lambda: found)
+
+    monkeypatch.setattr(segment, 'SegmentJob', job)
+    Image.new(mode, (30, 20)).save(path)
+    options = argparse.Namespace(
+        image=path, plane=None, series=None, channel=1, contrast_limits=None
+    )
+    result = segment.segment_in_series(options, Any)
+    assert result.channel is None
+    shape = (20, 30) if channels == 1 else (20, 30, channels)
+    assert seen[0].pixels.shape == shape
 
 
 @pytest.mark.slow

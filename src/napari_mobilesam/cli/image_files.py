@@ -99,7 +99,8 @@ def read_image(
         Channel of a file with several, or one of its colours, from 0;
         ``plane`` then has no index of it.
     default_channel : int, optional
-        Channel of a file with several, other than colours, if none is given.
+        Channel of a file with several, if none is given; colours, and gray
+        with alpha, are read as they are.
     single : bool
         The command has no option to choose a plane.
 

@@ -181,8 +181,10 @@ def _add_files(parser: argparse.ArgumentParser) -> None:
         '--channel',
         type=whole_number(0),
         metavar='C',
-        help='channel of a file with several, counted from 0 (of many images: '
-        '0, which is told in the summary)',
+        help='channel, or colour, of a file with several, counted from 0; of '
+        'many images, the channel of those with several: gray and colour '
+        'images are segmented as they are (default: 0, which is told in the '
+        'summary)',
     )
     parser.add_argument(
         '--series',
@@ -275,12 +277,14 @@ def segment_in_series(
     options: argparse.Namespace, model: Sam
 ) -> SegmentOutput:
     """Segment everything in one of many images."""
+    channel = options.channel
+    if channel is None and options.plane is None:
+        channel = 0
     image = read_image(
         options.image,
         options.plane,
         series=options.series,
-        channel=options.channel,
-        default_channel=0 if options.plane is None else None,
+        default_channel=channel,
     )
     limits = chosen_limits(options.contrast_limits, image)
     progress = ProgressLine(quiet=True)
