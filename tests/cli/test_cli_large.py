@@ -19,7 +19,7 @@ import zarr
 from distributed import LocalCluster
 from segmentation.oracle import Oracle
 
-from napari_mobilesam.cli import large_options, segment_large
+from napari_mobilesam.cli import large_options
 from napari_mobilesam.cli.exit_codes import ExitCode
 from napari_mobilesam.cli.progress import ProgressLine
 from napari_mobilesam.cli.segment_large import StopOnInterrupt
@@ -97,7 +97,16 @@ def test_zarr_in_tiff_out(
     assert left == ['big.zarr', 'labels.tif', 'out.zarr']
 
 
+@pytest.mark.parametrize(
+    ('writer', 'named'),
+    [
+        ('napari_mobilesam.cli.segment_large.write_result_tiff', 'labels.tif'),
+        ('napari_mobilesam.large.io.tables.write_table', 'table.csv'),
+    ],
+)
 def test_outputs_that_cannot_be_written_cost_no_tiles(
+    writer: str,
+    named: str,
     run: Run,
     command: list[object],
     tmp_path: Path,
@@ -106,17 +115,20 @@ def test_outputs_that_cannot_be_written_cost_no_tiles(
     def full(*arguments: object) -> None:
         raise OSError(errno.ENOSPC, 'No space left on device')
 
-    command += ['-o', tmp_path / 'labels.tif']
+    table = tmp_path / 'table.csv'
+    command += ['-o', tmp_path / 'labels.tif', '--table', table]
     with monkeypatch.context() as patch:
-        patch.setattr(segment_large, 'write_result_tiff', full)
+        patch.setattr(writer, full)
         result = run(*command)
     assert result.code == ExitCode.OUTPUT
-    assert 'No space left' in result.err
+    reason = f'cannot write {tmp_path / named}: No space left on device'
+    assert reason in result.err
+    assert result.err.count('cannot write') == 1
     # no tile is looked at again
     monkeypatch.setattr(Proposer, '__call__', full)
     assert f'{DISCS} objects' in run(*command, '--resume').out
     left = sorted(path.name for path in tmp_path.iterdir())
-    assert left == ['big.zarr', 'labels.tif']
+    assert left == ['big.zarr', 'labels.tif', 'table.csv']
 
 
 @pytest.mark.slow

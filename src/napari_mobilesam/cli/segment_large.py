@@ -9,6 +9,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,10 +54,14 @@ def segment_large_command(options: argparse.Namespace) -> int:
             )
             stop = stack.enter_context(StopOnInterrupt(progress))
 
-            def write(result: LargeResult) -> None:
-                commit(result)
-                if commit_table and is_final(result):
+            def write_rest(result: LargeResult) -> None:
+                if commit_table:
                     commit_table(lambda path: write_table(result.table, path))
+
+            def write(result: LargeResult) -> None:
+                # one that was stopped is not taken for the result
+                if is_final(result):
+                    commit(result, partial(write_rest, result))
 
             result = run_tiles(options, source, progress, stop, write)
     except StorageError as error:
@@ -127,8 +132,11 @@ def labels_path(options: argparse.Namespace) -> Path:
 @contextlib.contextmanager
 def reserved_output(
     options: argparse.Namespace, source: Source
-) -> Iterator[Callable[[LargeResult], None]]:
+) -> Iterator[Callable[[LargeResult, Callable[[], None]], None]]:
     """Refuse existing outputs; return the writer of the TIFF.
+
+    It calls a second function before the TIFF gets its name, so that there is
+    none if that raises.
 
     Raises
     ------
@@ -156,18 +164,20 @@ def reserved_output(
             raise OutputError(f'{target} exists; --overwrite replaces it')
         check_replaceable(target)
     if target == options.output:
-        yield lambda result: None
+        yield lambda result, write_rest: write_rest()
         return
     with output_file(
         options.output, options.overwrite, [options.image]
     ) as commit_file:
 
-        def commit(result: LargeResult) -> None:
-            # one that was stopped is not taken for the result
-            if is_final(result):
-                commit_file(
-                    lambda path: write_result_tiff(result, path, source)
-                )
+        def commit(
+            result: LargeResult, write_rest: Callable[[], None]
+        ) -> None:
+            def write(path: Path) -> None:
+                write_result_tiff(result, path, source)
+                write_rest()
+
+            commit_file(write)
             if result.complete:
                 remove_labels(target)
 
@@ -231,7 +241,7 @@ def run_tiles(
             overwrite=options.overwrite,
             **given,
         )
-    except StorageError:
+    except (StorageError, OutputError):
         raise
     # what is read is an ImageError if it fails
     except OSError as error:
