@@ -145,11 +145,11 @@ BAD_USAGE = {
     ),
     'the size of what boxes hold': (
         ['--boxes', 'boxes.csv', '--diameter', '9'],
-        '--diameter has no effect with prompts',
+        '--diameter has no effect with --boxes or --text',
     ),
     'the size of what a text names': (
         ['--text', 'cell', '--diameter', '9'],
-        '--diameter has no effect with prompts',
+        '--diameter has no effect with --boxes or --text',
     ),
     'edges beside objects': (
         ['--output-kind', 'edges', '--skip', 'labels.tif'],

@@ -304,8 +304,9 @@ def check_options(options: argparse.Namespace) -> None:
     check_table(options.table, options.output)
     if prompted:
         names = [field.name for field in fields(EverythingParameters)]
-        if options.boxes is None and options.text is None:
-            names.remove('diameter')
+        names.remove('diameter')  # of use to --point and --box
+        if options.boxes is not None or options.text is not None:
+            refuse_idle(options, ['diameter'], 'with --boxes or --text')
         refuse_idle(
             options,
             [*names, 'region', 'skip'],
