@@ -128,12 +128,13 @@ def read_ctc(folder: Path) -> tuple[NDArray[np.uint16], Tracks]:
         If a file cannot be read.
     """
     table = next((folder / n for n in TABLES if (folder / n).is_file()), None)
-    files = sorted(folder.glob('*.tif'), key=_frame_of)
+    files = sorted(sorted(folder.glob('*.tif')), key=_frame_of)
     if table is None or not files:
         raise TrackError(
             f'{folder} has no {" or ".join(TABLES)} with label images beside '
             'it.'
         )
+    first = _first_frame(files)
     frames = [tifffile.imread(file) for file in files]
     odd = [n for n, each in enumerate(frames) if each.shape != frames[0].shape]
     if odd:
@@ -142,7 +143,6 @@ def read_ctc(folder: Path) -> tuple[NDArray[np.uint16], Tracks]:
             f'{files[0].name} {frames[0].shape}: frames are of one shape.'
         )
     labels = np.stack(frames)
-    first = _first_frame(files)
     parents, last = _read_parents(table)
     if last >= first + len(files):
         raise TrackError(
@@ -175,11 +175,16 @@ def _first_frame(files: list[Path]) -> int:
     numbers = [_frame_of(file) for file in files]
     if numbers[-1] < 0:
         return 0
-    for file, number in zip(files, numbers, strict=True):
-        if number < 0 or numbers.count(number) > 1:
+    if numbers[0] < 0:
+        raise TrackError(
+            f'{files[0]} has no number of a frame at the end of its name: '
+            'move it elsewhere.'
+        )
+    for file, after in itertools.pairwise(files):
+        if _frame_of(file) == _frame_of(after):
             raise TrackError(
-                f'{file} has no number of a frame of its own at the end of '
-                'its name: move it elsewhere if it is a copy.'
+                f'{file} and {after.name} are both of frame '
+                f'{_frame_of(file)}: move one of them elsewhere.'
             )
     missing = set(range(numbers[0], numbers[-1])) - set(numbers)
     if missing:
