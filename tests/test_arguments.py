@@ -226,6 +226,7 @@ ODD |= {
     'large limits': (lambda: large(contrast_limits=b'x'), 'contrast_limits'),
     'large workers': (lambda: large(workers=IMAGE), 'workers is array'),
     'large hooks': (lambda: large(on_tile=1), 'on_tile is 1; it has to be'),
+    'large result': (lambda: large(on_result=1), 'on_result is 1; it has to'),
     'large resume': (lambda: large(resume='no'), "resume is 'no'; it has to"),
     'large model': (lambda: large(model=IMAGE), 'model is array'),
     'network': (lambda: large(model=torch.nn.Linear(2, 2)), 'model is Linear'),

@@ -147,7 +147,7 @@ def test_embeddings_of_another_teacher_are_refused(
     with pytest.raises(SegmentationError, match='another model'):
         cache(tmp_path, other, disc_images)
     (tmp_path / 'cache.json').write_text('{"teacher')
-    with pytest.raises(SegmentationError, match='use another folder'):
+    with pytest.raises(SegmentationError, match='cache.json is damaged'):
         cache(tmp_path, teacher, disc_images)
 
 

@@ -67,8 +67,8 @@ def write_ome_zarr(
     image : LabelsWithTable
         The labels, and what is known of the objects.
     path : Path
-        Folder to write, see `labels_folder`. ``image.ome.zarr/labels/cells``
-        adds labels to that image.
+        Folder of the labels, such as that of `labels_folder`:
+        ``image.ome.zarr/labels/cells`` adds labels to that image.
     of : Path, optional
         Image that they are of: they get its pixel sizes, position and units,
         and a link to it. By default the image that they are added to.

@@ -119,7 +119,8 @@ def segment_large(
         Called with a `TileFound` when a tile is done.
     on_result : callable, optional
         Called with the `LargeResult` before the records are removed: if it
-        raises, they are kept, and the same call paints from them again.
+        raises, those beside ``output`` are kept, and the same call paints
+        from them again.
     resume : bool
         Go on with the records of an earlier run; False removes them.
     overwrite : bool

@@ -109,7 +109,7 @@ class CropStore:
         if there != identity:
             raise SegmentationError(
                 f'{self.folder} holds {self.title} of another model or of '
-                'other crops; use another folder'
+                'other crops, or its cache.json is damaged; use another folder'
             )
 
     def _open(
