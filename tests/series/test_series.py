@@ -578,6 +578,10 @@ def test_the_channel_is_told(tmp_path: Path) -> None:
         '2 objects in 1 image. Of 1 image with several channels, channel 0 '
         'was segmented. 1 image left out: labelled, done or flagged.'
     )
+    result.leave_out(0, 2)
+    assert result.text == (
+        '0 objects in 0 images. 2 images left out: labelled, done or flagged.'
+    )
 
 
 def test_broken_images_do_not_stop_the_others(folder: Path) -> None:

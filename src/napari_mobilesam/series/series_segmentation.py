@@ -48,8 +48,8 @@ class SeriesResult:
         False if it was cancelled.
     channel : int
         Channel that was segmented of images with several.
-    with_channels : int
-        Number of such images.
+    with_channels : list of int
+        Numbers of the images of `done` that have several.
     """
 
     done: list[int] = field(default_factory=list)
@@ -58,11 +58,13 @@ class SeriesResult:
     failed: dict[int, str] = field(default_factory=dict)
     complete: bool = True
     channel: int = 0
-    with_channels: int = 0
+    with_channels: list[int] = field(default_factory=list)
 
     def leave_out(self, number: int, objects: int) -> None:
         """Count an image as left out, whose labels were not taken."""
         self.done.remove(number)
+        if number in self.with_channels:
+            self.with_channels.remove(number)
         self.skipped.append(number)
         self.objects -= objects
 
@@ -75,7 +77,7 @@ class SeriesResult:
             f'{counted(len(self.done), "image")}.'
         )
         if self.with_channels:
-            count = counted(self.with_channels, 'image')
+            count = counted(len(self.with_channels), 'image')
             text += (
                 f' Of {count} with several channels, channel {self.channel} '
                 'was segmented.'
@@ -177,7 +179,8 @@ def segment_series(
             else:
                 if taken:
                     result.done.append(number)
-                    result.with_channels += image.several_channels
+                    if image.several_channels:
+                        result.with_channels.append(number)
                     result.objects += len(table)
                 else:
                     result.skipped.append(number)
