@@ -595,7 +595,7 @@ def test_the_only_channel_of_ome_zarr_is_left_out(
     zarr = pytest.importorskip('zarr')
     group = zarr.create_group(str(tmp_path / 'x.zarr'), zarr_format=2)
     stack = np.broadcast_to(labels, (*shape, *labels.shape))
-    group.create_array('0', data=stack)
+    group.create_array('0', data=stack, chunks=(1, 1, 1, 8, 16))
     step = {'type': 'scale', 'scale': [9, 9, 4, 2, 1]}
     group.attrs['multiscales'] = [
         {
@@ -607,6 +607,7 @@ def test_the_only_channel_of_ome_zarr_is_left_out(
     found = read_labels(tmp_path / 'x.zarr')
     assert found.axes == 'tzyx'
     assert found.scale == (9, 4, 2, 1)
+    assert found.labels.chunks == (1, 1, 8, 16)
     expected = stack.reshape(found.shape)
     same(found, expected)
     np.testing.assert_array_equal(np.asarray(found.labels), expected)

@@ -275,6 +275,14 @@ def test_two_classes_of_a_label_are_refused(labels: NDArray[Any]) -> None:
     assert table.set_index('label').loc[3, 'class'] == 'a'
 
 
+def test_an_ellipsis_stands_for_axes_of_a_view() -> None:
+    array = np.arange(24).reshape(2, 3, 4)
+    view, expected = Reordered(array, [2, 1]), array[0].T
+    assert view.size == expected.size
+    for index in (..., (..., 1), (2, ...), (slice(1, 3), ..., 1), (1, 2, ...)):
+        np.testing.assert_array_equal(view[index], expected[index])
+
+
 def test_channels_are_read_where_objects_are(
     labels: NDArray[Any], image: NDArray[Any]
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -26,14 +27,21 @@ class Reordered:
         self.dtype = array.dtype
         self.shape = tuple(int(array.shape[axis]) for axis in order)
         self.ndim = len(self.shape)
+        self.size = math.prod(self.shape)
+        # dask reads by multiples of them
+        chunks = getattr(array, 'chunks', None)
+        self.chunks = chunks and tuple(chunks[axis] for axis in order)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
         return np.asarray(self[...], dtype)
 
     def __getitem__(self, index: Any) -> Any:
-        index = () if index is Ellipsis else index
         index = index if isinstance(index, tuple) else (index,)
-        index = (*index, *(slice(None),) * (len(self._order) - len(index)))
+        if not any(part is Ellipsis for part in index):
+            index = (*index, Ellipsis)
+        at = next(n for n, part in enumerate(index) if part is Ellipsis)
+        whole = (slice(None),) * (self.ndim + 1 - len(index))
+        index = (*index[:at], *whole, *index[at + 1 :])
         full: list[Any] = [0] * len(self._array.shape)
         for axis, part in zip(self._order, index, strict=True):
             full[axis] = part
