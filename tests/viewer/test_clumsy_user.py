@@ -303,4 +303,10 @@ def test_with_several_labels_messages_name_the_labels(desk, blobs):
     d.settle()
     d.mouse.move(d.mouse.at(d.image, INSIDE))
     d.widget.trigger('edit_object')
+    assert d.widget.status.text == (
+        'The object under the cursor is in “objects”: choose these labels '
+        'under Output ▸ Labels first.'
+    )
+    d.mouse.move(d.mouse.at(d.image, (2, 2)))
+    d.widget.trigger('edit_object')
     assert d.widget.status.text == 'No object of “others” under the cursor.'
