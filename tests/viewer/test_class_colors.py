@@ -16,7 +16,10 @@ from napari_mobilesam.settings import load_settings
 from napari_mobilesam.widgets.parts.collapsible_section import (
     CollapsibleSection,
 )
-from napari_mobilesam.widgets.viewer.class_colors import NO_CLASS, classes_of
+from napari_mobilesam.widgets.viewer.class_colors import (
+    NO_CLASS,
+    coded_classes,
+)
 
 from .test_dock import activate
 from .test_prompt_objects import FIRST, SECOND, THIRD, click, make, point_at
@@ -401,7 +404,7 @@ def test_no_class_is_left():
         pd.DataFrame({'index': [], 'class': []}),
         pd.DataFrame({'index': [1, 2], 'class': ['', '']}),
     ):
-        labels, codes, names = classes_of(features)
+        labels, codes, names = coded_classes(features)
         assert len(labels) == len(codes) == len(features)
         assert codes.dtype.kind == 'i'
         assert (codes == -1).all()

@@ -89,7 +89,7 @@ def test_save_and_open(take_viewer, labels, tmp_path, monkeypatch, suffix):
     assert tuple(again.scale) == (2, 0.5, 0.5)
     assert again.units == layer.units
     rows = again.features.set_index('index')
-    assert rows.loc[1, 'class'] == 'a'
+    assert rows['class'].to_dict() == {1: 'a', 7: ''}
     assert rows.loc[7, 'score'] == 0.25
     assert again.metadata['class_colors'] == {'a': '#123456'}
 

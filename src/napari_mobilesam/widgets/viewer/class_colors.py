@@ -80,7 +80,7 @@ class ClassPainter:
 
     def _paint_layer(self, layer: Labels) -> None:
         """Update the colours; only changed ones cost time."""
-        labels, codes, names = classes_of(layer.features)
+        labels, codes, names = coded_classes(layer.features)
         # emits `changed` for new classes, which paints them too
         self._classes.add(*names)
         painted = self._painted.get(layer)
@@ -155,7 +155,7 @@ class _PaintedLayer:
             layer.events.colormap()
 
 
-def classes_of(
+def coded_classes(
     features: pd.DataFrame,
 ) -> tuple[NDArray[np.int64], NDArray[np.intp], list[str]]:
     """Return the classes that a feature table gives to labels.

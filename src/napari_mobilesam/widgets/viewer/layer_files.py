@@ -25,6 +25,7 @@ from napari_mobilesam.widgets.viewer.layers import (
     pixel_sizes,
     rows_by_label,
     unwrap,
+    with_class_text,
 )
 
 if TYPE_CHECKING:
@@ -278,7 +279,8 @@ def _layer(image: LabelsWithTable) -> LayerTuple:
     if 't' in image.axes:
         attributes['axis_labels'] = tuple(image.axes)
     if image.table is not None and len(image.table):
-        attributes['features'] = image.table.rename(columns={'label': 'index'})
+        table = image.table.rename(columns={'label': 'index'})
+        attributes['features'] = with_class_text(table)
     labels = image.labels
     if math.prod(image.shape) > MOST_PIXELS:
         import dask.array
