@@ -314,6 +314,10 @@ class Mask:
 MORE_PARAMETERS = 'More parameters'
 
 
+# Point prompts along each side of the image, at most.
+MOST_POINTS_PER_SIDE = 256
+
+
 @documented
 @dataclass(frozen=True)
 class EverythingParameters:
@@ -340,7 +344,7 @@ class EverythingParameters:
         'crop layer.',
         label='Points per side',
         minimum=1,
-        maximum=256,
+        maximum=MOST_POINTS_PER_SIDE,
     )
     predicted_iou: float | None = parameter(
         None,

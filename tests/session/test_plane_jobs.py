@@ -173,6 +173,19 @@ def test_edges_heed_the_points_per_side(session, task):
     assert totals[0] == (PARAMETERS.points_per_side // 2) ** 2
 
 
+def test_proposals_ask_no_more_points_than_there_can_be(session, task):
+    totals = []
+    session.runs.jobs.progress.connect(
+        lambda done, total, _: (
+            totals.append(total),
+            session.runs.jobs.cancel(),
+        )
+    )
+    session.runs.jobs.proposals(task, replace(PARAMETERS, points_per_side=200))
+    assert session.finish(30)
+    assert totals[0] == 256**2
+
+
 @pytest.mark.slow
 def test_proposals_are_boxes_around_objects(session, task, answers):
     session.runs.jobs.proposals(task, PARAMETERS)

@@ -22,6 +22,7 @@ from napari_mobilesam.session.runtime.worker import (
     SupersededError,
 )
 from napari_mobilesam.types import (
+    MOST_POINTS_PER_SIDE,
     BlankImageError,
     EverythingParameters,
     Progress,
@@ -165,7 +166,9 @@ class PlaneJobs:
                 rgb,
                 model,
                 # twice as many as for labels, as in the paper
-                points_per_side=2 * parameters.points_per_side,
+                points_per_side=min(
+                    2 * parameters.points_per_side, MOST_POINTS_PER_SIDE
+                ),
                 parameters=parameters,
                 region=task.region,
                 **hooks,
