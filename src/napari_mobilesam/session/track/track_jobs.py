@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import xxhash
-from numpy.typing import NDArray
 from psygnal import Signal
 
 from napari_mobilesam.background_imports import import_gently
@@ -33,50 +31,6 @@ if TYPE_CHECKING:
 
 
 LINKING = 'napari_mobilesam.tracking.track_linking'
-
-
-class _FramesAsRead:
-    """Frames of labels as they were when each was read first.
-
-    They are read several times, and may be edited meanwhile.
-
-    Parameters
-    ----------
-    labels : ndarray
-        (T, [Z,] H, W) labels.
-
-    Attributes
-    ----------
-    keep : bool
-        Whether they will be read again: copies are dropped otherwise.
-    """
-
-    def __init__(self, labels: NDArray[Any]) -> None:
-        self.shape, self.dtype = labels.shape, labels.dtype
-        self.keep = True
-        self._labels = labels
-        self._copies: dict[int, NDArray[Any]] = {}
-        self._digests: dict[int, int] = {}
-
-    def __getitem__(self, frame: int) -> NDArray[Any]:
-        pixels = self._copies.pop(frame, None)
-        if pixels is None:
-            pixels = self._labels[frame].copy()
-            self._digests[frame] = _digest(pixels)
-        if self.keep:
-            self._copies[frame] = pixels
-        return pixels
-
-    def were_edited(self) -> bool:
-        """Return whether frames are not as they were read."""
-        return any(
-            _digest(self._labels[frame]) != digest
-            for frame, digest in self._digests.items()
-        )
-
-
-def _digest(pixels: NDArray[Any]) -> int:
-    return xxhash.xxh3_64_intdigest(np.ascontiguousarray(pixels).data)
 
 
 class TrackJobs(WatchedJobs):
@@ -170,11 +124,12 @@ class TrackJobs(WatchedJobs):
             if not in_memory(labels):
                 tracks = track_labels(labels, parameters, progress, images)
                 return paint_tracks(tracks, labels, progress)
-            frames = _FramesAsRead(labels)
-            tracks = track_labels(frames, parameters, progress, images)
-            frames.keep = False
-            result = paint_tracks(tracks, frames, progress)
-            return replace(result, edited=frames.were_edited())
+            # they are read several times, and may be edited meanwhile
+            given = labels.copy()
+            tracks = track_labels(given, parameters, progress, images)
+            result = paint_tracks(tracks, given, progress)
+            same = all(map(np.array_equal, given, labels))
+            return replace(result, edited=not same)
 
         self.do(job, lambda result: self._finish(layer, labels, result))
 
