@@ -30,6 +30,8 @@ from napari_mobilesam.text import counted
 
 LABEL_SUFFIXES = ('.tif', '.tiff', '.png')
 LABEL_TIFF_SUFFIXES = LABEL_SUFFIXES[:2]
+# red, green, blue and alpha
+MOST_COLORS = 4
 
 
 class FilePlane(NamedTuple):
@@ -139,22 +141,16 @@ def read_image(
     index = _chosen(path, plane, names, array.shape, leading)
     if taken is not None:
         index = (*index[:axis], taken, *index[axis + 1 :])
-    kept = [name for name in names if name in 'yxs']
-    check_pixels([array.shape[names.index(name)] for name in kept], str(path))
-    try:
-        pixels = np.asarray(array[index])
-    # decoders fail with whatever comes to hand on a damaged file
-    except Exception as error:  # noqa: BLE001
-        raise InputError(f'cannot read {path}: {reason(error)}') from error
-    pixels = pixels.transpose([kept.index(n) for n in 'yxs' if n in kept])
+    pixels = _plane_pixels(path, array, names, index)
     if pixels.ndim == 3:
-        count = pixels.shape[2]
-        given = channel is not None or (wanted is not None and count > 4)
-        if given and taken is None:
-            taken = _channel(path, wanted or 0, count)
+        samples = pixels.shape[2]
+        # so few are colours, or gray with alpha
+        sample = wanted if samples > MOST_COLORS else channel
+        if sample is not None and taken is None:
+            taken = _channel(path, sample, samples)
             pixels = pixels[..., taken or 0]
-        elif count not in (3, 4):
-            pixels = _without_alpha(path, pixels)
+        else:
+            pixels = _colors_or_gray(path, pixels)
     scale = zip(names, pyramid.scale, strict=False)
     units = zip(names, pyramid.units, strict=False)
     return FilePlane(
@@ -166,6 +162,20 @@ def read_image(
         {names[axis]: index[axis] for axis in leading if names[axis] != 'c'},
         {name: int(n) for name, n in zip(names, array.shape, strict=True)},
     )
+
+
+def _plane_pixels(
+    path: Path, array: Any, names: str, index: tuple[Any, ...]
+) -> NDArray[Any]:
+    """Read the pixels of a plane, (H, W) or (H, W, samples)."""
+    kept = [name for name in names if name in 'yxs']
+    check_pixels([array.shape[names.index(name)] for name in kept], str(path))
+    try:
+        pixels = np.asarray(array[index])
+    # decoders fail with whatever comes to hand on a damaged file
+    except Exception as error:  # noqa: BLE001
+        raise InputError(f'cannot read {path}: {reason(error)}') from error
+    return pixels.transpose([kept.index(n) for n in 'yxs' if n in kept])
 
 
 def _channel(path: Path, channel: int, count: int) -> int | None:
@@ -242,10 +252,12 @@ def read_labels_of(path: Path, image: FilePlane, option: str) -> NDArray[Any]:
     return labels
 
 
-def _without_alpha(path: Path, pixels: NDArray[Any]) -> NDArray[Any]:
-    """Gray pixels with, at most, an alpha channel."""
+def _colors_or_gray(path: Path, pixels: NDArray[Any]) -> NDArray[Any]:
+    """Return colours as they are, and gray without its alpha channel."""
     count = pixels.shape[2]
-    if count > 2:
+    if count in (3, MOST_COLORS):
+        return pixels
+    if count > MOST_COLORS:
         raise InputError(
             f'{path} has {count} channels: choose one with --channels 0, or '
             'up to three as red, green and blue with --channels 0,1,2'

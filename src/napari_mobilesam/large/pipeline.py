@@ -169,12 +169,7 @@ def segment_large(
     manifest = plan.manifest(loaded.record, loaded.key)
     with _records(target) as folder, run_lock(folder):
         journal = Journal(folder)
-        old = _finished_output(target, journal, overwrite)
-        if not resume:
-            journal.remove()
-        journal.open(manifest)
-        if old is not None:
-            remove_labels(old)
+        _open_journal(journal, manifest, target, resume, overwrite)
         if on_plan is not None:
             on_plan(plan)
         open_pool = partial(open_workers, executor, count=workers)
@@ -192,6 +187,22 @@ def segment_large(
         if result.complete:
             journal.remove()
     return result
+
+
+def _open_journal(
+    journal: Journal,
+    manifest: dict[str, Any],
+    target: Path | None,
+    resume: bool,
+    overwrite: bool,
+) -> None:
+    """Begin or go on with a run; old labels are removed once that is sure."""
+    old = _finished_output(target, journal, overwrite)
+    if not resume:
+        journal.remove()
+    journal.open(manifest)
+    if old is not None:
+        remove_labels(old)
 
 
 def _proposer(
