@@ -42,7 +42,7 @@ Overwritable = Callable[[NDArray[Any]], NDArray[np.bool_]]
 
 
 class Store(Protocol):
-    """What a step needs of an `ObjectStore`."""
+    """Part of an `ObjectStore` that its steps use."""
 
     target: LabelTarget
 
