@@ -20,8 +20,8 @@ from qtpy.QtWidgets import (
 )
 
 from napari_mobilesam.widgets.parts.form_area import FormArea
+from napari_mobilesam.widgets.parts.form_guard import FormGuard
 from napari_mobilesam.widgets.parts.status_line import StatusLine
-from napari_mobilesam.widgets.parts.wheel import WheelGuard
 
 # stands out, at 3 : 1, from the backgrounds of both themes
 FOCUS_COLOR = '#2a7fd4'
@@ -115,9 +115,9 @@ def scrollable(
     contents.setContentsMargins(8, 4, 4, 0)
     contents.setSpacing(8)
     area = FormArea(inner)
-    WheelGuard(inner)
+    FormGuard(inner)
     # what does not scroll, too
-    WheelGuard(widget)
+    FormGuard(widget)
     layout = QVBoxLayout(widget)
     layout.setContentsMargins(0, 0, 0, 4)
     layout.setSpacing(4)

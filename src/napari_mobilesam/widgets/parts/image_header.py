@@ -10,10 +10,10 @@ from qtpy.QtWidgets import QLabel, QWidget
 from napari_mobilesam.types import ImageError
 from napari_mobilesam.widgets.parts.channel_combo import ChannelCombo
 from napari_mobilesam.widgets.parts.controls import form_layout
+from napari_mobilesam.widgets.parts.form_guard import FormGuard
 from napari_mobilesam.widgets.parts.layer_combo import LayerCombo
 from napari_mobilesam.widgets.parts.model_box import ModelBox
 from napari_mobilesam.widgets.parts.viewer_widget import ViewerWidget
-from napari_mobilesam.widgets.parts.wheel import WheelGuard
 from napari_mobilesam.widgets.viewer.layer_plane import LayerPlane, plane_of
 from napari_mobilesam.widgets.viewer.layers import is_of
 from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
@@ -73,7 +73,7 @@ class ImageHeader(QWidget):
         form.addRow('Model', self.model_box)
         form.addRow(device_name, self.device_label)
         self.image_combo.layer_changed.connect(self._offer_channels)
-        WheelGuard(self)
+        FormGuard(self)
 
     def show_model(self) -> None:
         """Show the model in use and its device."""

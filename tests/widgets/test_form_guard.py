@@ -1,13 +1,14 @@
-"""The mouse wheel over a form."""
+"""Wheel and keys in the controls of a form."""
 
 from __future__ import annotations
 
 import pytest
-from qtpy.QtCore import QPoint, QPointF, Qt
+from qtpy.QtCore import QLocale, QPoint, QPointF, Qt
 from qtpy.QtGui import QWheelEvent
 from qtpy.QtWidgets import (
     QApplication,
     QComboBox,
+    QDoubleSpinBox,
     QLabel,
     QSlider,
     QSpinBox,
@@ -101,3 +102,16 @@ def test_controls_that_are_added_later_are_guarded(form, qtbot):
     qtbot.waitUntil(lambda: bool(late.property('guarded')))
     turn_wheel(late)
     assert late.value() == 50
+
+
+@pytest.mark.parametrize('typed', ['12,5', '12.5'])
+@pytest.mark.parametrize('language', ['English', 'German'])
+def test_comma_and_point_are_decimal_points(form, qtbot, language, typed):
+    number = QDoubleSpinBox()
+    number.setMaximum(10_000)
+    number.setLocale(QLocale(getattr(QLocale.Language, language)))
+    form.rows.insertWidget(0, number)
+    qtbot.waitUntil(lambda: bool(number.property('guarded')))
+    number.selectAll()
+    qtbot.keyClicks(number, typed)
+    assert number.value() == 12.5

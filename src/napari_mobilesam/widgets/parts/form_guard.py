@@ -1,12 +1,14 @@
-"""Mouse wheel over a form: it scrolls, and changes no values unasked."""
+"""Wheel and keys in the controls of a form, which change no value unasked."""
 
 from __future__ import annotations
 
-from qtpy.QtCore import QEvent, QObject, Qt
+from qtpy.QtCore import QCoreApplication, QEvent, QObject, Qt
+from qtpy.QtGui import QKeyEvent
 from qtpy.QtWidgets import (
     QAbstractSlider,
     QAbstractSpinBox,
     QComboBox,
+    QDoubleSpinBox,
     QScrollBar,
     QWidget,
 )
@@ -14,11 +16,14 @@ from qtpy.QtWidgets import (
 CONTROLS = QAbstractSpinBox, QComboBox, QAbstractSlider
 
 
-class WheelGuard(QObject):
+class FormGuard(QObject):
     """Lets the wheel change only the number that was clicked or tabbed to.
 
     Over any other control, it scrolls the form; it never makes a choice in a
-    combo box. Controls that are added later are guarded as well.
+    combo box. In a number with decimals, comma and point both are the decimal
+    point: Qt takes the one that the locale does not use for a separator of
+    thousands, and 12,5 for 125. Controls that are added later are guarded as
+    well.
 
     Parameters
     ----------
@@ -51,13 +56,15 @@ class WheelGuard(QObject):
     def eventFilter(  # noqa: N802 - name of Qt
         self, watched: QObject | None, event: QEvent | None
     ) -> bool:
-        """Pass the wheel on to the form if the control has no focus."""
+        """Pass on the wheel, and a comma as a decimal point."""
         assert event is not None
         kind = event.type()
         if watched is self._form:
             if kind in (QEvent.Type.LayoutRequest, QEvent.Type.Show):
                 self._guard()
             return False
+        if kind == QEvent.Type.KeyPress and isinstance(event, QKeyEvent):
+            return _typed_as_point(watched, event)
         if kind != QEvent.Type.Wheel:
             return False
         assert isinstance(watched, QWidget)
@@ -65,3 +72,15 @@ class WheelGuard(QObject):
             return False
         event.ignore()
         return True
+
+
+def _typed_as_point(watched: QObject | None, event: QKeyEvent) -> bool:
+    """Type the decimal point of the locale instead of the other one."""
+    if not isinstance(watched, QDoubleSpinBox):
+        return False
+    point = watched.locale().decimalPoint()
+    if event.text() not in (',', '.') or event.text() == point:
+        return False
+    typed = QKeyEvent(event.type(), event.key(), event.modifiers(), point)
+    QCoreApplication.sendEvent(watched, typed)
+    return True
