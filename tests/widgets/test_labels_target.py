@@ -26,6 +26,7 @@ from napari_mobilesam.session.objects.targets import (
 from napari_mobilesam.types import ImageError, Mask, Prompts
 from napari_mobilesam.widgets.viewer import labels_target
 from napari_mobilesam.widgets.viewer.labels_target import LabelsTarget
+from napari_mobilesam.widgets.viewer.layers import MARK
 from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
 
 
@@ -375,6 +376,21 @@ def test_image_is_the_active_one_unless_one_was_chosen(viewer):
     viewer.layers.clear()
     with pytest.raises(ImageError, match='Open an image'):
         scene.plane()
+
+
+def test_edges_are_not_the_image(viewer):
+    """Their intensities would be measured as soon as labels are active."""
+    scene = scene_on(viewer, labels=Labels(np.zeros((40, 50), np.uint8)))
+    image = viewer.layers[0]
+    edges = viewer.add_image(
+        np.zeros((40, 50)), metadata={MARK: str(image.unique_id)}
+    )
+    assert scene.image is image
+    assert scene.which_image == ''
+    viewer.layers.selection.active = scene.labels
+    assert scene.image is image
+    scene.image = edges
+    assert scene.image is edges
 
 
 def test_stack_goes_along_any_axis(viewer):

@@ -135,14 +135,17 @@ class ViewerScene:
 
     @property
     def image(self) -> Image | None:
-        """Image to segment: the one that was set, else the selected one."""
-        layers = self.viewer.layers
+        """Image to segment: the one that was set, else the selected one.
+
+        Without either, the topmost one. Images that this plugin made, such
+        as edges, have to be set.
+        """
+        layers, images = self.viewer.layers, self._images
         chosen = None if self._image is None else self._image()
         if chosen is not None and chosen in layers:
             return chosen
         active = layers.selection.active
-        images = [layer for layer in layers if isinstance(layer, Image)]
-        if isinstance(active, Image):
+        if active in images:
             return active
         return images[-1] if images else None
 
@@ -154,6 +157,15 @@ class ViewerScene:
         self._image = None if layer is None else weakref.ref(unwrap(layer))
         self.image_changed.emit(unwrap(layer))
         self.labels_changed.emit()
+
+    @property
+    def _images(self) -> list[Image]:
+        """Images that this plugin has not made."""
+        return [
+            layer
+            for layer in self.viewer.layers
+            if isinstance(layer, Image) and not is_ours(layer)
+        ]
 
     @property
     def channel_axis(self) -> int | None:
@@ -188,8 +200,7 @@ class ViewerScene:
         For messages about the image.
         """
         image = self.image
-        images = [x for x in self.viewer.layers if isinstance(x, Image)]
-        return f' “{image.name}”' if image and len(images) > 1 else ''
+        return f' “{image.name}”' if image and len(self._images) > 1 else ''
 
     @property
     def labels(self) -> Labels | None:
@@ -495,7 +506,7 @@ class ViewerScene:
         # others may have been chosen in the viewer in which it is run
         if channel_axes(image):
             lines.append(f'scene.channel_axis = {self.channel_axis}')
-        if self.composed or self._images() > 1:
+        if self.composed or len(self._images) > 1:
             names = ''.join(
                 f'viewer.layers[{layer.name!r}], ' for layer in self.composed
             )
@@ -508,16 +519,9 @@ class ViewerScene:
         """Return a name for new labels that tells those of images apart."""
         image, layers = self.image, self.viewer.layers
         taken = any(layer.name == LABELS_NAME for layer in layers)
-        if image is None or not (self._images() > 1 or taken):
+        if image is None or not (len(self._images) > 1 or taken):
             return LABELS_NAME
         return f'{image.name} {LABELS_NAME}'
-
-    def _images(self) -> int:
-        """Return the number of images that are not of this plugin."""
-        return sum(
-            isinstance(layer, Image) and not is_ours(layer)
-            for layer in self.viewer.layers
-        )
 
     def _make_labels(self, name: str) -> Labels:
         labels = new_labels(self.layer_plane(), name)
