@@ -366,6 +366,29 @@ def test_double_click_opens_an_object(table_desk):
 
 
 @pytest.mark.slow
+def test_an_object_opens_in_labels_of_other_pixels_on_any_plane(table_desk):
+    stack = np.zeros((5, 96, 128), np.uint8)
+    d = table_desk(image=stack)
+    labels = np.zeros((5, 48, 64), np.uint16)
+    labels[1:3] = squares()[::2, ::2]
+    d.labels = d.viewer.add_labels(labels, scale=(1, 2, 2), name='coarse')
+    d.settle()
+    d.widget.image_combo.layer = None
+    d.widget.measure()
+    d.settle()
+    # from the first plane before the object, and from a plane of it
+    for step, seen in ((0, 1), (2, 2)):
+        d.viewer.dims.set_current_step(0, step)
+        d.widget.rows.edit_asked.emit(4)
+        assert d.session.editor.record.label == 4
+        assert d.viewer.dims.current_step[0] == seen
+        d.session.reject()
+    labels[labels == 4] = 0
+    d.widget.rows.edit_asked.emit(4)
+    assert 'no object 4 any more' in d.widget.status.text
+
+
+@pytest.mark.slow
 def test_double_click_opens_an_object_of_the_labels_of_the_table(table_desk):
     # another one is open, of other labels that have no object there
     d = table_desk(squares())
@@ -660,6 +683,17 @@ def test_objects_that_are_not_in_memory_are_deleted(table_desk, blobs):
     assert np.array_equal(np.asarray(d.labels.data), stack)
 
 
+def test_the_open_object_stays_if_it_cannot_be_deleted(table_desk):
+    d = table_desk(squares())
+    d.widget.rows.edit_asked.emit(3)
+    d.labels.editable = False
+    d.widget.select('area', 256, 256)
+    d.widget.delete()
+    assert 'locked' in d.widget.status.text
+    assert d.session.editor.base is not None
+    assert (d.labels.data == 3).any()
+
+
 def test_the_open_object_is_closed_when_it_is_deleted(table_desk, blobs):
     d = table_desk(squares())
     d.widget.rows.edit_asked.emit(3)
@@ -684,6 +718,13 @@ def test_the_open_object_stays_if_others_have_its_number(table_desk):
     assert not (others.data == 3).any()
     assert d.session.editor.record.label == 3
     assert (d.labels.data == 3).any()
+
+
+def test_a_column_that_is_not_there_selects_nothing(table_desk):
+    d = table_desk(squares())
+    d.widget.select('aera', 0, 150)
+    assert d.widget.status.text == 'The table has no column “aera” of numbers.'
+    assert not len(d.widget.rows.marked)
 
 
 def test_a_range_may_end_far_beyond_the_objects(table_desk, qtbot):

@@ -53,9 +53,16 @@ from napari_mobilesam.widgets.table.object_rows import LABEL, ObjectRows
 from napari_mobilesam.widgets.viewer.brush_history import BrushHistory
 from napari_mobilesam.widgets.viewer.delete_labels import delete_labels
 from napari_mobilesam.widgets.viewer.layers import data_of, rows_by_label
-from napari_mobilesam.widgets.viewer.look_at import look_at, slider_pixels
+from napari_mobilesam.widgets.viewer.look_at import (
+    look_at,
+    move_sliders,
+    slider_pixels,
+)
 from napari_mobilesam.widgets.viewer.main_thread import MainThread
-from napari_mobilesam.widgets.viewer.measured_box import measured_box
+from napari_mobilesam.widgets.viewer.measured_box import (
+    measured_box,
+    pixel_near,
+)
 from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
 
 if TYPE_CHECKING:
@@ -427,7 +434,11 @@ class TableWidget(ViewerWidget):
         low, high : float
             Ends of the range, which are selected too.
         """
-        self.column_combo.setCurrentText(column)
+        number = self.column_combo.findText(column)
+        if number < 0:
+            self.status.fail(f'The table has no column “{column}” of numbers.')
+            return
+        self.column_combo.setCurrentIndex(number)
         self._show_histogram()
         self.plot.select((low, high))
         self._brushed((low, high))
@@ -492,31 +503,12 @@ class TableWidget(ViewerWidget):
             if records:
                 self.session.navigation.open(records[0].number)
                 return
-            place = self._pixel_of(labels, label)
-            if place is not None:
-                plane = self._scene.plane()
-                self.session.navigation.open_at(plane, *place)
-
-    def _pixel_of(
-        self, labels: Labels, label: int
-    ) -> tuple[float, float] | None:
-        """Return a pixel of a label on the plane of the image."""
-        box = measured_box(labels, label, self._scene)
-        if box is None:
-            return None
-        plane = self._scene.plane()
-        height, width = plane.shape
-        target = self._scene.objects_of(labels).target
-        row0, column0 = (max(0, int(n)) for n in box[0][-2:])
-        row1, column1 = (int(n) + 1 for n in box[1][-2:])
-        found = target.picture(
-            plane, (row0, column0, min(row1, height), min(column1, width))
-        )
-        rows, columns = np.nonzero(found == label)
-        if not len(rows):
-            return None
-        middle = len(rows) // 2
-        return float(rows[middle] + row0), float(columns[middle] + column0)
+            place = pixel_near(self.viewer, labels, label, self._scene)
+            # on any plane, whichever is shown by now
+            move_sliders(self.viewer, labels, place, place)
+            plane = self._scene.layer_plane()
+            positions, _ = plane.image_points(labels, place)
+            self.session.navigation.open_at(plane.source(), *positions[0])
 
     def delete(self) -> None:
         """Delete the selected objects, as one step."""
@@ -532,10 +524,10 @@ class TableWidget(ViewerWidget):
             return
         objects = self._scene.objects_of(labels)
         with self.status.errors():
+            delete_labels(objects, labels, chosen.tolist(), self._scene)
             if self._open_label in chosen:
                 # it is no object any more that could be accepted
                 self.session.editor.reject()
-            delete_labels(objects, labels, chosen.tolist(), self._scene)
             self.status.say(f'Deleted {counted(len(chosen), "object")}.')
 
     def undo(self) -> None:

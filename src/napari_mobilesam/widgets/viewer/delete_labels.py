@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-import numpy as np
 from napari.layers import Labels
 
 from napari_mobilesam.session.objects.objects import Objects
 from napari_mobilesam.session.objects.replay_code import ReplayCode
-from napari_mobilesam.session.objects.targets import Indices
 from napari_mobilesam.text import counted
-from napari_mobilesam.types import SegmentationError
-from napari_mobilesam.widgets.viewer.layers import data_of
-from napari_mobilesam.widgets.viewer.measured_box import measured_box
+from napari_mobilesam.widgets.viewer.measured_box import pixels_of
 from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
 
 
@@ -30,8 +26,7 @@ def delete_labels(
     objects : Objects
         Objects of the layer.
     layer : napari.layers.Labels
-        Their layer. Labels that are not in memory are read where its feature
-        table has the boxes of the objects, as *Table* measures them.
+        Their layer, see `pixels_of`.
     labels : collection of int
         Labels of the objects.
     scene : ViewerScene
@@ -42,7 +37,7 @@ def delete_labels(
     SegmentationError
         The labels are not in memory, and where an object lies is not known.
     """
-    pixels = _pixels(layer, labels, scene)
+    pixels = pixels_of(layer, labels, scene)
     gone = {int(label) for label in labels}
     title = f'deleting {counted(len(gone), "object")}'
     with objects.step(title) as step:
@@ -51,31 +46,6 @@ def delete_labels(
         for record in [r for r in objects if r.label in gone]:
             step.remove(record)
         step.describe(gone, layer.features.iloc[:0])
-
-
-def _pixels(
-    layer: Labels, labels: Collection[int], scene: ViewerScene
-) -> Indices:
-    """Indices of all pixels of some labels."""
-    data = data_of(layer)
-    if isinstance(data, np.ndarray):
-        return np.nonzero(np.isin(data, list(labels)))
-    found = []
-    for label in labels:
-        whole = [[0] * layer.ndim, [size - 1 for size in data.shape]]
-        box = measured_box(layer, label, scene, whole)
-        if box is None:
-            raise SegmentationError(
-                f'“{layer.name}” is not in memory, and where object {label} '
-                'lies is not known: measure it first.'
-            )
-        low, high = box[0], box[1] + 1
-        part = np.asarray(data[tuple(map(slice, low, high))])
-        inside = np.nonzero(part == label)
-        found.append(
-            [axis + first for axis, first in zip(inside, low, strict=True)]
-        )
-    return tuple(np.concatenate(axes) for axes in zip(*found, strict=True))
 
 
 def _replay_code(objects: Objects, labels: set[int]) -> ReplayCode | None:

@@ -1,15 +1,20 @@
-"""Box of an object in the feature table of its layer."""
+"""Where objects of a layer lie, as its feature table tells."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from napari_mobilesam.session.objects.targets import Indices
+from napari_mobilesam.types import SegmentationError
 from napari_mobilesam.widgets.viewer.layers import data_of
+from napari_mobilesam.widgets.viewer.look_at import slider_pixels
 
 if TYPE_CHECKING:
+    from napari.components import ViewerModel
     from napari.layers import Labels
 
     from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
@@ -69,3 +74,63 @@ def measured_box(
     box = np.broadcast_to(others, (2, labels.ndim)).astype(np.intp)
     box[:, axes[-len(names) :]] = low, high - 1
     return box
+
+
+def pixels_of(
+    layer: Labels, labels: Collection[int], scene: ViewerScene
+) -> Indices:
+    """Return the indices of all pixels of some labels.
+
+    Labels that are not in memory are read where the feature table has the
+    boxes of the objects, as *Table* measures them.
+
+    Raises
+    ------
+    SegmentationError
+        The labels are not in memory, and where an object lies is not known.
+    """
+    data = data_of(layer)
+    if isinstance(data, np.ndarray):
+        return np.nonzero(np.isin(data, list(labels)))
+    found = []
+    for label in labels:
+        whole = [[0] * layer.ndim, [size - 1 for size in data.shape]]
+        box = measured_box(layer, label, scene, whole)
+        if box is None:
+            raise SegmentationError(
+                f'“{layer.name}” is not in memory, and where object {label} '
+                'lies is not known: measure it first.'
+            )
+        low, high = box[0], box[1] + 1
+        part = np.asarray(data[tuple(map(slice, low, high))])
+        inside = np.nonzero(part == label)
+        found.append(
+            [axis + first for axis, first in zip(inside, low, strict=True)]
+        )
+    return tuple(np.concatenate(axes) for axes in zip(*found, strict=True))
+
+
+def pixel_near(
+    viewer: ViewerModel, labels: Labels, label: int, scene: ViewerScene
+) -> NDArray[np.intp]:
+    """Return a pixel of an object on the plane nearest to the sliders.
+
+    Raises
+    ------
+    SegmentationError
+        The object is gone, or where it lies is not known, see `pixels_of`.
+    """
+    pixels = np.array(pixels_of(labels, [label], scene))
+    if not pixels.size:
+        raise SegmentationError(
+            f'“{labels.name}” has no object {label} any more: measure again.'
+        )
+    skip = viewer.dims.ndim - labels.ndim
+    hidden = [
+        axis - skip for axis in viewer.dims.not_displayed if axis >= skip
+    ]
+    here = slider_pixels(viewer, labels)
+    away = abs(pixels[hidden] - here[hidden, None]).sum(axis=0)
+    nearest = np.flatnonzero(away == away.min())
+    found: NDArray[np.intp] = pixels[:, nearest[len(nearest) // 2]]
+    return found
