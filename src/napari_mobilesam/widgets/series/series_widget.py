@@ -33,6 +33,7 @@ from napari_mobilesam.widgets.parts.delayed_call import DelayedCall
 from napari_mobilesam.widgets.parts.keys import Keys, bind_keys, unbind_keys
 from napari_mobilesam.widgets.parts.viewer_widget import ViewerWidget
 from napari_mobilesam.widgets.series.series_layers import SeriesLayers
+from napari_mobilesam.widgets.series.series_leaving import SeriesLeaving
 from napari_mobilesam.widgets.series.series_panel import ACTIONS, SeriesPanel
 from napari_mobilesam.widgets.series.series_review import SeriesReview
 from napari_mobilesam.widgets.series.series_run import SeriesRun
@@ -45,11 +46,6 @@ HINT = (
     'go on, and you can stop at any time.'
 )
 NO_SERIES = 'No series is open: open a folder or files.'
-DOUBTFUL = (
-    'The model is not confident about the open object: accept or reject it in '
-    'Segment by prompts first.'
-)
-PENDING = 'Waiting for the mask of the open object …'
 
 
 class SeriesWidget(ViewerWidget):
@@ -66,6 +62,8 @@ class SeriesWidget(ViewerWidget):
         Controls.
     layers : SeriesLayers
         Layers of the open image.
+    leaving : SeriesLeaving
+        Accepts the open object before another image is opened.
     saving : SeriesSaving
         Saves the labels as they change.
     run : SeriesRun
@@ -93,9 +91,6 @@ class SeriesWidget(ViewerWidget):
         self._gone = ''
         self._ahead: dict[int, list[ImagePlane]] = {}
         self._opened_with: LastSeries | None = None
-        # what was asked for while the open object has no mask yet
-        self._then: Callable[[], None] | None = None
-        self._go_on = DelayedCall(self._leave_again, parent=self)
         # why the objects of the open image would not be saved
         self._unsaved_output = ''
         self._check_output = DelayedCall(self._tell_unsaved, parent=self)
@@ -103,6 +98,9 @@ class SeriesWidget(ViewerWidget):
         self.status = panel.status
         fill(self, panel)
         self.layers = SeriesLayers(self.viewer, scene)
+        self.leaving = SeriesLeaving(
+            self, panel.status, self.layers, self._left
+        )
         self.review = SeriesReview(
             self,
             panel.uncertain,
@@ -110,7 +108,7 @@ class SeriesWidget(ViewerWidget):
             scene,
             self.layers,
             self.go_to,
-            self._leave,
+            self.leaving.leave,
         )
         self.saving = SeriesSaving(self, scene, self.layers)
         self.commands: dict[str, Callable[[], None]] = {
@@ -156,9 +154,6 @@ class SeriesWidget(ViewerWidget):
             (jobs.saving.kept, self._say_kept),
             (jobs.saving.restored, self._say_restored),
             (jobs.failed, self._fail),
-            (self.session.editor.changed, self._mask_is_there),
-            (self.session.editor.accepted, self._mask_is_there),
-            (self.session.editor.failed, self._mask_is_there),
             (self.session.failed, self._session_failed),
             (self.session.status, self._say),
             (scene.labels_changed, self._check_output.restart),
@@ -169,6 +164,7 @@ class SeriesWidget(ViewerWidget):
             (self.session.downloaded, self.panel.model_box.arrived),
         ):
             self.listen(signal, callback)
+        self.leaving.attach()
         self.saving.attach()
         self._keys = bind_keys(
             self,
@@ -196,17 +192,24 @@ class SeriesWidget(ViewerWidget):
 
     def _save_now(self) -> None:
         """Accept the open object, if its mask is there, and save."""
-        if not self._leave(lambda: None):
-            self._then = None
+        if not self.leaving.leave(lambda: None):
+            self.leaving.stop()
             self.saving.leave()
+
+    def _left(self) -> None:
+        self.review.outline.hide()
+        self.saving.leave()
 
     @property
     def pending(self) -> bool:
         """True if images are opened or segmented."""
-        waiting = self._then is not None or self._go_on.pending
-        waiting = waiting or self._check_output.pending
-        waiting = waiting or self.review.pending
-        return waiting or self._opening >= 0 or self._jobs.running
+        return (
+            self.leaving.pending
+            or self._check_output.pending
+            or self.review.pending
+            or self._opening >= 0
+            or self._jobs.running
+        )
 
     # opening
 
@@ -264,7 +267,7 @@ class SeriesWidget(ViewerWidget):
         output = self.panel.output_edit.text().strip()
         names = self.panel.names_edit.text().strip()
         with self.status.errors():
-            if not self._leave(lambda: self.open(images, image)):
+            if not self.leaving.leave(lambda: self.open(images, image)):
                 return
             series = Series.open(list(images), output or None, names)
             self._jobs.open(series)
@@ -345,7 +348,7 @@ class SeriesWidget(ViewerWidget):
         if series is None or here < 0:
             self.status.fail(NO_SERIES)
             return
-        if not self._leave(self.done):
+        if not self.leaving.leave(self.done):
             return
         with self.status.errors():
             self._jobs.mark(here, 'done')
@@ -393,8 +396,8 @@ class SeriesWidget(ViewerWidget):
         series = self._jobs.series
         if series is None:
             return
-        if not self._leave(lambda: self.go_to(number)):
-            if self._then is None:
+        if not self.leaving.leave(lambda: self.go_to(number)):
+            if not self.leaving.waiting:
                 self.review.image_failed()
             return
         self.review.leaving(number)
@@ -404,60 +407,6 @@ class SeriesWidget(ViewerWidget):
         self.panel.table.choose(number)
         self.status.say(f'Opening {series[number].name} …', busy=True)
         self._jobs.ask(number)
-
-    def _leave(self, then: Callable[[], None]) -> bool:
-        """Accept the open object and save.
-
-        Parameters
-        ----------
-        then : callable
-            Called when the mask of the open object is there, if it is still
-            to come: while the model is loaded, for example.
-
-        Returns
-        -------
-        bool
-            False if that has to wait, or cannot be.
-        """
-        self._then = None
-        if self._jobs.current < 0 or not self.layers.image_shown:
-            return True
-        editor = self.session.editor
-        if editor.pending or len(editor.queue):
-            self._then = then
-            self.status.say(PENDING, busy=True)
-            return False
-        # those that were kept aside are opened by closing this one
-        for _ in range(1 + len(editor.aside)):
-            if editor.record.empty:
-                break
-            if editor.doubtful:
-                self.status.fail(DOUBTFUL)
-                return False
-            try:
-                if editor.modified and editor.record.masks:
-                    editor.accept()
-                else:
-                    editor.reject()
-            except SegmentationError as error:
-                self.status.fail(str(error))
-                return False
-        self.review.outline.hide()
-        self.saving.leave()
-        return True
-
-    def _mask_is_there(self, record: object = None) -> None:
-        if self._then is not None:
-            # the other listeners come first
-            self._go_on.restart()
-
-    def _leave_again(self) -> None:
-        """Do what was asked for before the mask was there."""
-        editor, then = self.session.editor, self._then
-        if then is None or editor.pending or len(editor.queue):
-            return
-        self._then = None
-        then()
 
     def _show_image(self, found: ReadImage) -> None:
         series = self._jobs.series
@@ -602,9 +551,6 @@ class SeriesWidget(ViewerWidget):
         self.status.say(text, keep=True)
 
     def _session_failed(self, text: str, topic: str) -> None:
-        if self._then is not None and topic in ('model', 'prompts'):
-            self._then = None
-            self.status.fail(text)
         if topic == 'model':
             self.panel.model_box.fail()
         if topic == 'series' or (topic == 'model' and self._jobs.running):

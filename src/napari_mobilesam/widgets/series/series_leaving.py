@@ -1,0 +1,134 @@
+"""Leaving the open image of a series: what is open in it is written first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from napari_mobilesam.widgets.parts.delayed_call import DelayedCall
+from napari_mobilesam.widgets.parts.status_line import StatusLine
+from napari_mobilesam.widgets.parts.viewer_widget import ViewerWidget
+from napari_mobilesam.widgets.series.series_layers import SeriesLayers
+
+DOUBTFUL = (
+    'The model is not confident about the open object: accept or reject it in '
+    'Segment by prompts first.'
+)
+PENDING = 'Waiting for the mask of the open object …'
+
+
+class SeriesLeaving:
+    """Accepts the open object of an image before something else is done.
+
+    Parameters
+    ----------
+    dock : ViewerWidget
+        Gives the session.
+    status : StatusLine
+        Status line of the dock.
+    layers : SeriesLayers
+        Layers of the open image.
+    save : callable
+        Saves the labels once nothing is open.
+    """
+
+    def __init__(
+        self,
+        dock: ViewerWidget,
+        status: StatusLine,
+        layers: SeriesLayers,
+        save: Callable[[], None],
+    ) -> None:
+        self._dock = dock
+        self._session = dock.session
+        self._status = status
+        self._layers = layers
+        self._save = save
+        # what was asked for while the open object has no mask yet
+        self._then: Callable[[], None] | None = None
+        # the other listeners come first
+        self._go_on = DelayedCall(self._leave_again, parent=dock)
+
+    def attach(self) -> None:
+        """Listen for the mask of the open object until the dock closes."""
+        editor = self._session.editor
+        for signal in (editor.changed, editor.accepted, editor.failed):
+            self._dock.listen(signal, self._written)
+        self._dock.listen(self._session.failed, self._failed)
+
+    @property
+    def waiting(self) -> bool:
+        """True if what was asked for waits for the mask."""
+        return self._then is not None
+
+    @property
+    def pending(self) -> bool:
+        """True if what was asked for is still to be done."""
+        return self.waiting or self._go_on.pending
+
+    def stop(self) -> None:
+        """Forget what was asked for."""
+        self._then = None
+
+    def leave(self, then: Callable[[], None]) -> bool:
+        """Accept the open object and save.
+
+        Parameters
+        ----------
+        then : callable
+            Called when the mask of the open object is there, if it is still
+            to come: while the model is loaded, for example.
+
+        Returns
+        -------
+        bool
+            False if that has to wait, or cannot be.
+        """
+        self._then = None
+        if self._session.series.current < 0 or not self._layers.image_shown:
+            return True
+        if self._busy:
+            self._then = then
+            self._status.say(PENDING, busy=True)
+            return False
+        with self._status.errors():
+            if self._close_objects():
+                self._save()
+                return True
+        return False
+
+    @property
+    def _busy(self) -> bool:
+        editor = self._session.editor
+        return editor.pending or len(editor.queue) > 0
+
+    def _close_objects(self) -> bool:
+        """Accept the open object, and those that were kept aside."""
+        editor = self._session.editor
+        # each of them is opened by closing the one before
+        for _ in range(1 + len(editor.aside)):
+            if editor.record.empty:
+                break
+            if editor.doubtful:
+                self._status.fail(DOUBTFUL)
+                return False
+            if editor.modified and editor.record.masks:
+                editor.accept()
+            else:
+                editor.reject()
+        return True
+
+    def _written(self, what: object = None) -> None:
+        if self.waiting:
+            self._go_on.restart()
+
+    def _leave_again(self) -> None:
+        """Do what was asked for before the mask was there."""
+        then = self._then
+        if then is not None and not self._busy:
+            self._then = None
+            then()
+
+    def _failed(self, text: str, topic: str) -> None:
+        if self.waiting and topic in ('model', 'prompts'):
+            self._then = None
+            self._status.fail(text)
