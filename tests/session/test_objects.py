@@ -79,6 +79,20 @@ def test_semantic_objects_share_a_label_and_are_told_apart(objects):
     assert pixels(objects, 3) == 16
 
 
+def test_pixels_that_objects_of_one_label_share_stay_with_the_other(objects):
+    first = write(objects, record_of(square(0, 0)), label=3)
+    second = write(objects, record_of(square(2, 0)), label=3)
+    corrected = replace(record_of(square(0, 4)), number=first.number, label=3)
+    write(objects, corrected, first)
+    assert (objects.target.data[0, :6, :8] == 3).sum(axis=1).tolist() == [
+        *(4, 4, 8, 8, 4, 4)
+    ]
+    objects.delete(first.number)
+    assert pixels(objects, 3) == 16
+    objects.delete(second.number)
+    assert pixels(objects, 3) == 0
+
+
 def test_labels_that_are_numbers_of_classes(objects):
     """Each is of one class, and each object has one."""
     cell = {'label': 3, 'class_name': 'cell', 'by_class': True}

@@ -75,6 +75,14 @@ class ObjectStore(ABC):
             return self.get(record.number)
         return next((each for each in self if each.same_object(record)), None)
 
+    def namesakes(self, record: ObjectRecord) -> list[ObjectRecord]:
+        """Return the other objects that have the label of one."""
+        return [
+            other
+            for other in self._records.values()
+            if other.label == record.label and other.number != record.number
+        ]
+
     def free_label(self, count: int = 1) -> int:
         """Return the lowest of ``count`` labels above all that are used.
 
@@ -188,10 +196,7 @@ class ObjectStore(ABC):
             if the labels are not one array in memory.
         """
         array = self.target.array() if self.is_painted(record) else None
-        if array is None or any(
-            other.label == record.label and other.number != record.number
-            for other in self
-        ):
+        if array is None or self.namesakes(record):
             return None
         return np.nonzero(array == record.label)
 

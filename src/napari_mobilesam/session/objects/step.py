@@ -6,11 +6,14 @@ A step is one entry of the history.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_mobilesam.segmentation.masks import shared_area
+from napari_mobilesam.segmentation.shapes import sampled
 from napari_mobilesam.session.images.planes import ImagePlane
 from napari_mobilesam.session.objects.history import Entry, Records
 from napari_mobilesam.session.objects.measured_rows import (
@@ -57,6 +60,9 @@ class Store(Protocol):
 
     def composed(self, patches: Sequence[Patch]) -> Patch:
         """Return one patch with the effect of several, in order."""
+
+    def namesakes(self, record: ObjectRecord) -> Sequence[ObjectRecord]:
+        """Return the other objects that have the label of one."""
 
     def check_idle(
         self, record: ObjectRecord, but: Step | None = None
@@ -262,7 +268,7 @@ class Step:
         self._swap(indices, before, after)
 
     def erase(self, record: ObjectRecord) -> None:
-        """Erase the pixels of an object.
+        """Erase the pixels of an object, but those of others of its label.
 
         Raises
         ------
@@ -274,9 +280,12 @@ class Step:
         def own(values: NDArray[Any]) -> NDArray[np.bool_]:
             return np.asarray(values == record.label)
 
+        others = self._objects.namesakes(record)
         for view in record.views.values():
             if view.mask is not None:
-                self.paint(view.plane, view.mask, 0, own)
+                views = (other.view(view.plane) for other in others)
+                masks = [seen.mask for seen in views if seen and seen.mask]
+                self.paint(view.plane, _without(view.mask, masks), 0, own)
 
     def put(self, record: ObjectRecord) -> None:
         """Add an object, or replace the one with its number.
@@ -459,6 +468,17 @@ class Step:
             self._patches.append(patch)
             self.pixels += len(patch)
             self.overwritten.update(np.unique(patch.before).tolist())
+
+
+def _without(mask: Mask, others: Sequence[Mask]) -> Mask:
+    """Return a mask without the pixels of others."""
+    row0, column0, row1, column1 = mask.box
+    rows, columns = np.arange(row0, row1), np.arange(column0, column1)
+    data = mask.data
+    for other in others:
+        if shared_area(mask, other):
+            data = data & ~sampled(other, rows, columns)
+    return replace(mask, data=data)
 
 
 def _with_measurements(
