@@ -87,6 +87,14 @@ def test_steps_that_were_undone_do_not_become_one(objects):
     assert [r.number for r in objects] == [1]
 
 
+def test_steps_in_labels_of_another_shape_do_not_become_one(objects):
+    write(objects, 1, key='slider')
+    reshaped(objects)
+    assert objects.commit(prepared(objects, 2, 4, 5, key='slider'))
+    assert objects.undo() == 'object 2'
+    assert objects.undo() is None
+
+
 def painted(objects):
     objects.target.data[1, 4, 5] = 9
 
@@ -95,7 +103,12 @@ def described(objects):
     objects.target.table = pd.DataFrame({'index': [7], 'score': [0.1]})
 
 
+def reshaped(objects):
+    objects.target.data = np.pad(objects.target.data, ((0, 0), (0, 9), (0, 9)))
+
+
 CHANGES = {
+    'reshaped': reshaped,
     'painted': painted,
     'described': described,
     'reviewed': lambda objects: objects.review(1),

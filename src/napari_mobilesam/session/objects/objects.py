@@ -148,6 +148,7 @@ class Objects(ObjectStore):
         Call it on the viewer's thread. The step can be made on any thread;
         `commit` writes it.
         """
+        self._settle_reshaped()
         return StagedObjects(
             self.target,
             self._records,
@@ -191,7 +192,6 @@ class Objects(ObjectStore):
             return False
         self.put_records(change.records)
         staged.write_rows()
-        self._settle_reshaped()
         if change.joins:
             self.history.replace_last(change.entry)
         else:

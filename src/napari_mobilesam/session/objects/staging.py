@@ -207,6 +207,7 @@ class StagedTarget:
     def __init__(self, target: LabelTarget) -> None:
         self.target = target
         self.edited = target.edited
+        self._shape = target.shape
         self._highest: int | None = None
         self._before: pd.DataFrame | None = None
         self._after: pd.DataFrame | None = None
@@ -283,6 +284,8 @@ class StagedTarget:
 
     def up_to_date(self) -> bool:
         """Return whether labels and rows are unchanged since the staging."""
+        if self.target.shape != self._shape:
+            return False
         if self._highest not in (None, self.target.highest()):
             return False
         known = self._before
