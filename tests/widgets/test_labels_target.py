@@ -16,13 +16,18 @@ from napari.layers import Labels
 
 import napari_mobilesam
 from napari_mobilesam.segmentation.windows import Viewport
-from napari_mobilesam.session.objects.records import ObjectRecord, ObjectView
+from napari_mobilesam.session.objects.records import (
+    ObjectCandidates,
+    ObjectRecord,
+    ObjectView,
+)
 from napari_mobilesam.session.objects.sparse_labels import label_pyramid
 from napari_mobilesam.session.objects.targets import (
     LabelsError,
     rows_of,
     set_rows,
 )
+from napari_mobilesam.session.objects.writing import write_object
 from napari_mobilesam.types import ImageError, Mask, Prompts
 from napari_mobilesam.widgets.viewer import labels_target
 from napari_mobilesam.widgets.viewer.labels_target import LabelsTarget
@@ -202,6 +207,23 @@ def test_areas_follow_the_brush(viewer):
     assert row()['area'] == erased
     labels.fill((16, 20), 4)
     assert row()['area'] == 0
+
+
+def test_areas_are_counted_in_pixels_of_the_labels(viewer):
+    labels = Labels(
+        np.zeros((20, 25), np.uint16), scale=(2, 2), translate=(0.5, 0.5)
+    )
+    scene = scene_on(viewer, labels=labels)
+    objects, plane = scene.objects(True), scene.plane()
+    for number, place in ((1, (2, 4)), (2, (20, 30))):
+        view = ObjectView(plane, Prompts(), ObjectCandidates((mask(*place),)))
+        record = ObjectRecord(number, number, {plane.place: view})
+        write_object(objects, record, None, 'overwrite')
+        # as after a measurement
+        counted = np.bincount(labels.data.ravel())[1:].tolist()
+        if number == 1:
+            labels.features = labels.features.assign(area=counted)
+    assert labels.features['area'].tolist() == counted
 
 
 def test_tables_of_measurements_as_features(viewer):

@@ -310,13 +310,13 @@ class Step:
         self._objects.put_records({record.number: None})
 
     def resize(self, record: ObjectRecord) -> int:
-        """Note the pixels that an object has now, for its row; return them."""
+        """Note how many pixels of the labels an object has; return that."""
         target = self._objects.target
         self._labels.add(record.label)
         self._areas[record.label] = area = sum(
-            int(np.count_nonzero(picture == record.label))
-            for picture in (
-                target.picture(view.plane, view.mask.box)
+            int(np.count_nonzero(target.read(indices) == record.label))
+            for indices, _ in (
+                target.locate(view.plane, view.mask.data, view.mask.box[:2])
                 for view in record.views.values()
                 if view.mask is not None
             )

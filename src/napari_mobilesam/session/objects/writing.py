@@ -251,15 +251,13 @@ def _is_crumbs(objects: Objects, record: ObjectRecord, left: int) -> bool:
         # beside its mask
         return False
     masks = [(v.plane, v.mask) for v in record.views.values() if v.mask]
-    area = sum(mask.area for _, mask in masks)
-    # most objects are told by their areas
-    return left <= MOST_CRUMBS * area and are_crumbs(
+    return are_crumbs(
         [
             mask.data
             & (objects.target.picture(plane, mask.box) == record.label)
             for plane, mask in masks
         ],
-        area,
+        sum(mask.area for _, mask in masks),
     )
 
 
