@@ -127,6 +127,9 @@ class FakeScene:
             self._objects = Objects(self.target)
         return self._objects
 
+    def forget_labels(self):
+        self._objects = None
+
     def undoables(self):
         return [] if self._objects is None else [self._objects]
 

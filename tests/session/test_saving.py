@@ -843,6 +843,48 @@ def test_a_file_that_is_being_written_is_let_go(
     assert [path.name for path in tmp_path.iterdir()] == ['a.session']
 
 
+@pytest.mark.parametrize('background', [True, False])
+def test_a_file_is_read_after_what_waits_is_written(
+    sessions, tmp_path, monkeypatch, background
+):
+    """An image is closed and opened again at once."""
+    began, reading = threading.Event(), threading.Event()
+    path = tmp_path / 'a.session'
+    session = sessions()
+    session.click(*FIRST)
+    session.accept()
+    session.autosave(path)
+    session.files.rest()
+
+    def write(*args):
+        began.set()
+        # time for who does not wait to have read
+        reading.wait(0.1)
+        save(*args)
+
+    def read_early(file):
+        reading.set()
+        return read(file)
+
+    monkeypatch.setattr(saving_jobs, 'save', write)
+    for module in (saving, saving_jobs):
+        monkeypatch.setattr(module, 'read', read_early)
+    session.click(*SECOND)
+    session.accept()
+    assert began.wait(10)
+    session.scene.objects(False).forget_planes(lambda plane: True)
+    session.scene.forget_labels()
+    if background:
+        found = []
+        session.files.loaded.connect(found.append)
+        session.files.start_loading(path)
+        session.finish()
+        assert len(found[0].records) == 2
+    else:
+        session.load(path)
+        assert len(session.scene.objects(False)) == 2
+
+
 def test_files_after_one_that_was_removed_are_found(tmp_path):
     first = tmp_path / 'a.tif.session'
     others = [tmp_path / f'a.tif.{number}.session' for number in (3, 12)]

@@ -156,6 +156,8 @@ class FileCommands:
         scene = self.scene()
         objects = scene.objects(True)
         assert objects is not None
+        for writer in self._writers(Path(path)):
+            writer.rest()
         choices = load(path, scene, objects)
         try:
             options = WriteOptions(**choices.options)
@@ -297,7 +299,17 @@ class FileCommands:
         Errors are reported by the signal ``failed`` of the session.
         """
         self.stop_loading()
-        self._loader = Loader(self, Path(path))
+        file = Path(path)
+        self._loader = Loader(self, file, self._writers(file))
+
+    def _writers(self, path: Path) -> list[AutoSave]:
+        """Return what a file may still be written by.
+
+        Such as for an image that was closed, and is opened again.
+        """
+        return [
+            saved for saved in self._autosaves.values() if saved.path == path
+        ]
 
     def stop_loading(self) -> None:
         """Stop reading a file."""

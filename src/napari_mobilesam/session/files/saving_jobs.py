@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -199,11 +199,16 @@ class Loader:
         Commands whose signal ``loaded`` brings the content.
     path : Path
         File to read.
+    writers : sequence of AutoSave
+        What is to be written to it first.
     """
 
-    def __init__(self, session: FileOwner, path: Path) -> None:
+    def __init__(
+        self, session: FileOwner, path: Path, writers: Sequence[AutoSave]
+    ) -> None:
         self._session = session
         self._path = path
+        self._writers = writers
         self._wanted = True
         self._worker = LatestWorker('napari-mobilesam-loading')
         self._worker.submit('load', self._guarded(self._read))
@@ -237,6 +242,8 @@ class Loader:
             self._session.tell(problem)
 
     def _read(self) -> None:
+        for writer in self._writers:
+            writer.rest()
         content = read(self._path)
         self._session.later(self._guarded(lambda: self._find(content)))
 
