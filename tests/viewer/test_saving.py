@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 import threading
 
@@ -595,6 +596,29 @@ def test_channels_get_back_their_own_objects(desk, tmp_path, blobs):
         assert found == {1}
         assert len(drawn(d)) == 2
         assert len(list(tmp_path.glob('cells.tif*.session'))) == 2
+
+
+def test_other_failures_do_not_end_the_reading_of_a_file(
+    opened, file, monkeypatch
+):
+    d = opened()
+    press_save(d)
+    make(d, FIRST)
+    rest(d)
+    d.viewer.layers.clear()
+    d.settle()
+    saved = file.with_name('cells.tif.session')
+    shutil.copy(saved, file.with_name('cells.tif.2.session'))
+    read = saving_jobs.read
+
+    def read_meanwhile(path):
+        d.session.files.tell('The disk is full.')
+        return read(path)
+
+    monkeypatch.setattr(saving_jobs, 'read', read_meanwhile)
+    d.viewer.open(str(file), plugin='napari')
+    d.settle()
+    assert len(drawn(d)) == 2
 
 
 def test_channels_that_were_colours_are_chosen_again(opened, file, blobs):

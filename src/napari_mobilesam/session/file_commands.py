@@ -77,9 +77,12 @@ class FileCommands:
     ----------
     loaded : Signal(LoadedSession)
         The file of `start_loading` was read.
+    not_loaded : Signal(Path, str)
+        The file that could not be read, and the error message.
     """
 
     loaded = Signal(object)
+    not_loaded = Signal(object, str)
 
     def __init__(
         self,
@@ -294,9 +297,9 @@ class FileCommands:
         return not owner or owner != self._owners.get(objects)
 
     def start_loading(self, path: str | os.PathLike[str]) -> None:
-        """Read a session file in the background; `loaded` brings it.
+        """Read a session file in the background.
 
-        Errors are reported by the signal ``failed`` of the session.
+        `loaded` brings it, or `not_loaded` says what failed.
         """
         self.stop_loading()
         file = Path(path)

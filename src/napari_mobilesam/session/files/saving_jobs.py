@@ -31,6 +31,7 @@ class FileOwner(Protocol):
     """Commands that background saving and loading belong to."""
 
     loaded: Any
+    not_loaded: Any
 
     def parameters(self) -> SessionParameters:
         """Return the parameters that a session file keeps."""
@@ -196,7 +197,8 @@ class Loader:
     Parameters
     ----------
     session : FileOwner
-        Commands whose signal ``loaded`` brings the content.
+        Commands whose signal ``loaded`` brings the content, or
+        ``not_loaded`` the reason why there is none.
     path : Path
         File to read.
     writers : sequence of AutoSave
@@ -239,7 +241,7 @@ class Loader:
     def _fail(self, problem: str) -> None:
         # it may have been stopped since
         if self._wanted:
-            self._session.tell(problem)
+            self._session.not_loaded.emit(self._path, problem)
 
     def _read(self) -> None:
         for writer in self._writers:

@@ -78,8 +78,7 @@ class PromptSaving:
         self._image: weakref.ref[Image] | None = None
         self._file: Path | None = None
         self._to_load: list[Path] = []
-        # the file that is read, objects restored from others, and a failure
-        self._reading: Path | None = None
+        # objects restored from each file, and a failure
         self._counts: dict[Path, int] = {}
         self._problem = ''
         self._watched: weakref.ref[Objects] | None = None
@@ -230,13 +229,12 @@ class PromptSaving:
 
     def _load_next(self) -> None:
         if self._to_load:
-            self._reading = path = self._to_load.pop(0)
+            path = self._to_load.pop(0)
             self._files.start_loading(path)
             self._panel.status.say(f'Reading {path.name} …', busy=True)
 
     def loaded(self, loaded: LoadedSession) -> None:
         """Write objects that were read into a new labels layer."""
-        self._reading = None
         with self._panel.status.errors():
             self._choose_channels(loaded)
             labels = self._scene.add_labels(loaded.labels)
@@ -257,16 +255,14 @@ class PromptSaving:
             self._scene.use_channels(axes[-1], ())
             self._scene.channels_changed.emit()
 
-    def failed(self, text: str) -> None:
-        """Go on with the next file, if one could not be read.
+    def not_loaded(self, path: Path, problem: str) -> None:
+        """Go on with the next file where one could not be read.
 
         Channels of a file may be layers, whose session files lie together.
         """
-        if self._reading is not None:
-            self._problem = f'{self._reading.name} was not restored: {text}'
-            self._reading = None
-            self._report()
-            self._load_next()
+        self._problem = f'{path.name} was not restored: {problem}'
+        self._report()
+        self._load_next()
 
     def _report(self) -> None:
         if self._counts:

@@ -270,6 +270,7 @@ class PromptWidget(ViewerWidget):
             (session.model_changed, self._model_changed),
             (session.hover.shown, self.hover.show),
             (session.files.loaded, self.saving.loaded),
+            (session.files.not_loaded, self.saving.not_loaded),
             (session.classes.changed, self.output.classes_changed),
             (session.batching.finished, self.runs.batch_finished),
             (session.propagation.finished, self.runs.propagated),

@@ -115,8 +115,6 @@ class SessionMessages:
     def _fail(self, text: str, topic: str) -> None:
         if topic in TOPICS:
             self._panel.status.fail(text)
-        if topic == SAVING:
-            self._saving.failed(text)
 
     def _progress(self, topic: str, done: int, total: int) -> None:
         if topic in ('model', 'objects'):
