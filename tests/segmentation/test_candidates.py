@@ -226,6 +226,12 @@ class TestFilters:
         expected = [candidates.masks[i].box for i in kept]
         assert [mask.box for mask in selected] == expected
 
+    def test_pixels_without_a_value_do_not_hide_their_object(self, candidates):
+        candidates.image[10, 10] = np.nan
+        filters = ObjectFilters(intensity_mean=(100, 100))
+        (kept,) = candidates.select(Selection(0, 0, filters=filters))
+        assert kept is candidates.masks[0]
+
     def test_intensity_is_the_mean_of_the_channels_shown(self):
         image = np.zeros((3, *SHAPE))
         image[0], image[2] = 4, 8

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -37,7 +38,7 @@ class ObjectFilters:
         Share of the convex hull that the object fills.
     intensity_mean : tuple of float or None
         Mean value of the image in the object; of several channels their
-        mean.
+        mean. Pixels that are NaN or infinite do not count.
     border : bool
         Keep objects that touch the border of the image.
     """
@@ -101,7 +102,8 @@ def measure(
         return float(mask.area)
     if name == 'intensity_mean':
         row0, column0, row1, column1 = mask.box
-        values = intensity()[row0:row1, column0:column1]
-        return float(values[mask.data].mean())
+        values = intensity()[row0:row1, column0:column1][mask.data]
+        seen = values[np.isfinite(values)]
+        return float(seen.mean()) if seen.size else math.nan
     (region,) = regionprops(mask.data.astype(np.uint8))
     return float(getattr(region, name))
