@@ -114,7 +114,8 @@ def propose_classes(
     labels : array
         (H, W) labels of the objects.
     known : mapping of int to str
-        Class of some labels; five of each class are a good start.
+        Class of some labels, empty or NaN for none; five of each class are
+        a good start.
     progress : callable, optional
         ``progress(done, total, message)``, counted in objects.
 
@@ -216,7 +217,12 @@ def _checked(
     known: Mapping[int, str], masks: Mapping[int, Mask]
 ) -> dict[int, str]:
     try:
-        given = {int(k): str(name) for k, name in dict(known).items() if name}
+        given = {
+            int(label): str(name)
+            for label, name in dict(known).items()
+            # in a table, NaN stands for no class
+            if name and name == name
+        }
     except (TypeError, ValueError):
         raise ClassesError(
             f'known is {quoted(known)}; give a mapping of labels to classes.'
