@@ -360,7 +360,8 @@ def test_free_names(folder: Path) -> None:
     assert free_name('mobile_sam_tuned1') == 'mobile_sam_tuned2'
     assert free_name('/home/me/other.pt') == 'other_tuned1'
     assert free_name('nuclei 2.5 um_tuned3') == 'nuclei 2.5 um_tuned1'
-    check_name('other_tuned1')
+    for base in ('other.pt', 'vit_t (1).pt', '-a,b', 'Zellkerne für uns.pth'):
+        check_name(free_name(base))
     for name in ('cells.pt', 'cells.SafeTensors'):
         with pytest.raises(SegmentationError, match='without a suffix'):
             check_name(name)

@@ -37,7 +37,8 @@ def free_name(base: str) -> str:
     """
     path = Path(base)
     own = path.stem if path.suffix.lower() in SUFFIXES else path.name
-    stem = re.sub(r'_tuned\d*$', '', own)
+    # such as “vit_t (1).pt”, downloaded twice
+    stem = re.sub(r'^\W|[^\w .\-]', '_', re.sub(r'_tuned\d*$', '', own))
     taken = _taken()
     number = 1
     while f'{stem}_tuned{number}'.lower() in taken:
