@@ -272,17 +272,7 @@ def download_model(name: str, progress: Progress | None = None) -> Path:
     record = registry()[name]
     path = _download_path(record)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        pooch.retrieve(
-            record.url,
-            known_hash=record.hash,
-            fname=path.name,
-            path=path.parent,
-            downloader=pooch.HTTPDownloader(
-                progressbar=ProgressAdapter(name, progress),
-                timeout=30,
-            ),
-        )
+        download_file(record.url, path, record.hash, name, progress)
     except ValueError as error:  # raised by pooch on a wrong hash
         raise CheckpointError(
             f'the download of {name} from {record.url} does not have the '
@@ -296,6 +286,26 @@ def download_model(name: str, progress: Progress | None = None) -> Path:
             'download the file by other means and load it by its path.'
         ) from error
     return path
+
+
+def download_file(
+    url: str,
+    path: Path,
+    known_hash: str | None,
+    name: str,
+    progress: Progress | None,
+) -> None:
+    """Download a file; pooch raises `ValueError` for another hash."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pooch.retrieve(
+        url,
+        known_hash,
+        fname=path.name,
+        path=path.parent,
+        downloader=pooch.HTTPDownloader(
+            progressbar=_ProgressAdapter(name, progress), timeout=30
+        ),
+    )
 
 
 def verify(path: Path, name: str) -> bool:
@@ -376,7 +386,7 @@ def _warn(message: str, modified: int) -> None:
     warnings.warn(message, stacklevel=4)
 
 
-class ProgressAdapter:
+class _ProgressAdapter:
     """Progress bar for pooch that calls ``progress``."""
 
     def __init__(self, name: str, progress: Progress | None) -> None:

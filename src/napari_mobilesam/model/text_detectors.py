@@ -13,11 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pooch
 from numpy.typing import NDArray
 
 from napari_mobilesam.extra import need
-from napari_mobilesam.model.registry import ProgressAdapter, cache_folder
+from napari_mobilesam.model.registry import cache_folder, download_file
 from napari_mobilesam.types import Progress, SegmentationError
 
 if TYPE_CHECKING:
@@ -148,17 +147,8 @@ def download_detector(name: str, progress: Progress | None = None) -> Path:
             continue
         url = f'https://huggingface.co/{record.repository}/resolve/main/{file}'
         try:
-            record.folder.mkdir(parents=True, exist_ok=True)
-            pooch.retrieve(
-                url,
-                known_hash=None,
-                fname=file,
-                path=record.folder,
-                downloader=pooch.HTTPDownloader(
-                    progressbar=ProgressAdapter(f'{name} {file}', progress),
-                    timeout=30,
-                ),
-            )
+            path = record.folder / file
+            download_file(url, path, None, f'{name} {file}', progress)
         except (OSError, ValueError) as error:
             raise DetectorError(
                 f'{name} could not be downloaded from {url}: {error}. Check '
@@ -218,15 +208,9 @@ class GroundingDino:
         least: float = 0.1,
         sides: tuple[int, int] = (800, 1333),
     ) -> None:
-        library = need('transformers', 'text')
-        given: Any = {'local_files_only': True}
-        self._tokenizer = library.AutoTokenizer.from_pretrained(
-            folder, **given
+        self._tokenizer, self._model = _loaded(
+            'GroundingDinoForObjectDetection', folder, device
         )
-        self._model = library.GroundingDinoForObjectDetection.from_pretrained(
-            folder, **given
-        ).to(device)
-        self._model.eval()
         self._device, self._least, self._sides = device, least, sides
 
     def boxes(self, image: NDArray[np.uint8], text: str) -> Boxes:
@@ -293,15 +277,9 @@ class ClipSeg:
     def __init__(
         self, folder: str | Path, device: str = 'cpu', least: float = 0.3
     ) -> None:
-        library = need('transformers', 'text')
-        given: Any = {'local_files_only': True}
-        self._tokenizer = library.AutoTokenizer.from_pretrained(
-            folder, **given
+        self._tokenizer, self._model = _loaded(
+            'CLIPSegForImageSegmentation', folder, device
         )
-        self._model = library.CLIPSegForImageSegmentation.from_pretrained(
-            folder, **given
-        ).to(device)
-        self._model.eval()
         self._side = int(self._model.config.vision_config.image_size)
         self._device, self._least = device, least
 
@@ -348,6 +326,16 @@ class ClipSeg:
         heat = answer.logits.reshape(answer.logits.shape[-2:]).sigmoid()
         chances: NDArray[np.float32] = heat.cpu().numpy()
         return chances
+
+
+def _loaded(kind: str, folder: str | Path, device: str) -> tuple[Any, Any]:
+    """Tokenizer and model of a class of transformers, for inference."""
+    library = need('transformers', 'text')
+    tokenizer, model = (
+        getattr(library, name).from_pretrained(folder, local_files_only=True)
+        for name in ('AutoTokenizer', kind)
+    )
+    return tokenizer, model.to(device).eval()
 
 
 def normalised(image: NDArray[np.uint8], shape: tuple[int, int]) -> Tensor:
