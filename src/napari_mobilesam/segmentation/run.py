@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
@@ -30,6 +30,7 @@ BYTES_PER_CELL = 4 * 4 * 256
 MOST_TOGETHER = 16
 
 T = TypeVar('T')
+W = TypeVar('W')
 
 # Share of an image that tells how many prompts the rest will take.
 LEAST_SHARE = 0.1
@@ -50,16 +51,8 @@ def batches(count: int, size: int) -> Iterator[slice]:
         start += length
 
 
-def _ignore_progress(done: int, total: int, message: str) -> None:
-    """Default progress callback: does nothing."""
-
-
-def _ignore_masks(masks: list[Mask]) -> None:
-    """Default callback for masks: does nothing."""
-
-
-def _ignore_work(prompts: int, windows: int) -> None:
-    """Default callback for work: does nothing."""
+def _ignore(*_: object) -> None:
+    """Do nothing: default of callbacks."""
 
 
 def _never() -> bool:
@@ -83,10 +76,10 @@ class Hooks:
         Called with prompts answered and inputs of the model embedded so far.
     """
 
-    progress: Progress = field(default=_ignore_progress)
-    cancelled: Callable[[], bool] = field(default=_never)
-    on_masks: Callable[[list[Mask]], None] = field(default=_ignore_masks)
-    on_work: Callable[[int, int], None] = field(default=_ignore_work)
+    progress: Progress = _ignore
+    cancelled: Callable[[], bool] = _never
+    on_masks: Callable[[list[Mask]], None] = _ignore
+    on_work: Callable[[int, int], None] = _ignore
 
     @classmethod
     def of(
@@ -108,10 +101,10 @@ class Hooks:
         check_callable('on_masks', on_masks)
         check_callable('on_work', on_work)
         return cls(
-            progress or _ignore_progress,
+            progress or _ignore,
             cancelled or _never,
-            on_masks or _ignore_masks,
-            on_work or _ignore_work,
+            on_masks or _ignore,
+            on_work or _ignore,
         )
 
 
@@ -236,24 +229,12 @@ class Run:
             Asks a batch, in any thread.
         """
         size = min(self.parameters.batch_size, self.model.batch_size)
-        batches = (
+        parts = (
             (worker, prompts[start : start + size])
             for worker, prompts in asked
             for start in range(0, len(prompts), size)
         )
-
-        def answer(
-            batch: tuple[RegionWorker, NDArray[Any]],
-        ) -> tuple[NDArray[Any], T]:
-            return batch[1], how(*batch)
-
-        answers = self.model.workers().map(
-            answer, self._until_cancelled(batches)
-        )
-        for prompts, result in answers:
-            self.prompts += len(prompts)
-            yield prompts, result
-            self._tell('Segmenting')
+        return self._answers(parts, how)
 
     def ask_together(
         self,
@@ -274,17 +255,27 @@ class Run:
         """
         size = self.parameters.batch_size
         size = min(size, self.model.batch_size, MOST_TOGETHER)
-
-        def answer(part: slice) -> tuple[int, T]:
-            some = points[part]
-            return len(some), how(workers[part], some)
-
-        answers = self.model.workers().map(
-            answer, self._until_cancelled(batches(len(points), size))
+        parts = (
+            (workers[part], points[part])
+            for part in batches(len(points), size)
         )
-        for count, result in answers:
-            self.prompts += count
-            yield result
+        return (result for _, result in self._answers(parts, how))
+
+    def _answers(
+        self,
+        parts: Iterable[tuple[W, NDArray[Any]]],
+        how: Callable[[W, NDArray[Any]], T],
+    ) -> Iterator[tuple[NDArray[Any], T]]:
+        """Yield prompts with ``how(workers, prompts)``, and report."""
+
+        def answer(part: tuple[W, NDArray[Any]]) -> tuple[NDArray[Any], T]:
+            return part[1], how(*part)
+
+        for prompts, result in self.model.workers().map(
+            answer, self._until_cancelled(parts)
+        ):
+            self.prompts += len(prompts)
+            yield prompts, result
             self._tell('Segmenting')
 
     def expect(self, prompts: int) -> None:
