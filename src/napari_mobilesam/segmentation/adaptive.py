@@ -63,6 +63,11 @@ class Chooser:
         Typical object diameter in data pixels.
     confident : float
         Predicted IoU above which a mask explains what it covers.
+
+    Attributes
+    ----------
+    coverage : Coverage
+        Pixels that masks explain: points on them are left out.
     """
 
     def __init__(
@@ -73,7 +78,7 @@ class Chooser:
         confident: float,
     ) -> None:
         self._lattice = lattice
-        self._coverage = Coverage(
+        self.coverage = Coverage(
             (rgb.shape[0], rgb.shape[1]), diameter, confident
         )
         self._appearance = PointClassifier(
@@ -92,7 +97,7 @@ class Chooser:
         due[tuple(np.transpose(offsets))] = True
         row, column = index.T % CELL
         points, index = (x[due[row, column]] for x in (region.points, index))
-        left = ~self._coverage.at(points)
+        left = ~self.coverage.at(points)
         points, index = points[left], index[left]
         return points[self._appearance.likelihood(index) >= least]
 
@@ -106,14 +111,6 @@ class Chooser:
             self._lattice.index(points), np.array(hits, dtype=bool)
         )
 
-    def explain(self, masks: Sequence[Mask]) -> None:
-        """Leave out what confident masks cover from now on."""
-        self._coverage.explain(masks)
-
-    def is_object(self, mask: Mask) -> bool:
-        """Return whether a mask is small enough to be one object."""
-        return self._coverage.is_object(mask)
-
 
 def ask_adaptively(run: Run, plan: Plan, collector: Collector) -> None:
     """Ask a part of the points of the full grid; embed where they are."""
@@ -125,7 +122,7 @@ def ask_adaptively(run: Run, plan: Plan, collector: Collector) -> None:
         confident=confident_iou(least),
     )
     # What another scale has found is not asked again.
-    chooser.explain(collector.good(collector.masks))
+    chooser.coverage.explain(collector.good(collector.masks))
     for part in run.blocks(plan.regions):
         _ask_block(run, part, chooser, collector)
 
@@ -153,9 +150,9 @@ def _ask_block(
             good = collector.add(*proposed)
             chooser.learn(points, good)
             masks += good
-        chooser.explain(masks)
+        chooser.coverage.explain(masks)
         found += masks
-    masks = [mask for mask in found if chooser.is_object(mask)]
+    masks = [mask for mask in found if chooser.coverage.is_object(mask)]
     _, objects = paint_labels(
         suppress(masks, run.parameters.box_nms), run.rgb.shape[:2]
     )
