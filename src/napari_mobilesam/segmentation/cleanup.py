@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_mobilesam.argument_checks import check_number
-from napari_mobilesam.segmentation.shapes import sampled
+from napari_mobilesam.segmentation.shapes import part_of
 from napari_mobilesam.segmentation.upscaling import crop_to_mask
 from napari_mobilesam.types import Mask, Prompts
 
@@ -108,9 +108,7 @@ def _prompted(
     inside = np.all((places >= 0) & (places < parts.shape), axis=1)
     found = [parts[tuple(places[inside].T)]]
     if prompts.region is not None:
-        row0, column0, row1, column1 = mask.box
-        rows, columns = np.arange(row0, row1), np.arange(column0, column1)
-        found.append(parts[sampled(prompts.region, rows, columns)])
+        found.append(parts[part_of(prompts.region, mask.box)])
     numbers = np.unique(np.concatenate(found))
     return numbers[numbers > 0]
 

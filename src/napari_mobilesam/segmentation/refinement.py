@@ -25,13 +25,14 @@ from napari_mobilesam.segmentation.image import ContrastLimits
 from napari_mobilesam.segmentation.label_masks import masks_of_labels
 from napari_mobilesam.segmentation.layout import Channels
 from napari_mobilesam.segmentation.masks import mask_iou
+from napari_mobilesam.segmentation.parameters import check_fields
+from napari_mobilesam.segmentation.shapes import part_of
 from napari_mobilesam.types import (
     ImageError,
     Mask,
     ModelRecord,
     Progress,
     Prompts,
-    SegmentationError,
 )
 
 if TYPE_CHECKING:
@@ -91,12 +92,7 @@ class RefineParameters:
     )
 
     def __post_init__(self) -> None:
-        for name, least in (('least_overlap', 0.05), ('least_score', 0.0)):
-            value = getattr(self, name)
-            if value is not None and not least <= value <= 1:
-                raise SegmentationError(
-                    f'{name} is {value}; it has to be from {least} to 1.'
-                )
+        check_fields(self)
 
     def threshold(self, record: ModelRecord) -> float:
         """Least predicted IoU with a model."""
@@ -130,6 +126,11 @@ class Refinement(NamedTuple):
     refined: bool
     overlap: float
     reason: str = ''
+
+    @property
+    def now(self) -> Mask:
+        """The answer if it replaces the object, else the object before."""
+        return self.after if self.refined and self.after else self.before
 
 
 @dataclass(frozen=True)
@@ -309,17 +310,12 @@ def repaint(
     chosen = [each for each in refinements if each.refined]
     for each in chosen:
         part = _part(painted, each.before)
-        gone = each.before.data & ~_within(each.after, each.before)
+        gone = each.before.data & ~part_of(each.now, each.before.box)
         part[gone & (part == each.label)] = 0
-    for each in sorted(chosen, key=lambda e: (-_score(e), e.label)):
-        if each.after is not None:
-            part = _part(painted, each.after)
-            part[each.after.data & (part == 0)] = each.label
+    for each in sorted(chosen, key=lambda e: (-e.now.score, e.label)):
+        part = _part(painted, each.now)
+        part[each.now.data & (part == 0)] = each.label
     return painted
-
-
-def _score(each: Refinement) -> float:
-    return 0.0 if each.after is None else each.after.score
 
 
 def _part(picture: NDArray[Any], mask: Mask) -> NDArray[Any]:
@@ -327,22 +323,10 @@ def _part(picture: NDArray[Any], mask: Mask) -> NDArray[Any]:
     return picture[row0:row1, column0:column1]
 
 
-def _within(mask: Mask | None, frame: Mask) -> NDArray[np.bool_]:
-    """Return a mask in the box of another one."""
-    found = np.zeros(frame.data.shape, bool)
-    if mask is None:
-        return found
-    low = np.maximum(mask.box[:2], frame.box[:2])
-    high = np.minimum(mask.box[2:], frame.box[2:])
-    if (low < high).all():
-        to = tuple(map(slice, low - frame.box[:2], high - frame.box[:2]))
-        of = tuple(map(slice, low - mask.box[:2], high - mask.box[:2]))
-        found[to] = mask.data[of]
-    return found
-
-
-def refinement_table(refinements: Sequence[Refinement]) -> pd.DataFrame:
-    """Return a row per object, in the order of labels.
+def refinement_table(
+    refinements: Sequence[Refinement], painted: NDArray[Any]
+) -> pd.DataFrame:
+    """Return a row per object of `repaint`, in the order of labels.
 
     Returns
     -------
@@ -353,18 +337,17 @@ def refinement_table(refinements: Sequence[Refinement]) -> pd.DataFrame:
     """
     import pandas as pd
 
+    # pixels of an answer that other objects keep are not of the object
+    numbers, counts = np.unique(painted, return_counts=True)
+    areas = dict(zip(numbers.tolist(), counts.tolist(), strict=True))
     rows = [
         (
             each.label,
             each.refined,
-            each.after.score
-            if each.refined and each.after is not None
-            else each.before.score,
+            each.now.score,
             each.overlap,
             each.before.area,
-            each.after.area
-            if each.refined and each.after is not None
-            else each.before.area,
+            areas.get(each.label, 0),
             each.reason,
         )
         for each in sorted(refinements, key=lambda each: each.label)
@@ -459,11 +442,7 @@ def refine_labels(
         if cancelled is not None and cancelled():
             break
     painted = repaint(objects.labels, refinements)
-    table = refinement_table(refinements)
-    # pixels of an answer that other objects keep are not of the object
-    labels_of, counts = np.unique(painted, return_counts=True)
-    areas = dict(zip(labels_of.tolist(), counts.tolist(), strict=True))
-    table['area'] = [areas.get(label, 0) for label in table['label']]
+    table = refinement_table(refinements, painted)
     if painted.max(initial=0) <= np.iinfo(np.uint16).max:
         painted = painted.astype(np.uint16)
     return painted, table

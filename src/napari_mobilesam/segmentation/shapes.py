@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_mobilesam.segmentation.upscaling import crop_to_mask
-from napari_mobilesam.types import Frame, Mask
+from napari_mobilesam.types import Box, Frame, Mask
 
 # A model's low-res logits are four pixels of its input each.
 LOW_RES_STRIDE = 4
@@ -180,6 +180,12 @@ def sampled(
         np.ix_(rows[known_rows], columns[known_columns])
     ]
     return values
+
+
+def part_of(mask: Mask, box: Box) -> NDArray[np.bool_]:
+    """(h, w) bool of a box of the image; False beyond that of the mask."""
+    row0, column0, row1, column1 = box
+    return sampled(mask, np.arange(row0, row1), np.arange(column0, column1))
 
 
 def _samples(frame: Frame, axis: int) -> NDArray[np.intp]:
