@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,28 +67,21 @@ class InstanceMaps:
 
     def to_pixels(self, points: NDArray[np.float64]) -> NDArray[np.intp]:
         """Pixels of the maps at (N, 2) points in data pixels."""
-        places = (points + 0.5) * MAP_PIXELS / self.pitch - self.first
-        last = np.subtract(self.values.shape[1:], 1)
-        return np.clip(places, 0, last).astype(np.intp)
+        return np.stack(
+            [self._pixels(points[:, axis], axis) for axis in (0, 1)], axis=1
+        )
 
     def pixels_of(self, box: Box) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
         """Pixels of the maps under the data pixels of a box, as an index."""
-        rows, columns = (
-            np.clip(
-                (np.arange(start, stop) + 0.5) * MAP_PIXELS / self.pitch
-                - first,
-                0,
-                length - 1,
-            ).astype(np.intp)
-            for start, stop, first, length in zip(
-                box[:2],
-                box[2:],
-                self.first,
-                self.values.shape[1:],
-                strict=True,
-            )
-        )
-        return rows[:, None], columns
+        row0, column0, row1, column1 = box
+        rows = self._pixels(np.arange(row0, row1), 0)
+        return rows[:, None], self._pixels(np.arange(column0, column1), 1)
+
+    def _pixels(self, places: NDArray[Any], axis: int) -> NDArray[np.intp]:
+        """Pixels of the maps at places along an axis of the image."""
+        pixels = (places + 0.5) * MAP_PIXELS / self.pitch - self.first[axis]
+        last = self.values.shape[1 + axis] - 1
+        return np.clip(pixels, 0, last).astype(np.intp)
 
 
 def maps_of(
