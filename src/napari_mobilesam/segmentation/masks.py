@@ -224,10 +224,8 @@ def mask_iou(one: Mask, other: Mask) -> float:
 
 def center_of(mask: Mask) -> tuple[float, float]:
     """(row, column) of the middle of the pixel farthest from the border."""
-    depth = distance_transform_edt(np.pad(mask.data, 1))
-    row, column = np.unravel_index(int(np.argmax(depth)), depth.shape)
-    # The padding moves the pixel by one, its middle lies half a pixel on.
-    return mask.box[0] + float(row) - 0.5, mask.box[1] + float(column) - 0.5
+    row, column = centre_point(mask.data)
+    return mask.box[0] + row + 0.5, mask.box[1] + column + 0.5
 
 
 def interior_distance(mask: NDArray[np.bool_]) -> NDArray[np.float32]:
