@@ -29,7 +29,6 @@ from napari_mobilesam.segmentation.contrast import (
 from napari_mobilesam.segmentation.layout import (
     Channels,
     Layout,
-    dtype_of,
     plane_layout,
 )
 from napari_mobilesam.segmentation.sampling import sample_channel
@@ -78,7 +77,7 @@ def contrast_limits_of(
     """
     image = checked_array(image)
     layout = plane_layout(image, channels)
-    dtype = dtype_of(image)
+    dtype = np.dtype(image.dtype)
     if dtype.kind == 'b':
         return ((0.0, 1.0),)
     if layout.rgb and dtype == np.uint8:

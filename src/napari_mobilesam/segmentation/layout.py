@@ -133,12 +133,8 @@ def _numbers_of(channels: Any) -> tuple[int, ...]:
     return tuple(int(channel) for channel in chosen)
 
 
-def dtype_of(image: Any) -> np.dtype[Any]:
-    return np.dtype(getattr(image, 'dtype', None) or np.asarray(image).dtype)
-
-
 def _check_type(image: Any) -> None:
-    dtype = dtype_of(image)
+    dtype = np.dtype(image.dtype)
     if dtype.kind not in 'buif':
         raise ImageError(
             f'The image has the type {dtype}; give bool, integer or real '
