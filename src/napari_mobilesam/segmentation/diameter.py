@@ -22,6 +22,8 @@ Plane = NDArray[np.float32]
 
 # Part of the image looked at: enough to see many objects, quick to transform.
 LOOK = 640
+# Parts of an image that is too large to be read.
+PLACES = 4
 # Slower changes than this part of the longer side are illumination.
 BACKGROUND = 1 / 8
 # Equivalent diameter per width of the autocorrelation, and the ratio of the
@@ -104,7 +106,6 @@ def estimate_from_places(
 def places_to_look_at(
     shape: tuple[int, int],
     overview: NDArray[np.uint8] | None = None,
-    count: int = 4,
 ) -> list[tuple[int, int, int, int]]:
     """Choose parts of a large image that are likely to show objects.
 
@@ -116,13 +117,11 @@ def places_to_look_at(
         (h, w, 3) uint8, the whole image at a coarser level: the liveliest
         parts of it are taken, as most of a slide may be empty. Without it,
         parts at a quarter and three quarters of each axis.
-    count : int
-        Largest number of parts.
 
     Returns
     -------
     list of tuple of int
-        (row0, column0, row1, column1), half open.
+        (row0, column0, row1, column1), half open; `PLACES` at most.
     """
     if overview is None:
         centers = [
@@ -133,7 +132,7 @@ def places_to_look_at(
     else:
         centers = _lively(overview, shape)
     windows = []
-    for center in centers[:count]:
+    for center in centers[:PLACES]:
         low = [
             max(0, min(round(place - LOOK / 2), length - LOOK))
             for place, length in zip(center, shape, strict=True)
