@@ -346,11 +346,16 @@ def _overlap(one: FloatBox, other: FloatBox) -> float:
     return shared / max(areas - shared, 1e-9)
 
 
+def _box_of(prompts: Prompts) -> NDArray[np.float64] | None:
+    """(4,) box of the object, or that of its region, if there is one."""
+    if prompts.box is not None or prompts.region is None:
+        return prompts.box
+    return np.asarray(prompts.region.box, np.float64)
+
+
 def known_diameter(prompts: Prompts) -> float | None:
     """Diameter of the object by its box or region, if there is one."""
-    box = prompts.box
-    if box is None and prompts.region is not None:
-        box = np.asarray(prompts.region.box, dtype=np.float64)
+    box = _box_of(prompts)
     if box is None:
         return None
     height, width = box[2:] - box[:2]
@@ -370,9 +375,7 @@ def prompt_corners(prompts: Prompts) -> NDArray[np.float64]:
 
 def anchor_of(prompts: Prompts) -> NDArray[np.float64]:
     """(row, column) of what is prompted for: box, region or first point."""
-    box = prompts.box
-    if box is None and prompts.region is not None:
-        box = np.asarray(prompts.region.box, np.float64)
+    box = _box_of(prompts)
     if box is not None:
         center: NDArray[np.float64] = box.reshape(2, 2).mean(axis=0)
         return center
