@@ -76,10 +76,6 @@ RELAXED = (0.15, 0.3)
 # Prompts are asked where the features of cells are this much like those of an
 # example; on validation images that left out half of the pixels and no object.
 CELL_LEAST = 0.2
-NO_EXAMPLE = (
-    'There is no example: label or accept at least one object, then find '
-    'what is similar.'
-)
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,9 +123,7 @@ class Examples:
         PromptError
             There is no example.
         """
-        masks = [mask for mask in masks if mask.area]
-        if not masks:
-            raise PromptError(NO_EXAMPLE)
+        masks = _not_empty(masks)
         pitch = image.pitch_for(typical_diameter(masks))
         features = pooled_features(image, masks, pitch)
         cells = np.concatenate(
@@ -264,6 +258,17 @@ def _directions(
     return np.asarray(scaled / np.maximum(length, 1e-6), np.float32)
 
 
+def _not_empty(examples: Sequence[Mask]) -> list[Mask]:
+    """Examples with pixels; raises `PromptError` if there is none."""
+    masks = [mask for mask in examples if mask.area]
+    if not masks:
+        raise PromptError(
+            'There is no example: label or accept at least one object, then '
+            'find what is similar.'
+        )
+    return masks
+
+
 def parameters_for_examples(
     parameters: EverythingParameters,
     masks: Sequence[Mask],
@@ -278,9 +283,6 @@ def parameters_for_examples(
     PromptError
         There is no example.
     """
-    masks = [mask for mask in masks if mask.area]
-    if not masks:
-        raise PromptError(NO_EXAMPLE)
     usual = thresholds_for(parameters, record)
     if parameters.predicted_iou is None:
         least = max(0.0, usual.predicted_iou - RELAXED[0])
@@ -290,7 +292,7 @@ def parameters_for_examples(
         parameters = replace(parameters, stability=least)
     return replace(
         parameters,
-        diameter=max(1.0, typical_diameter(masks)),
+        diameter=typical_diameter(_not_empty(masks)),
         crop_layers=0,
         whole_image=False,
     )
