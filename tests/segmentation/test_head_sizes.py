@@ -57,7 +57,7 @@ def test_a_close_guess_is_kept_and_only_its_scale_embedded(model, guess):
     image = ImageEmbedding.of_rgb(model, discs(14, side=640))
     assert head_diameter(image, guess, middle, nothing) == guess
     embedded = image.embedded_pixels
-    key = image.grid.large_block(middle, image.pitch_for(guess))
+    key = image.grid.large_block(middle, image.grid.pitch_for(guess))
     assert image.knows(key)
     rows, columns = image.grid.canvas(key).cells
     assert embedded == rows * columns * 16**2
@@ -69,7 +69,7 @@ def test_large_objects_are_seen_in_the_whole_image(model, guess):
     found = head_diameter(image, guess, (400.0, 400.0), nothing)
     assert found == pytest.approx(180, rel=0.2)
     # whatever the guess is, its scale is not embedded but where it is right
-    side = max(image.grid.shape(image.pitch_for(180)))
+    side = max(image.grid.shape(image.grid.pitch_for(180)))
     work = image.embedded_pixels / (16 * side) ** 2
     assert work <= 1.8
 

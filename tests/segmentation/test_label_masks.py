@@ -76,7 +76,7 @@ def test_features_are_the_mean_over_the_mask(tiny_model):
     rng = np.random.default_rng(0)
     rgb = rng.integers(0, 255, (*SHAPE, 3), dtype=np.uint8)
     image = ImageEmbedding.of_rgb(tiny_model, rgb)
-    pitch = image.pitches[-1]
+    pitch = image.grid.pitches[-1]
     cells = np.zeros(SHAPE, bool)
     cells[2 * pitch : 4 * pitch, 3 * pitch : 4 * pitch] = True
     mask = as_mask(cells)

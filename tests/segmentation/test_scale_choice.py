@@ -55,7 +55,7 @@ def test_a_small_object_needs_no_view_of_the_whole_image(bundled, asked):
     predictor, embedding, truth = embed(bundled, 9)
     found = predictor.predict(embedding, points=[CENTER])
     assert iou(paste(found.mask(), truth.shape), truth) > 0.9
-    ladder = embedding.pitches[::2]
+    ladder = embedding.grid.pitches[::2]
     start = first_scale(ladder)
     assert start == 2
     assert embedded_pitches(embedding) <= set(ladder[start:])
@@ -70,7 +70,7 @@ def test_a_large_object_is_looked_for_at_coarser_scales(
     predictor, embedding, truth = embed(bundled, radius)
     found = predictor.predict(embedding, points=[CENTER])
     assert iou(paste(found.mask(), truth.shape), truth) > 0.9
-    assert embedding.pitches[0] in embedded_pitches(embedding)
+    assert embedding.grid.pitches[0] in embedded_pitches(embedding)
 
 
 @pytest.mark.slow

@@ -270,7 +270,7 @@ def test_clicks_and_runs_share_one_embedding(make):
     image = session._engine.image(plane, model)
     embedded = image.embedded_pixels
     assert embedded
-    scale = image.pitch_for(11.0)
+    scale = image.grid.pitch_for(11.0)
     assert image.has(FIRST, scale)
     assert image.has(SECOND, scale)
     run(session, parameters=by_size)

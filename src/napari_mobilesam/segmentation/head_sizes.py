@@ -110,7 +110,7 @@ def _starts(
     between: Callable[[], None],
 ) -> Iterator[int]:
     """Scales to begin at, one after the other."""
-    whole = image.pitches[0]
+    whole = image.grid.pitches[0]
     if guess is None:
         yield whole
     else:
@@ -122,8 +122,8 @@ def _starts(
                 and seen.height >= GLIMPSED
                 and seen.diameter >= CONFIRMING * guess
             ):
-                yield image.pitch_for(seen.diameter)
-        yield image.pitch_for(guess)
+                yield image.grid.pitch_for(seen.diameter)
+        yield image.grid.pitch_for(guess)
     yield _overview(image)
 
 
@@ -138,10 +138,10 @@ def _overview(image: ImageEmbedding) -> int:
     """Finest scale that shows the whole image on a small canvas."""
     fitting = [
         pitch
-        for pitch in image.pitches
+        for pitch in image.grid.pitches
         if max(image.grid.shape(pitch)) <= OVERVIEW_SIDE
     ]
-    return min(fitting, default=image.pitches[0])
+    return min(fitting, default=image.grid.pitches[0])
 
 
 def _follow(
@@ -158,7 +158,7 @@ def _follow(
         if found is None:
             return None
         visited.add(pitch)
-        suiting = image.pitch_for(found.diameter)
+        suiting = image.grid.pitch_for(found.diameter)
         if abs(math.log2(suiting / pitch)) <= CLOSE or suiting in visited:
             return found
         pitch = suiting

@@ -156,20 +156,6 @@ class ImageEmbedding:
             'Predictor(model, cache=EmbeddingCache(folder)) to be fast.'
         )
 
-    @property
-    def cells(self) -> int:
-        """Side of a decoder block in cells."""
-        return self.grid.cells
-
-    @property
-    def pitches(self) -> list[int]:
-        """Scales of the image, see `pitches` of the grid."""
-        return self.grid.pitches
-
-    def pitch_for(self, diameter: float) -> int:
-        """Scale at which objects of a diameter in data pixels suit best."""
-        return self.grid.pitch_for(diameter)
-
     def cut(
         self,
         center: Sequence[float],

@@ -274,7 +274,7 @@ def described(
     ClassesError
         It was cancelled.
     """
-    pitch = image.pitch_for(typical_diameter(masks))
+    pitch = image.grid.pitch_for(typical_diameter(masks))
     total = 2 * len(masks)
 
     def tell(done: int) -> None:

@@ -124,7 +124,7 @@ class Examples:
             There is no example.
         """
         masks = _not_empty(masks)
-        pitch = image.pitch_for(typical_diameter(masks))
+        pitch = image.grid.pitch_for(typical_diameter(masks))
         features = pooled_features(image, masks, pitch)
         cells = np.concatenate(
             [
@@ -172,7 +172,7 @@ class Examples:
         """
         if not masks:
             return np.zeros(0)
-        pitch = image.pitch_for(self.diameter)
+        pitch = image.grid.pitch_for(self.diameter)
         features = pooled_features(image, masks, pitch)
         found = _directions(features, self.mean, self.spread)
         sizes = np.array([equivalent_diameter(mask) for mask in masks])
@@ -224,7 +224,7 @@ class Examples:
         ndarray
             (H, W) bool.
         """
-        pitch = image.pitch_for(self.diameter)
+        pitch = image.grid.pitch_for(self.diameter)
         height, width = image.image_shape
         cells = np.full(image.grid.shape(pitch), -1.0, np.float32)
         for key in image.grid.large_blocks((0, 0, height, width), pitch):

@@ -214,12 +214,12 @@ class Engine:
         from napari_mobilesam.segmentation.scale_choice import STEP
 
         image = self.image(plane, model)
-        if plane.pitch in image.pitches:
+        if plane.pitch in image.grid.pitches:
             return [plane.pitch]
         longest = plane.longest_window
         scales = [
             pitch
-            for pitch in image.pitches[::STEP]
+            for pitch in image.grid.pitches[::STEP]
             if _block_side(image, pitch) <= longest
         ]
         view = plane.viewport
@@ -229,9 +229,11 @@ class Engine:
             pitch
             for pitch in scales
             if FINEST_SEEN * view.pixel <= pitch
-            and pitch * image.cells < 2 * view.side
+            and pitch * image.grid.cells < 2 * view.side
         ]
-        nearest = min(scales, key=lambda p: abs(p * image.cells - view.side))
+        nearest = min(
+            scales, key=lambda p: abs(p * image.grid.cells - view.side)
+        )
         return seen or [nearest]
 
     def prepare(
@@ -381,7 +383,7 @@ class Engine:
         )
 
         image = self.image(plane, model)
-        scales = self.scales(plane, model) or image.pitches
+        scales = self.scales(plane, model) or image.grid.pitches
         pitch = scales[0] if frame is None else pitch_of(frame)
         if len(prompt_corners(prompts)):
             center = center_of_prompts(prompts, image, pitch)

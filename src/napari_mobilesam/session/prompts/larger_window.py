@@ -105,7 +105,7 @@ def _in_larger_window(
     pitch = pitch_of(before)
     coarser = [
         each
-        for each in engine.image(plane, model).pitches
+        for each in engine.image(plane, model).grid.pitches
         if each >= 2 * pitch
     ]
     if not coarser:
