@@ -22,7 +22,6 @@ from napari_mobilesam.large.journal import Journal, Record
 from napari_mobilesam.large.model_references import ModelLoader
 from napari_mobilesam.large.resize import fine_box, place_mask
 from napari_mobilesam.large.tiling import Grid, TileBlock, cut_edge, is_cut
-from napari_mobilesam.segmentation.collector import Collector
 from napari_mobilesam.segmentation.crops import Cut, Region
 from napari_mobilesam.segmentation.embedding_grid import (
     STRIDE,
@@ -44,7 +43,7 @@ from napari_mobilesam.segmentation.masks import (
     suppress,
 )
 from napari_mobilesam.segmentation.parameters import thresholds_for
-from napari_mobilesam.segmentation.run import Hooks, Run
+from napari_mobilesam.segmentation.run import Collector, Hooks, Run
 from napari_mobilesam.segmentation.scope import Scope
 from napari_mobilesam.types import (
     EverythingParameters,

@@ -13,7 +13,6 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_mobilesam.segmentation.collector import Collector
 from napari_mobilesam.segmentation.coverage import (
     Coverage,
     confident_iou,
@@ -31,7 +30,7 @@ from napari_mobilesam.segmentation.point_classifier import (
     describe,
 )
 from napari_mobilesam.segmentation.region_worker import Divided, RegionWorker
-from napari_mobilesam.segmentation.run import Run
+from napari_mobilesam.segmentation.run import Collector, Run
 from napari_mobilesam.types import Box, Mask
 
 # Offsets of the points of each round in cells of 4 x 4 points of the grid,

@@ -18,7 +18,6 @@ from scipy.ndimage import distance_transform_edt
 
 from napari_mobilesam.model.instance_head import FOREGROUND
 from napari_mobilesam.segmentation.adaptive import ask_adaptively
-from napari_mobilesam.segmentation.collector import Collector
 from napari_mobilesam.segmentation.coverage import Coverage
 from napari_mobilesam.segmentation.crops import Region
 from napari_mobilesam.segmentation.everything_plan import (
@@ -38,7 +37,11 @@ from napari_mobilesam.segmentation.plan_parts import (
     sample_of,
 )
 from napari_mobilesam.segmentation.region_worker import divide_together
-from napari_mobilesam.segmentation.run import Run
+from napari_mobilesam.segmentation.run import (
+    REGIONS_AT_ONCE,
+    Collector,
+    Run,
+)
 from napari_mobilesam.types import Box, Mask
 
 # Pixels of the maps are unclear between these, and if there are more of them
@@ -58,8 +61,6 @@ LEFT_RADIUS, LEFT_PROMINENCE = 2.0, 1.0
 OF_DECODER, OF_INSTANCE, OF_FOREGROUND, OFFSET = 0.8, 0.5, 0.4, -0.6
 # So much the estimate may be above the predicted IoU.
 LIFT = 0.25
-# Regions of which what prompts share is kept at once.
-REGIONS_AT_ONCE = 64
 
 
 def ask_instances(run: Run, plan: Plan, collector: Collector) -> None:

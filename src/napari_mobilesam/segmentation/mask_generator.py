@@ -20,7 +20,6 @@ from napari_mobilesam.argument_checks import (
 )
 from napari_mobilesam.segmentation.adaptive import ask_adaptively
 from napari_mobilesam.segmentation.candidates import Candidates
-from napari_mobilesam.segmentation.collector import Collector
 from napari_mobilesam.segmentation.everything_plan import (
     Plan,
     expected_prompts,
@@ -41,7 +40,12 @@ from napari_mobilesam.segmentation.parameters import (
 )
 from napari_mobilesam.segmentation.region_worker import RegionWorker
 from napari_mobilesam.segmentation.retry import ask_again
-from napari_mobilesam.segmentation.run import Hooks, Run
+from napari_mobilesam.segmentation.run import (
+    REGIONS_AT_ONCE,
+    Collector,
+    Hooks,
+    Run,
+)
 from napari_mobilesam.segmentation.scope import Scope, checked_scope
 from napari_mobilesam.segmentation.watershed_masks import take_instances
 from napari_mobilesam.types import (
@@ -54,8 +58,6 @@ from napari_mobilesam.types import (
 if TYPE_CHECKING:
     from napari_mobilesam.model.sam import Sam
 
-# Regions of which what prompts share is kept at once.
-REGIONS_AT_ONCE = 64
 # Features that are kept during a run, in bytes: those of 4,096² pixels where
 # a cell is 4 pixels wide. Beyond, blocks are embedded again for each look.
 RUN_BYTES = 1 << 29

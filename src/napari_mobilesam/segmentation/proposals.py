@@ -23,15 +23,12 @@ from napari_mobilesam.segmentation.image_embedding import (
     embedding_of,
 )
 from napari_mobilesam.segmentation.layout import Channels
-from napari_mobilesam.segmentation.mask_generator import (
-    REGIONS_AT_ONCE,
-    generate_candidates,
-)
+from napari_mobilesam.segmentation.mask_generator import generate_candidates
 from napari_mobilesam.segmentation.masks import paint_objects
 from napari_mobilesam.segmentation.parameters import Thresholds
 from napari_mobilesam.segmentation.prompt_checks import checked_prompts
 from napari_mobilesam.segmentation.region_worker import RegionWorker
-from napari_mobilesam.segmentation.run import Hooks, Run
+from napari_mobilesam.segmentation.run import REGIONS_AT_ONCE, Hooks, Run
 from napari_mobilesam.segmentation.scale_choice import (
     holding_pitch,
     known_diameter,

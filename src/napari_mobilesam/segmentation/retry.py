@@ -6,12 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from napari_mobilesam.segmentation.collector import Collector
 from napari_mobilesam.segmentation.crops import Cut, Region
 from napari_mobilesam.segmentation.embedding_grid import EmbeddingGrid
 from napari_mobilesam.segmentation.masks import center_of, suppress
 from napari_mobilesam.segmentation.region_worker import RegionWorker
-from napari_mobilesam.segmentation.run import Run
+from napari_mobilesam.segmentation.run import Collector, Run
 from napari_mobilesam.types import Mask
 
 # A cut mask is asked again unless whole masks cover this share of it, or the

@@ -19,12 +19,15 @@ from napari_mobilesam.segmentation.everything_plan import blocks_of
 from napari_mobilesam.segmentation.image_embedding import ImageEmbedding
 from napari_mobilesam.segmentation.parameters import Thresholds
 from napari_mobilesam.segmentation.region_worker import RegionWorker
+from napari_mobilesam.segmentation.scope import Scope
 from napari_mobilesam.types import EverythingParameters, Mask, Progress
 
 # What regions that are asked in turns keep of their decoder blocks, in bytes.
 BLOCK_BYTES = 1 << 27
 # The features of a cell, and what prompts share of them in the decoder.
 BYTES_PER_CELL = 4 * 4 * 256
+# Regions of which what prompts share is kept at once, if it is small.
+REGIONS_AT_ONCE = 64
 # Prompts of different regions in one call of the model: more are no faster,
 # and a run is cancelled between calls.
 MOST_TOGETHER = 16
@@ -106,6 +109,44 @@ class Hooks:
             on_masks or _ignore,
             on_work or _ignore,
         )
+
+
+class Collector:
+    """Gathers the masks of a run and shows the good ones."""
+
+    def __init__(
+        self, scope: Scope, thresholds: Thresholds, hooks: Hooks
+    ) -> None:
+        self.scope = scope
+        self.thresholds = thresholds
+        self.hooks = hooks
+        self.masks: list[Mask] = []
+        self.cut: list[Mask] = []
+
+    def add(
+        self, proposed: Sequence[Mask], cut: Sequence[Mask] = ()
+    ) -> list[Mask]:
+        """Take masks; return those that the run is looking for.
+
+        Good masks that a window cuts off are kept apart.
+        """
+        self.cut += self.good(cut)
+        trimmed = [self.scope.trim(mask) for mask in proposed]
+        masks = [mask for mask in trimmed if mask is not None]
+        self.masks += masks
+        good = self.good(masks)
+        if good:
+            self.hooks.on_masks(good)
+        return good
+
+    def good(self, masks: Sequence[Mask]) -> list[Mask]:
+        """Those of some masks that reach the thresholds of the run."""
+        return [
+            mask
+            for mask in masks
+            if mask.score > self.thresholds.predicted_iou
+            and mask.stability >= self.thresholds.stability
+        ]
 
 
 class Run:

@@ -14,13 +14,12 @@ from numpy.typing import NDArray
 from scipy.ndimage import find_objects, map_coordinates
 
 from napari_mobilesam.model.instance_head import FOREGROUND, MAP_PIXELS
-from napari_mobilesam.segmentation.collector import Collector
 from napari_mobilesam.segmentation.crops import Region
 from napari_mobilesam.segmentation.everything_plan import Plan
 from napari_mobilesam.segmentation.head_maps import InstanceMaps
 from napari_mobilesam.segmentation.instances import LIKELY
 from napari_mobilesam.segmentation.plan_parts import Look, parts_of
-from napari_mobilesam.segmentation.run import Run
+from napari_mobilesam.segmentation.run import Collector, Run
 from napari_mobilesam.segmentation.upscaling import crop_to_mask
 from napari_mobilesam.types import Mask
 
