@@ -119,20 +119,17 @@ def export_bioimageio(
         )
     model = copy.deepcopy(model).cpu().eval()
     graph = prompted_graph(model)
+    tell: Progress = progress or (lambda done, total, message: None)
     with (
         tempfile.TemporaryDirectory() as name,
         atomic_path(path, keep_suffix=True) as target,
     ):
         folder = Path(name)
-        weights = folder / 'model.onnx'
-        if progress is not None:
-            progress(0, 2, 'Writing model.onnx')
-        write_onnx(graph, weights)
-        difference = check_onnx(graph, weights)
+        tell(0, 2, 'Writing model.onnx')
+        write_onnx(graph, folder / 'model.onnx')
+        difference = check_onnx(graph, folder / 'model.onnx')
         _save_tests(graph, folder)
-        (folder / 'README.md').write_text(_readme(model.record), 'utf-8')
-        if progress is not None:
-            progress(1, 2, 'Checking the package')
+        tell(1, 2, 'Checking the package')
         _package(model, folder, list(authors), target)
     return difference
 
@@ -184,6 +181,7 @@ def _package(
     spec = need(f'{SPEC}.model.v0_5', 'onnx')
     save = need(SPEC, 'onnx').save_bioimageio_package
     record = model.record
+    (folder / 'README.md').write_text(_readme(record), 'utf-8')
     try:
         described = spec.ModelDescr(
             name=record.name,

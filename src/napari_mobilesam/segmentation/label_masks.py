@@ -47,22 +47,7 @@ def masks_of_labels(
         The labels are not whole numbers or of another shape, or one of the
         numbers is not among them.
     """
-    try:
-        array = small_array(labels, name)
-    except (TypeError, ValueError, RuntimeError) as error:
-        if isinstance(error, SegmentationError):
-            raise
-        array = np.zeros((), float)
-    if array.dtype.kind not in 'bui':
-        raise SegmentationError(
-            f'{name} are {quoted(labels)}; give a label image of whole '
-            'numbers.'
-        )
-    if array.shape != tuple(image_shape):
-        raise SegmentationError(
-            f'{name} have the shape {array.shape}, the image has '
-            f'{tuple(image_shape)}: give labels of this image.'
-        )
+    array = _checked_labels(labels, image_shape, name)
     found = {}
     for label, box in label_boxes(array):
         rows, columns = box
@@ -82,6 +67,29 @@ def masks_of_labels(
             'are there.'
         )
     return {number: found[number] for number in sorted(set(wanted))}
+
+
+def _checked_labels(
+    labels: Any, image_shape: tuple[int, int], name: str
+) -> NDArray[Any]:
+    """Labels as an array of whole numbers, of the shape of the image."""
+    try:
+        array = small_array(labels, name)
+    except SegmentationError:
+        raise
+    except (TypeError, ValueError, RuntimeError):
+        array = np.zeros((), float)
+    if array.dtype.kind not in 'bui':
+        raise SegmentationError(
+            f'{name} are {quoted(labels)}; give a label image of whole '
+            'numbers.'
+        )
+    if array.shape != tuple(image_shape):
+        raise SegmentationError(
+            f'{name} have the shape {array.shape}, the image has '
+            f'{tuple(image_shape)}: give labels of this image.'
+        )
+    return array
 
 
 def label_boxes(
