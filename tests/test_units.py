@@ -9,13 +9,7 @@ import tifffile
 import napari_mobilesam as nm
 from napari_mobilesam.large.io.label_tiff import write_label_tiff
 from napari_mobilesam.large.io.sources import Geometry
-from napari_mobilesam.units import (
-    SECONDS,
-    TIMES,
-    converted,
-    in_one_unit,
-    unit_name,
-)
+from napari_mobilesam.units import converted, in_one_unit, unit_name
 
 
 @pytest.mark.parametrize(
@@ -38,10 +32,6 @@ from napari_mobilesam.units import (
 )
 def test_units_have_one_name(text, name):
     assert unit_name(text) == name
-
-
-def test_every_time_is_known_in_seconds():
-    assert SECONDS.keys() == TIMES.keys()
 
 
 @pytest.mark.parametrize('suffix', ['.tif', '.ome.tif', '.zarr', '.zip'])

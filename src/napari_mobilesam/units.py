@@ -4,50 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-# name in OME-NGFF → symbol in OME
-LENGTHS = {
-    'picometer': 'pm',
-    'angstrom': 'Å',
-    'nanometer': 'nm',
-    'micrometer': 'µm',
-    'millimeter': 'mm',
-    'centimeter': 'cm',
-    'decimeter': 'dm',
-    'meter': 'm',
-    'kilometer': 'km',
-    'inch': 'in',
+# name in OME-NGFF → symbol in OME, and size in meters or seconds
+_LENGTHS = {
+    'picometer': ('pm', 1e-12),
+    'angstrom': ('Å', 1e-10),
+    'nanometer': ('nm', 1e-9),
+    'micrometer': ('µm', 1e-6),
+    'millimeter': ('mm', 1e-3),
+    'centimeter': ('cm', 1e-2),
+    'decimeter': ('dm', 1e-1),
+    'meter': ('m', 1.0),
+    'kilometer': ('km', 1e3),
+    'inch': ('in', 0.0254),
 }
-TIMES = {
-    'nanosecond': 'ns',
-    'microsecond': 'µs',
-    'millisecond': 'ms',
-    'second': 's',
-    'minute': 'min',
-    'hour': 'h',
-    'day': 'd',
+_TIMES = {
+    'nanosecond': ('ns', 1e-9),
+    'microsecond': ('µs', 1e-6),
+    'millisecond': ('ms', 1e-3),
+    'second': ('s', 1.0),
+    'minute': ('min', 60.0),
+    'hour': ('h', 3600.0),
+    'day': ('d', 86400.0),
 }
-SYMBOLS = {**LENGTHS, **TIMES}
-SECONDS = {
-    'nanosecond': 1e-9,
-    'microsecond': 1e-6,
-    'millisecond': 1e-3,
-    'second': 1.0,
-    'minute': 60.0,
-    'hour': 3600.0,
-    'day': 86400.0,
+SYMBOLS = {
+    name: symbol
+    for units in (_LENGTHS, _TIMES)
+    for name, (symbol, _) in units.items()
 }
-METERS = {
-    'picometer': 1e-12,
-    'angstrom': 1e-10,
-    'nanometer': 1e-9,
-    'micrometer': 1e-6,
-    'millimeter': 1e-3,
-    'centimeter': 1e-2,
-    'decimeter': 1e-1,
-    'meter': 1.0,
-    'kilometer': 1e3,
-    'inch': 0.0254,
-}
+METERS = {name: size for name, (_, size) in _LENGTHS.items()}
+SECONDS = {name: size for name, (_, size) in _TIMES.items()}
 _OTHERS = {
     'um': 'micrometer',
     # with the Greek letter, and as ImageJ writes the micro sign
@@ -63,7 +48,7 @@ _NAMES = {
     **_OTHERS,
     **{name: name for name in SYMBOLS},
     **{symbol: name for name, symbol in SYMBOLS.items()},
-    **{f'{name[:-2]}re': name for name in LENGTHS if name.endswith('meter')},
+    **{f'{name[:-2]}re': name for name in METERS if name.endswith('meter')},
 }
 
 
@@ -133,7 +118,7 @@ def symbol_of(unit: str) -> str:
 
 def is_time(unit: str | None) -> bool:
     """True if a unit is one of time."""
-    return unit is not None and unit_name(unit) in TIMES
+    return unit is not None and unit_name(unit) in SECONDS
 
 
 def unit_name(unit: str) -> str | None:
