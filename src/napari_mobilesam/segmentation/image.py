@@ -82,11 +82,7 @@ def contrast_limits_of(
         return ((0.0, 1.0),)
     if layout.rgb and dtype == np.uint8:
         return ((0.0, 255.0),)
-    shown = layout.channels or (None,)
-    samples = [
-        sample_channel(image, layout.channel_axis, channel)
-        for channel in shown
-    ]
+    samples = _samples(image, layout)
     if layout.rgb:
         values = np.concatenate(samples)
         if dtype.kind == 'f' and within_unit(values):
@@ -115,15 +111,18 @@ def limits_without_extremes(
     """
     image = checked_array(image)
     layout = plane_layout(image, channels)
-    values = np.concatenate(
-        [
-            sample_channel(image, layout.channel_axis, channel)
-            for channel in layout.channels or (None,)
-        ]
-    )
+    values = np.concatenate(_samples(image, layout))
     if values.size == 0 or without_extremes(values).size == values.size:
         return limits
     return robust_limits(values)
+
+
+def _samples(image: Any, layout: Layout) -> list[NDArray[Any]]:
+    """Finite values of each channel that is shown."""
+    return [
+        sample_channel(image, layout.channel_axis, channel)
+        for channel in layout.channels or (None,)
+    ]
 
 
 def within_unit(values: NDArray[Any]) -> bool:
