@@ -160,7 +160,10 @@ def load_checkpoint(path: Path, record: ModelRecord | None = None) -> Sam:
         sam = build_sam(record=replace(record, instance_head=has_head))
     check_weights(path, state, sam)
     sam.load_state_dict(
-        {key: value.to(sam_dtype(value)) for key, value in state.items()}
+        {
+            key: value.float() if value.is_floating_point() else value
+            for key, value in state.items()
+        }
     )
     return sam
 
@@ -213,11 +216,6 @@ class _NoInitialization(TorchFunctionMode):
         if getattr(func, '__module__', None) == torch.nn.init.__name__:
             return kwargs['tensor'] if 'tensor' in kwargs else args[0]
         return func(*args, **kwargs)
-
-
-def sam_dtype(value: Tensor) -> torch.dtype:
-    """Dtype in which a stored tensor is computed with."""
-    return torch.float32 if value.is_floating_point() else value.dtype
 
 
 def _storage_dtype(key: str, value: Tensor) -> torch.dtype:
