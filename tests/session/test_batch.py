@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from fakes import blobs, oracle_session, point
 
-from napari_mobilesam.segmentation.windows import Viewport
+from napari_mobilesam.session.images.planes import Viewport
 from napari_mobilesam.session.objects.targets import LabelsError, WriteOptions
 from napari_mobilesam.session.prompts.batch import BatchItem
 from napari_mobilesam.types import PromptError, Prompts

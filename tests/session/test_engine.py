@@ -9,12 +9,13 @@ from endless import Endless
 
 from napari_mobilesam.model.sam import build_sam
 from napari_mobilesam.segmentation.predictor import Predictor
-from napari_mobilesam.segmentation.windows import SCREEN, Viewport
 from napari_mobilesam.session.images.engine import Engine, click
 from napari_mobilesam.session.images.planes import (
+    SCREEN,
     ImagePlane,
     PlaneLevel,
     PlaneView,
+    Viewport,
 )
 from napari_mobilesam.types import (
     ImageError,

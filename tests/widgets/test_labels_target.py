@@ -15,7 +15,7 @@ from napari.components import ViewerModel
 from napari.layers import Labels
 
 import napari_mobilesam
-from napari_mobilesam.segmentation.windows import Viewport
+from napari_mobilesam.session.images.planes import Viewport
 from napari_mobilesam.session.objects.records import (
     ObjectCandidates,
     ObjectRecord,

@@ -17,9 +17,8 @@ from hypothesis import strategies as st
 from napari.components import ViewerModel
 from napari.layers import Image, Points
 
-from napari_mobilesam.segmentation.windows import Viewport
 from napari_mobilesam.session.images.engine import click
-from napari_mobilesam.session.images.planes import PlaneView
+from napari_mobilesam.session.images.planes import PlaneView, Viewport
 from napari_mobilesam.session.objects.sparse_labels import SparseLabels
 from napari_mobilesam.session.prompts.prompt_messages import check_prompts
 from napari_mobilesam.types import ImageError, PromptError

@@ -11,14 +11,13 @@ import math
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from napari_mobilesam.segmentation.image import ContrastLimits, as_rgb_plane
 from napari_mobilesam.segmentation.sampling import in_memory
-from napari_mobilesam.segmentation.windows import Viewport
 from napari_mobilesam.types import ImageError, Window
 
 # Longer sides are read from a coarser level: 48 MB as RGB.
@@ -28,6 +27,29 @@ COARSEST = 1024
 # Those levels are every n-th pixel, not means: to be smooth they are read
 # finer by this factor.
 FINER = 4
+# Pixels of a screen that an image is seen on; rather more than less.
+SCREEN = 1000
+
+
+class Viewport(NamedTuple):
+    """Visible part of an image plane, and its zoom.
+
+    Attributes
+    ----------
+    center : tuple of float
+        (row, column) in the middle of the screen, in data pixels; may be
+        outside the image.
+    pixel : float
+        Data pixels per pixel of the screen.
+    """
+
+    center: tuple[float, float]
+    pixel: float
+
+    @property
+    def side(self) -> float:
+        """About how many data pixels are seen across."""
+        return SCREEN * self.pixel
 
 
 class ArrayLike(Protocol):

@@ -8,11 +8,10 @@ import numpy as np
 from napari.layers import Image, Labels, Layer
 from napari.layers._source import layer_source
 
-from napari_mobilesam.segmentation.windows import Viewport
 from napari_mobilesam.series.series_entry import SeriesEntry
 from napari_mobilesam.series.series_files import file_state
 from napari_mobilesam.series.series_images import ImageArray, SavedLabels
-from napari_mobilesam.session.images.planes import ImagePlane
+from napari_mobilesam.session.images.planes import ImagePlane, Viewport
 from napari_mobilesam.session.series.series_jobs import ReadImage
 from napari_mobilesam.types import ImageError
 from napari_mobilesam.widgets.viewer.layers import (

@@ -11,8 +11,7 @@ from napari.layers import Image
 from numpy.typing import NDArray
 
 from napari_mobilesam.argument_checks import check_number, quoted
-from napari_mobilesam.segmentation.windows import Viewport
-from napari_mobilesam.session.images.planes import ImagePlane
+from napari_mobilesam.session.images.planes import ImagePlane, Viewport
 from napari_mobilesam.session.prompts.prefetch import planes_ahead
 from napari_mobilesam.types import ImageError
 from napari_mobilesam.widgets.viewer.layers import (

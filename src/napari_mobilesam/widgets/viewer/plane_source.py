@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_mobilesam.segmentation.sampling import in_memory
-from napari_mobilesam.segmentation.windows import Viewport
 from napari_mobilesam.session.files.record_json import fingerprint
 from napari_mobilesam.session.images.planes import (
     ImagePlane,
     PlaneLevel,
+    Viewport,
     strided_levels,
     view_plane,
 )
