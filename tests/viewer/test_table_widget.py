@@ -121,6 +121,25 @@ def test_measuring_does_not_move_the_view(table_desk):
     assert d.viewer.camera.center != (0, 30, 50)
 
 
+def test_columns_may_have_any_name(table_desk, tmp_path):
+    """Such as “label” beside “index”, as other plugins make them."""
+    d = table_desk(squares(), measured=False)
+    others = {'label': [1, 2, 3, 4], 'index': [1, 2, 3, 4], 0: [9, 8, 7, 6]}
+    d.labels.features = pd.DataFrame(others)
+    d.widget.measure()
+    d.settle()
+    assert d.widget.rows.text(0, '0') == '9'
+    assert d.labels.features['label'].tolist() == [1, 2, 3, 4]
+    d.widget.rows.choose(2)
+    d.widget.copy()
+    head, row = QApplication.clipboard().text().splitlines()
+    assert head.split('\t')[:3] == ['label', '0', 'area']
+    assert row.split('\t')[:3] == ['2', '8', '144']
+    d.widget.export(tmp_path / 'cells.csv')
+    d.settle()
+    assert list(pd.read_csv(tmp_path / 'cells.csv'))[:2] == ['label', '0']
+
+
 @pytest.mark.slow
 def test_columns_of_others_are_kept(table_desk):
     d = table_desk(squares(), measured=False)

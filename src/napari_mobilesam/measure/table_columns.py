@@ -61,10 +61,11 @@ def numbers_of(table: pd.DataFrame, column: str) -> NDArray[np.float64]:
 def histogram_columns(table: pd.DataFrame) -> list[str]:
     """Return the names of columns that a histogram can be drawn of."""
     return [
-        str(name)
+        name
         for name in table.columns
-        if table[name].dtype.kind in 'iuf'
-        and np.isfinite(numbers_of(table, str(name))).any()
+        if isinstance(name, str)
+        and table[name].dtype.kind in 'iuf'
+        and np.isfinite(numbers_of(table, name)).any()
     ]
 
 

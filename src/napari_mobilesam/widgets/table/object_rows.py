@@ -84,8 +84,10 @@ class _RowsModel(QAbstractTableModel):
         """Show another table, sorted by the same column as before."""
         self.beginResetModel()
         first = [LABEL] if LABEL in table else []
-        self.columns = first + [str(c) for c in table.columns if c != LABEL]
-        self._values = [_array(table[name]) for name in self.columns]
+        names = [*first, *(name for name in table.columns if name != LABEL)]
+        # napari takes names that are no text, such as 0, too
+        self.columns = [str(name) for name in names]
+        self._values = [_array(table[name]) for name in names]
         self.labels = (
             table[LABEL].to_numpy(np.int64)
             if LABEL in table

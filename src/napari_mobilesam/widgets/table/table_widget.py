@@ -360,6 +360,8 @@ class TableWidget(ViewerWidget):
         if labels is None or not len(labels.features):
             return pd.DataFrame({LABEL: np.zeros(0, np.int64)})
         table = rows_by_label(labels.features)
+        # shown, and saved, as “label”, which another column may be named, too
+        table = table.drop(columns='label', errors='ignore')
         known = table[table[LABEL].notna()]
         return known[known[LABEL] != 0].astype({LABEL: 'int64'})
 
