@@ -448,6 +448,12 @@ def test_kinds_of_images(tmp_path: Path) -> None:
     assert image.label_axes == 'zyx'
     assert image.label_shape == (2, 6, 8)
     assert [c.shape for c in image.channels] == [(2, 6, 8)] * 3
+    # more samples than colours are channels
+    pixels = np.arange(240, dtype=np.uint8).reshape(6, 8, 5)
+    tifffile.imwrite(path, pixels, planarconfig='contig')
+    image = read_image_array(path)
+    assert (image.axes, image.label_shape) == ('cyx', (6, 8))
+    np.testing.assert_array_equal(image.channel(4), pixels[..., 4])
 
 
 def test_planes_before_frames(tmp_path: Path) -> None:

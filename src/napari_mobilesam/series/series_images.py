@@ -161,9 +161,11 @@ def read_image_array(path: Path) -> ImageArray:
     units = dict(zip(names, pyramid.units, strict=False))
     while axes[0] not in 'yx' and pixels.shape[0] == 1:
         pixels, axes = pixels[0], axes[1:]
-    if axes.endswith('s') and pixels.shape[-1] not in (3, 4):
+    if axes.endswith('s') and pixels.shape[-1] < 3:
         # gray, perhaps with alpha
         pixels, axes = pixels[..., 0], axes[:-1]
+    elif axes.endswith('yxs') and pixels.shape[-1] > 4:
+        pixels, axes = np.moveaxis(pixels, -1, -3), f'{axes[:-3]}cyx'
     spatial = [name for name in axes if name != 's']
     return ImageArray(
         np.ascontiguousarray(pixels),
