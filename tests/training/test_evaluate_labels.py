@@ -108,8 +108,13 @@ def test_planes_of_a_stack_are_found(tmp_path: Path) -> None:
     found = tmp_path / 'mine'
     found.mkdir()
     tifffile.imwrite(found / 's.tif', labels)
-    rows = evaluate_labels(found, read_folder(data)).rows
+    images = read_folder(data)
+    rows = evaluate_labels(found, images).rows
     assert [row['f1'] for row in rows] == [1, 1]
+    for fewer in (labels[:1], labels[0]):
+        tifffile.imwrite(found / 's.tif', fewer)
+        with pytest.raises(TrainingDataError, match='must be the same'):
+            evaluate_labels(found, images)
 
 
 def test_brackets_in_the_name_of_a_file_are_no_plane(tmp_path: Path) -> None:

@@ -139,14 +139,17 @@ def _plane(path: Path, image: LabelledImage) -> NDArray[np.integer]:
     """Labels of the plane of an image."""
     if _is_lossy(path):
         raise TrainingDataError(lossy_text(path))
-    labels = read_array(path, indices=True)[0]
-    if labels.ndim > 2:
-        labels = labels[image.plane]
-    labels = np.squeeze(labels)
+    stack = read_array(path, indices=True)[0]
+    try:
+        labels = np.squeeze(stack[image.plane])
+    except IndexError:
+        # fewer planes than the image
+        labels = stack
     if labels.shape != image.labels.shape[1:]:
+        known = 'a plane of a stack' if image.plane else 'an image'
         raise TrainingDataError(
-            f'{path} has the shape {labels.shape}, the labels of '
-            f'{image.name} {image.labels.shape[1:]}; they must be the same'
+            f'{path} has the shape {stack.shape}, and {image.name} is {known} '
+            f'of shape {image.labels.shape[1:]}; they must be the same'
         )
     with np.errstate(invalid='ignore'):
         numbers = labels.astype(np.int64)
