@@ -123,10 +123,12 @@ def _manifest(folder: Path) -> dict[tuple[str, str], dict[str, str]]:
         ) from error
     heading = lines[0] if lines else ''
     # spreadsheets of many countries write semicolons
-    names = csv.DictReader(lines, delimiter=max(',;\t', key=heading.count))
+    named = csv.DictReader(
+        lines, delimiter=max(',;\t', key=heading.count), restval=''
+    )
     rows = [
         {str(key).strip().lower(): str(row[key]).strip() for key in row}
-        for row in names
+        for row in named
     ]
     if not rows or 'id' not in rows[0]:
         raise TrainingDataError(
