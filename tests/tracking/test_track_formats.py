@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from xml.etree import ElementTree
 
+import dask.array
 import numpy as np
 import pandas as pd
 import pytest
@@ -198,6 +199,10 @@ def test_table_and_labels(tracks, dividing_cells, tmp_path):
         assert file.series[0].axes == 'TYX'
         pixels = file.asarray()
     assert set(np.unique(pixels)) == {0, *tracks.ids.tolist()}
+    lazy = dask.array.from_array(dividing_cells.labels)
+    nm.export_tracks(tracks, tmp_path / 'lazy.tif', lazy)
+    again = tifffile.imread(tmp_path / 'lazy.tif')
+    np.testing.assert_array_equal(again, pixels)
 
 
 @pytest.mark.parametrize(

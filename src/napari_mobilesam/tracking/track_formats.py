@@ -187,7 +187,7 @@ def _check_tracked(tracks: Tracks, labels: Any) -> None:
     there = {
         (frame, label)
         for frame in range(labels.shape[0])
-        for label in np.unique(labels[frame]).tolist()
+        for label in np.unique(np.asarray(labels[frame])).tolist()
         if label
     }
     common = len(wanted & there)
