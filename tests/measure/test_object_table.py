@@ -270,9 +270,10 @@ def test_two_classes_of_a_label_are_refused(labels: NDArray[Any]) -> None:
     known = pd.DataFrame({'label': [3, 3], 'class': ['a', 'b']})
     with pytest.raises(MeasurementError, match='label 3 several classes'):
         measure_objects(labels, table=known)
-    known['class'] = 'a'
-    table = measure_objects(labels, table=known)
-    assert table.set_index('label').loc[3, 'class'] == 'a'
+    for classes in ('a', ['a', None], ['a', ''], ['', 'a']):
+        known['class'] = classes
+        table = measure_objects(labels, table=known)
+        assert table.set_index('label').loc[3, 'class'] == 'a'
 
 
 def test_an_ellipsis_stands_for_axes_of_a_view() -> None:

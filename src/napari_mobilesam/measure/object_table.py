@@ -525,12 +525,15 @@ def _with_known(
     known = known.dropna(subset=keys)
     known = known.astype(dict.fromkeys(keys, np.int64))
     if 'class' in known:
-        classes = known.groupby(keys)['class'].nunique()
-        if (classes > 1).any():
+        known['class'] = known['class'].where(known['class'] != '')
+        classes = known.groupby(keys)['class']
+        counts = classes.nunique()
+        if (counts > 1).any():
             raise MeasurementError(
                 f'The table gives {" and ".join(keys)} '
-                f'{classes.idxmax()} several classes: leave one row for it.'
+                f'{counts.idxmax()} several classes: leave one row for it.'
             )
+        known['class'] = classes.transform('first')
     if 'score' in known:
         # the lowest of several planes, as the table of the labels has it
         known = known.sort_values(
