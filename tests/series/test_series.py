@@ -779,6 +779,12 @@ def test_one_run_at_a_time_writes_to_a_folder(folder: Path) -> None:
     assert segment_series(series, OracleSam(), QUICK).done == [0, 1, 2]
 
 
+def test_a_run_that_fails_leaves_no_folder(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt), series_lock(tmp_path / 'new'):
+        raise KeyboardInterrupt
+    assert not any(tmp_path.iterdir())
+
+
 def test_a_folder_that_cannot_be_made(folder: Path, tmp_path: Path) -> None:
     series = Series.open(folder, tmp_path / 'out')
     (tmp_path / 'out').write_text('a file', 'utf-8')

@@ -50,18 +50,20 @@ def series_lock(folder: Path) -> Iterator[None]:
     SeriesError
         If the folder cannot be written to.
     """
-    is_new = not folder.exists()
     with ExitStack() as stack:
+        if not folder.exists():
+            stack.callback(_remove_empty, folder)
         try:
             stack.enter_context(run_lock(folder / RECORDS))
         except OSError as error:
             reason = error.strerror or error
             raise SeriesError(f'cannot write to {folder}: {reason}') from error
         yield
-    if is_new:
-        # nothing was written
-        with suppress(OSError):
-            folder.rmdir()
+
+
+def _remove_empty(folder: Path) -> None:
+    with suppress(OSError):
+        folder.rmdir()
 
 
 @dataclass(frozen=True)
