@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 import time
 from collections.abc import Sequence
@@ -19,6 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
+from labelled_data import DATA
 
 import napari_mobilesam as nm
 from napari_mobilesam.cli.parameter_options import add_options, given_options
@@ -31,11 +31,6 @@ from napari_mobilesam.training.labelled_images import LabelledImage
 from napari_mobilesam.training.training_parameters import EvaluationOptions
 from napari_mobilesam.types import EverythingParameters, SegmentationError
 
-ROOT = Path(__file__).resolve().parents[1]
-DATA = (
-    Path(os.environ.get('NAPARI_MOBILESAM_SHARED', ROOT.parent / 'shared'))
-    / 'data'
-)
 # Measure → its heading in the table.
 MEASURES = {
     'point': 'centre point, mIoU',

@@ -13,6 +13,7 @@ import argparse
 from pathlib import Path
 
 import numpy as np
+from labelled_data import DATA
 from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt
 from skimage.draw import ellipse
@@ -30,7 +31,6 @@ from napari_mobilesam.training.metrics import (
     match,
 )
 
-DATA = Path(__file__).resolve().parents[2] / 'shared' / 'data'
 SMALLEST = 20  # pixels; a smaller piece is no object
 
 

@@ -12,14 +12,13 @@ python benchmarks/everything.py --model my_model --mode adaptive head
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
+from labelled_data import DATA
 
 import napari_mobilesam as nm
 from napari_mobilesam.cli.parameter_options import add_options, given_options
@@ -28,15 +27,10 @@ from napari_mobilesam.model.sam import Sam
 from napari_mobilesam.parameter_fields import parameter_fields
 from napari_mobilesam.segmentation.parameters import checked_parameters
 from napari_mobilesam.training.dataset import read_folder
+from napari_mobilesam.training.evaluate import label_scores
 from napari_mobilesam.training.labelled_images import LabelledImage
-from napari_mobilesam.training.metrics import THRESHOLDS, iou_matrix, match
 from napari_mobilesam.types import EverythingParameters, SegmentationError
 
-ROOT = Path(__file__).resolve().parents[1]
-DATA = (
-    Path(os.environ.get('NAPARI_MOBILESAM_SHARED', ROOT.parent / 'shared'))
-    / 'data'
-)
 MODES = {
     'grid': {'adaptive': False},
     'adaptive': {'instance_head': False},
@@ -154,22 +148,10 @@ def measure(
                         'prompts': candidates.prompts,
                         'seconds': time.process_time() - start,
                         'objects': len(table),
-                        **scores(image.labels[0], labels),
+                        **label_scores(image.labels[0], labels),
                     }
                 )
     return pd.DataFrame(rows)
-
-
-def scores(truth: np.ndarray, labels: np.ndarray) -> dict[str, float]:
-    """Average precision and recall of one label image."""
-    matrix = iou_matrix(truth, labels)
-    found = [match(matrix, threshold) for threshold in THRESHOLDS]
-    return {
-        'ap50': found[0].average_precision,
-        'f1': found[0].f1,
-        'ap50_95': float(np.mean([one.average_precision for one in found])),
-        'recall': float(np.mean([one.recall for one in found])),
-    }
 
 
 def markdown(rows: pd.DataFrame, options: argparse.Namespace) -> str:

@@ -10,12 +10,12 @@ python benchmarks/interaction.py
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from labelled_data import DATA
 from numpy.typing import NDArray
 
 import napari_mobilesam as nm
@@ -41,11 +41,6 @@ from napari_mobilesam.training.simulated_prompts import (
 )
 from napari_mobilesam.types import Mask, Prompts
 
-ROOT = Path(__file__).resolve().parents[1]
-DATA = (
-    Path(os.environ.get('NAPARI_MOBILESAM_SHARED', ROOT.parent / 'shared'))
-    / 'data'
-)
 CLICKS = 6
 SIDE, PLANES, DISKS = 256, 14, 5
 
@@ -89,10 +84,7 @@ def measure_clicks(
     rng = np.random.default_rng(0)
     curves: dict[bool, list[list[float]]] = {True: [], False: []}
     for number, image in enumerate(images):
-        pixels, labels = (
-            image.image,
-            image.labels.reshape(-1, *image.image.shape[:2])[0],
-        )
+        pixels, labels = image.image, image.labels[0]
         plane = ImagePlane(number, lambda p=pixels: p, labels.shape)
         engine = Engine(lambda name: model)
         ids, areas = np.unique(labels[labels > 0], return_counts=True)

@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import resource
 import subprocess
 import sys
@@ -35,6 +34,7 @@ from typing import Any
 import first_masks
 import numpy as np
 import pandas as pd
+from labelled_data import DATA
 from PIL import Image
 from skimage.transform import rescale
 
@@ -48,11 +48,6 @@ from napari_mobilesam.large.tiling import TileBlock
 from napari_mobilesam.sample_data import read_sample
 from napari_mobilesam.types import Window
 
-ROOT = Path(__file__).resolve().parents[1]
-DATA = (
-    Path(os.environ.get('NAPARI_MOBILESAM_SHARED', ROOT.parent / 'shared'))
-    / 'data'
-)
 MODEL = 'mobile_sam_cells'
 BLOCK = 1024
 DEPTH = 5

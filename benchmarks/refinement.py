@@ -11,12 +11,12 @@ refinement costs where there is nothing to gain.
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from labelled_data import DATA
 from scipy.ndimage import binary_dilation, binary_erosion
 
 import napari_mobilesam as nm
@@ -33,12 +33,6 @@ from napari_mobilesam.training.dataset import read_folder
 from napari_mobilesam.training.labelled_images import LabelledImage
 from napari_mobilesam.types import Mask
 
-DATA = Path(
-    os.environ.get(
-        'NAPARI_MOBILESAM_SHARED',
-        Path(__file__).resolve().parents[2] / 'shared',
-    )
-)
 SCORES = (0.0, 0.7, 0.8, 0.9)
 # Objects of fewer pixels are left out.
 SMALLEST = 100
@@ -66,7 +60,7 @@ def main() -> None:
     parser.add_argument('--split', default='val')
     parser.add_argument('--images', type=int, default=1)
     parser.add_argument('--objects', type=int, default=8)
-    parser.add_argument('--data', type=Path, default=DATA / 'data')
+    parser.add_argument('--data', type=Path, default=DATA)
     options = parser.parse_args()
     predictor = nm.Predictor(nm.load_model())
     kinds: dict[str, list[LabelledImage]] = {}
@@ -100,8 +94,7 @@ def trials_of(
 ) -> Iterator[Trial]:
     """Refine some objects of an image, of each kind of labels."""
     embedding = predictor.embed(image.image)
-    # overlapping objects lie in layers
-    labels = image.labels.reshape(-1, *embedding.image_shape).max(axis=0)
+    labels = image.labels[0]
     numbers, areas = np.unique(labels[labels > 0], return_counts=True)
     large = numbers[areas >= SMALLEST]
     rng = np.random.default_rng(0)

@@ -19,11 +19,11 @@ from __future__ import annotations
 
 import argparse
 import math
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from labelled_data import DATA
 from numpy.typing import NDArray
 
 import napari_mobilesam as nm
@@ -31,15 +31,10 @@ from napari_mobilesam.segmentation.diameter import estimate_diameter
 from napari_mobilesam.segmentation.image import as_rgb_plane, resize
 from napari_mobilesam.training.dataset import read_folder
 from napari_mobilesam.training.evaluate import label_scores
-from napari_mobilesam.training.labelled_images import LabelledImage
+from napari_mobilesam.training.labelled_images import LabelledImage, by_group
+from napari_mobilesam.training.metrics import iou
 from napari_mobilesam.training.simulated_prompts import centre_point
 
-DATA = Path(
-    os.environ.get(
-        'NAPARI_MOBILESAM_SHARED',
-        Path(__file__).resolve().parents[2] / 'shared',
-    )
-)
 # Objects of fewer pixels are left out.
 SMALLEST = 50
 # Diameter in pixels below which a resized object is left out.
@@ -49,6 +44,7 @@ LEAST_DIAMETER = 8
 def main() -> None:
     """Print a row for each data set and kind of image."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('--data', type=Path, default=DATA)
     parser.add_argument('--split', default='val')
     parser.add_argument('--images', type=int, default=3)
     parser.add_argument('--objects', type=int, default=8)
@@ -57,10 +53,7 @@ def main() -> None:
     options = parser.parse_args()
     predictor = nm.Predictor(nm.load_model())
     rng = np.random.default_rng(0)
-    kinds: dict[str, list[LabelledImage]] = {}
-    for image in read_folder(DATA / 'data', split=options.split):
-        kind = f'{image.dataset} {image.modality}'
-        kinds.setdefault(kind, []).append(image)
+    kinds = by_group(read_folder(options.data, split=options.split))
     columns = ['guessed', 'chosen', 'true size']
     if options.resize:
         columns = [f'× {factor:g}' for factor in options.resize]
@@ -126,8 +119,7 @@ def score_image(
     rgb = as_rgb_plane(image.image)
     embedding = predictor.embed(rgb, contrast_limits=(0, 255))
     guess = estimate_diameter(rgb) or float(max(rgb.shape))
-    # overlapping objects lie in layers
-    labels = image.labels.reshape(-1, *rgb.shape[:2]).max(axis=0)
+    labels = image.labels[0]
     numbers = np.unique(labels)
     scores = []
     for number in rng.permutation(numbers[numbers > 0])[:objects]:
@@ -158,7 +150,7 @@ def score_sizes(
     NaN where the object has become too small.
     """
     rgb = as_rgb_plane(image.image)
-    labels = image.labels.reshape(-1, *rgb.shape[:2]).max(axis=0)
+    labels = image.labels[0]
     numbers = np.unique(labels)
     rng = np.random.default_rng(0)
     chosen = [
@@ -225,11 +217,6 @@ def centre_of(truth: np.ndarray) -> np.ndarray:
     corner = max(rows.min() - 1, 0), max(columns.min() - 1, 0)
     inside = truth[corner[0] : rows.max() + 2, corner[1] : columns.max() + 2]
     return np.add(centre_point(inside), corner)
-
-
-def iou(mask: np.ndarray, truth: np.ndarray) -> float:
-    """Intersection over union of two (H, W) bool masks."""
-    return float((mask & truth).sum() / max((mask | truth).sum(), 1))
 
 
 if __name__ == '__main__':

@@ -17,13 +17,13 @@ from __future__ import annotations
 
 import argparse
 import math
-import os
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from labelled_data import DATA
 from numpy.typing import NDArray
 
 import napari_mobilesam as nm
@@ -40,11 +40,6 @@ from napari_mobilesam.segmentation.object_classes import (
 from napari_mobilesam.training.dataset import read_folder
 from napari_mobilesam.training.labelled_images import LabelledImage
 
-ROOT = Path(__file__).resolve().parents[1]
-DATA = (
-    Path(os.environ.get('NAPARI_MOBILESAM_SHARED', ROOT.parent / 'shared'))
-    / 'data'
-)
 # Smaller objects are neither examples nor counted.
 LEAST_AREA = 20
 # A wider image is cut to this many pixels.
@@ -190,10 +185,9 @@ def plane_of(
 ) -> tuple[NDArray[np.uint8], NDArray[Any]]:
     """8-bit RGB and labels of the upper left part of an image."""
     rgb = as_rgb_plane(image.image)
-    labels = image.labels[0] if image.labels.ndim == 3 else image.labels
     return (
         np.ascontiguousarray(rgb[:side, :side]),
-        np.ascontiguousarray(labels[:side, :side]),
+        np.ascontiguousarray(image.labels[0, :side, :side]),
     )
 
 

@@ -33,7 +33,10 @@ def load_script(path: Path) -> ModuleType:
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    with pytest.MonkeyPatch.context() as patch:
+        # for the modules beside it
+        patch.syspath_prepend(path.parent)
+        spec.loader.exec_module(module)
     return module
 
 

@@ -19,7 +19,7 @@ def figures():
 def test_every_benchmark_of_the_page_is_run(figures):
     run = {figure.command[0] for figure in figures.FIGURES}
     scripts = {path.name for path in (ROOT / 'benchmarks').glob('*.py')}
-    assert run == scripts - {'figures.py'}
+    assert run == scripts - {'figures.py', 'labelled_data.py'}
     # as the page says
     sections = re.findall(r'^## (.+)$', PAGE, re.MULTILINE)
     assert {figure.section for figure in figures.FIGURES} <= set(sections)
