@@ -3,31 +3,26 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 from napari.components import ViewerModel
 from napari.layers import Image, Labels, Layer
 
-from napari_mobilesam.segmentation.cleanup import CleanUp
 from napari_mobilesam.session.objects.records import ObjectRecord
 from napari_mobilesam.types import ModelRecord, SegmentationError
 from napari_mobilesam.widgets.parts.controls import fill
 from napari_mobilesam.widgets.parts.delayed_call import DelayedCall
 from napari_mobilesam.widgets.parts.hover_view import HoverView
 from napari_mobilesam.widgets.parts.image_header import ImageHeader
-from napari_mobilesam.widgets.parts.keys import (
-    Keys,
-    bind_keys,
-    focus_canvas,
-    unbind_keys,
-)
+from napari_mobilesam.widgets.parts.keys import focus_canvas
 from napari_mobilesam.widgets.parts.preview import Preview
 from napari_mobilesam.widgets.parts.settings_store import SettingsStore
 from napari_mobilesam.widgets.parts.viewer_widget import ViewerWidget
-from napari_mobilesam.widgets.prompts.actions import keys_of
+from napari_mobilesam.widgets.prompts.applied_settings import (
+    AppliedSettings,
+)
 from napari_mobilesam.widgets.prompts.early_clicks import EarlyClicks
 from napari_mobilesam.widgets.prompts.idle_clicks import IdleClicks
 from napari_mobilesam.widgets.prompts.key_cursor import KeyCursor
@@ -49,16 +44,11 @@ from napari_mobilesam.widgets.prompts.view_preparation import ViewPreparation
 from napari_mobilesam.widgets.viewer.hidden_object import HiddenObject
 from napari_mobilesam.widgets.viewer.labels_target import LabelsTarget
 from napari_mobilesam.widgets.viewer.layers import PREVIEW_MARK, raise_above
-from napari_mobilesam.widgets.viewer.napari_preferences import values_of
 from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
 
 NO_IMAGE = 'Open an image, or choose one, to begin.'
 # dragging a contrast slider embeds once, at its end
 CONTRAST_PAUSE_MS = 250
-# A mask is doubtful if its score is below this share of the threshold of the
-# model in segment everything: backgrounds score 0.0 to 0.2, objects that are
-# hard to see 0.5 and more.
-CERTAIN_SHARE = 0.5
 
 
 class PromptWidget(ViewerWidget):
@@ -121,7 +111,6 @@ class PromptWidget(ViewerWidget):
         scene = session.scene
         assert isinstance(scene, ViewerScene)
         self._scene = scene
-        self._keys = Keys()
         # later: layers cannot be moved while napari moves or inserts them
         self._raise_later = DelayedCall(self._raise_layers, parent=self)
         # later: the form is shown first
@@ -157,6 +146,9 @@ class PromptWidget(ViewerWidget):
             settings,
             self.hover.look,
         )
+        self._applied = AppliedSettings(
+            self, panel, settings, self.hover, self.object.doubtful
+        )
         self._script = PromptScript(self.session, panel)
         self.runs = PromptRuns(self, panel, self.tools, scene, self.object)
         self.preparation = ViewPreparation(self, scene)
@@ -183,7 +175,7 @@ class PromptWidget(ViewerWidget):
             'view_down': self.key_cursor.down,
             'edit_object': navigation.edit_object,
             'flip_polarity': tools.flip_polarity,
-            'toggle_hover': self.toggle_hover,
+            'toggle_hover': self._applied.toggle_hover,
             'next_candidate': self.object.next_candidate,
             'accept': self._accept,
             'reject': self._reject,
@@ -218,8 +210,6 @@ class PromptWidget(ViewerWidget):
                 button.clicked.connect(self.commands[action])
         panel.candidates_view.chosen.connect(self.object.choose)
         panel.class_box.left.connect(self._focus_canvas)
-        panel.settings_box.changed.connect(self._change_settings)
-        panel.settings_box.clear_button.clicked.connect(self._clear_cache)
         self.image.may_leave = self._may_leave
         self.image.chosen.connect(self._image_chosen)
         self.image.channels_changed.connect(self.object.leave_channels)
@@ -286,12 +276,7 @@ class PromptWidget(ViewerWidget):
         self._messages.attach()
         self.preparation.attach()
         self._idle_clicks.attach()
-        self._bind_keys()
-        preferences = self.settings.preferences
-        if preferences is not None:
-            self.listen(preferences.events, self._preferences_changed)
-            self._preferences_changed()
-        self._apply_settings()
+        self._applied.attach(self.commands)
         self._layers_changed()
         self._early_clicks.watch(partial(self.status.say, busy=True))
         # importing pandas and torch takes seconds the first time
@@ -313,7 +298,7 @@ class PromptWidget(ViewerWidget):
         self.navigation.pick(False)
         self.runs.stop()
         self.session.forget()
-        unbind_keys(self.viewer, self._keys)
+        self._applied.detach()
         self.saving.watch(None)
         super().detach()
         self.tools.release()
@@ -502,53 +487,10 @@ class PromptWidget(ViewerWidget):
         # an image that was selected meanwhile
         self._follow_selection()
 
-    # settings
-
-    def _bind_keys(self) -> None:
-        keys = keys_of(self.settings.current.keys)
-        self._keys = bind_keys(
-            self,
-            {key: self.commands[action] for key, action in keys.items()},
-        )
-
-    def _change_settings(self, changed: Mapping[str, Any]) -> None:
-        before = self.settings.current
-        self.settings.save(self.status, **changed)
-        if self.settings.current.keys != before.keys:
-            unbind_keys(self.viewer, self._keys)
-            self._bind_keys()
-            self.panel.show_keys(self.settings.current.keys)
-        self._apply_settings()
-
-    def _preferences_changed(self, event: Any = None) -> None:
-        """Take over what was chosen in the Preferences of napari."""
-        chosen = values_of(self.settings.preferences)
-        if self.settings.current != replace(self.settings.current, **chosen):
-            self.panel.settings_box.show_computing(**chosen)
-
-    def _apply_settings(self) -> None:
-        settings = self.settings.current
-        self.session.prompting.clean_up = CleanUp(
-            settings.min_area, settings.smooth, settings.islands
-        )
-        self._use_least_score()
-        self.session.models.compute_with(settings.device, settings.threads)
-        self.session.use_cache(settings.cache_mb)
-        self.panel.buttons['toggle_hover'].setChecked(settings.hover)
-        self.hover.switch(settings.hover)
-
     def _focus_canvas(self) -> None:
         focus_canvas(self)
 
-    def _use_least_score(self) -> None:
-        """Set the score below which a mask is doubtful."""
-        record = self.session.record
-        doubtful = self.settings.current.doubtful
-        least = 0.0
-        if record is not None and doubtful != 'accept':
-            least = CERTAIN_SHARE * record.predicted_iou
-        self.session.editor.least_score = least
-        self.object.doubtful.never = doubtful == 'never'
+    # from other forms
 
     def take_over(self, image: Image, labels: Labels, number: int) -> None:
         """Open an object of a labels layer for editing.
@@ -574,14 +516,6 @@ class PromptWidget(ViewerWidget):
         focus_canvas(self)
         self.session.navigation.open(number)
 
-    def toggle_hover(self) -> None:
-        """Show or hide the mask under the cursor."""
-        self._change_settings({'hover': not self.settings.current.hover})
-
-    def _clear_cache(self) -> None:
-        self.session.clear_cache()
-        self.status.say('The cache of embeddings was cleared.')
-
     # the session
 
     def _editor_changed(self) -> None:
@@ -603,7 +537,6 @@ class PromptWidget(ViewerWidget):
             self._hidden.hide(target.layer, base)
 
     def _model_changed(self, record: ModelRecord) -> None:
-        self._use_least_score()
         if not self.object.empty:
             # with the new model
             self.session.editor.ask_again()
