@@ -1560,3 +1560,46 @@ def test_a_hidden_labels_layer(series_desk, folder):
     d.settle()
     # nobody would know why nothing is seen
     assert d.viewer.layers['labels'].visible
+
+
+@pytest.fixture
+def boxed(series_desk, folder):
+    """Series whose first image has boxes of two objects."""
+    d = series_desk(folder, prompts=True)
+    d.prompts.tools.use_boxes_tool()
+    for column in (18, 78):
+        d.prompts.tools.shapes.add(
+            [[14, column], [42, column + 28]], shape_type='rectangle'
+        )
+    d.settle()
+    return d
+
+
+def test_boxes_that_are_no_objects_yet_stay_with_their_image(boxed, folder):
+    d = boxed
+    d.widget.next()
+    d.settle()
+    assert 'are no objects yet' in d.widget.status.text
+    assert names(d)[0] == 'a'
+    # as the open image
+    assert d.widget.panel.table.currentIndex().row() == 0
+    # a script may go on; they are no prompts on another image
+    other = d.viewer.add_image(d.viewer.layers['a'].data)
+    d.session.scene.image = other
+    d.settle()
+    assert not len(d.prompts.tools.shapes.data)
+    d.widget.next()
+    d.settle()
+    assert 'b' in names(d)
+
+
+def test_objects_of_a_job_are_written_before_the_next_image(boxed, folder):
+    d = boxed
+    d.prompts.trigger('accept')
+    d.widget.next()
+    assert d.widget.status.text.startswith('Waiting for the objects')
+    assert names(d)[0] == 'a'
+    d.settle()
+    assert set(np.unique(saved(folder, 'a'))) == {0, 1, 2}
+    assert names(d)[:2] == ['b', 'labels']
+    assert not d.viewer.layers['labels'].data.any()

@@ -85,6 +85,9 @@ class Editor:
         unless the user has seen that.
     record : ObjectRecord
         The open object; its number is 0 if it is new.
+    several : bool
+        Whether a form has drawn prompts of several objects, which are not
+        accepted yet. They are no open object.
     """
 
     changed = Signal()
@@ -116,6 +119,7 @@ class Editor:
         self._base: ObjectRecord | None = None
         self._home: Objects | None = None
         self.record = ObjectRecord()
+        self.several = False
         prompting.failed.connect(self._no_answer)
         prompting.cleaned.connect(self.ask_again)
 

@@ -85,8 +85,6 @@ class OpenObject:
 
     Attributes
     ----------
-    several : SeveralShapes or None
-        Several objects that are asked together.
     doubtful : DoubtfulObjects
         Refuses objects that the model is not certain of.
     """
@@ -109,7 +107,7 @@ class OpenObject:
         self._preview = preview
         self._hover = hover
         self._reader = PromptReader()
-        self.several: SeveralShapes | None = None
+        self._several: SeveralShapes | None = None
         self.doubtful = DoubtfulObjects(self._editor, panel)
         self._shapes_aside = ShapesAside(dock.viewer, tools, self._reader)
         self._texts = ObjectTexts(
@@ -151,6 +149,16 @@ class OpenObject:
         """True if no plane has prompts."""
         return not self._planes and self.several is None
 
+    @property
+    def several(self) -> SeveralShapes | None:
+        """Several objects that are asked together."""
+        return self._several
+
+    @several.setter
+    def several(self, shapes: SeveralShapes | None) -> None:
+        self._several = shapes
+        self._editor.several = shapes is not None
+
     def schedule(self, delay: int = 0) -> None:
         """Read the prompts soon.
 
@@ -165,6 +173,11 @@ class OpenObject:
     def stop(self) -> None:
         """Cancel a scheduled reading."""
         self._later.cancel()
+
+    def detach(self) -> None:
+        """Read no prompts; those in the layers stay."""
+        self.stop()
+        self.several = None
 
     def catch_up(self) -> None:
         """Read the prompts now if that is scheduled."""
@@ -474,7 +487,15 @@ class OpenObject:
     def drop(self) -> None:
         """Close the object because its image or its prompts are gone."""
         self._session.forget()
+        several = self.several
         self._editor.drop_all()
+        if (
+            several is not None
+            and several.plane.layer is not self._scene.image
+        ):
+            # they would be prompts on another image
+            with self._tools.blocked():
+                remove_prompts(self._tools.shapes, several.collected.shapes)
         self._forget()
         self._preview.hide()
 

@@ -13,7 +13,12 @@ DOUBTFUL = (
     'The model is not confident about the open object: accept or reject it in '
     'Segment by prompts first.'
 )
+SEVERAL = (
+    'Several boxes are drawn that are no objects yet: accept or reject them '
+    'in Segment by prompts first.'
+)
 PENDING = 'Waiting for the mask of the open object …'
+RUNNING = 'Waiting for the objects that are being segmented …'
 
 
 class SeriesLeaving:
@@ -43,21 +48,28 @@ class SeriesLeaving:
         self._status = status
         self._layers = layers
         self._save = save
-        # what was asked for while the open object has no mask yet
+        # what was asked for while objects are still to be written
         self._then: Callable[[], None] | None = None
         # the other listeners come first
         self._go_on = DelayedCall(self._leave_again, parent=dock)
 
     def attach(self) -> None:
-        """Listen for the mask of the open object until the dock closes."""
-        editor = self._session.editor
-        for signal in (editor.changed, editor.accepted, editor.failed):
+        """Listen for masks and ends of jobs until the dock closes."""
+        session, editor = self._session, self._session.editor
+        for signal in (
+            editor.changed,
+            editor.accepted,
+            editor.failed,
+            session.batching.finished,
+            session.propagation.finished,
+            session.refining.finished,
+        ):
             self._dock.listen(signal, self._written)
         self._dock.listen(self._session.failed, self._failed)
 
     @property
     def waiting(self) -> bool:
-        """True if what was asked for waits for the mask."""
+        """True if what was asked for waits for objects."""
         return self._then is not None
 
     @property
@@ -75,8 +87,9 @@ class SeriesLeaving:
         Parameters
         ----------
         then : callable
-            Called when the mask of the open object is there, if it is still
-            to come: while the model is loaded, for example.
+            Called when the mask of the open object is there, and the objects
+            of a job are written, if they are still to come: while the model
+            is loaded, for example.
 
         Returns
         -------
@@ -86,9 +99,12 @@ class SeriesLeaving:
         self._then = None
         if self._session.series.current < 0 or not self._layers.image_shown:
             return True
-        if self._busy:
+        if self._awaited:
             self._then = then
-            self._status.say(PENDING, busy=True)
+            self._status.say(self._awaited, busy=True)
+            return False
+        if self._session.editor.several:
+            self._status.fail(SEVERAL)
             return False
         with self._status.errors():
             if self._close_objects():
@@ -97,9 +113,13 @@ class SeriesLeaving:
         return False
 
     @property
-    def _busy(self) -> bool:
+    def _awaited(self) -> str:
+        """What is said to be waited for; empty if nothing is."""
         editor = self._session.editor
-        return editor.pending or len(editor.queue) > 0
+        if editor.pending or len(editor.queue):
+            return PENDING
+        # its objects would be written when other labels are open
+        return RUNNING if self._session.background.running else ''
 
     def _close_objects(self) -> bool:
         """Accept the open object, and those that were kept aside."""
@@ -122,9 +142,9 @@ class SeriesLeaving:
             self._go_on.restart()
 
     def _leave_again(self) -> None:
-        """Do what was asked for before the mask was there."""
+        """Do what was asked for before the objects were written."""
         then = self._then
-        if then is not None and not self._busy:
+        if then is not None and not self._awaited:
             self._then = None
             then()
 

@@ -398,6 +398,7 @@ class SeriesWidget(ViewerWidget):
             return
         if not self.leaving.leave(lambda: self.go_to(number)):
             if not self.leaving.waiting:
+                self.panel.table.choose(self._jobs.current)
                 self.review.image_failed()
             return
         self.review.leaving(number)
