@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Hashable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,6 @@ from napari_mobilesam.session import PromptResult, check_prompts
 from napari_mobilesam.session.images.planes import ImagePlane
 from napari_mobilesam.session.objects.records import ObjectRecord, ObjectView
 from napari_mobilesam.types import (
-    DrawnShape,
     Mask,
     Prompts,
     SegmentationError,
@@ -173,11 +172,6 @@ class OpenObject:
     def stop(self) -> None:
         """Cancel a scheduled reading."""
         self._later.cancel()
-
-    def detach(self) -> None:
-        """Read no prompts; those in the layers stay."""
-        self.stop()
-        self.several = None
 
     def catch_up(self) -> None:
         """Read the prompts now if that is scheduled."""
@@ -592,15 +586,6 @@ class OpenObject:
                 put_points(self._tools.points_for(plane), plane, prompts)
             if drawn:
                 put_shapes(self._tools.shapes_for(plane), plane, drawn)
-
-    def collect_shapes(
-        self, plane: LayerPlane, layer: Any
-    ) -> tuple[list[Prompts], list[DrawnShape]]:
-        """Return a prompt per closed shape on a plane, and other shapes.
-
-        See `PromptReader.one_each`.
-        """
-        return self._reader.one_each(plane, layer)
 
     def start_over(self) -> None:
         """Close the object if its prompts are gone, and read what is left."""

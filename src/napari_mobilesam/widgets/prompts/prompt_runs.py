@@ -20,6 +20,7 @@ from napari_mobilesam.types import DrawnShape, PromptError, Prompts
 from napari_mobilesam.widgets.parts.delayed_call import DelayedCall
 from napari_mobilesam.widgets.parts.viewer_widget import ViewerWidget
 from napari_mobilesam.widgets.prompts.collection import (
+    PromptReader,
     planes_with,
     points_on,
     remove_drawn,
@@ -90,6 +91,7 @@ class PromptRuns:
         self._tools = tools
         self._scene = scene
         self._object = object
+        self._reader = PromptReader()
         self._batch: _RunningPrompts | None = None
         # labels of the job that is running
         self._written_to: Labels | None = None
@@ -236,7 +238,7 @@ class PromptRuns:
     ) -> tuple[list[Prompts], list[DrawnShape]]:
         """Return prompts of one object each, and other shapes."""
         if isinstance(layer, Shapes):
-            return self._object.collect_shapes(plane, layer)
+            return self._reader.one_each(plane, layer)
         _, positions, labels = points_on(plane, layer)
         one = np.ones(1, dtype=np.int64)
         found = [

@@ -293,7 +293,8 @@ class PromptWidget(ViewerWidget):
         """Stop listening, unbind the keys, and remove the previews."""
         self._early_clicks.stop()
         self._idle_clicks.detach()
-        self.object.detach()
+        self.object.stop()
+        self.object.several = None
         self.preparation.detach()
         self.navigation.pick(False)
         self.runs.stop()
