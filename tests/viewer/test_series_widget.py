@@ -1603,3 +1603,21 @@ def test_objects_of_a_job_are_written_before_the_next_image(boxed, folder):
     assert set(np.unique(saved(folder, 'a'))) == {0, 1, 2}
     assert names(d)[:2] == ['b', 'labels']
     assert not d.viewer.layers['labels'].data.any()
+
+
+def test_a_run_says_which_labels_are_locked(series_desk, folder):
+    d = series_desk(folder)
+    labels = d.viewer.layers['labels']
+    labels.editable = False
+    d.widget.run.start()
+    d.settle()
+    assert d.widget.status.failed
+    assert '1 image failed: “labels” is locked' in d.widget.status.text
+    assert d.widget.panel.table.text(0, 2) == 'failed'
+    assert not labels.data.any()
+    assert saved(folder, 'b').any()
+    labels.editable = True
+    d.widget.run.start()
+    d.settle()
+    assert np.array_equal(saved(folder, 'a'), labels.data)
+    assert labels.data.any()

@@ -60,13 +60,16 @@ class SeriesResult:
     channel: int = 0
     with_channels: list[int] = field(default_factory=list)
 
-    def leave_out(self, number: int, objects: int) -> None:
-        """Count an image as left out, whose labels were not taken."""
+    def leave_out(self, number: int, objects: int, problem: str = '') -> None:
+        """Count an image as left out, or failed: its labels were not taken."""
         self.done.remove(number)
         if number in self.with_channels:
             self.with_channels.remove(number)
-        self.skipped.append(number)
         self.objects -= objects
+        if problem:
+            self.failed[number] = problem
+        else:
+            self.skipped.append(number)
 
     @property
     def text(self) -> str:

@@ -9,6 +9,7 @@ from psygnal import Signal
 
 from napari_mobilesam.series.series_segmentation import SeriesResult
 from napari_mobilesam.session.series.labels_saving import SaveRequest
+from napari_mobilesam.types import SegmentationError
 from napari_mobilesam.widgets.parts.viewer_widget import ViewerWidget
 from napari_mobilesam.widgets.series.series_layers import SeriesLayers
 from napari_mobilesam.widgets.series.series_panel import SeriesPanel
@@ -55,8 +56,9 @@ class SeriesRun:
         self._saving = saving
         self._labelled = labelled
         self._task = RunningTask(dock.viewer)
-        # objects that were found in images that have got labels meanwhile
-        self._unwanted: dict[int, int] = {}
+        # objects that were found and not written, and why they cannot be;
+        # no reason for images that have got labels meanwhile
+        self._unwritten: dict[int, tuple[int, str]] = {}
         panel.run_button.clicked.connect(self.start)
         panel.cancel_button.clicked.connect(self.cancel)
 
@@ -67,7 +69,7 @@ class SeriesRun:
                 self._panel.form.value, self._panel.channel_box.value()
             )
             # of a run that another series has ended
-            self._unwanted.clear()
+            self._unwritten.clear()
             self._panel.run_button.setEnabled(False)
             self._panel.cancel_button.setEnabled(True)
             self._status.say('Starting …', busy=True)
@@ -97,21 +99,26 @@ class SeriesRun:
         labels = self._layers.labels
         if found.number != self._jobs.current or labels is None:
             self._jobs.save_found(found)
-        elif not np.any(labels.data):
-            self._saving.put(found)
-        else:
-            # the user was faster
-            count = 0 if found.table is None else len(found.table)
-            self._unwanted[found.number] = count
+            return
+        problem = ''
+        # otherwise the user was faster
+        if not np.any(labels.data):
+            try:
+                self._saving.put(found)
+                return
+            except SegmentationError as error:
+                problem = str(error)
+        count = 0 if found.table is None else len(found.table)
+        self._unwritten[found.number] = count, problem
 
     def finish(self, result: SeriesResult) -> None:
         """Show the result."""
         panel, status = self._panel, self._status
-        for number, count in self._unwanted.items():
+        for number, (count, problem) in self._unwritten.items():
             # a run that has failed has no image
             if number in result.done:
-                result.leave_out(number, count)
-        self._unwanted.clear()
+                result.leave_out(number, count, problem)
+        self._unwritten.clear()
         self._task.done()
         panel.run_button.setEnabled(self._jobs.series is not None)
         panel.cancel_button.setEnabled(False)
