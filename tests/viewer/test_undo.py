@@ -168,6 +168,22 @@ def test_ready_does_not_replace_what_was_undone(desk, blobs):
     assert d.widget.status.text.startswith('Ready: image, plane 1.')
 
 
+def test_embedding_does_not_replace_what_was_undone(desk, blobs):
+    d = desk(blobs)
+    accept_at(d, (28, 32))
+    d.widget.trigger('undo')
+    d.settle()
+    text = d.widget.status.text
+    assert text.startswith('Undone')
+    # the view was moved, for example
+    d.session.status.emit('Embedding image …', 'prompts')
+    assert d.widget.status.text == text
+    assert d.widget.status.busy
+    d.session.ready.emit(d.session.scene.plane())
+    assert d.widget.status.text == text
+    assert not d.widget.status.busy
+
+
 def test_accept_twice_keeps_what_was_written(desk, blobs):
     d = desk(blobs)
     accept_at(d, FIRST)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Any
 
 from napari_mobilesam.session.images.planes import ImagePlane
 from napari_mobilesam.session.prompts.refine_all import RefineResult
@@ -55,6 +56,8 @@ class SessionMessages:
         self._saving, self._settings = saving, settings
         self._tell_ready = ready
         self._embedding_since: float | None = None
+        # what was said when the sliders were moved last
+        self._said_before = ''
 
     def attach(self) -> None:
         """Listen to the session."""
@@ -67,6 +70,11 @@ class SessionMessages:
             (session.refining.finished, self._refined),
         ):
             self._dock.listen(signal, callback)
+        dims = self._dock.viewer.dims
+        self._dock.listen(dims.events.current_step, self._plane_changed)
+
+    def _plane_changed(self, event: Any = None) -> None:
+        self._said_before = self._panel.status.text
 
     def _say(self, text: str, topic: str) -> None:
         if topic not in TOPICS:
@@ -80,15 +88,28 @@ class SessionMessages:
             seconds = self._settings.current.seconds.get(model)
             if seconds is not None:
                 text = f'{text.removesuffix(" …")}, about {seconds:.1f} s …'
+            if self._is_news and self._opened.empty:
+                self._panel.status.show_progress(0, 0)
+                return
         self._panel.status.say(text, busy=True)
+
+    @property
+    def _is_news(self) -> bool:
+        """True if what was said last of this plane must stay in view."""
+        status = self._panel.status
+        return status.kept and status.text != self._said_before
 
     def _ready(self, plane: ImagePlane) -> None:
         self._save_embedding_time()
         self._tell_ready()
-        here, status = self._is_shown(plane), self._panel.status
-        if here and self._opened.empty and not status.kept:
+        if not (self._is_shown(plane) and self._opened.empty):
+            return
+        status = self._panel.status
+        if not status.kept:
             status.say(f'Ready: {plane.name}. {self._panel.hint()}')
             self._saving.repeat_news()
+        elif not len(self._dock.session.editor.queue):
+            status.hide_progress()
 
     def _is_shown(self, plane: ImagePlane) -> bool:
         """Return whether a plane is not that of an earlier image."""
