@@ -21,8 +21,7 @@ from napari_mobilesam.types import DrawnShape, Mask, Prompts
 from napari_mobilesam.widgets.prompts.prompt_layers import (
     NEGATIVE,
     POLARITY,
-    POSITIVE,
-    polarities,
+    set_polarities,
 )
 from napari_mobilesam.widgets.viewer.layer_plane import LayerPlane
 from napari_mobilesam.widgets.viewer.layers import (
@@ -327,14 +326,9 @@ def put_points(layer: Points, plane: LayerPlane, prompts: Prompts) -> None:
     before = len(layer.data)
     positions = plane.layer_points(layer, prompts.points[clicked])
     layer.data = np.concatenate([layer.data, positions])
-    features = layer.features.copy()
-    column = features[POLARITY].astype(object).to_numpy(copy=True)
     labels = prompts.labels[clicked]
-    column[before:] = np.where(labels == 1, POSITIVE, NEGATIVE)
-    features[POLARITY] = polarities(column)
-    layer.features = features
+    set_polarities(layer, dict(enumerate(labels == 1, before)))
     layer.selected_data = set()
-    layer.refresh_colors()
 
 
 def put_shapes(
@@ -346,12 +340,8 @@ def put_shapes(
         vertices = plane.layer_points(layer, shape.vertices)
         layer.add(vertices, shape_type=shape.kind)
     if POLARITY in layer.features:
-        features = layer.features.copy()
-        column = features[POLARITY].astype(object).to_numpy(copy=True)
-        column[before:] = [POSITIVE if s.positive else NEGATIVE for s in drawn]
-        features[POLARITY] = polarities(column)
-        layer.features = features
-        layer.refresh_colors()
+        positive = (shape.positive for shape in drawn)
+        set_polarities(layer, dict(enumerate(positive, before)))
     layer.selected_data = set()
 
 

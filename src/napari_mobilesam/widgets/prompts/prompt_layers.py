@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from napari_mobilesam.widgets.viewer.layer_plane import LayerPlane
@@ -94,13 +95,20 @@ def set_next_polarity(layer: Points | Shapes, polarity: str) -> None:
         }
 
 
-def flip(layer: Points, numbers: Any) -> None:
+def flip(layer: Points, numbers: Iterable[int]) -> None:
     """Flip the polarity of points."""
+    before = layer.features[POLARITY]
+    set_polarities(layer, {n: before.iloc[n] == NEGATIVE for n in numbers})
+
+
+def set_polarities(
+    layer: Points | Shapes, positive: Mapping[int, bool]
+) -> None:
+    """Set whether points or shapes are positive, by their indices."""
     features = layer.features.copy()
     column = features[POLARITY].astype(object).to_numpy(copy=True)
-    for number in numbers:
-        was_positive = column[number] != NEGATIVE
-        column[number] = NEGATIVE if was_positive else POSITIVE
+    for number, is_positive in positive.items():
+        column[number] = POSITIVE if is_positive else NEGATIVE
     features[POLARITY] = polarities(column)
     layer.features = features
     layer.refresh_colors()
