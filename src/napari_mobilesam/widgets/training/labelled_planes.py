@@ -11,9 +11,7 @@ import numpy as np
 from napari_mobilesam.session.fine_tuning_messages import LabelledPlane, Planes
 from napari_mobilesam.types import ImageError
 from napari_mobilesam.widgets.viewer.layer_plane import LayerPlane, plane_of
-from napari_mobilesam.widgets.viewer.layers import (
-    data_of,
-)
+from napari_mobilesam.widgets.viewer.layers import data_of
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -127,4 +125,4 @@ def _planes(
         if not drawn.any():
             continue
         source = replace(plane, index=tuple(index)).source()
-        yield LabelledPlane(source, drawn.T if rows > columns else drawn)
+        yield LabelledPlane(source, drawn)
