@@ -139,6 +139,17 @@ def test_keeping_leaves_the_measurements(reviewed):
 
 
 @pytest.mark.slow
+def test_locked_labels_are_not_decided_upon(reviewed):
+    d = reviewed
+    d.labels.editable = False
+    review = d.widget.panel.review
+    review.next()
+    for decide in (review.keep, review.reject):
+        decide()
+        assert 'is locked' in d.widget.status.text
+    assert len(review.objects) == 4
+
+
 def test_kept_objects_are_counted_whatever_the_filter(reviewed):
     d = reviewed
     press(d, Qt.Key.Key_N)

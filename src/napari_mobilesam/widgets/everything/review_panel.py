@@ -199,10 +199,11 @@ class ReviewPanel(QWidget):
         return record
 
     def _idle_record(self) -> ObjectRecord | None:
-        """Return the current object, unless a job writes it."""
+        """Return the current object, unless it cannot be changed."""
         record = self._record()
         if record is not None and self._objects is not None:
             try:
+                self._objects.target.check()
                 self._objects.check_idle(record)
             except LabelsError as error:
                 self.said.emit(str(error))
