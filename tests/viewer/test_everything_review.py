@@ -150,6 +150,16 @@ def test_locked_labels_are_not_decided_upon(reviewed):
     assert len(review.objects) == 4
 
 
+def test_labels_removed_during_a_search_are_let_go(reviewed):
+    d = reviewed
+    d.widget.panel.more.edges_button.click()
+    d.viewer.layers.remove(d.labels)
+    d.settle()
+    assert d.widget.runs.results is None
+    assert d.widget.panel.filter_group.isHidden()
+    assert d.widget.status.text.startswith('Edges are in')
+
+
 def test_kept_objects_are_counted_whatever_the_filter(reviewed):
     d = reviewed
     press(d, Qt.Key.Key_N)

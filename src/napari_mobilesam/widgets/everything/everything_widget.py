@@ -264,18 +264,19 @@ class EverythingWidget(ViewerWidget):
     def _removed(self, gone: Layer) -> None:
         """Stop the run on a layer that was removed."""
         current, results = self.runs.current, self.runs.results
-        if current is not None:
-            if gone is current.live.layer:
-                current.live.forget()
-            elif gone is current.layer or gone is current.plane.layer:
-                self.runs.lose(gone)
+        if current is not None and gone is current.live.layer:
+            current.live.forget()
+        elif current is not None and gone in (
+            current.layer,
+            current.plane.layer,
+        ):
+            self.runs.lose(gone)
         elif gone is self.large.view.image:
             self.large.abandon()
             self._stopped(gone)
-        elif self.tools.plane is not None:
-            if gone is self.tools.plane.layer:
-                self.tools.abandon()
-                self._stopped(gone)
+        elif self.tools.plane is not None and gone is self.tools.plane.layer:
+            self.tools.abandon()
+            self._stopped(gone)
         elif results is not None and gone in (
             results.layer,
             results.plane.layer,
