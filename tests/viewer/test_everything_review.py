@@ -20,6 +20,7 @@ from napari_mobilesam.session.objects.writing import (
 )
 from napari_mobilesam.types import Mask, Prompts
 from napari_mobilesam.widgets import open_form
+from napari_mobilesam.widgets.everything.filter_panel import RangeSlider
 from napari_mobilesam.widgets.everything.review_table import AREA
 from napari_mobilesam.widgets.everything.review_view import NAME as REVIEW_NAME
 
@@ -449,3 +450,12 @@ def test_an_object_that_is_propagated_is_not_reviewed(reviewed):
         assert current(d) == number
     step.finish()
     assert not objects[number].reviewed
+
+
+def test_an_area_that_is_shown_is_included(qtbot):
+    slider = RangeSlider(logarithmic=True)
+    qtbot.addWidget(slider)
+    slider.set_extent((3, 12_345))
+    for area in range(4, 200):
+        slider.set_interval((area, area))
+        assert slider.interval == (area, area)

@@ -103,7 +103,8 @@ class RangeSlider(QDoubleRangeSlider):
         return math.log10(max(value, 1)) if self._logarithmic else value
 
     def _from_slider(self, value: float) -> float:
-        return 10**value if self._logarithmic else value
+        # areas are whole numbers, and 10**log10(57) is more than 57
+        return round(10**value) if self._logarithmic else value
 
     def _show(self, value: Any = None) -> None:
         least, most = (self._from_slider(end) for end in self._ends)
