@@ -496,11 +496,13 @@ def test_damaged_files_bring_nothing(sessions, tmp_path):
     content = (tmp_path / 'good').read_bytes()
     (tmp_path / 'cut').write_bytes(content[: len(content) // 2])
     entry = json.loads(gzip.decompress(content))
+    entry['options']['class_name'] = '\ud800'
+    (tmp_path / 'name').write_bytes(gzip.compress(json.dumps(entry).encode()))
     del entry['objects'][0]['label']
     (tmp_path / 'torn').write_bytes(gzip.compress(json.dumps(entry).encode()))
     again = sessions()
-    for name in ('cut', 'torn'):
-        with pytest.raises(SessionFileError, match='damaged'):
+    for name in ('cut', 'torn', 'name'):
+        with pytest.raises(SegmentationError, match='damaged|a text that'):
             again.load(tmp_path / name)
     assert not again.scene.target.data.any()
     assert len(again.scene.objects(False)) == 0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from typing import NamedTuple
 from weakref import WeakKeyDictionary
@@ -12,8 +11,6 @@ from weakref import WeakKeyDictionary
 from psygnal import Signal
 
 from napari_mobilesam.argument_checks import check_path
-from napari_mobilesam.segmentation.cleanup import CleanUp
-from napari_mobilesam.session.files.record_json import SessionFileError
 from napari_mobilesam.session.files.saving import (
     LoadedSession,
     SessionParameters,
@@ -30,7 +27,6 @@ from napari_mobilesam.session.objects.classes import Classes
 from napari_mobilesam.session.objects.objects import Objects
 from napari_mobilesam.session.objects.replay_code import script
 from napari_mobilesam.session.objects.scene import Scene
-from napari_mobilesam.session.objects.targets import WriteOptions
 from napari_mobilesam.session.prompts.editor import Editor
 from napari_mobilesam.session.prompts.prompting import Prompting
 from napari_mobilesam.session.runtime.models import Models
@@ -162,15 +158,8 @@ class FileCommands:
         for writer in self._writers(Path(path)):
             writer.rest()
         choices = load(path, scene, objects)
-        try:
-            options = WriteOptions(**choices.options)
-            clean_up = CleanUp(**choices.clean_up)
-        except TypeError as error:
-            raise SessionFileError(f'{path} is damaged ({error}).') from error
-        self._parts.editor.options, self._parts.prompting.clean_up = (
-            options,
-            clean_up,
-        )
+        self._parts.editor.options = choices.options
+        self._parts.prompting.clean_up = choices.clean_up
         self._parts.classes.update(choices.classes)
         self.note_file(objects, Path(path))
         if choices.model != self._parts.models.name:
@@ -374,7 +363,7 @@ class FileCommands:
         """Return the parameters that a session file keeps."""
         return SessionParameters(
             self._parts.models.name,
-            asdict(self._parts.editor.options),
-            asdict(self._parts.prompting.clean_up),
+            self._parts.editor.options,
+            self._parts.prompting.clean_up,
             self._parts.classes.colors,
         )

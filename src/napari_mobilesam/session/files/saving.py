@@ -21,6 +21,7 @@ import numpy as np
 
 from napari_mobilesam.files import atomic_path
 from napari_mobilesam.schema import SchemaError
+from napari_mobilesam.segmentation.cleanup import CleanUp
 from napari_mobilesam.session.files.feature_rows import (
     rows_from_json,
     rows_to_json,
@@ -48,7 +49,10 @@ from napari_mobilesam.session.objects.objects import Objects
 from napari_mobilesam.session.objects.records import ObjectRecord
 from napari_mobilesam.session.objects.replay_code import ReplayCode, body
 from napari_mobilesam.session.objects.scene import Scene
-from napari_mobilesam.session.objects.targets import LabelTarget
+from napari_mobilesam.session.objects.targets import (
+    LabelTarget,
+    WriteOptions,
+)
 from napari_mobilesam.types import ImageError, Mask, SegmentationError
 
 if TYPE_CHECKING:
@@ -75,15 +79,17 @@ class SessionParameters:
     ----------
     model : str
         Name of the model.
-    options, clean_up : dict
-        Fields of `WriteOptions` and `CleanUp`.
+    options : WriteOptions
+        Options of writing.
+    clean_up : CleanUp
+        Cleaning of masks.
     classes : dict of str to str
         Class to colour, in order.
     """
 
     model: str
-    options: Json
-    clean_up: Json
+    options: WriteOptions
+    clean_up: CleanUp
     classes: dict[str, str] = field(default_factory=dict)
 
 
@@ -420,8 +426,8 @@ def decode(
             records,
             SessionParameters(
                 content['model'],
-                content['options'],
-                content['clean_up'],
+                WriteOptions(**content['options']),
+                CleanUp(**content['clean_up']),
                 _colors(content.get('classes', {})),
             ),
             _replay_code(content['script']),
@@ -484,7 +490,7 @@ def _check_labels(loaded: LoadedSession, target: LabelTarget) -> None:
     """Raise `SessionFileError` if labels cannot hold those of a file."""
     labels = [record.label for record, _ in loaded.records]
     painted = 0 if loaded.painted is None else loaded.painted.highest
-    chosen = loaded.choices.options.get('label') or 0
+    chosen = loaded.choices.options.label or 0
     highest = max([*labels, painted, chosen])
     if highest > target.limit:
         raise SessionFileError(
