@@ -6,7 +6,7 @@ import gzip
 import json
 
 import pytest
-from fakes import FIRST, SECOND, blobs, oracle_session
+from fakes import FIRST, SECOND, FakeTarget, blobs, oracle_session
 
 from napari_mobilesam.palette import PALETTE, rgb
 from napari_mobilesam.session.objects.classes import (
@@ -14,6 +14,8 @@ from napari_mobilesam.session.objects.classes import (
     Classes,
     hex_color,
 )
+from napari_mobilesam.session.objects.objects import Objects
+from napari_mobilesam.session.objects.records import ObjectRecord
 from napari_mobilesam.settings import (
     load_settings,
     settings_path,
@@ -191,6 +193,23 @@ def test_a_class_of_no_object_is_no_step(sessions):
     assert session.classes.names == ['nucleus']
     session.remove_class('nucleus')
     assert session.undo() is None
+
+
+def test_a_class_is_changed_in_all_labels_or_in_none(sessions):
+    session = sessions()
+    session.assign_class('cell')
+    session.click(*FIRST)
+    session.accept()
+    own, others = session.scene.objects(False), Objects(FakeTarget())
+    with others.step('an object') as step:
+        step.put(ObjectRecord(1, 1, class_name='cell'))
+    others.target.editable = False
+    session.scene.undoables = lambda: [own, others]
+    with pytest.raises(SegmentationError, match='read-only'):
+        session.rename_class('cell', 'nucleus')
+    with pytest.raises(SegmentationError, match='read-only'):
+        session.remove_class('cell')
+    assert session.classes.names == classes_of(session) == ['cell']
 
 
 def test_classes_that_are_not_there_are_neither_renamed_nor_removed(sessions):

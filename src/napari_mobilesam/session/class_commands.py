@@ -97,11 +97,11 @@ class ClassCommands:
         Raises
         ------
         SegmentationError
-            There is no such class, the new name is empty, or a job writes an
-            object of the class.
+            There is no such class, the new name is empty, or labels with an
+            object of the class are not editable, or a job writes it.
         """
         check_class_name('new', new)
-        self._check_idle(class_name)
+        self._check_writable(class_name)
         # emitted once the objects are reassigned: listeners that colour
         # objects add the classes that they find
         color = self._classes.colors.get(class_name, '')
@@ -125,9 +125,10 @@ class ClassCommands:
         Raises
         ------
         SegmentationError
-            There is no such class, or a job writes an object of it.
+            There is no such class, or labels with an object of it are not
+            editable, or a job writes it.
         """
-        self._check_idle(class_name)
+        self._check_writable(class_name)
         color = self._classes.colors.get(class_name, '')
         with self._classes.changed.paused():
             self._classes.remove(class_name)
@@ -153,21 +154,24 @@ class ClassCommands:
 
     def _used(self) -> set[str]:
         """Names of the classes that objects and rows of labels have."""
-        used: set[str] = set()
-        for objects in self._scene().undoables():
-            if isinstance(objects, Objects):
-                used |= {record.class_name for record in objects}
-                rows = objects.target.features().get('class', ())
-                used |= {name for name in rows if isinstance(name, str)}
-        return used - {''}
+        return set().union(*map(_classes_in, self._all_objects())) - {''}
 
-    def _check_idle(self, class_name: str) -> None:
-        """Raise `LabelsError` if a job writes an object of a class."""
-        for objects in self._scene().undoables():
-            if isinstance(objects, Objects):
-                for record in objects:
-                    if record.class_name == class_name:
-                        objects.check_idle(record)
+    def _all_objects(self) -> list[Objects]:
+        """Objects of all labels of the viewer."""
+        every = self._scene().undoables()
+        return [each for each in every if isinstance(each, Objects)]
+
+    def _check_writable(self, class_name: str) -> None:
+        """Raise `LabelsError` if objects of a class cannot be reassigned.
+
+        Nothing is changed then, also not in other labels.
+        """
+        for objects in self._all_objects():
+            if class_name in _classes_in(objects):
+                objects.target.check()
+            for record in objects:
+                if record.class_name == class_name:
+                    objects.check_idle(record)
 
     def _reassign(self, class_name: str, new: str) -> None:
         editor = self._editor
@@ -176,9 +180,8 @@ class ClassCommands:
         if editor.record.class_name == class_name:
             editor.record = replace(editor.record, class_name=new)
         editor.changed.emit()
-        for objects in self._scene().undoables():
-            if isinstance(objects, Objects):
-                reassign_class(objects, class_name, new)
+        for objects in self._all_objects():
+            reassign_class(objects, class_name, new)
 
     def propose_classes(self) -> ProposedClasses:
         """Propose classes for the objects of the plane that have none.
@@ -259,3 +262,11 @@ class ClassCommands:
         """
         check_flag('shown', shown)
         self._classes.shown = shown
+
+
+def _classes_in(objects: Objects) -> set[str]:
+    """Names of the classes that objects, or rows of other labels, have."""
+    rows = objects.target.features().get('class', ())
+    return {record.class_name for record in objects} | {
+        name for name in rows if isinstance(name, str)
+    }
