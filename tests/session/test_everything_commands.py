@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -130,10 +131,26 @@ def test_regions_that_do_not_fit(sessions):
         session.segment_everything(regions=[np.full(IMAGES[0].shape, 0.2)])
     with pytest.raises(SegmentationError, match='a list of 1'):
         session.segment_everything(regions=[None, None])
-    with pytest.raises(SegmentationError, match='points_per_side is 0'):
-        session.segment_everything(
-            parameters=EverythingParameters(points_per_side=0)
-        )
+
+
+@pytest.mark.parametrize(
+    'parameters, why',
+    [
+        (EverythingParameters(points_per_side=0), 'points_per_side is 0'),
+        (0.9, 'parameters is 0.9'),
+    ],
+)
+def test_parameters_that_cannot_be_used(sessions, parameters, why):
+    session = sessions()
+    session.click(*FIRST)
+    session.accept()
+    for command in (
+        session.segment_everything,
+        session.find_similar,
+        partial(session.segment_text, 'cell'),
+    ):
+        with pytest.raises(SegmentationError, match=why):
+            command(parameters=parameters)
 
 
 def test_overwrite_and_semantic(sessions):

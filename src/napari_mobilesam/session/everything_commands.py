@@ -14,6 +14,7 @@ from napari_mobilesam.argument_checks import (
     check_instance,
     quoted,
 )
+from napari_mobilesam.segmentation.parameters import checked_parameters
 from napari_mobilesam.session.everything.everything_messages import (
     EverythingResult,
     PlaneTask,
@@ -121,11 +122,7 @@ class EverythingCommands:
             ('semantic', semantic),
         ):
             check_flag(name, value)
-        from napari_mobilesam.segmentation.parameters import checked_parameters
-
-        check_instance('parameters', parameters, EverythingParameters)
-        if parameters is not None:
-            checked_parameters(parameters, {})
+        checked_parameters(parameters, {})
         scene = self._scene()
         chosen = _planes(planes, scene)
         objects = scene.objects(True)
@@ -176,6 +173,7 @@ class EverythingCommands:
                 f'labels is {quoted(labels)}; give the numbers of labelled '
                 'objects, or None for all.'
             )
+        checked_parameters(parameters, {})
         scene = self._scene()
         objects, plane = scene.objects(False), scene.plane()
         if objects is None:
@@ -221,6 +219,7 @@ class EverythingCommands:
         SegmentationError
             The text is empty, or the detector cannot be used or has failed.
         """
+        checked_parameters(parameters, {})
         scene = self._scene()
         plane, objects = scene.plane(), scene.objects(True)
         assert objects is not None
