@@ -43,21 +43,11 @@ def atomic_path(path: Path, keep_suffix: bool = False) -> Iterator[Path]:
         deleted and an earlier ``path`` stays as it was, as with any other
         exception.
     """
-    token = f'{os.getpid()}-{secrets.token_hex(4)}'
     suffix = path.suffix if keep_suffix else PART
     if keep_suffix and path.name.lower().endswith(OME_TIFF):
         suffix = ''.join(path.suffixes[-2:])
-    temporary = path.with_name(f'.{path.name}.{token}{suffix}')
-    try:
+    with _renamed(temporary_path(path, suffix), path) as temporary:
         yield temporary
-        os.replace(temporary, path)
-    except OSError as error:
-        _name(error, temporary, path)
-        raise
-    finally:
-        # a failure to clean up must not hide the failure to write
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
 
 
 def write_atomic(path: Path, *parts: bytes | bytearray | memoryview) -> None:
@@ -113,27 +103,44 @@ def new_folder(path: Path) -> Iterator[Path]:
         )
     if not path.parent.is_dir():
         raise FileNotFoundError(f'There is no folder {path.parent}.')
-    token = f'{os.getpid()}-{secrets.token_hex(4)}'
-    temporary = path.with_name(f'.{path.name}.{token}{PART}')
-    try:
+    with _renamed(temporary_path(path), path) as temporary:
         yield temporary
-        os.replace(temporary, path)
-    except OSError as error:
-        _name(error, temporary, path)
-        raise
+
+
+def temporary_path(path: Path, suffix: str = PART) -> Path:
+    """Name in the same folder that no other thread or process takes."""
+    token = f'{os.getpid()}-{secrets.token_hex(4)}'
+    return path.with_name(f'.{path.name}.{token}{suffix}')
+
+
+@contextmanager
+def _renamed(temporary: Path, path: Path) -> Iterator[Path]:
+    """Rename what was written if nothing is raised, or else delete it."""
+    try:
+        with named_errors(temporary, path):
+            yield temporary
+            os.replace(temporary, path)
     finally:
+        # a failure to clean up must not hide the failure to write
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _name(error: OSError, temporary: Path, path: Path) -> None:
+@contextmanager
+def named_errors(temporary: Path, path: Path) -> Iterator[None]:
     """Name the file that the user has chosen, not the temporary one.
 
     A full disk has no name at all.
     """
-    name = error.filename
-    known = isinstance(name, str | os.PathLike)
-    if known and temporary in (Path(name), *Path(name).parents):
-        error.filename = str(path)
-        del error.filename2
-    elif name is None and error.errno == errno.ENOSPC:
-        error.filename = str(path)
+    try:
+        yield
+    except OSError as error:
+        name = error.filename
+        known = isinstance(name, str | os.PathLike)
+        if known and temporary in (Path(name), *Path(name).parents):
+            error.filename = str(path)
+            del error.filename2
+        elif name is None and error.errno == errno.ENOSPC:
+            error.filename = str(path)
+        raise

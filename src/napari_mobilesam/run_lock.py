@@ -53,7 +53,9 @@ def run_lock(folder: Path) -> Iterator[None]:
         now = datetime.now().astimezone().isoformat(' ', 'seconds')
         host = socket.gethostname()
         text = f'process {os.getpid()} on {host} since {now}'
-        os.write(descriptor, text.encode())
+        # for others to read: a full disk stops what comes next
+        with suppress(OSError):
+            os.write(descriptor, text.encode())
         yield
     finally:
         # Windows deletes no open file, and elsewhere a file that is deleted

@@ -19,6 +19,7 @@ import napari_mobilesam as nm
 from napari_mobilesam.export import ome_zarr_labels
 from napari_mobilesam.export.exported import ExportError, LabelsWithTable
 from napari_mobilesam.export.formats import export_labels, read_labels
+from napari_mobilesam.large.io import ome_zarr
 from napari_mobilesam.types import ImageError, SegmentationError
 
 NAMES = ('x.zip', 'x.geojson', 'x.json', 'x.ome.zarr', 'x.tif', 'x.ome.tif')
@@ -1117,8 +1118,11 @@ def test_what_a_format_does_not_use_is_refused(
 
 
 @pytest.mark.parametrize('before', [True, False])
+@pytest.mark.parametrize(
+    'step', [(ome_zarr_labels, '_write_plane'), (ome_zarr, '_create_level')]
+)
 def test_ome_zarr_that_cannot_be_written_leaves_what_was_there(
-    labels, tmp_path, monkeypatch, before
+    labels, tmp_path, monkeypatch, before, step
 ):
     pytest.importorskip('zarr')
     path = tmp_path / 'x.ome.zarr'
@@ -1129,9 +1133,10 @@ def test_ome_zarr_that_cannot_be_written_leaves_what_was_there(
         raise OSError(errno.ENOSPC, 'No space left on device')
 
     with monkeypatch.context() as patch:
-        patch.setattr(ome_zarr_labels, '_write_plane', full)
-        with pytest.raises(OSError, match='No space'):
+        patch.setattr(*step, full)
+        with pytest.raises(OSError, match='No space') as raised:
             export_labels(labels, path, overwrite=True)
+    assert raised.value.filename == str(path)
     assert list(tmp_path.iterdir()) == [path][:before]
     if before:
         assert np.array_equal(read_labels(path).labels, labels)

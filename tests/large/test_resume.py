@@ -14,9 +14,11 @@ import tifffile
 import zarr
 
 from napari_mobilesam.large.io import image_identity
+from napari_mobilesam.large.io.ome_zarr import LabelWriter
 from napari_mobilesam.large.io.sources import open_source
 from napari_mobilesam.large.journal import JournalError, StorageError
 from napari_mobilesam.large.pipeline import records_folder, segment_large
+from napari_mobilesam.large.propose import Proposer
 from napari_mobilesam.types import ImageError, SegmentationError
 
 from .images import DIAMETER, content, drawn, field_of_discs, small_model
@@ -416,6 +418,27 @@ def test_a_full_disk_keeps_all_that_was_done(
     assert len(records) == 4  # and the manifest
     assert run(image_path, output).complete
     assert content(output) == uninterrupted
+
+
+@pytest.mark.parametrize('step', ['create', 'write_chunk', 'finish'])
+def test_labels_that_cannot_be_written_keep_all_tiles(
+    tmp_path, monkeypatch, step
+):
+    output = tmp_path / 'out.ome.zarr'
+    image = drawn((60, 60), (30, 30, 12))
+
+    def full(*arguments, **options):
+        raise OSError(28, 'No space left on device')
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LabelWriter, step, full)
+        told = f'{output} cannot be written.*No space left.*tiles are kept'
+        with pytest.raises(StorageError, match=told):
+            run(image, output)
+    # no tile is looked at again
+    monkeypatch.setattr(Proposer, '__call__', full)
+    assert run(image, output).complete
+    assert list(tmp_path.iterdir()) == [output]
 
 
 def test_records_are_beside_the_labels_not_in_an_image(tmp_path):

@@ -82,6 +82,23 @@ def test_nothing_is_left(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_full_disk_holds_the_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*arguments: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, 'write', full)
+        with (
+            run_lock(tmp_path / 'records'),
+            pytest.raises(OutputInUseError),
+            run_lock(tmp_path / 'records'),
+        ):
+            pass
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_other_files_are_left(tmp_path: Path) -> None:
     folder = tmp_path / 'records'
     with run_lock(folder):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -21,7 +20,7 @@ from napari_mobilesam.export.exported import (
     smallest_dtype,
 )
 from napari_mobilesam.extra import need
-from napari_mobilesam.files import PART
+from napari_mobilesam.files import named_errors, temporary_path
 from napari_mobilesam.large.io.interfaces import Source
 from napari_mobilesam.large.io.ngff import image_around
 from napari_mobilesam.large.io.ome_zarr import (
@@ -98,14 +97,16 @@ def write_ome_zarr(
         # nothing of somebody else is replaced
         check_replaceable(path)
     # beside the labels that it replaces: they may be what is exported
-    new = path.with_name(f'.{path.name}.{secrets.token_hex(4)}{PART}')
+    new = temporary_path(path)
     try:
-        _write_planes(image, new, like, largest)
-        # empty lists are not allowed
-        told = {key: each for key, each in _described(image, found) if each}
-        with _replacing(path):
-            new.rename(path)
-            LabelWriter(path).finish(told)
+        with named_errors(new, path):
+            _write_planes(image, new, like, largest)
+            # empty lists are not allowed
+            described = _described(image, found)
+            told = {key: entries for key, entries in described if entries}
+            with _replacing(path):
+                new.rename(path)
+                LabelWriter(path).finish(told)
     finally:
         with suppress(OSError):
             remove_labels(new)
@@ -118,7 +119,7 @@ def _replacing(path: Path) -> Iterator[None]:
 
     They come back, and the others are removed, if anything is raised.
     """
-    before = path.with_name(f'.{path.name}.before-{secrets.token_hex(4)}')
+    before = temporary_path(path, '.before')
     if is_finished(path) or is_begun(path):
         path.rename(before)
     elif path.exists():

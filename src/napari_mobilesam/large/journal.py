@@ -11,8 +11,8 @@ import json
 import os
 import re
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
@@ -60,7 +60,7 @@ class JournalError(SegmentationError):
 
 
 class StorageError(OSError):
-    """Records cannot be written: no space, no permission."""
+    """Files of a run cannot be written: no space, no permission."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -199,15 +199,14 @@ class Journal:
         ------
         JournalError
             If the records there are of another run; says what differs.
+        StorageError
+            If the manifest cannot be written.
         """
         wanted = json.loads(json.dumps({'version': VERSION, **manifest}))
         there = self.manifest()
         if there is None:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            write_atomic(
-                self.folder / MANIFEST,
-                json.dumps(wanted, indent=1, sort_keys=True).encode(),
-            )
+            text = json.dumps(wanted, indent=1, sort_keys=True)
+            _store(self.folder / MANIFEST, text.encode())
             return
         changes = [
             change
@@ -280,16 +279,7 @@ class Journal:
         StorageError
             If it cannot be written; what was written before stays.
         """
-        path = self.path(key)
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_atomic(path, record.to_bytes())
-        except OSError as error:
-            raise StorageError(
-                f'{path} cannot be written ({error.strerror or error}). Free '
-                'disk space, or correct the permissions, and run again: all '
-                'finished tiles are kept.'
-            ) from error
+        _store(self.path(key), record.to_bytes())
 
     def read(self, key: str) -> Record | None:
         """Read a record; None if it is missing or damaged."""
@@ -297,6 +287,31 @@ class Journal:
             return Record.from_bytes(self.path(key).read_bytes())
         except (FileNotFoundError, ValueError):
             return None
+
+
+@contextmanager
+def storage_errors(path: Path) -> Iterator[None]:
+    """Say what to do where a file of a run cannot be written.
+
+    Raises
+    ------
+    StorageError
+        For any `OSError`.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(
+            f'{path} cannot be written ({error.strerror or error}). Free '
+            'disk space, or correct the permissions, and run again: all '
+            'finished tiles are kept.'
+        ) from error
+
+
+def _store(path: Path, content: bytes) -> None:
+    with storage_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(path, content)
 
 
 class MaskRecordReader:

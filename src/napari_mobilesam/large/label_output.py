@@ -14,7 +14,10 @@ from numpy.typing import NDArray
 from napari_mobilesam.large.executors import SerialWorkers, TaskWorkers, Work
 from napari_mobilesam.large.io.interfaces import LabelSink
 from napari_mobilesam.large.io.ome_zarr import LabelWriter, remove_labels
-from napari_mobilesam.large.journal import MaskRecordReader
+from napari_mobilesam.large.journal import (
+    MaskRecordReader,
+    storage_errors,
+)
 from napari_mobilesam.large.mask_table import MaskTable, gather
 from napari_mobilesam.large.render import ChunkTask, Renderer, chunk_tasks
 from napari_mobilesam.large.results import LargeResult, TableBuilder
@@ -85,14 +88,15 @@ class LabelOutput:
     def to_zarr(self, path: Path, open_pool: OpenPool) -> LargeResult:
         """Labels as an OME-Zarr; replaces unfinished labels of this run."""
         source = self._plan.view.source
-        remove_labels(path)
-        sink = LabelWriter.create(
-            path, source.planes, source.shape, CHUNK, like=source
-        )
-        with open_pool(self._renderer(sink)) as pool:
-            complete = self._render(pool)
-        if complete:
-            sink.finish()
+        with storage_errors(path):
+            remove_labels(path)
+            sink = LabelWriter.create(
+                path, source.planes, source.shape, CHUNK, like=source
+            )
+            with open_pool(self._renderer(sink)) as pool:
+                complete = self._render(pool)
+            if complete:
+                sink.finish()
         return self._result(path, complete)
 
     def _renderer(self, sink: LabelSink) -> Renderer:

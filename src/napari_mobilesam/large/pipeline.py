@@ -147,7 +147,7 @@ def segment_large(
         If the records beside the output are of another run; says what
         differs.
     StorageError
-        If records cannot be written; those written are kept.
+        If records or labels cannot be written; finished tiles are kept.
     """
     chosen = checked_large(parameters, overrides)
     hooks = _checked_hooks(progress, cancelled, on_tile)

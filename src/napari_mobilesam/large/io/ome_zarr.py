@@ -7,7 +7,6 @@ for an image. OME-NGFF 0.4 (zarr 2) and 0.5 (zarr 3) are written.
 from __future__ import annotations
 
 import os
-import secrets
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -17,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_mobilesam.extra import need
-from napari_mobilesam.files import PART
+from napari_mobilesam.files import new_folder, temporary_path
 from napari_mobilesam.large.io.interfaces import Source
 from napari_mobilesam.large.io.ngff import (
     FORMATS,
@@ -104,18 +103,17 @@ class LabelWriter:
             writer = cls(path)
             writer._check_layout(full, chunks, dtype, version)
             return writer
-        if path.exists() and not _is_empty(path):
-            raise ImageError(f'{path} exists: remove it, or give another.')
+        if path.exists():
+            if not _is_empty(path):
+                raise ImageError(f'{path} exists: remove it, or give another.')
+            path.rmdir()
         path.parent.mkdir(parents=True, exist_ok=True)
         # as a whole: a folder without the mark is not taken for begun labels
-        part = _beside(path)
-        group = zarr.create_group(str(part), zarr_format=FORMATS[version])
-        _create_level(group, 0, full, chunks, dtype, geometry.axes)
-        source = source_link(path, image, like, geometry)
-        group.attrs[OURS] = progress_mark(geometry, version, source)
-        if path.exists():
-            path.rmdir()
-        os.replace(part, path)
+        with new_folder(path) as part:
+            group = zarr.create_group(str(part), zarr_format=FORMATS[version])
+            _create_level(group, 0, full, chunks, dtype, geometry.axes)
+            source = source_link(path, image, like, geometry)
+            group.attrs[OURS] = progress_mark(geometry, version, source)
         return cls(path)
 
     def _check_layout(
@@ -228,7 +226,7 @@ def remove_labels(path: Path) -> None:
     if not path.exists():
         return
     # as a whole: what is left of it would look like somebody else's
-    gone = _beside(path)
+    gone = temporary_path(path)
     os.replace(path, gone)
     shutil.rmtree(gone)
 
@@ -282,11 +280,6 @@ def _state(path: Path) -> bool | None:
 
 def _is_empty(path: Path) -> bool:
     return path.is_dir() and not any(path.iterdir())
-
-
-def _beside(path: Path) -> Path:
-    """Return a name in the same folder that nothing has."""
-    return path.with_name(f'.{path.name}.{secrets.token_hex(4)}{PART}')
 
 
 def _geometry_of(like: Source | None, planes: int) -> Geometry:
