@@ -358,6 +358,10 @@ def test_geojson_planes(volume: LabelsWithTable, tmp_path: Path) -> None:
         content = json.loads(path.read_text('utf-8'))
         planes = [f['geometry']['plane'] for f in content['features']]
         assert {plane[key] for plane in planes} == {0, 2}
+        # as QuPath writes it again
+        del content['napari-mobilesam']
+        path.write_text(json.dumps(content), 'utf-8')
+        assert read_labels(path).axes == axes
 
 
 def test_geojson_of_qupath(tmp_path: Path) -> None:

@@ -90,18 +90,10 @@ def labels_from_polygons(
     _check_inside(objects, shape, asked, path)
     out = np.zeros(shape, smallest_dtype(max(labels, default=0)))
     planes = out.reshape(-1, *shape[-2:])
-    depth = shape[-3] if len(shape) > 2 else 1
+    on_plane = [_plane_number(found, shape, path) for found in objects]
     groups: dict[int, list[int]] = {}
-    on_plane: list[int] = []
-    for number, found in enumerate(objects):
-        at = _plane_number(found, shape, depth)
-        if not 0 <= at < len(planes):
-            raise ExportError(
-                f'{path} has an object on plane z={found.z}, t={found.t}, '
-                f'which labels of shape {shape} do not have.'
-            )
+    for number, at in enumerate(on_plane):
         groups.setdefault(at, []).append(number)
-        on_plane.append(at)
     for at, numbers in groups.items():
         polygons = [(n, p) for n in numbers for p in objects[n].polygons]
         fill_polygons(
@@ -111,7 +103,9 @@ def labels_from_polygons(
         )
     properties = [found.properties for found in objects]
     table = properties_table(labels, on_plane, properties)
-    return LabelsWithTable(out, table, dict(colors), name=path.stem)
+    in_time = len(shape) == 3 and any(found.t for found in objects)
+    axes = 'tyx' if in_time else ''
+    return LabelsWithTable(out, table, dict(colors), axes, name=path.stem)
 
 
 def check_size(shape: tuple[int, ...], path: Path) -> None:
@@ -173,12 +167,23 @@ def _check_inside(
 
 
 def _plane_number(
-    found: PolygonObject, shape: tuple[int, ...], depth: int
+    found: PolygonObject, shape: tuple[int, ...], path: Path
 ) -> int:
+    """Plane of an object, counted through; planes of three axes may be times.
+
+    Raises
+    ------
+    ExportError
+        If labels of the shape have no such plane.
+    """
+    times, depth = (1, 1, *shape[:-2])[-2:]
     if len(shape) == 3 and found.z == 0:
-        return found.t
-    if found.z >= depth:
-        return -1
+        times, depth = depth, times
+    if not (0 <= found.z < depth and 0 <= found.t < times):
+        raise ExportError(
+            f'{path} has an object on plane z={found.z}, t={found.t}, '
+            f'which labels of shape {shape} do not have.'
+        )
     return found.t * depth + found.z
 
 
