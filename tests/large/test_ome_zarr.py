@@ -26,7 +26,10 @@ from napari_mobilesam.large.io.ome_zarr import (
     remove_labels,
 )
 from napari_mobilesam.large.io.sources import ArraySource, open_source
-from napari_mobilesam.types import ImageError
+from napari_mobilesam.large.pipeline import segment_large
+from napari_mobilesam.types import ImageError, SegmentationError
+
+from .images import small_model
 
 VERSIONS = ('0.4', '0.5')
 MODELS: dict[str, Any] = {'0.4': v04, '0.5': v05}
@@ -165,6 +168,16 @@ def test_labels_inside_an_image(tmp_path: Path, version: str) -> None:
         LabelWriter.create(
             image / 'labels' / 'x', 2, (140, 190), (64, 64), version=other
         )
+
+
+def test_labels_inside_an_image_have_any_name(tmp_path: Path) -> None:
+    image = make_image(tmp_path / 'image.ome.zarr', '0.4')
+    labels = image / 'labels' / 'cells v1.2'
+    source = open_source(image, channels=0)
+    segment_large(source, labels, small_model, executor='serial', diameter=30)
+    assert is_finished(labels)
+    with pytest.raises(SegmentationError, match=r'ends in \.2'):
+        segment_large(source, tmp_path / 'cells v1.2', small_model)
 
 
 def test_unfinished_labels_are_no_image_and_go_on(tmp_path: Path) -> None:

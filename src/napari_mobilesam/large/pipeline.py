@@ -31,6 +31,7 @@ from napari_mobilesam.large.executors import (
     is_remote,
     open_workers,
 )
+from napari_mobilesam.large.io.ngff import image_around
 from napari_mobilesam.large.io.ome_zarr import (
     check_replaceable,
     remove_labels,
@@ -250,7 +251,8 @@ def _checked_output(output: Any) -> Path | None:
         return None
     check_path('output', output)
     path = Path(output).absolute()
-    if path.suffix.lower() not in ('', '.zarr'):
+    # labels of an image are named freely, such as “cells v1.2”
+    if not image_around(path) and path.suffix.lower() not in ('', '.zarr'):
         raise SegmentationError(
             f'The output {output} ends in {path.suffix}, but labels are '
             'written as zarr: give a name that ends in .zarr.'
