@@ -58,15 +58,13 @@ def write_geff(
         zip(tracks.previous[linked].tolist(), linked.tolist(), strict=True)
     )
     spatial = len(names) - 1
-    known = size.scale is not None or size.interval is not None
-    sizes = (1.0,) * spatial if size.scale is None else size.scale[-spatial:]
-    time = None if size.interval is None else 'second'
+    sizes, units = size.along(spatial)
     geff.write(
         graph,
         path,
         axis_names=list(names),
         axis_types=['time', *['space'] * spatial],
-        axis_units=None if known else [None] * len(names),
-        axis_scales=[size.interval or 1.0, *sizes] if known else None,
-        scaled_units=[time, *[size.units] * spatial] if known else None,
+        axis_units=None if size.known else [None] * len(names),
+        axis_scales=list(sizes) if size.known else None,
+        scaled_units=list(units) if size.known else None,
     )

@@ -26,6 +26,24 @@ class PixelSize(NamedTuple):
     units: str | None = None
     interval: float | None = None
 
+    @property
+    def known(self) -> bool:
+        """True if anything is known."""
+        return self.scale is not None or self.interval is not None
+
+    def along(
+        self, spatial: int
+    ) -> tuple[tuple[float, ...], tuple[str | None, ...]]:
+        """Return size and unit along time and each spatial axis.
+
+        Sizes that are not known are 1, units None.
+        """
+        sizes = (1.0,) * spatial
+        if self.scale is not None:
+            sizes = tuple(self.scale[-spatial:])
+        time = None if self.interval is None else 'second'
+        return (self.interval or 1.0, *sizes), (time, *[self.units] * spatial)
+
     @classmethod
     def of_axes(
         cls, scale: Sequence[float], units: Sequence[str | None]

@@ -19,11 +19,14 @@ from napari_mobilesam.argument_checks import (
 from napari_mobilesam.export.formats import export_labels
 from napari_mobilesam.files import atomic_path, new_folder
 from napari_mobilesam.large.io.tables import write_table
+from napari_mobilesam.tracking.ctc import write_ctc
+from napari_mobilesam.tracking.geff_graph import write_geff
 from napari_mobilesam.tracking.objects_in_time import (
     check_series,
     objects_in_time,
 )
 from napari_mobilesam.tracking.pixel_size import PixelSize
+from napari_mobilesam.tracking.trackmate import write_trackmate
 from napari_mobilesam.tracking.tracks import TrackError, Tracks
 from napari_mobilesam.units import unit_name
 
@@ -143,19 +146,15 @@ def export_tracks(
     elif kind == 'labels':
         _write_labels(tracks, path, labels, size, overwrite)
     elif kind == 'trackmate':
-        from napari_mobilesam.tracking.trackmate import write_trackmate
-
         sizes = None if labels is None else _diameters(tracks, labels)
         with atomic_path(path, keep_suffix=True) as temporary:
-            write_trackmate(
-                tracks,
-                temporary,
-                size=size,
-                diameters=sizes,
-            )
+            write_trackmate(tracks, temporary, size=size, diameters=sizes)
+    elif kind == 'geff':
+        with new_folder(path) as temporary:
+            write_geff(tracks, temporary, size=size)
     else:
         with new_folder(path) as temporary:
-            _write_folder(tracks, temporary, kind, labels, size)
+            write_ctc(tracks, labels, temporary)
     return path
 
 
@@ -199,23 +198,6 @@ def _check_tracked(tracks: Tracks, labels: Any) -> None:
         )
 
 
-def _write_folder(
-    tracks: Tracks,
-    path: Path,
-    kind: str,
-    labels: Any,
-    size: PixelSize,
-) -> None:
-    if kind == 'geff':
-        from napari_mobilesam.tracking.geff_graph import write_geff
-
-        write_geff(tracks, path, size=size)
-        return
-    from napari_mobilesam.tracking.ctc import write_ctc
-
-    write_ctc(tracks, labels, path)
-
-
 def _write_labels(
     tracks: Tracks,
     path: Path,
@@ -228,15 +210,13 @@ def _write_labels(
         for frame in range(labels.shape[0])
     ]
     spatial = tracks.positions.shape[1]
-    known = size.scale is not None or size.interval is not None
-    sizes = (1.0,) * spatial if size.scale is None else size.scale[-spatial:]
-    time = None if size.interval is None else 'second'
+    sizes, units = size.along(spatial)
     export_labels(
         np.stack(frames),
         path,
         axes='tzyx' if spatial == 3 else 'tyx',
-        scale=(size.interval or 1.0, *sizes) if known else (),
-        units=(time, *[size.units] * spatial) if known else (),
+        scale=sizes if size.known else (),
+        units=units if size.known else (),
         overwrite=overwrite,
     )
 

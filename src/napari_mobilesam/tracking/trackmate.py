@@ -50,10 +50,8 @@ def write_trackmate(
     features = ElementTree.SubElement(model, 'FeatureDeclarations')
     for name in ('SpotFeatures', 'EdgeFeatures', 'TrackFeatures'):
         ElementTree.SubElement(features, name)
-    sizes = np.ones(tracks.positions.shape[1])
-    if size.scale is not None:
-        sizes = np.asarray(size.scale, float)[-tracks.positions.shape[1] :]
-    interval = size.interval or 1.0
+    interval, *spatial = size.along(tracks.positions.shape[1])[0]
+    sizes = np.asarray(spatial, float)
     _add_spots(model, tracks, sizes, interval, diameters or {})
     _add_tracks(model, tracks)
     _add_settings(root, tracks, sizes, interval)
