@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -93,15 +93,16 @@ def objects_in_time(
     stage = StageDrift() if drift else None
     steps = np.zeros((count, len(labels.shape) - 1), np.int64)
     first = 0
-    for frame, pixels in enumerate(_frames(labels)):
+    for frame in range(count):
         if progress is not None:
             progress(frame, count, 'Objects of each frame')
+        pixels = np.asarray(labels[frame])
         part = _Frame.of(pixels, first)
         if stage is not None:
             steps[frame, -2:] = stage.shift(pixels > 0, len(part.labels))
         if parts:
             overlaps |= parts[-1].overlaps(part, steps[frame, -2:].tolist())
-            parts[-1] = parts[-1].without_pixels()
+            parts[-1] = replace(parts[-1], places=None)
         parts.append(part)
         first += len(part.labels)
     if first == 0:
@@ -153,11 +154,6 @@ def check_series(labels: Any) -> None:
         )
 
 
-def _frames(labels: Any) -> Iterator[NDArray[Any]]:
-    for frame in range(labels.shape[0]):
-        yield np.asarray(labels[frame])
-
-
 def _without(
     pixels: NDArray[np.int64], axis: int, count: int
 ) -> NDArray[np.int64]:
@@ -203,11 +199,6 @@ class _Frame:
             positions.reshape(len(found), pixels.ndim),
             areas,
             places,
-        )
-
-    def without_pixels(self) -> _Frame:
-        return _Frame(
-            self.first, self.labels, self.positions, self.areas, None
         )
 
     def overlaps(

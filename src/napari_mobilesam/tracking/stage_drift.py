@@ -37,6 +37,8 @@ class StageDrift:
         objects : int
             Number of objects in it. The way of a single one is not a shift.
         """
+        if objects < 2:
+            return 0, 0
         flat = np.asarray(frame.any(axis=0) if frame.ndim == 3 else frame)
         step = max(1, -(-max(flat.shape) // LONGEST_SIDE))
         small = flat[::step, ::step]
@@ -44,17 +46,14 @@ class StageDrift:
             fft.next_fast_len(2 * side, real=True) for side in small.shape
         )
         spectrum = fft.rfft2(small.astype(np.float32), size)
-        now = (spectrum, int(small.sum())) if objects > 1 else None
-        before = self._before
-        if now is None:
-            return 0, 0
-        self._before = now
+        area, before = int(small.sum()), self._before
+        self._before = spectrum, area
         if before is None:
             return 0, 0
         overlaps = fft.irfft2(before[0].conj() * spectrum, size)
         place = np.unravel_index(overlaps.argmax(), size)
         most, least = float(overlaps[place]), float(overlaps[0, 0])
-        if most < LEAST_OVERLAP * min(before[1], now[1]) or (
+        if most < LEAST_OVERLAP * min(before[1], area) or (
             most < LEAST_GAIN * least
         ):
             return 0, 0

@@ -42,10 +42,6 @@ MOST_UNEQUAL = 2.5
 COST_LIMIT = 1.0
 
 Linker = Literal['laptrack', 'trackastra']
-LINKERS = (
-    ('laptrack', 'laptrack'),
-    ('trackastra', 'trackastra'),
-)
 
 
 @documented
@@ -85,7 +81,7 @@ class LinkingParameters:
         'network that compares objects in the image, if it is installed; the '
         'distance, missing frames and stage drift are not used.',
         label='Linking',
-        choices=LINKERS,
+        choices=tuple((name, name) for name in get_args(Linker)),
     )
     trackastra_model: str = parameter(
         'general_2d',
