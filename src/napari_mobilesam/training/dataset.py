@@ -12,7 +12,8 @@ from __future__ import annotations
 import csv
 import warnings
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +26,20 @@ from napari_mobilesam.training.label_pairs import read_pair
 from napari_mobilesam.training.labelled_images import (
     LabelledImage,
     TrainingDataError,
+    by_group,
     labelled_image,
 )
 
 # Before the suffix proper, as in ``cells.ome.tif``.
 OME = '.ome'
-# Unmatched files that a warning names.
+# Files that a message names.
 MOST_NAMED = 5
+
+
+def first_few(names: Sequence[str]) -> str:
+    """Names for a message, with an ellipsis if there are more."""
+    more = ' …' if len(names) > MOST_NAMED else ''
+    return ', '.join(names[:MOST_NAMED]) + more
 
 
 def _planes(
@@ -85,11 +93,9 @@ def _pairs(folder: Path, warn: bool = True) -> list[tuple[str, Path, Path]]:
     alone = [p for stem in sorted(paths) for p in images.get(stem, ())]
     alone += [p for stem in sorted(paths) for p in labels.get(stem, ())]
     if both and alone and warn:
-        named = ', '.join(path.name for path in alone[:MOST_NAMED])
-        more = ' …' if len(alone) > MOST_NAMED else ''
         warnings.warn(
             f'{folder}: {len(alone)} files have no partner of the same name '
-            f'and are left out: {named}{more}',
+            f'and are left out: {first_few([path.name for path in alone])}',
             UserWarning,
             stacklevel=2,
         )
@@ -217,9 +223,7 @@ def read_folder(
 
 def _tell_empty(folder: Path, empty: Sequence[str], others: bool) -> None:
     """Warn of label images without objects; raise if all are."""
-    named = ', '.join(empty[:MOST_NAMED]) + (
-        ' …' if len(empty) > MOST_NAMED else ''
-    )
+    named = first_few(empty)
     if not others:
         raise TrainingDataError(
             f'No label image of {folder} has an object: {named}.'
@@ -277,24 +281,20 @@ class BalancedSampler:
 
     images: Sequence[LabelledImage]
     exponent: float = 0.4
-    groups: dict[str, list[int]] = field(init=False)
-    odds: NDArray[np.float64] = field(init=False)
 
-    def __post_init__(self) -> None:
-        groups: dict[str, list[int]] = {}
-        for index, image in enumerate(self.images):
-            groups.setdefault(image.group, []).append(index)
-        counts = [
-            sum(len(self.images[i].objects) for i in members)
-            for members in groups.values()
-        ]
+    @cached_property
+    def groups(self) -> list[list[LabelledImage]]:
+        """Images of each group."""
+        return list(by_group(self.images).values())
+
+    @cached_property
+    def odds(self) -> NDArray[np.float64]:
+        """Chance of each group."""
+        counts = [sum(len(i.objects) for i in group) for group in self.groups]
         odds = np.asarray(counts, dtype=float) ** self.exponent
-        object.__setattr__(self, 'groups', groups)
-        object.__setattr__(self, 'odds', odds / odds.sum())
+        return np.asarray(odds / odds.sum())
 
     def draw(self, rng: np.random.Generator) -> LabelledImage:
         """Draw one image."""
-        members = list(self.groups.values())[
-            int(rng.choice(len(self.odds), p=self.odds))
-        ]
-        return self.images[members[int(rng.integers(len(members)))]]
+        group = self.groups[int(rng.choice(len(self.odds), p=self.odds))]
+        return group[int(rng.integers(len(group)))]

@@ -14,7 +14,11 @@ from numpy.typing import NDArray
 
 from napari_mobilesam.readers.open_image import read_array
 from napari_mobilesam.readers.pictures import LOSSY_SUFFIXES
-from napari_mobilesam.training.dataset import file_of, files_by_stem
+from napari_mobilesam.training.dataset import (
+    file_of,
+    files_by_stem,
+    first_few,
+)
 from napari_mobilesam.training.evaluate import Evaluation, label_scores
 from napari_mobilesam.training.label_pairs import lossy_text, refuse_mask
 from napari_mobilesam.training.labelled_images import (
@@ -27,7 +31,6 @@ from napari_mobilesam.types import Progress
 # What programs add to the name of an image. ``<id>_image`` without any of
 # them is the image.
 ENDINGS = ('_labels', '_cp_masks', '_masks', '_mask', '_seg', '')
-MOST_NAMED = 5
 
 
 def evaluate_labels(
@@ -75,12 +78,10 @@ def evaluate_labels(
         if path is None
     ]
     if missing:
-        named = ', '.join(missing[:MOST_NAMED])
-        more = ' …' if len(missing) > MOST_NAMED else ''
         raise TrainingDataError(
             f'{folder} has no label image for {len(missing)} of '
-            f'{len(images)} images: {named}{more}; a label image is named as '
-            'its image.'
+            f'{len(images)} images: {first_few(missing)}; a label image is '
+            'named as its image.'
         )
     rows = []
     for number, (image, path) in enumerate(zip(images, paths, strict=True)):
