@@ -87,7 +87,7 @@ class CropStore:
         needed = self.crops * self.bytes_per_crop
         there = (self.folder / f'{first}.npy').exists()
         free = shutil.disk_usage(self.folder).free - SPARE_BYTES
-        room = min(free, max_bytes or free) if not there else needed
+        room = needed if there else free
         if max_bytes is not None:
             room = min(room, max_bytes)
         if needed > room:

@@ -17,9 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from napari_mobilesam.model.sam import Sam, build_sam
-from napari_mobilesam.training.interactive import (
-    StepResult,
-)
+from napari_mobilesam.training.interactive import StepResult
 from napari_mobilesam.training.labelled_images import LabelledImage
 from napari_mobilesam.training.losses import (
     iou_of,
@@ -33,9 +31,7 @@ from napari_mobilesam.training.teacher import TeacherCache, embed_sample
 from napari_mobilesam.training.tensor_batch import collate, normalise
 from napari_mobilesam.training.train import TrainingRun
 from napari_mobilesam.training.train_job import digest_of, training_record
-from napari_mobilesam.training.training_parameters import (
-    DistillConfig,
-)
+from napari_mobilesam.training.training_parameters import DistillConfig
 from napari_mobilesam.types import Progress
 
 
@@ -106,8 +102,7 @@ class EmbeddingTask:
             features.float(), target.to(features.device)
         )
         loss.backward()
-        nan = float('nan')
-        return StepResult(float(loss.detach()), nan, nan, nan)
+        return StepResult(float(loss.detach()))
 
 
 class MaskTask:
@@ -146,8 +141,7 @@ class MaskTask:
         loss = mask_loss(own, truth, weights).mean()
         loss.backward()
         agreement = iou_of(own.detach()[:, None], truth).mean()
-        nan = float('nan')
-        return StepResult(float(loss.detach()), float(agreement), nan, nan)
+        return StepResult(float(loss.detach()), float(agreement))
 
 
 def preferred(

@@ -19,14 +19,9 @@ from torch import Tensor, nn
 from napari_mobilesam.model.instance_head import MAP_PIXELS, MAPS
 from napari_mobilesam.model.sam import STRIDE, Sam
 from napari_mobilesam.segmentation.image_embedding import encode_canvas
-from napari_mobilesam.segmentation.instances import (
-    find_instances,
-)
+from napari_mobilesam.segmentation.instances import find_instances
 from napari_mobilesam.training.crop_store import CropStore
-from napari_mobilesam.training.head_targets import (
-    HeadCrop,
-    HeadCropSource,
-)
+from napari_mobilesam.training.head_targets import HeadCrop, HeadCropSource
 from napari_mobilesam.training.interactive import CHANNELS, StepResult
 from napari_mobilesam.training.losses import head_loss
 from napari_mobilesam.training.metrics import iou_matrix, match
@@ -162,8 +157,7 @@ class HeadTask:
             logits = self._head(features)
         loss = head_loss(logits.float(), maps)
         loss.backward()
-        nothing = float('nan')
-        return StepResult(float(loss.detach()), nothing, nothing, nothing)
+        return StepResult(float(loss.detach()))
 
 
 class HeadScore:

@@ -7,6 +7,7 @@ through the encoder once.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -253,9 +254,9 @@ class StepResult:
     """
 
     loss: float
-    point: float
-    box: float
-    corrected: float
+    point: float = math.nan
+    box: float = math.nan
+    corrected: float = math.nan
 
 
 def interactive_step(
@@ -342,5 +343,5 @@ def interactive_step(
         total,
         float(history[0][~by_box].mean()),
         float(history[0][by_box].mean()),
-        float(history[-1].mean()) if rounds > 1 else float('nan'),
+        float(history[-1].mean()) if rounds > 1 else math.nan,
     )

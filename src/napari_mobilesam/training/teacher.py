@@ -18,11 +18,10 @@ from torch import Tensor
 
 from napari_mobilesam.model.sam import Sam
 from napari_mobilesam.training.crop_store import CropStore
+from napari_mobilesam.training.interactive import CHANNELS
 from napari_mobilesam.training.samples import Sample, SampleSource
 from napari_mobilesam.training.tensor_batch import collate, normalise
 from napari_mobilesam.types import Progress
-
-CHANNELS = 256
 
 
 class TeacherCache:
