@@ -55,15 +55,18 @@ def test_layers_take_units_and_axis_labels_of_the_image(desk, blobs):
 def test_labels_of_large_images_do_so_too(blobs):
     viewer = ViewerModel()
     axes = {'units': ('nm', 'nm'), 'axis_labels': ('y', 'x')}
-    image = viewer.add_image(blobs, **axes)
+    affine = [[2, 0, 30], [0, 2, 40], [0, 0, 1]]
+    image = viewer.add_image(blobs, affine=affine, translate=(1, 2), **axes)
     large = large_image(plane_of(viewer, image), None)
     labels = viewer.add_labels(np.zeros_like(blobs), **large.transform())
     assert labels.units == image.units
     assert labels.axis_labels == image.axis_labels
+    # as written into OME-Zarr
+    assert large.source.geometry.scale == (2, 2)
+    assert large.source.geometry.translation == (32, 44)
 
 
 def test_labels_of_channels_know_the_size_of_a_pixel(blobs, tmp_path):
-    """They lie by their affine alone."""
     viewer = ViewerModel()
     image = viewer.add_image(
         np.stack([blobs, blobs]),

@@ -136,11 +136,12 @@ def large_image(
     if plane.channel_axis is not None:
         count = int(data_of(image).shape[plane.channel_axis])
         channels = tuple(range(min(3, count)))
+    origin = image.data_to_world((0,) * image.ndim)
     pyramid = Pyramid(
         tuple(image.data) if image.multiscale else (image.data,),
         names + 's' * image.rgb,
         scale=(*map(float, pixel_sizes(image)), *[1.0] * image.rgb),
-        translation=(*map(float, image.translate), *[0.0] * image.rgb),
+        translation=(*map(float, origin), *[0.0] * image.rgb),
         units=(*map(_unit, image.units), *[None] * image.rgb),
     )
     source = open_source(pyramid, channels=channels, select=select)
