@@ -87,6 +87,19 @@ def test_track_makes_two_layers(track_desk, dividing_cells):
     assert d.widget.labels_combo.layers == [d.labels]
 
 
+def test_tracks_lie_on_labels_that_are_rotated(track_desk, dividing_cells):
+    """Also on those with an axis of one position before time."""
+    turn = np.eye(4)
+    turn[2:, 2:] = [[0.8, -0.6], [0.6, 0.8]]
+    d = track_desk(
+        dividing_cells.labels[None], rotate=turn, scale=[1, 1, 2, 2]
+    )
+    wanted = d.labels.data_to_world((0, 3, 10, 20))
+    for layer in (d.widget.shown.labels, lines(d)):
+        place = (3, 10, 20)
+        assert np.allclose(layer.data_to_world(place), wanted[1:])
+
+
 @pytest.mark.slow
 def test_unlink_by_mouse_and_key_and_undo(track_desk):
     d = track_desk()

@@ -14,6 +14,7 @@ from napari_mobilesam.session.measuring import Measuring
 from napari_mobilesam.widgets.viewer.layers import (
     PREVIEW_MARK,
     insert_below_prompts,
+    placement,
 )
 
 if TYPE_CHECKING:
@@ -115,17 +116,15 @@ class MarkedObjects:
         layer = self.layer
         if layer is None or layer.data.shape != picture.shape:
             self.remove()
-            self._wanted = wanted
-            layer = Labels(
+            self._layer = Labels(
                 picture,
                 name=NAME,
                 opacity=1,
                 metadata={PREVIEW_MARK: True},
                 colormap=DirectLabelColormap(color_dict=COLORS),
+                **placement(labels, range(labels.ndim)),
             )
-            self._layer = layer
-            _align(layer, labels)
-            insert_below_prompts(self._viewer, layer)
+            insert_below_prompts(self._viewer, self._layer)
             return
         _align(layer, labels)
         layer.data = picture
@@ -134,16 +133,12 @@ class MarkedObjects:
 
 def _align(layer: Labels, labels: Labels) -> None:
     """Place a layer as another one."""
-    # each of them draws the layer anew
-    for name in ('scale', 'translate', 'rotate', 'shear'):
-        wanted = getattr(labels, name)
-        if not np.array_equal(getattr(layer, name), wanted):
+    axes = range(layer.ndim)
+    before = placement(layer, axes)
+    for name, wanted in placement(labels, axes).items():
+        # each of them draws the layer anew
+        if not np.array_equal(before[name], wanted):
             setattr(layer, name, wanted)
-    affine = labels.affine.affine_matrix
-    if not np.array_equal(layer.affine.affine_matrix, affine):
-        layer.affine = affine
-    if layer.units != labels.units:
-        layer.units = labels.units
 
 
 def overlay_of(

@@ -15,6 +15,7 @@ from napari_mobilesam.widgets.viewer.layers import (
     RIGHT_BUTTON,
     data_of,
     mouse_position,
+    placement,
 )
 from napari_mobilesam.widgets.viewer.track_layers import ShownTracks
 
@@ -188,12 +189,7 @@ class ChosenObjects:
             face_color='transparent',
             border_color=COLORS[0],
             border_width=0.08,
-            scale=labels.scale,
-            translate=labels.translate,
-            rotate=labels.rotate,
-            shear=labels.shear,
-            affine=labels.affine,
-            units=labels.units,
+            **placement(labels, range(labels.ndim)),
             metadata={PREVIEW_MARK: shown.tracked},
         )
         self._viewer.layers.append(self._rings)

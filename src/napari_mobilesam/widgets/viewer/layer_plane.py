@@ -19,11 +19,13 @@ from napari_mobilesam.widgets.viewer.layers import (
     Matrix,
     Units,
     apply,
+    axes_of,
     axis_name,
     coincide,
     data_of,
     data_to_world_matrix,
     place_names,
+    placement,
     unwrap,
     world_units,
 )
@@ -134,32 +136,12 @@ class LayerPlane:
 
     def transform(self) -> dict[str, Any]:
         """Return keyword arguments that place a new layer on the image."""
-        layer = self.layer
-        axes = list(self.output_axes)
-        mark = {'metadata': {MARK: str(layer.unique_id)}, **self.axes()}
-        if len(axes) == layer.ndim:
-            return {
-                'scale': layer.scale,
-                'translate': layer.translate,
-                'rotate': layer.rotate,
-                'shear': layer.shear,
-                'affine': layer.affine.affine_matrix,
-                **mark,
-            }
-        return {'affine': self.output_matrix(), **mark}
+        mark = {MARK: str(self.layer.unique_id)}
+        return {**placement(self.layer, self.output_axes), 'metadata': mark}
 
     def axes(self) -> dict[str, Any]:
-        """Return units and labels of `output_axes`, for a layer on the image.
-
-        A layer in pixels would move images of other units in the scene.
-        """
-        layer = self.layer
-        return {
-            'units': [layer.units[axis] for axis in self.output_axes],
-            'axis_labels': [
-                layer.axis_labels[axis] for axis in self.output_axes
-            ],
-        }
+        """Return units and labels of `output_axes`, for a layer on them."""
+        return axes_of(self.layer, self.output_axes)
 
     def output_matrix(self, origin: Sequence[float] | None = None) -> Matrix:
         """Homogeneous matrix of `output_axes` data to world.

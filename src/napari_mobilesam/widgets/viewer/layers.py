@@ -101,12 +101,47 @@ def data_to_world_matrix(
 def pixel_sizes(layer: Layer) -> NDArray[np.float64]:
     """Return the size of a layer's pixels along its axes, in its units.
 
-    Labels that lie on some axes of an image only, or on a part of it, are
-    placed by their affine alone, and those of other plugins may be: the
-    scale tells no more than a part. Sizes are negative where it is.
+    Labels that lie on a part of an image are placed by their affine alone,
+    and those of other plugins may be: the scale tells no more than a part.
+    Sizes are negative where it is.
     """
     turned = layer.affine.linear_matrix @ layer.rotate
     return np.linalg.norm(turned, axis=0) * layer.scale
+
+
+def axes_of(layer: Layer, axes: Sequence[int]) -> dict[str, Any]:
+    """Return units and labels of some axes, for a layer that has these.
+
+    A layer in pixels would move images of other units in the scene.
+    """
+    return {
+        'units': [layer.units[axis] for axis in axes],
+        'axis_labels': [layer.axis_labels[axis] for axis in axes],
+    }
+
+
+def placement(layer: Layer, axes: Sequence[int]) -> dict[str, Any]:
+    """Return keyword arguments that place a new layer on another one.
+
+    Parameters
+    ----------
+    layer : napari.layers.Layer
+        The other one.
+    axes : sequence of int
+        Its axes that the new layer has. Of a part of them, rotation and shear
+        are in the affine.
+    """
+    place = axes_of(layer, axes)
+    if len(axes) == layer.ndim:
+        names = ('scale', 'translate', 'rotate', 'shear')
+        place |= {name: getattr(layer, name) for name in names}
+        return place | {'affine': layer.affine.affine_matrix}
+    keep = [*axes, layer.ndim]
+    matrix = data_to_world_matrix(layer, layer.ndim)[np.ix_(keep, keep)]
+    scale = np.diagonal(matrix)[:-1]
+    if np.array_equal(matrix[:-1, :-1], np.diag(scale)):
+        return place | {'scale': scale, 'translate': matrix[:-1, -1]}
+    return place | {'affine': matrix}
 
 
 def world_units(viewer: ViewerModel) -> Units | None:

@@ -28,6 +28,7 @@ from napari_mobilesam.widgets.viewer.layers import (
     insert_below_prompts,
     is_output,
     pixel_sizes,
+    placement,
     refresh_pixels,
     unwrap,
 )
@@ -384,10 +385,10 @@ class TrackLayers:
         """Remove former tracks of a layer; hide those that were changed."""
         layers = self._layers
         for former in self._in_viewer():
-            history = former.tracked.history
-            corrected = history.done or history.undone or former.was_edited
             if former.source is not layer:
                 continue
+            history = former.tracked.history
+            corrected = history.done or history.undone or former.was_edited
             if not corrected:
                 self._shown.remove(former)
             elif former.labels is not None:
@@ -467,14 +468,4 @@ def pixel_size(layer: Labels) -> PixelSize:
 
 def _place(layer: Labels | Image, ndim: int) -> dict[str, Any]:
     """Return the transforms of the last axes of a layer."""
-    skip = layer.ndim - ndim
-    place = {
-        'scale': layer.scale[skip:],
-        'translate': layer.translate[skip:],
-        'affine': layer.affine.affine_matrix[skip:, skip:],
-        'units': layer.units[skip:],
-        'axis_labels': layer.axis_labels[skip:],
-    }
-    if not skip:
-        place |= {'rotate': layer.rotate, 'shear': layer.shear}
-    return place
+    return placement(layer, range(layer.ndim - ndim, layer.ndim))
