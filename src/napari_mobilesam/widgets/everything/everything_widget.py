@@ -30,9 +30,6 @@ from napari_mobilesam.widgets.everything.image_diameter import ImageDiameter
 from napari_mobilesam.widgets.everything.large_run_control import (
     LargeRunControl,
 )
-from napari_mobilesam.widgets.everything.plane_tool_control import (
-    PlaneToolControl,
-)
 from napari_mobilesam.widgets.everything.plane_tools import PlaneTools
 from napari_mobilesam.widgets.everything.review_panel import (
     EDIT_KEY,
@@ -113,10 +110,7 @@ class EverythingWidget(ViewerWidget):
         self.review_view = ReviewView(self.viewer)
         self.runs = RunControl(self, panel, scene, self.review_view)
         self.large = LargeRunControl(self, panel, self.header)
-        self.tools = PlaneTools(self.viewer, scene, session.runs.jobs)
-        self._tool_control = PlaneToolControl(
-            self, panel, self.header, self.tools, self.runs
-        )
+        self.tools = PlaneTools(self, panel, self.header, scene, self.runs)
         self._text_control = TextControl(self, panel, self.header, self.runs)
         self._class_control = ClassControl(self, panel, self.header, scene)
         self.estimate = RunEstimate(
@@ -151,7 +145,7 @@ class EverythingWidget(ViewerWidget):
         panel.review.edit_asked.connect(self._edit)
         self.review_view.clicked.connect(panel.review.go_to_label)
         self.large.started.connect(self.runs.let_go)
-        for part in (self.runs, self.large, self._tool_control):
+        for part in (self.runs, self.large, self.tools):
             part.ended.connect(estimate)
         self.runs.ended.connect(self._say_whose)
 
@@ -204,7 +198,7 @@ class EverythingWidget(ViewerWidget):
         for signal, callback in (
             (session.runs.progress, self._progress),
             (jobs.progress, self._progress),
-            (jobs.finished, self._tool_control.finish),
+            (jobs.finished, self.tools.finish),
             (jobs.estimated, self.estimate.show),
             (session.large.estimated, self.estimate.show),
             (session.status, self._say),

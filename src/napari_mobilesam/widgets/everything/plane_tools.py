@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from napari.layers import Labels
+from psygnal import Signal
 
 from napari_mobilesam.session import PlaneTask
-from napari_mobilesam.session.everything.plane_jobs import JobResult, PlaneJobs
+from napari_mobilesam.session.everything.plane_jobs import JobResult
 from napari_mobilesam.session.objects.targets import LabelsError, whole_picture
 from napari_mobilesam.text import counted
-from napari_mobilesam.types import EverythingParameters
+from napari_mobilesam.types import SegmentationError
+from napari_mobilesam.widgets.everything.everything_panel import (
+    EverythingPanel,
+)
+from napari_mobilesam.widgets.everything.run_control import RunControl
 from napari_mobilesam.widgets.everything.run_layers import OutputChoice
 from napari_mobilesam.widgets.everything.tools_panel import (
     add_boxes,
@@ -20,13 +25,12 @@ from napari_mobilesam.widgets.everything.tools_panel import (
     boxes_in,
 )
 from napari_mobilesam.widgets.everything.where_form import PlaneRegion
+from napari_mobilesam.widgets.parts.image_header import ImageHeader
+from napari_mobilesam.widgets.parts.viewer_widget import ViewerWidget
 from napari_mobilesam.widgets.viewer.label_writer import new_labels
 from napari_mobilesam.widgets.viewer.layer_plane import LayerPlane
 from napari_mobilesam.widgets.viewer.layers import insert_below_prompts
 from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
-
-if TYPE_CHECKING:
-    from napari.components import ViewerModel
 
 # adds the result to the viewer and returns a message
 Show = Callable[[Any], str]
@@ -37,78 +41,97 @@ class PlaneTools:
 
     Parameters
     ----------
-    viewer : napari.components.ViewerModel
-        Viewer, no proxy.
+    dock : ViewerWidget
+        Gives session and viewer.
+    panel : EverythingPanel
+        Buttons and status line.
+    header : ImageHeader
+        Choice of the image.
     scene : ViewerScene
         Knows the objects of layers.
-    jobs : PlaneJobs
-        Does the work.
+    runs : RunControl
+        Shows progress.
+
+    Attributes
+    ----------
+    ended : Signal()
+        The search is over.
     """
 
+    ended = Signal()
+
     def __init__(
-        self, viewer: ViewerModel, scene: ViewerScene, jobs: PlaneJobs
+        self,
+        dock: ViewerWidget,
+        panel: EverythingPanel,
+        header: ImageHeader,
+        scene: ViewerScene,
+        runs: RunControl,
     ) -> None:
-        self._viewer = viewer
+        self._viewer = dock.viewer
+        self._jobs = dock.session.runs.jobs
+        self._panel = panel
+        self._header = header
         self._scene = scene
-        self._jobs = jobs
+        self._runs = runs
         self._asked: tuple[int, LayerPlane, Show] | None = None
+        panel.more.edges_asked.connect(self.find_edges)
+        panel.more.proposals_asked.connect(self.propose)
+        panel.more.boxes_asked.connect(self.segment_boxes)
 
     @property
     def plane(self) -> LayerPlane | None:
         """Plane being analysed, if any."""
         return None if self._asked is None else self._asked[1]
 
-    def edges(
-        self, part: PlaneRegion, parameters: EverythingParameters
-    ) -> None:
-        """Start finding the edges of a plane."""
-        plane = part.plane
+    def find_edges(self) -> None:
+        """Find the edges of the current plane."""
+        self._start(self._edges)
 
-        def show(edges: Any) -> str:
-            layer = add_edges(self._viewer, plane, edges)
-            return f'Edges are in “{layer.name}”'
+    def propose(self) -> None:
+        """Find boxes that may hold objects on the current plane."""
+        self._start(self._proposals)
 
-        number = self._jobs.edges(_task(part), parameters)
-        self._asked = (number, plane, show)
-
-    def proposals(
-        self, part: PlaneRegion, parameters: EverythingParameters
-    ) -> None:
-        """Start finding boxes that may hold objects."""
-        plane = part.plane
-
-        def show(table: Any) -> str:
-            if not len(table):
-                return 'No box was found'
-            layer = add_boxes(self._viewer, plane, table)
-            boxes = counted(len(table), 'box', 'boxes')
-            return f'{boxes} in “{layer.name}”'
-
-        number = self._jobs.proposals(_task(part), parameters)
-        self._asked = (number, plane, show)
-
-    def boxes(
-        self, part: PlaneRegion, source: Any, output: OutputChoice
-    ) -> None:
-        """Start segmenting the objects in boxes.
+    def segment_boxes(self, source: Any) -> None:
+        """Segment the objects in boxes of the current plane.
 
         Parameters
         ----------
-        part : PlaneRegion
-            The plane; the whole of it is looked at.
         source : Shapes, Path or None
-            See `boxes_in`.
-        output : OutputChoice
-            Where the objects go; always labels.
-
-        Raises
-        ------
-        PromptError, OSError
-            As `boxes_in`.
-        LabelsError
-            The labels are not editable, or full.
+            A layer of rectangles, or a CSV file; see `boxes_in`.
         """
-        plane = part.plane
+        self._start(lambda part: self._boxes(part, source))
+
+    def _start(self, ask: Callable[[PlaneRegion], tuple[int, Show]]) -> None:
+        try:
+            part = self._panel.where.part(self._header.plane)
+            number, show = ask(part)
+        except (SegmentationError, OSError) as error:
+            self._panel.status.fail(str(error))
+            return
+        self._asked = number, part.plane, show
+        self._runs.show_started(f'Working on {part.plane.name} …')
+
+    def _edges(self, part: PlaneRegion) -> tuple[int, Show]:
+        def show(edges: Any) -> str:
+            layer = add_edges(self._viewer, part.plane, edges)
+            return f'Edges are in “{layer.name}”'
+
+        return self._jobs.edges(_task(part), self._panel.form.value), show
+
+    def _proposals(self, part: PlaneRegion) -> tuple[int, Show]:
+        def show(table: Any) -> str:
+            if not len(table):
+                return 'No box was found'
+            layer = add_boxes(self._viewer, part.plane, table)
+            boxes = counted(len(table), 'box', 'boxes')
+            return f'{boxes} in “{layer.name}”'
+
+        return self._jobs.proposals(_task(part), self._panel.form.value), show
+
+    def _boxes(self, part: PlaneRegion, source: Any) -> tuple[int, Show]:
+        """Ask for the objects in boxes; the whole plane is looked at."""
+        plane, output = part.plane, self._runs.output
         boxes = boxes_in(plane, source)
         if output.labels is not None:
             # raises before the model is asked for nothing
@@ -123,24 +146,23 @@ class PlaneTools:
                 return f'All is labelled in “{layer.name}” already'
             return f'{counted(count, "object")} in “{layer.name}”'
 
-        number = self._jobs.boxes(_task(part), boxes)
-        self._asked = (number, plane, show)
+        return self._jobs.boxes(_task(part), boxes), show
 
-    def show(self, result: JobResult) -> str | None:
-        """Add the layer of a result; return a message, None if not ours.
-
-        Raises
-        ------
-        LabelsError
-            Objects cannot be written to the layer.
-        """
+    def finish(self, result: JobResult) -> None:
+        """Add the layer of a result, and report it, if it was asked for."""
         if self._asked is None or self._asked[0] != result.number:
-            return None
+            return
         _, _, show = self._asked
         self._asked = None
-        text = show(result.value)
-        stopped = '' if result.complete else ', stopped before the end'
-        return f'{text}{stopped} ({result.seconds:.1f} s).'
+        self._panel.show_running(False)
+        # objects may not be written to the layer
+        with self._panel.status.errors():
+            text = show(result.value)
+            stopped = '' if result.complete else ', stopped before the end'
+            self._panel.status.say(
+                f'{text}{stopped} ({result.seconds:.1f} s).'
+            )
+        self.ended.emit()
 
     def cancel(self) -> None:
         """Stop and keep the result so far."""
