@@ -7,11 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from fakes import FIRST, blobs, oracle_session
+from fakes import FIRST, FakeTarget, blobs, oracle_session
 
 import napari_mobilesam as nm
 from napari_mobilesam.session.files.script_check import is_replay_script
 from napari_mobilesam.session.objects.mask_text import mask_from
+from napari_mobilesam.session.objects.objects import Objects
 from napari_mobilesam.session.objects.replay_code import body
 from napari_mobilesam.session.objects.targets import LabelsError, WriteOptions
 from napari_mobilesam.types import SegmentationError
@@ -309,6 +310,19 @@ def test_an_open_object_is_closed_or_has_to_be(session):
         session.refine()
     session.accept()
     session.refine()
+
+
+def test_an_object_of_other_labels_stays_open(session, monkeypatch):
+    session.click(*FIRST)
+    session.accept()
+    session.open(1)
+    session.click(17, 21)
+    others = Objects(FakeTarget(session.scene.images.shape, np.uint16))
+    others.target.data[0, 58:78, 74:102] = 1
+    monkeypatch.setattr(session.scene, 'objects', lambda create: others)
+    session.refine()
+    assert session.editor.base.number == 1
+    assert session.editor.modified
 
 
 @pytest.mark.slow

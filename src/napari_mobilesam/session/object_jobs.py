@@ -212,28 +212,27 @@ class ObjectJobs:
     ) -> None:
         """Begin what `refine` does; `RefineAll.finished` ends it.
 
-        An object that is open in the labels and was not changed is closed.
+        An object of the labels that is open and was not changed is closed.
 
         Raises
         ------
         SegmentationError
             There are no labels, or an object of them is open and changed.
         """
-        editor = self._editor
-        if editor.base is not None:
-            if editor.modified or editor.pending:
-                raise SegmentationError(
-                    f'Object {editor.base.label} is open and changed: accept '
-                    'or reject it before all are refined.'
-                )
-            editor.reject()
-        scene = self._scene()
+        editor, scene = self._editor, self._scene()
         planes = [scene.plane()] if planes is None else planes
         objects = scene.objects(before is not None)
         if objects is None:
             raise SegmentationError(
                 'No labels to refine: choose or open a labels layer.'
             )
+        if editor.base is not None and editor.objects is objects:
+            if editor.modified or editor.pending:
+                raise SegmentationError(
+                    f'Object {editor.base.label} is open and changed: accept '
+                    'or reject it before all are refined.'
+                )
+            editor.reject()
         chosen = parameters or RefineParameters()
         self.refining.start(
             planes,
