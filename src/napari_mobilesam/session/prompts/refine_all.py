@@ -118,8 +118,9 @@ class RefineResult:
         text += f'{_counted_on_planes(self.total, self.planes)}.'
         kept = [each for each in self.refinements if not each.refined]
         if kept:
+            stay = 'stays as it was' if len(kept) == 1 else 'stay as they were'
             text += (
-                f' {len(kept)} stay as they were; object {kept[0].label}: '
+                f' {len(kept)} {stay}; object {kept[0].label}: '
                 f'{kept[0].reason}.'
             )
         return text
