@@ -307,6 +307,18 @@ def test_delete_erases_and_undo_brings_back(session):
     assert not labels(session).any()
 
 
+def test_an_object_that_cannot_be_deleted_stays_open(session):
+    ask(session, FIRST)
+    session.editor.accept()
+    session.navigation.open(1)
+    session.editor.set_class('cell')
+    session.scene.target.editable = False
+    with pytest.raises(LabelsError, match='read-only'):
+        session.editor.delete()
+    assert session.editor.record.class_name == 'cell'
+    assert session.editor.modified
+
+
 @pytest.mark.slow
 def test_undo_of_the_open_object_closes_it(session):
     ask(session, FIRST)

@@ -456,10 +456,9 @@ class Editor:
                 'open the one to delete.'
             )
         base, home = self._base, self._home
-        home.check_idle(base)
-        self.reject()
         # its pixels may have changed since it was opened
         home.delete(home.now(base) or base)
+        self.reject()
         return base.number or base.label
 
     def forget_undone(self) -> None:
