@@ -187,6 +187,21 @@ def test_a_newer_wish_replaces_an_older_one(engine, worker, tiny):
     assert worker.wait(20)
 
 
+def test_planes_are_forgotten_while_the_worker_embeds(engine, worker, tiny):
+    prefetch = Prefetch(worker, engine, lambda: None)
+    prefetch.want([plane(0), plane(1), plane(2)])
+    assert worker.wait(20)
+
+    def gone(shown):
+        # as the worker does when one is embedded
+        if shown.key == 0:
+            prefetch._wanted.popleft()
+        return shown.key == 1
+
+    prefetch.forget(gone)
+    assert [shown.key for shown in prefetch._wanted] == [0, 2]
+
+
 def test_without_a_model_nothing_is_embedded(engine, worker, tiny):
     Prefetch(worker, engine, lambda: None).want([plane(0)])
     assert worker.wait(20)

@@ -94,9 +94,11 @@ class Prefetch:
 
     def forget(self, gone: Callable[[ImagePlane], bool]) -> None:
         """Embed some planes no longer, such as those of a closed image."""
-        wanted, view, afterwards = self._wanted, self._view, self._afterwards
+        view = self._view
         if view is not None and gone(view):
             view = None
+        # the worker may take planes from both meanwhile
+        wanted, afterwards = tuple(self._wanted), tuple(self._afterwards)
         self.want([plane for plane in wanted if not gone(plane)], view)
         self.want_afterwards([p for p in afterwards if not gone(p)])
 
@@ -146,13 +148,14 @@ class Prefetch:
         plane = planes[0]
 
         def prepare(model: Sam) -> bool:
-            return self._engine.prepare(plane, model) is False
+            self._engine.prepare(plane, model)
+            return False
 
         if not self._interrupted(model, rank, prepare):
             planes.popleft()
 
     def _interrupted(
-        self, model: Sam, rank: int, embed: Callable[[Sam], bool | None]
+        self, model: Sam, rank: int, embed: Callable[[Sam], bool]
     ) -> bool:
         """Embed something; return whether to come back to it.
 
@@ -162,7 +165,7 @@ class Prefetch:
         between = ServeBetween(self._worker, lambda: self._worker.waits(rank))
         try:
             with model.giving_way(between):
-                return bool(embed(model))
+                return embed(model)
         except SupersededError:
             return True
         except Exception:  # noqa: BLE001
