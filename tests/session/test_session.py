@@ -215,6 +215,23 @@ def test_unreadable_image_is_explained(session):
     assert failures == [('the disk is gone', 'prompts')]
 
 
+def test_a_failure_of_earlier_prompts_is_not_taken_for_that_of_newer(plane):
+    def broken(name):
+        raise CheckpointError('damaged')
+
+    waiting = []
+    session = Session(waiting.append, broken, 'broken')
+    failures = collect(session.prompting.failed)
+    session.predict(plane, [point()])
+    session.wait(30)
+    newest = session.predict(plane, [point()])
+    session.wait(30)
+    while waiting:
+        waiting.pop(0)()
+    assert failures == [(newest,)]
+    session.close()
+
+
 @pytest.mark.slow
 def test_session_goes_on_after_a_failure(session, plane):
     bad = ImagePlane('bad', lambda: np.full((9, 9), np.nan), (9, 9))

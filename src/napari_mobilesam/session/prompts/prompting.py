@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -119,7 +119,7 @@ class Prompting:
         request = self._request(plane, objects, previous)
         known = self._known(request)
         if known is not None:
-            self._services.deliver(lambda: self._show(known))
+            self._show(known)
         else:
             self._services.worker.submit(
                 self._kind, lambda: self._answer(request)
@@ -185,25 +185,25 @@ class Prompting:
         start = time.perf_counter()
         known = self._known(request)
         if known is not None:
-            self._services.deliver(lambda: self._show(known))
+            self._show(known)
             return
         generation = request.generation
         model = self._services.load(request.model_name, 'prompts')
         if generation != self._generation:
             return
         if model is None:
-            self._services.deliver(lambda: self.failed.emit(generation))
+            self._tell(request, lambda: self.failed.emit(generation))
             return
         try:
             if not self._is_embedded(request, model):
-                self._services.deliver(lambda: self._say_if_current(request))
+                self._tell(request, lambda: self.embedding.emit(request.plane))
             result = self._result(request, model, start)
         except Exception as error:  # noqa: BLE001 - every failure is reported
             if generation == self._generation:
                 self._services.fail(error, 'prompts')
-                self._services.deliver(lambda: self.failed.emit(generation))
+                self._tell(request, lambda: self.failed.emit(generation))
             return
-        self._services.deliver(lambda: self._show(result))
+        self._show(result)
 
     def _result(
         self, request: PromptRequest, model: Sam, start: float
@@ -235,15 +235,22 @@ class Prompting:
             for prompts in request.objects
         )
 
-    def _say_if_current(self, request: PromptRequest) -> None:
-        if request.generation == self._generation:
-            self.embedding.emit(request.plane)
-
     def _show(self, result: PromptResult) -> None:
-        # checked here, on the viewer's thread: prompts may have changed
-        # while the answer was on its way
-        if result.request.generation == self._generation:
-            self.answered.emit(result)
+        self._tell(result.request, lambda: self.answered.emit(result))
+
+    def _tell(
+        self, request: PromptRequest, function: Callable[[], None]
+    ) -> None:
+        """Call a function on the viewer's thread if a request is newest then.
+
+        Prompts may change while the answer is on its way.
+        """
+
+        def tell() -> None:
+            if request.generation == self._generation:
+                function()
+
+        self._services.deliver(tell)
 
 
 def candidates_of(
