@@ -55,6 +55,23 @@ class ClosedObject:
         return record
 
 
+def home_of(
+    closed: ClosedObject, find_objects: Callable[[bool], Objects | None]
+) -> Objects:
+    """Return the objects that a closed object is written to.
+
+    Raises
+    ------
+    LabelsError
+        There are no labels, and none can be made.
+    """
+    # not `or`: `Objects` without an object are false
+    home = find_objects(True) if closed.home is None else closed.home
+    if home is None:
+        raise LabelsError('There are no labels to write the object to.')
+    return home
+
+
 def write_closed(
     closed: ClosedObject,
     find_objects: Callable[[bool], Objects | None],
@@ -84,12 +101,9 @@ def write_closed(
     LabelsError
         The labels cannot be written.
     """
-    objects, base, record = closed.home, closed.base, closed.record
-    if objects is None:
-        # its labels were removed while it waited
-        objects = find_objects(True)
-    if objects is None:
-        raise LabelsError('There are no labels to write the object to.')
+    base, record = closed.base, closed.record
+    # its labels may have been removed while it waited
+    objects = home_of(closed, find_objects)
     if not record.masks:
         raise PromptError(
             'The model found nothing here: add a point or draw a box.'

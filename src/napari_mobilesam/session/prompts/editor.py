@@ -17,13 +17,11 @@ from napari_mobilesam.session.objects.records import (
     ObjectView,
     count_prompts,
 )
-from napari_mobilesam.session.objects.targets import (
-    LabelsError,
-    WriteOptions,
-)
+from napari_mobilesam.session.objects.targets import WriteOptions
 from napari_mobilesam.session.prompts.accept_queue import AcceptQueue
 from napari_mobilesam.session.prompts.closed_object import (
     ClosedObject,
+    home_of,
     is_undone,
     write_closed,
 )
@@ -347,17 +345,12 @@ class Editor:
             raise PromptError(
                 'There is no mask to keep yet: click an object, or draw a box.'
             )
+        closed = self._closed()
         # decided now: the image may be another one when the answer comes
-        # `Objects` without an object are false, and may be the home
-        home = self._home
-        if home is None:
-            home = self._find_objects(True)
-        if home is None:
-            raise LabelsError('There are no labels to write the object to.')
+        closed.home = home = home_of(closed, self._find_objects)
         home.target.check()
         if self._base is not None:
             home.check_idle(self._base)
-        closed = replace(self._closed(), home=home)
         if self.pending or len(self.queue):
             self._prompting.forget()
             self._start_anew()
