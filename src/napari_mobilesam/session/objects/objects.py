@@ -149,15 +149,8 @@ class Objects(ObjectStore):
         `commit` writes it.
         """
         self._settle_reshaped()
-        return StagedObjects(
-            self.target,
-            self._records,
-            self.version,
-            self.history.last if not self.history.redoable else None,
-            self._reserved,
-            self._held,
-            self._painted,
-        )
+        history = self.history
+        return StagedObjects(self, None if history.redoable else history.last)
 
     def commit(self, staged: StagedObjects) -> bool:
         """Write a staged step.

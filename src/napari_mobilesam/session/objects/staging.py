@@ -6,7 +6,7 @@ The changes are computed on `StagedObjects`, a copy that writes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -16,7 +16,6 @@ from napari_mobilesam.session.images.planes import ImagePlane
 from napari_mobilesam.session.objects.history import Entry, Records, joined
 from napari_mobilesam.session.objects.object_store import ObjectStore
 from napari_mobilesam.session.objects.patch import Patch
-from napari_mobilesam.session.objects.records import ObjectRecord, Views
 from napari_mobilesam.session.objects.targets import (
     Indices,
     LabelTarget,
@@ -58,45 +57,28 @@ class StagedObjects(ObjectStore):
 
     Parameters
     ----------
-    target : LabelTarget
-        Labels; they are only read.
-    records : mapping
-        Records by number.
-    base : int
-        Version of the objects.
+    objects : ObjectStore
+        The objects; their labels are only read.
     last : Entry or None
         Last step, which a step of the same key is merged with.
-    reserved : int
-        Highest label that a running job has reserved.
-    held : mapping
-        See `ObjectStore.hold_labels`.
-    painted : mapping
-        Views of objects that were painted by hand, by identity.
 
     Attributes
     ----------
+    base : int
+        Version of the objects.
     change : StagedStep or None
         Changes of the finished step; None if there are none.
     """
 
-    def __init__(
-        self,
-        target: LabelTarget,
-        records: Mapping[int, ObjectRecord],
-        base: int,
-        last: Entry | None,
-        reserved: int,
-        held: Mapping[object, int],
-        painted: Mapping[int, Views],
-    ) -> None:
-        self._staged_target = StagedTarget(target)
+    def __init__(self, objects: ObjectStore, last: Entry | None) -> None:
+        self._staged_target = StagedTarget(objects.target)
         super().__init__(self._staged_target)
-        self._records.update(records)
-        self._reserved = reserved
-        self._held.update(held)
-        self._painted.update(painted)
+        self._records.update(objects._records)
+        self._reserved = objects._reserved
+        self._held.update(objects._held)
+        self._painted.update(objects._painted)
         self._last = last
-        self.base = base
+        self.base = objects.version
         self.change: StagedStep | None = None
 
     def composed(self, patches: Sequence[Patch]) -> Patch:
