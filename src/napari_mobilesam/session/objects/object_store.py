@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,7 +11,11 @@ import numpy as np
 
 from napari_mobilesam.session.objects.history import Entry, Records
 from napari_mobilesam.session.objects.patch import Patch
-from napari_mobilesam.session.objects.records import ObjectRecord, Views
+from napari_mobilesam.session.objects.records import (
+    ObjectRecord,
+    Views,
+    lowest,
+)
 from napari_mobilesam.session.objects.step import Step
 from napari_mobilesam.session.objects.targets import (
     Indices,
@@ -324,9 +327,13 @@ class ObjectStore(ABC):
         return pd.DataFrame(
             {
                 'index': list(members),
-                'score': [_least(m, 'score') for m in members.values()],
+                'score': [
+                    lowest(record.score for record in m)
+                    for m in members.values()
+                ],
                 'stability': [
-                    _least(m, 'stability') for m in members.values()
+                    lowest(record.stability for record in m)
+                    for m in members.values()
                 ],
                 'prompts': [
                     sum(record.prompts for record in m)
@@ -335,9 +342,3 @@ class ObjectStore(ABC):
                 'class': [m[0].class_name for m in members.values()],
             }
         )
-
-
-def _least(records: list[ObjectRecord], name: str) -> float:
-    values = [getattr(record, name) for record in records]
-    known = [value for value in values if not math.isnan(value)]
-    return min(known, default=math.nan)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -244,12 +244,12 @@ class ObjectRecord:
     @cached_property
     def score(self) -> float:
         """Lowest predicted IoU on its planes; NaN if there is none."""
-        return _lowest(mask.score for mask in self.masks)
+        return lowest(mask.score for mask in self.masks)
 
     @cached_property
     def stability(self) -> float:
         """Lowest stability on its planes; NaN if there is none."""
-        return _lowest(mask.stability for mask in self.masks)
+        return lowest(mask.stability for mask in self.masks)
 
     @cached_property
     def area(self) -> int:
@@ -340,6 +340,7 @@ def count_prompts(prompts: Prompts) -> int:
     return len(prompts.points) + sum(r is not None for r in regions)
 
 
-def _lowest(values: Any) -> float:
+def lowest(values: Iterable[float]) -> float:
+    """Return the lowest value that is not NaN; NaN if there is none."""
     known = [value for value in values if not np.isnan(value)]
     return min(known, default=float('nan'))
