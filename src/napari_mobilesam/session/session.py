@@ -291,9 +291,9 @@ class Session:
     def _make_object_parts(self, services: Services) -> None:
         """Make the parts for many objects, classes and files."""
         self.background = Background(services, 'objects')
-        self.propagation = Propagation(self.background, self._engine)
-        self.batching = BatchSegmentation(self.background, self._engine)
-        self.refining = RefineAll(self.background, self._engine)
+        self.propagation = Propagation(self.background)
+        self.batching = BatchSegmentation(self.background)
+        self.refining = RefineAll(self.background)
         self.classes = Classes()
         self.files = FileCommands(
             FileParts(

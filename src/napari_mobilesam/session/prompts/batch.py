@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
@@ -116,12 +117,40 @@ class _RunningBatch:
     objects: Objects
     options: WriteOptions
     overlaps: Overlaps
+    clean_up: CleanUp | None
+    replay_code: Callable[[int], ReplayCode] | None
     first_label: int
     scores: dict[int, float] = field(default_factory=dict)
     records: dict[int, ObjectRecord] = field(default_factory=dict)
     missing: dict[int, str] = field(default_factory=dict)
     # labels of earlier objects that were removed
     covered: list[int] = field(default_factory=list)
+
+    def answers(self, engine: Engine, model: Sam) -> Iterator[_Answer]:
+        """Predict the objects, on the worker thread."""
+        for number in _by_place(self.items):
+            yield self._answer(number, engine, model)
+
+    def _answer(self, number: int, engine: Engine, model: Sam) -> _Answer:
+        plane, prompts = self.items[number]
+        view = ObjectView(plane, prompts)
+        try:
+            check_prompts(plane.shape, prompts)
+            found = candidates_of(
+                engine,
+                # the viewport says nothing about prompts that are not clicked
+                replace(plane, viewport=None),
+                prompts,
+                model,
+                None,
+                self.clean_up,
+            )
+        except SegmentationError as error:
+            # one invalid prompt must not end the batch
+            return _Answer(number, view, explain(error))
+        if found is None:
+            return _Answer(number, view, 'the model found nothing.')
+        return _Answer(number, replace(view, candidates=found.for_keeps()))
 
     def take(self, answer: _Answer) -> None:
         """Write an answer, if it has an object."""
@@ -164,8 +193,13 @@ class _RunningBatch:
                 del self.records[number]
                 self.missing[number] = COVERED
 
-    def result(self, complete: bool) -> BatchResult:
-        """Return the outcome."""
+    def end(self, complete: bool) -> BatchResult:
+        """End the step and return the outcome."""
+        # a cancelled batch cannot be replayed exactly
+        if complete and self.replay_code is not None:
+            self.step.replay_code = self.replay_code(self.first_label)
+        self.step.title = counted(len(self.records), 'object')
+        self.step.finish()
         ordered = tuple(self.records[n] for n in sorted(self.records))
         return BatchResult(
             ordered,
@@ -202,8 +236,6 @@ class BatchSegmentation:
     ----------
     background : Background
         Runs the job.
-    engine : Engine
-        Answers prompts, on the worker thread.
 
     Attributes
     ----------
@@ -213,9 +245,8 @@ class BatchSegmentation:
 
     finished = Signal(object)
 
-    def __init__(self, background: Background, engine: Engine) -> None:
+    def __init__(self, background: Background) -> None:
         self._background = background
-        self._engine = engine
 
     def start(
         self,
@@ -255,66 +286,42 @@ class BatchSegmentation:
         PromptError
             There is no prompt.
         LabelsError
-            The labels cannot be written to, are full, or cannot hold the
-            label.
+            The labels are locked or full, or cannot hold the label.
         """
         if not items:
             raise PromptError(
                 'No boxes or points: choose a layer that has some.'
             )
         # first: an error here must not leave a step open
-        check_class_label(objects, options)
-        if options.label is None:
-            first_label = objects.reserve_labels(len(items), first_label)
-        else:
-            first_label = options.label
-            check_label(objects, first_label)
+        first_label = _first_label(len(items), objects, options, first_label)
         batch = _RunningBatch(
             items,
             objects.begin(f'{len(items)} prompts'),
             objects,
             options,
             overlaps,
+            clean_up,
+            replay_code,
             first_label,
         )
+        end = partial(self._end, batch)
+        self._background.start(
+            BackgroundJob(batch.answers, batch.take, end, len(items), 'Object')
+        )
 
-        def end(complete: bool) -> None:
-            # a cancelled batch cannot be replayed exactly
-            if complete and replay_code is not None:
-                batch.step.replay_code = replay_code(batch.first_label)
-            batch.step.title = counted(len(batch.records), 'object')
-            batch.step.finish()
-            self.finished.emit(batch.result(complete))
+    def _end(self, batch: _RunningBatch, complete: bool) -> None:
+        self.finished.emit(batch.end(complete))
 
-        def answers(model: Sam) -> Iterator[_Answer]:
-            for number in _by_place(items):
-                yield self._answer(number, items[number], model, clean_up)
 
-        job = BackgroundJob(answers, batch.take, end, len(items), 'Object')
-        self._background.start(job)
-
-    def _answer(
-        self,
-        number: int,
-        item: BatchItem,
-        model: Sam,
-        clean_up: CleanUp | None,
-    ) -> _Answer:
-        view = ObjectView(item.plane, item.prompts)
-        # the viewport says nothing about prompts that are not clicked
-        plane = replace(item.plane, viewport=None)
-        try:
-            check_prompts(plane.shape, item.prompts)
-            found = candidates_of(
-                self._engine, plane, item.prompts, model, None, clean_up
-            )
-        except SegmentationError as error:
-            # one invalid prompt must not end the batch
-            return _Answer(number, view, explain(error))
-        if found is None:
-            return _Answer(number, view, 'the model found nothing.')
-        kept = ObjectView(item.plane, item.prompts, found.for_keeps())
-        return _Answer(number, kept)
+def _first_label(
+    count: int, objects: Objects, options: WriteOptions, chosen: int | None
+) -> int:
+    """Return the label of the first prompt, and reserve those of all."""
+    check_class_label(objects, options)
+    if options.label is None:
+        return objects.reserve_labels(count, chosen)
+    check_label(objects, options.label)
+    return options.label
 
 
 def _by_place(items: Sequence[BatchItem]) -> list[int]:

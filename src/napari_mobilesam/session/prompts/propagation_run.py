@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from psygnal import Signal
@@ -132,17 +133,38 @@ class _PropagationRun:
     """A propagation in progress: planes written so far."""
 
     planes: Sequence[ImagePlane]
+    # views with prompts of the user, by index of their plane
+    keys: dict[int, ObjectView]
     step: Step
     objects: Objects
     record: ObjectRecord
+    options: PropagationOptions | None
     policy: WritePolicy
+    clean_up: CleanUp | None
+    replay_code: ReplayCode | None
     # views of an earlier propagation that were not replaced yet
     old: dict[Hashable, ObjectView]
-    track: PropagationTrack | None = None
+    track: PropagationTrack | None
     reached: list[int] = field(default_factory=list)
     ended: list[PropagationEnd] = field(default_factory=list)
     skipped: list[int] = field(default_factory=list)
     hidden: list[int] = field(default_factory=list)
+
+    def follow(self, engine: Engine, model: Sam) -> Iterator[PropagationStep]:
+        """Predict the planes, on the worker thread."""
+
+        def predict(
+            plane: ImagePlane,
+            prompts: Prompts,
+            previous: ObjectCandidates | None,
+        ) -> ObjectCandidates | None:
+            return candidates_of(
+                engine, plane, prompts, model, previous, self.clean_up
+            )
+
+        return propagate(
+            predict, self.planes, self.keys, self.options, self.track
+        )
 
     def take(self, found: PropagationStep) -> None:
         """Write a plane."""
@@ -171,12 +193,10 @@ class _PropagationRun:
         self.step.put(self.record)
         (self.reached if written else self.hidden).append(found.number)
 
-    def end(
-        self, complete: bool, replay_code: ReplayCode | None
-    ) -> PropagationResult:
+    def end(self, complete: bool) -> PropagationResult:
         """Erase planes of an earlier propagation that were not reached."""
         # a cancelled propagation cannot be replayed exactly
-        self.step.replay_code = replay_code if complete else None
+        self.step.replay_code = self.replay_code if complete else None
         if complete:
             for view in list(self.old.values()):
                 self._erase(view.plane)
@@ -228,6 +248,11 @@ def _views_along(
         elif view.mask is not None:
             # as the plane is shown now
             keys[index] = replace(view, plane=plane)
+    if not keys:
+        raise SegmentationError(
+            f'{record.text.capitalize()} has no prompt on these planes: open '
+            'it and click it on one of them.'
+        )
     return keys, old
 
 
@@ -238,8 +263,6 @@ class Propagation:
     ----------
     background : Background
         Runs the job.
-    engine : Engine
-        Answers prompts, on the worker thread.
 
     Attributes
     ----------
@@ -249,9 +272,8 @@ class Propagation:
 
     finished = Signal(object)
 
-    def __init__(self, background: Background, engine: Engine) -> None:
+    def __init__(self, background: Background) -> None:
         self._background = background
-        self._engine = engine
         self._run: _PropagationRun | None = None
 
     def start(
@@ -298,48 +320,32 @@ class Propagation:
             Its labels cannot be written, or a job writes the object.
         """
         keys, old = _views_along(record, planes)
-        if not keys:
-            raise SegmentationError(
-                f'{record.text.capitalize()} has no prompt on these planes: '
-                'open it and click it on one of them.'
-            )
+        reach = asked(keys, len(planes), options)
+        # a track goes on where it is met again
+        replaced = reach if track is None else ()
         run = _PropagationRun(
             planes,
+            keys,
             objects.begin(f'propagating {record.text}', propagated=record),
             objects,
             record,
+            options,
             policy if track is None else 'keep',
-            {
-                old[index].plane.place: old[index]
-                for index in asked(keys, len(planes), options)
-                # a track goes on where it is met again
-                if index in old and track is None
-            },
+            clean_up,
+            replay_code,
+            {old[n].plane.place: old[n] for n in replaced if n in old},
             track,
         )
-
-        def found(model: Sam) -> Iterator[PropagationStep]:
-            def predict(
-                plane: ImagePlane,
-                prompts: Prompts,
-                previous: ObjectCandidates | None,
-            ) -> ObjectCandidates | None:
-                return candidates_of(
-                    self._engine, plane, prompts, model, previous, clean_up
-                )
-
-            return propagate(predict, planes, keys, options, track)
-
-        def end(complete: bool) -> None:
-            if self._run is run:
-                self._run = None
-            self.finished.emit(run.end(complete, replay_code))
-
-        total = len(asked(keys, len(planes), options))
         self._run = run
+        end = partial(self._end, run)
         self._background.start(
-            BackgroundJob(found, run.take, end, total, 'Plane')
+            BackgroundJob(run.follow, run.take, end, len(reach), 'Plane')
         )
+
+    def _end(self, run: _PropagationRun, complete: bool) -> None:
+        if self._run is run:
+            self._run = None
+        self.finished.emit(run.end(complete))
 
     def forget(self, gone: Callable[[ImagePlane], bool]) -> None:
         """End a propagation on planes that are gone."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -161,6 +162,8 @@ class _RunningRefinement:
 
     objects: Objects
     planes: list[_PlaneObjects]
+    parameters: RefineParameters
+    clean_up: CleanUp | None
     replay_code: ReplayOf | None
 
     @property
@@ -172,6 +175,32 @@ class _RunningRefinement:
     def planes_with_objects(self) -> int:
         """Number of planes that have objects."""
         return sum(bool(each.found.masks) for each in self.planes)
+
+    def answers(self, engine: Engine, model: Sam) -> Iterator[_RefineAnswer]:
+        """Ask for the objects, on the worker thread."""
+        for number, each in enumerate(self.planes):
+            # the viewport says nothing about objects that are not clicked
+            plane = replace(each.plane, viewport=None)
+
+            def ask(
+                prompts: Prompts, plane: ImagePlane = plane
+            ) -> ObjectCandidates | None:
+                return candidates_of(
+                    engine, plane, prompts, model, None, self.clean_up
+                )
+
+            for label, before in each.found.masks.items():
+                prompts, best = _better(ask, before)
+                found = judge(
+                    label,
+                    before,
+                    None if best is None else best.mask,
+                    self.parameters,
+                    model.record,
+                )
+                if not found.refined:
+                    prompts = Prompts(region=before)
+                yield _RefineAnswer(number, found, prompts, best)
 
     def take(self, answer: _RefineAnswer) -> None:
         """Keep an answer."""
@@ -310,8 +339,6 @@ class RefineAll:
     ----------
     background : Background
         Runs the job.
-    engine : Engine
-        Answers prompts, on the worker thread.
 
     Attributes
     ----------
@@ -321,9 +348,8 @@ class RefineAll:
 
     finished = Signal(object)
 
-    def __init__(self, background: Background, engine: Engine) -> None:
+    def __init__(self, background: Background) -> None:
         self._background = background
-        self._engine = engine
 
     def start(
         self,
@@ -365,37 +391,15 @@ class RefineAll:
                 _read(objects, plane, None if number else before)
                 for number, plane in enumerate(planes)
             ],
+            parameters or RefineParameters(),
+            clean_up,
             replay_code,
         )
         if not run.total:
             raise SegmentationError(NO_OBJECT)
-        chosen = parameters or RefineParameters()
-
-        def answers(model: Sam) -> Iterator[_RefineAnswer]:
-            for number, each in enumerate(run.planes):
-                # the viewport says nothing about objects that are not clicked
-                plane = replace(each.plane, viewport=None)
-
-                def ask(
-                    prompts: Prompts, plane: ImagePlane = plane
-                ) -> ObjectCandidates | None:
-                    return candidates_of(
-                        self._engine, plane, prompts, model, None, clean_up
-                    )
-
-                for label, before in each.found.masks.items():
-                    prompts, best = _better(ask, before)
-                    answer = None if best is None else best.mask
-                    found = judge(label, before, answer, chosen, model.record)
-                    if not found.refined:
-                        prompts = Prompts(region=before)
-                    yield _RefineAnswer(number, found, prompts, best)
-
-        def end(complete: bool) -> None:
-            self._end(run, complete)
-
+        end = partial(self._end, run)
         self._background.start(
-            BackgroundJob(answers, run.take, end, run.total, 'Object')
+            BackgroundJob(run.answers, run.take, end, run.total, 'Object')
         )
 
     def _end(self, run: _RunningRefinement, complete: bool) -> None:

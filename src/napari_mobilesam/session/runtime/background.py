@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from psygnal import Signal
 
+from napari_mobilesam.session.images.engine import Engine
 from napari_mobilesam.session.runtime.latest_run import (
     BackgroundRun,
     LatestRun,
@@ -27,7 +28,7 @@ class BackgroundJob(BackgroundRun, Generic[Item]):
     Attributes
     ----------
     items : callable
-        ``items(model)`` yields results; runs on the worker thread.
+        ``items(engine, model)`` yields results; runs on the worker thread.
     take : callable
         Takes a result; runs on the viewer's thread.
     end : callable
@@ -39,7 +40,7 @@ class BackgroundJob(BackgroundRun, Generic[Item]):
         Name of a result in messages: ``'Object'``.
     """
 
-    items: Callable[[Sam], Iterator[Item]]
+    items: Callable[[Engine, Sam], Iterator[Item]]
     take: Callable[[Item], None]
     end: Callable[[bool], None]
     total: int
@@ -116,7 +117,8 @@ class Background:
 
     def _take_all(self, job: BackgroundJob[Item], model: Sam) -> bool:
         cancelled = self._services.between_steps(job)
-        for number, item in enumerate(job.items(model), start=1):
+        items = job.items(self._services.engine, model)
+        for number, item in enumerate(items, start=1):
             self._deliver(job, item, number)
             if cancelled():
                 return False
