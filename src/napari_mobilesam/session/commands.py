@@ -11,25 +11,21 @@ R = TypeVar('R')
 
 
 def command_of(
-    part: str, method: Callable[Concatenate[Any, P], R]
+    method: Callable[Concatenate[Any, P], R],
 ) -> Callable[Concatenate[Any, P], R]:
-    """Method of a class that calls a method of one of its attributes.
-
-    It has the name, signature and docstring of that method, so that ``help``
-    and completion show it.
+    """Method that calls one of a part, with its name, signature and help.
 
     Parameters
     ----------
-    part : str
-        Name of the attribute.
     method : function
-        Method of the class of the attribute.
+        Method of the class of the part, which is in ``parts`` of the owner
+        by the name of that class.
     """
-    name = method.__name__
+    part, name = method.__qualname__.split('.')
 
     @wraps(method)
     def call(owner: Any, /, *args: P.args, **kwargs: P.kwargs) -> R:
-        result: R = getattr(getattr(owner, part), name)(*args, **kwargs)
+        result: R = getattr(owner.parts[part], name)(*args, **kwargs)
         return result
 
     return call

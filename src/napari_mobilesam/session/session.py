@@ -7,6 +7,7 @@ requests that were replaced by newer ones are dropped.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from os import PathLike
 from typing import TYPE_CHECKING
 
@@ -152,75 +153,55 @@ class Session:
     model_changed = Signal(object)
     downloaded = Signal(str)
 
-    click = command_of('_prompts', PromptCommands.click)
-    box = command_of('_prompts', PromptCommands.box)
-    scribble = command_of('_prompts', PromptCommands.scribble)
-    outline = command_of('_prompts', PromptCommands.outline)
-    prompt = command_of('_prompts', PromptCommands.prompt)
-    choose = command_of('_prompts', PromptCommands.choose)
+    click = command_of(PromptCommands.click)
+    box = command_of(PromptCommands.box)
+    scribble = command_of(PromptCommands.scribble)
+    outline = command_of(PromptCommands.outline)
+    prompt = command_of(PromptCommands.prompt)
+    choose = command_of(PromptCommands.choose)
 
-    accept = command_of('_object_commands', ObjectCommands.accept)
-    reject = command_of('editor', Editor.reject)
-    delete = command_of('editor', Editor.delete)
-    open = command_of('_object_commands', ObjectCommands.open)
-    next = command_of('navigation', Navigation.next)
-    previous = command_of('navigation', Navigation.previous)
-    next_uncertain = command_of('navigation', Navigation.next_uncertain)
-    undo = command_of('navigation', Navigation.undo)
-    redo = command_of('navigation', Navigation.redo)
-    propagate = command_of('_object_commands', ObjectCommands.propagate)
-    batch = command_of('_object_commands', ObjectCommands.batch)
-    refine = command_of('_object_commands', ObjectCommands.refine)
+    accept = command_of(ObjectCommands.accept)
+    reject = command_of(Editor.reject)
+    delete = command_of(Editor.delete)
+    open = command_of(ObjectCommands.open)
+    next = command_of(Navigation.next)
+    previous = command_of(Navigation.previous)
+    next_uncertain = command_of(Navigation.next_uncertain)
+    undo = command_of(Navigation.undo)
+    redo = command_of(Navigation.redo)
+    propagate = command_of(ObjectCommands.propagate)
+    batch = command_of(ObjectCommands.batch)
+    refine = command_of(ObjectCommands.refine)
 
-    start_propagation = command_of('_jobs', ObjectJobs.start_propagation)
-    start_batch = command_of('_jobs', ObjectJobs.start_batch)
-    start_refinement = command_of('_jobs', ObjectJobs.start_refinement)
-    start_track_propagation = command_of(
-        '_jobs', ObjectJobs.start_track_propagation
-    )
+    start_propagation = command_of(ObjectJobs.start_propagation)
+    start_batch = command_of(ObjectJobs.start_batch)
+    start_refinement = command_of(ObjectJobs.start_refinement)
+    start_track_propagation = command_of(ObjectJobs.start_track_propagation)
 
-    assign_class = command_of('_class_commands', ClassCommands.assign_class)
-    rename_class = command_of('_class_commands', ClassCommands.rename_class)
-    remove_class = command_of('_class_commands', ClassCommands.remove_class)
-    set_class_color = command_of(
-        '_class_commands', ClassCommands.set_class_color
-    )
-    color_by_class = command_of(
-        '_class_commands', ClassCommands.color_by_class
-    )
-    propose_classes = command_of(
-        '_class_commands', ClassCommands.propose_classes
-    )
-    accept_classes = command_of(
-        '_class_commands', ClassCommands.accept_classes
-    )
+    assign_class = command_of(ClassCommands.assign_class)
+    rename_class = command_of(ClassCommands.rename_class)
+    remove_class = command_of(ClassCommands.remove_class)
+    set_class_color = command_of(ClassCommands.set_class_color)
+    color_by_class = command_of(ClassCommands.color_by_class)
+    propose_classes = command_of(ClassCommands.propose_classes)
+    accept_classes = command_of(ClassCommands.accept_classes)
 
-    track = command_of('_track_commands', TrackCommands.track)
-    link = command_of('_track_commands', TrackCommands.link)
-    unlink = command_of('_track_commands', TrackCommands.unlink)
-    divide = command_of('_track_commands', TrackCommands.divide)
-    open_tracks = command_of('_track_commands', TrackCommands.open_tracks)
-    propagate_track = command_of(
-        '_track_commands', TrackCommands.propagate_track
-    )
+    track = command_of(TrackCommands.track)
+    link = command_of(TrackCommands.link)
+    unlink = command_of(TrackCommands.unlink)
+    divide = command_of(TrackCommands.divide)
+    open_tracks = command_of(TrackCommands.open_tracks)
+    propagate_track = command_of(TrackCommands.propagate_track)
 
-    segment_everything = command_of(
-        '_everything_commands', EverythingCommands.segment_everything
-    )
-    filter_everything = command_of(
-        '_everything_commands', EverythingCommands.filter_everything
-    )
-    find_similar = command_of(
-        '_everything_commands', EverythingCommands.find_similar
-    )
-    segment_text = command_of(
-        '_everything_commands', EverythingCommands.segment_text
-    )
+    segment_everything = command_of(EverythingCommands.segment_everything)
+    filter_everything = command_of(EverythingCommands.filter_everything)
+    find_similar = command_of(EverythingCommands.find_similar)
+    segment_text = command_of(EverythingCommands.segment_text)
 
-    save = command_of('files', FileCommands.save)
-    load = command_of('files', FileCommands.load)
-    autosave = command_of('files', FileCommands.autosave)
-    script = command_of('files', FileCommands.script)
+    save = command_of(FileCommands.save)
+    load = command_of(FileCommands.load)
+    autosave = command_of(FileCommands.autosave)
+    script = command_of(FileCommands.script)
 
     def __init__(
         self,
@@ -311,8 +292,7 @@ class Session:
         """Make the parts whose commands are methods of the session."""
         waiter = Waiter(self.failed, self.finish)
         scene, editor = self._require_scene, self.editor
-        self._prompts = PromptCommands(editor, scene, waiter)
-        self._jobs = ObjectJobs(
+        jobs = ObjectJobs(
             editor,
             self.prompting,
             self.recorder,
@@ -323,17 +303,26 @@ class Session:
             self.batching,
             self.refining,
         )
-        self._object_commands = ObjectCommands(
-            editor, self.navigation, self._jobs, scene, waiter
-        )
-        self._class_commands = ClassCommands(
+        classes = ClassCommands(
             self.classes, editor, scene, self.classifying, waiter
         )
-        self.navigation.restored.connect(self._class_commands.follow_history)
-        self._track_commands = TrackCommands(self.tracking, self._jobs, waiter)
+        self.navigation.restored.connect(classes.follow_history)
         self._everything_commands = EverythingCommands(
             self.runs, waiter, self._plane_code, scene
         )
+        parts = (
+            editor,
+            self.navigation,
+            jobs,
+            PromptCommands(editor, scene, waiter),
+            ObjectCommands(editor, self.navigation, jobs, scene, waiter),
+            classes,
+            TrackCommands(self.tracking, jobs, waiter),
+            self._everything_commands,
+            self.files,
+        )
+        # by class, for `command_of`
+        self.parts = {type(part).__name__: part for part in parts}
 
     def _connect(self) -> None:
         models, runs, prompting = self.models, self.runs, self.prompting
@@ -341,18 +330,23 @@ class Session:
         models.failed.connect(self.failed.emit)
         models.changed.connect(self.model_changed.emit)
         models.downloaded.connect(self.downloaded.emit)
-        models.progress.connect(self._download_progress)
-        runs.progress.connect(self._run_progress)
+        models.progress.connect(partial(self.progress.emit, 'model'))
+        runs.progress.connect(partial(self._show_progress, 'everything'))
         runs.finished.connect(self.everything.emit)
         prompting.answered.connect(self._show_answer)
         prompting.embedding.connect(self._say_embedding)
         prompting.cleaned.connect(self._clean_queued)
         self._queue_prompting.embedding.connect(self._say_embedding)
-        self.editor.failed.connect(self._prompts_failed)
-        self.background.progress.connect(self._objects_progress)
+        self.background.progress.connect(
+            partial(self._show_progress, 'objects')
+        )
         self.propagation.finished.connect(self._reopen)
-        self.tracking.failed.connect(self._tracking_failed)
-        self.classifying.failed.connect(self._classes_failed)
+        for part, topic in (
+            (self.editor, 'prompts'),
+            (self.tracking, 'tracks'),
+            (self.classifying, 'classes'),
+        ):
+            part.failed.connect(partial(self._fail, topic))
 
     @property
     def model_name(self) -> str:
@@ -494,16 +488,17 @@ class Session:
         timeout : float, optional
             Seconds to wait for each kind of work; without limit if None.
         """
-        return (
-            self._worker.wait(timeout)
-            and self.runs.wait(timeout)
-            and self.large.wait(timeout)
-            and self.series.wait(timeout)
-            and self.tracking.wait(timeout)
-            and self.detector_downloads.wait(timeout)
-            and self.models.wait(timeout)
-            and self.files.wait(timeout)
+        parts = (
+            self._worker,
+            self.runs,
+            self.large,
+            self.series,
+            self.tracking,
+            self.detector_downloads,
+            self.models,
+            self.files,
         )
+        return all(part.wait(timeout) for part in parts)
 
     def finish(self, timeout: float | None = None) -> bool:
         """Block until all requests are answered; False on time-out.
@@ -556,13 +551,14 @@ class Session:
         self.models.close()
         self._worker.close()
 
-    def _run_progress(self, done: int, total: int, message: str) -> None:
-        self.progress.emit('everything', done, total)
-        self.status.emit(message, 'everything')
+    def _show_progress(
+        self, topic: str, done: int, total: int, message: str
+    ) -> None:
+        self.progress.emit(topic, done, total)
+        self.status.emit(message, topic)
 
-    def _objects_progress(self, done: int, total: int, message: str) -> None:
-        self.progress.emit('objects', done, total)
-        self.status.emit(message, 'objects')
+    def _fail(self, topic: str, problem: str) -> None:
+        self.failed.emit(problem, topic)
 
     def _reopen(self, result: PropagationResult) -> None:
         """Open the object that was propagated, to correct it."""
@@ -572,9 +568,6 @@ class Session:
         # labelled pixels that reached no plane have no number
         if not record.number or objects.get(record.number) is record:
             self.editor.bring_back(objects, record)
-
-    def _download_progress(self, done: int, total: int) -> None:
-        self.progress.emit('model', done, total)
 
     def _show_answer(self, result: PromptResult) -> None:
         # the open object has its candidates before a view asks for them
@@ -587,15 +580,6 @@ class Session:
 
     def _say_embedding(self, plane: ImagePlane) -> None:
         self.status.emit(f'Embedding {plane.name} …', 'prompts')
-
-    def _tracking_failed(self, text: str) -> None:
-        self.failed.emit(text, 'tracks')
-
-    def _classes_failed(self, text: str) -> None:
-        self.failed.emit(text, 'classes')
-
-    def _prompts_failed(self, text: str) -> None:
-        self.failed.emit(text, 'prompts')
 
     def _objects(self, create: bool) -> Objects | None:
         return None if self.scene is None else self.scene.objects(create)
