@@ -75,6 +75,19 @@ def test_corrections_and_changes_since_are_respected(session):
     assert objects[numbers[1]].class_name == 'other'
 
 
+def test_all_objects_of_a_label_get_its_class(session):
+    first, second, third, fourth = PLACES
+    accept(session, first, 'bright')
+    accept(session, second, 'dim')
+    number = accept(session, third)
+    session.prompt(point(fourth[0] + 8, fourth[1] + 8))
+    session.accept(label=number)
+    proposed = session.propose_classes()
+    assert session.accept_classes(proposed, {number: 'bright'}) == 2
+    rows = session.scene.target.table.set_index('index')
+    assert rows['class'][number] == 'bright'
+
+
 def test_classes_of_labels_without_an_object_count(session):
     """Labels of a file, or of an image that was closed, have a table alone."""
     data = session.scene.objects(True).target.data

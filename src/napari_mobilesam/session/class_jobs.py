@@ -173,33 +173,27 @@ def accept_classes(
     check_instance('proposed', proposed, ProposedClasses, optional=False)
     objects, plane = proposed.objects, proposed.plane
     chosen = proposed.proposals.proposed if classes is None else classes
-    records = {
-        record.label: record
-        for record in objects
-        if record.view(plane) is not None
-    }
+    # several may share a label
+    records: dict[int, list[ObjectRecord]] = {}
+    for record in objects:
+        if record.view(plane) is not None:
+            records.setdefault(record.label, []).append(record)
     # labels without an object may have a class in the feature table
     others = classes_of(objects.target, chosen.keys() - records.keys())
     changed: list[ObjectRecord] = []
     code: list[str] = []
     for label, name in chosen.items():
-        record, mask = records.get(label), proposed.masks.get(label)
+        mask = proposed.masks.get(label)
         if not name or mask is None or label in others:
             continue
         if not _there(objects, plane, label, mask):
             continue
-        if record is None:
-            view = ObjectView(
-                plane, prompts_of(mask), ObjectCandidates((mask,))
-            )
-            record = ObjectRecord(
-                0, label, {plane.place: view}, origin='labels'
-            )
-        elif record.class_name:
-            continue
-        else:
-            code.append(f'session.assign_class({name!r}, {record.number})')
-        changed.append(replace(record, class_name=name))
+        for record in records.get(label) or [_from_labels(plane, label, mask)]:
+            if record.class_name:
+                continue
+            if record.number:
+                code.append(f'session.assign_class({name!r}, {record.number})')
+            changed.append(replace(record, class_name=name))
     if not changed:
         return 0
     objects.target.check()
@@ -211,6 +205,12 @@ def accept_classes(
             number = record.number or objects.number_for(record.label)
             step.put(replace(record, number=number))
     return len(changed)
+
+
+def _from_labels(plane: ImagePlane, label: int, mask: Mask) -> ObjectRecord:
+    """Return labelled pixels as an object, which has no number yet."""
+    view = ObjectView(plane, prompts_of(mask), ObjectCandidates((mask,)))
+    return ObjectRecord(0, label, {plane.place: view}, origin='labels')
 
 
 def _there(
