@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from psygnal import Signal
+from psygnal import Signal, SignalInstance
 
 from napari_mobilesam.series.series import Series
-from napari_mobilesam.series.series_entry import Status, UncertainObject
+from napari_mobilesam.series.series_entry import Status
 from napari_mobilesam.series.series_files import SeriesError, file_state
 from napari_mobilesam.series.series_images import ImageArray, SavedLabels
 from napari_mobilesam.series.series_segmentation import (
@@ -34,8 +33,6 @@ from napari_mobilesam.session.series.labels_saving import (
 )
 from napari_mobilesam.text import explain
 from napari_mobilesam.types import EverythingParameters, SegmentationError
-
-logger = logging.getLogger(__name__)
 
 KIND = 'series'
 # Images that are read before they are opened.
@@ -190,7 +187,12 @@ class SeriesJobs:
         self.saving.forget()
         self.series, self.current = series, -1
         if series is not None:
-            self._files.submit('rescued', lambda: self._restore(series))
+            self._files.submit(
+                'rescued',
+                lambda: self.saving.restore(
+                    series, lambda n: self._read_image(series, n).image
+                ),
+            )
         self.opened.emit()
 
     # reading
@@ -218,16 +220,12 @@ class SeriesJobs:
         series = self.required
         waiting = [n for n in numbers if 0 <= n < len(series)][:AHEAD]
 
-        def tell(found: ReadImage) -> None:
-            if series is self.series:
-                self.read_ahead.emit(found)
-
         def work() -> None:
             if not waiting or series is not self.series:
                 return
             found = self._read_image(series, waiting.pop(0))
             if found.image is not None:
-                self._services.deliver(lambda: tell(found))
+                self._tell(series, self.read_ahead, found)
             if waiting:
                 self._files.submit('ahead', work, 1)
 
@@ -332,15 +330,20 @@ class SeriesJobs:
             except Exception as error:  # noqa: BLE001
                 self._tell_failure(error)
                 return
-            self._services.deliver(lambda: self._tell_uncertain(series, found))
+            self._tell(series, self.uncertain, found)
 
         self._files.submit('uncertain', work)
 
-    def _tell_uncertain(
-        self, series: Series, found: list[UncertainObject]
+    def _tell(
+        self, series: Series, signal: SignalInstance, found: Any
     ) -> None:
-        if series is self.series:
-            self.uncertain.emit(found)
+        """Emit a signal on the viewer's thread if a series is open then."""
+
+        def tell() -> None:
+            if series is self.series:
+                signal.emit(found)
+
+        self._services.deliver(tell)
 
     # saving
 
@@ -349,7 +352,8 @@ class SeriesJobs:
         series = self.required
 
         def work() -> None:
-            self._save(series, request)
+            if series is self.series:
+                self.saving.save(series, request)
 
         self._files.submit(f'save {request.number}', work)
 
@@ -369,15 +373,6 @@ class SeriesJobs:
                 self._services.deliver(self._teller(number))
 
         self._files.submit(f'found {number}', work)
-
-    def _save(self, series: Series, request: SaveRequest) -> None:
-        if series is self.series:
-            self.saving.save(series, request)
-
-    def _restore(self, series: Series) -> None:
-        self.saving.restore(
-            series, lambda number: self._read_image(series, number).image
-        )
 
     def _teller(self, number: int) -> Callable[[], None]:
         return lambda: self.changed.emit(number)
