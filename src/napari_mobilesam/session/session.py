@@ -8,15 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from os import PathLike
 from typing import TYPE_CHECKING
 
 from psygnal import Signal
 
-from napari_mobilesam.segmentation.embedding_cache import EmbeddingCache
 from napari_mobilesam.session.class_commands import ClassCommands
 from napari_mobilesam.session.class_jobs import ClassJobs
 from napari_mobilesam.session.commands import command_of
+from napari_mobilesam.session.embedding_commands import EmbeddingCommands
 from napari_mobilesam.session.everything.everything_runs import EverythingRuns
 from napari_mobilesam.session.everything.large_runs import LargeRuns
 from napari_mobilesam.session.everything_commands import EverythingCommands
@@ -69,8 +68,8 @@ class Session:
 
     The commands, such as `click`, `accept` or `save`, are those of
     `PromptCommands`, `ObjectCommands`, `ClassCommands`, `TrackCommands`,
-    `EverythingCommands` and `FileCommands`, and some of `Editor` and
-    `Navigation`.
+    `EverythingCommands`, `EmbeddingCommands` and `FileCommands`, and some of
+    `Editor` and `Navigation`.
 
     Parameters
     ----------
@@ -203,6 +202,10 @@ class Session:
     autosave = command_of(FileCommands.autosave)
     script = command_of(FileCommands.script)
 
+    prepare = command_of(EmbeddingCommands.prepare)
+    use_cache = command_of(EmbeddingCommands.use_cache)
+    clear_cache = command_of(EmbeddingCommands.clear_cache)
+
     def __init__(
         self,
         deliver: Deliver | None = None,
@@ -256,6 +259,9 @@ class Session:
         )
         self.prefetch = Prefetch(
             self._worker, self._engine, self.models.loaded
+        )
+        self._embedding_commands = EmbeddingCommands(
+            services, self.prefetch, self.models.say
         )
         self._queue_prompting = Prompting(services, 'accepted')
         self.recorder = Recorder(
@@ -319,6 +325,7 @@ class Session:
             classes,
             TrackCommands(self.tracking, jobs, waiter),
             self._everything_commands,
+            self._embedding_commands,
             self.files,
         )
         # by class, for `command_of`
@@ -333,6 +340,8 @@ class Session:
         models.progress.connect(partial(self.progress.emit, 'model'))
         runs.progress.connect(partial(self._show_progress, 'everything'))
         runs.finished.connect(self.everything.emit)
+        self._embedding_commands.embedding.connect(self._say_preparing)
+        self._embedding_commands.ready.connect(self.ready.emit)
         prompting.answered.connect(self._show_answer)
         prompting.embedding.connect(self._say_embedding)
         prompting.cleaned.connect(self._clean_queued)
@@ -374,24 +383,6 @@ class Session:
         """
         self._check_model(name)
         self.models.use(name)
-
-    def prepare(
-        self, plane: ImagePlane, neighbours: Sequence[ImagePlane] = ()
-    ) -> None:
-        """Load the model and embed a plane before the first prompt.
-
-        Parameters
-        ----------
-        plane : ImagePlane
-            Plane that is shown.
-        neighbours : sequence of ImagePlane
-            Planes that are likely to be shown next, the likeliest first;
-            they are embedded when the worker is idle, and after them what is
-            visible of the plane.
-        """
-        name = self.model_name
-        self._worker.submit('prepare', lambda: self._prepare(plane, name))
-        self.prefetch.want(neighbours, plane)
 
     def predict(self, plane: ImagePlane, objects: Sequence[Prompts]) -> int:
         """Ask for the masks of objects; `preview` brings the answer.
@@ -449,36 +440,6 @@ class Session:
     def cancel_download(self) -> None:
         """Cancel a download; partial files are removed."""
         self.models.cancel_download()
-
-    def use_cache(
-        self, max_mb: int, folder: str | PathLike[str] | None = None
-    ) -> None:
-        """Keep embeddings on disk, so that known images open at once.
-
-        Parameters
-        ----------
-        max_mb : int
-            Size in megabytes; 0 turns the cache off.
-        folder : path, optional
-            See `EmbeddingCache`.
-        """
-        self._engine.cache = (
-            EmbeddingCache(
-                folder,
-                max_mb * 2**20,
-                lambda text: self.models.say(text, 'prompts'),
-            )
-            if max_mb > 0
-            else None
-        )
-
-    def clear_cache(self) -> None:
-        """Delete all embeddings, including those on disk.
-
-        Needed after the pixels of an image were changed in place, which is
-        not detected.
-        """
-        self._worker.submit('clear', self._clear)
 
     def wait(self, timeout: float | None = None) -> bool:
         """Block until all work is done; False on time-out.
@@ -604,32 +565,6 @@ class Session:
         # what is said of an open object stays
         if self.editor.record.empty and not self.editor.pending:
             self._say_embedding(plane)
-
-    # below: on the worker thread
-
-    def _clear(self) -> None:
-        self._engine.clear()
-        # what earlier sessions have kept, too, if it is turned off
-        (self._engine.cache or EmbeddingCache(max_bytes=0)).clear()
-
-    def _prepare(self, plane: ImagePlane, name: str) -> None:
-        model = self.models.load(name, 'prompts')
-        if model is None:
-            return
-        try:
-            if not self._engine.prepared(plane, model):
-                self._deliver(lambda: self._say_preparing(plane))
-            done = self._engine.prepare(
-                plane, model, lambda: self._worker.waits(1)
-            )
-        except Exception as error:  # noqa: BLE001
-            self.models.fail(error, 'prompts')
-            return
-        if not done:
-            # after the prompts, or another view, that wait
-            self._worker.resume('prepare', lambda: self._prepare(plane, name))
-            return
-        self._deliver(lambda: self.ready.emit(plane))
 
 
 def _check_model(name: str) -> None:

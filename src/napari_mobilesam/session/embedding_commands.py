@@ -1,0 +1,124 @@
+"""Commands on embeddings: made ahead of prompts, and kept on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from os import PathLike
+
+from psygnal import Signal
+
+from napari_mobilesam.segmentation.embedding_cache import EmbeddingCache
+from napari_mobilesam.session.images.planes import ImagePlane
+from napari_mobilesam.session.prompts.prefetch import Prefetch
+from napari_mobilesam.session.runtime.services import Services
+
+
+class EmbeddingCommands:
+    """Embeds planes before the first prompt, and keeps embeddings.
+
+    Parameters
+    ----------
+    services : Services
+        Worker, engine and messages of the session.
+    prefetch : Prefetch
+        Embeds planes that are likely to be shown next.
+    say : callable
+        ``say(text, topic)`` tells what is going on, from any thread.
+
+    Attributes
+    ----------
+    embedding : Signal(ImagePlane)
+        A plane is being embedded.
+    ready : Signal(ImagePlane)
+        A plane can be clicked.
+    """
+
+    embedding = Signal(object)
+    ready = Signal(object)
+
+    def __init__(
+        self,
+        services: Services,
+        prefetch: Prefetch,
+        say: Callable[[str, str], None],
+    ) -> None:
+        self._services = services
+        self._worker = services.worker
+        self._engine = services.engine
+        self._deliver = services.deliver
+        self._prefetch = prefetch
+        self._say = say
+
+    def prepare(
+        self, plane: ImagePlane, neighbours: Sequence[ImagePlane] = ()
+    ) -> None:
+        """Load the model and embed a plane before the first prompt.
+
+        Parameters
+        ----------
+        plane : ImagePlane
+            Plane that is shown.
+        neighbours : sequence of ImagePlane
+            Planes that are likely to be shown next, the likeliest first;
+            they are embedded when the worker is idle, and after them what is
+            visible of the plane.
+        """
+        name = self._services.model_name()
+        self._worker.submit('prepare', lambda: self._prepare(plane, name))
+        self._prefetch.want(neighbours, plane)
+
+    def use_cache(
+        self, max_mb: int, folder: str | PathLike[str] | None = None
+    ) -> None:
+        """Keep embeddings on disk, so that known images open at once.
+
+        Parameters
+        ----------
+        max_mb : int
+            Size in megabytes; 0 turns the cache off.
+        folder : path, optional
+            See `EmbeddingCache`.
+        """
+        self._engine.cache = (
+            EmbeddingCache(
+                folder,
+                max_mb * 2**20,
+                lambda text: self._say(text, 'prompts'),
+            )
+            if max_mb > 0
+            else None
+        )
+
+    def clear_cache(self) -> None:
+        """Delete all embeddings, including those on disk.
+
+        Needed after the pixels of an image were changed in place, which is
+        not detected.
+        """
+        self._worker.submit('clear', self._clear)
+
+    # below: on the worker thread
+
+    def _clear(self) -> None:
+        self._engine.clear()
+        # what earlier sessions have kept, too, if it is turned off
+        (self._engine.cache or EmbeddingCache(max_bytes=0)).clear()
+
+    def _prepare(self, plane: ImagePlane, name: str) -> None:
+        model = self._services.load(name, 'prompts')
+        if model is None:
+            return
+        try:
+            if not self._engine.prepared(plane, model):
+                self._deliver(lambda: self.embedding.emit(plane))
+            done = self._engine.prepare(
+                plane, model, lambda: self._worker.waits(1)
+            )
+        except Exception as error:  # noqa: BLE001
+            self._services.fail(error, 'prompts')
+            return
+        if not done:
+            # after the prompts, or another view, that wait
+            self._worker.resume('prepare', lambda: self._prepare(plane, name))
+            return
+        self._deliver(lambda: self.ready.emit(plane))
