@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import torch
 
+from napari_mobilesam.text import counted
+
 NO_GPU_BUILD = 'this build of torch has no GPU support'
 
 
@@ -21,7 +23,7 @@ def describe_device(device: torch.device, threads: int) -> str:
         return f'{torch.cuda.get_device_name(device)} ({device.type})'
     if device.type == 'mps':
         return 'Apple GPU (mps)'
-    return f'CPU, {threads} thread{"" if threads == 1 else "s"}'
+    return f'CPU, {counted(threads, "thread")}'
 
 
 def why_no_gpu() -> str:
