@@ -26,6 +26,7 @@ from napari_mobilesam.readers.open_image import (
     open_pyramid,
     reason,
 )
+from napari_mobilesam.readers.pyramid import Pyramid
 from napari_mobilesam.text import counted
 
 LABEL_SUFFIXES = ('.tif', '.tiff', '.png')
@@ -87,8 +88,7 @@ def read_image(
     Parameters
     ----------
     path : Path
-        TIFF (also OME-TIFF and ImageJ), PNG, JPEG, .npy, zarr, or another
-        file that Pillow reads.
+        Of any kind that `open_pyramid` opens.
     plane : sequence of int, optional
         Index along each axis other than rows, columns and colours (time, z,
         channel, … in the file's order); needed if there is more than one
@@ -119,57 +119,54 @@ def read_image(
         It has no such plane, or channels of which some have to be chosen.
     """
     pyramid = open_pyramid(path, indices=labels, lazy=False, series=series)
-    array, names = pyramid.arrays[0], axis_names(pyramid)
-    if len(names) != len(array.shape):
-        raise InputError(
-            f'{path} names the axes {names}, but its shape is {array.shape}: '
-            'say what they are with --axes'
-        )
-    leading = [axis for axis, name in enumerate(names) if name not in 'yxs']
-    taken = None
+    sizes = _sizes(path, pyramid)
     wanted = default_channel if channel is None else channel
-    if wanted is not None and 'c' in names:
-        axis = names.index('c')
-        taken = _channel(path, wanted, int(array.shape[axis]))
-        if taken is not None:
-            leading.remove(axis)
-    counts = [str(array.shape[axis]) for axis in leading]
-    if single and any(count != '1' for count in counts):
-        raise InputError(
-            f'{path} has {" x ".join(counts)} planes: give a file of one'
-        )
-    index = _chosen(path, plane, names, array.shape, leading)
-    if taken is not None:
-        index = (*index[:axis], taken, *index[axis + 1 :])
-    pixels = _plane_pixels(path, array, names, index)
+    taken = _channel(path, wanted, sizes.get('c', 1))
+    known = 'yxs' if taken is None else 'yxsc'
+    others = {name: n for name, n in sizes.items() if name not in known}
+    if single and any(size != 1 for size in others.values()):
+        counts = ' x '.join(map(str, others.values()))
+        raise InputError(f'{path} has {counts} planes: give a file of one')
+    at = _chosen(path, plane, others)
+    index = [({'c': taken} | at).get(name, slice(None)) for name in sizes]
+    pixels = _plane_pixels(path, pyramid.arrays[0], sizes, tuple(index))
     if pixels.ndim == 3:
         samples = pixels.shape[2]
         # so few are colours, or gray with alpha
         sample = wanted if samples > MOST_COLORS else channel
-        if sample is not None and taken is None:
+        if sample is None or taken is not None:
+            pixels = _colors_or_gray(path, pixels)
+        else:
             taken = _channel(path, sample, samples)
             pixels = pixels[..., taken or 0]
-        else:
-            pixels = _colors_or_gray(path, pixels)
-    scale = zip(names, pyramid.scale, strict=False)
-    units = zip(names, pyramid.units, strict=False)
     return FilePlane(
         pixels,
-        dict(scale),
-        dict(units),
+        dict(zip(sizes, pyramid.scale, strict=False)),
+        dict(zip(sizes, pyramid.units, strict=False)),
         pyramid.nodata,
         taken,
-        {names[axis]: index[axis] for axis in leading if names[axis] != 'c'},
-        {name: int(n) for name, n in zip(names, array.shape, strict=True)},
+        {name: number for name, number in at.items() if name != 'c'},
+        sizes,
     )
 
 
+def _sizes(path: Path, pyramid: Pyramid) -> dict[str, int]:
+    """Size of an image along each axis, by the letter of the axis."""
+    names, shape = axis_names(pyramid), pyramid.arrays[0].shape
+    if len(names) != len(shape):
+        raise InputError(
+            f'{path} names the axes {names}, but its shape is {shape}: say '
+            'what they are with --axes'
+        )
+    return dict(zip(names, map(int, shape), strict=True))
+
+
 def _plane_pixels(
-    path: Path, array: Any, names: str, index: tuple[Any, ...]
+    path: Path, array: Any, sizes: Mapping[str, int], index: tuple[Any, ...]
 ) -> NDArray[Any]:
     """Read the pixels of a plane, (H, W) or (H, W, samples)."""
-    kept = [name for name in names if name in 'yxs']
-    check_pixels([array.shape[names.index(name)] for name in kept], str(path))
+    kept = [name for name in sizes if name in 'yxs']
+    check_pixels([sizes[name] for name in kept], str(path))
     try:
         pixels = np.asarray(array[index])
     # decoders fail with whatever comes to hand on a damaged file
@@ -178,9 +175,9 @@ def _plane_pixels(
     return pixels.transpose([kept.index(n) for n in 'yxs' if n in kept])
 
 
-def _channel(path: Path, channel: int, count: int) -> int | None:
-    """Return the channel; None if there is only one."""
-    if count == 1:
+def _channel(path: Path, channel: int | None, count: int) -> int | None:
+    """Return the channel; None if none is wanted, or there is only one."""
+    if channel is None or count == 1:
         return None
     if channel >= count:
         raise InputError(
@@ -191,33 +188,26 @@ def _channel(path: Path, channel: int, count: int) -> int | None:
 
 
 def _chosen(
-    path: Path,
-    plane: Sequence[int] | None,
-    names: str,
-    shape: Sequence[int],
-    leading: Sequence[int],
-) -> tuple[Any, ...]:
-    """Index of one plane of an array."""
-    sizes = [shape[axis] for axis in leading]
-    letters = ''.join(names[axis] for axis in leading).upper()
+    path: Path, plane: Sequence[int] | None, sizes: Mapping[str, int]
+) -> dict[str, int]:
+    """Index of one plane along axes of these sizes."""
+    letters = ''.join(sizes).upper()
+    counts = list(sizes.values())
     if plane is None:
-        if any(size != 1 for size in sizes):
-            zeros = ','.join('0' * len(leading))
-            what = f'{" x ".join(map(str, sizes))} planes (axes {letters})'
+        if any(count != 1 for count in counts):
+            zeros = ','.join('0' * len(counts))
+            what = f'{" x ".join(map(str, counts))} planes (axes {letters})'
             more = ''
             if letters == 'C':
-                what = f'{sizes[0]} channels'
+                what = f'{counts[0]} channels'
                 more = ', or up to three with --channels 0,1'
             raise InputError(
                 f'{path} has {what}: choose one with --plane {zeros} (counted '
                 f'from 0){more}'
             )
-        plane = (0,) * len(leading)
-    _check_plane(plane, sizes, letters, path)
-    index: list[Any] = [slice(None)] * len(names)
-    for axis, number in zip(leading, plane, strict=True):
-        index[axis] = int(number)
-    return tuple(index)
+        plane = (0,) * len(counts)
+    _check_plane(plane, counts, letters, path)
+    return dict(zip(sizes, plane, strict=True))
 
 
 def read_labels_of(path: Path, image: FilePlane, option: str) -> NDArray[Any]:
