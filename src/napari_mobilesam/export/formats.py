@@ -205,38 +205,19 @@ def export_labels(
     check_path('path', path)
     path = Path(path)
     kind = format_of(path, format)
-    if path.suffix.lower() == '.roi':
-        raise ExportError(
-            f'{path} would hold one ROI; those of all objects are written to '
-            'a .zip.'
-        )
-    for argument, text in (
-        ('axes', axes),
-        ('name', '' if name is None else name),
-        ('object_type', object_type),
-        ('segmentation', segmentation),
-    ):
-        check_text(argument, text)
+    check_text('name', '' if name is None else name)
+    check_text('object_type', object_type)
+    check_text('segmentation', segmentation)
     if image is not None:
         check_path('image', image)
     check_used(kind, image, object_type, segmentation)
     check_flag('overwrite', overwrite)
-    check_instance('class_colors', class_colors, Mapping)
-    check_sizes('scale', scale, 4)
-    _check_units(units)
     given = _with_what_is_known(
-        labels,
-        table=table,
-        class_colors=dict(class_colors or {}),
-        axes=axes,
-        scale=tuple(scale),
-        units=tuple(units),
+        labels, table, class_colors, axes, scale, units
     )
-    for color in given.class_colors.values():
-        rgb(color)  # before anything is written
-    if name or image is not None:
-        given = replace(given, name=name or Path(str(image)).name)
     of = None if image is None else Path(image)
+    if name or of is not None:
+        given = replace(given, name=name or Path(str(image)).name)
     if kind == 'ome-zarr':
         return _write_zarr(given, path, of, overwrite)
     _check_place(path, overwrite)
@@ -249,16 +230,38 @@ def export_labels(
     return Exported(path, kind, count)
 
 
-def _with_what_is_known(labels: Any, **known: Any) -> LabelsWithTable:
-    """Labels with fields of `LabelsWithTable`; empty ones tell nothing."""
-    if not isinstance(labels, LabelsWithTable):
-        return LabelsWithTable(labels, **known)
-    told = {
-        name: value
-        for name, value in known.items()
-        if value is not None and len(value)
+def _with_what_is_known(
+    labels: Any,
+    table: pd.DataFrame | None,
+    class_colors: Mapping[str, str] | None,
+    axes: str,
+    scale: tuple[float, ...],
+    units: tuple[str | None, ...],
+) -> LabelsWithTable:
+    """Labels with arguments of `export_labels`; empty ones tell nothing."""
+    check_instance('class_colors', class_colors, Mapping)
+    check_text('axes', axes)
+    check_sizes('scale', scale, 4)
+    _check_units(units)
+    known: dict[str, Any] = {
+        'table': table,
+        'class_colors': dict(class_colors or {}),
+        'axes': axes,
+        'scale': tuple(scale),
+        'units': tuple(units),
     }
-    return replace(labels, **told)
+    if not isinstance(labels, LabelsWithTable):
+        given = LabelsWithTable(labels, **known)
+    else:
+        told = {
+            name: value
+            for name, value in known.items()
+            if value is not None and len(value)
+        }
+        given = replace(labels, **told)
+    for color in given.class_colors.values():
+        rgb(color)  # before anything is written
+    return given
 
 
 def _check_units(units: Any) -> None:
@@ -272,7 +275,12 @@ def _check_units(units: Any) -> None:
 
 
 def _check_place(path: Path, overwrite: bool) -> None:
-    """Raise `OSError` where no file can be written."""
+    """Raise `OSError` where no file can be written, or not of that name."""
+    if path.suffix.lower() == '.roi':
+        raise ExportError(
+            f'{path} would hold one ROI; those of all objects are written to '
+            'a .zip.'
+        )
     if path.is_dir():
         raise IsADirectoryError(f'{path} is a folder: give a file.')
     if path.exists() and not overwrite:
@@ -373,38 +381,59 @@ def read_labels(
     if not path.exists():
         raise ImageError(f'There is no file or folder {path}.')
     if format is None and path.suffix.lower() == '.npy' and path.is_file():
-        from napari_mobilesam.export.npy_labels import read_npy_labels
+        kind = 'npy'
+    elif format or path.is_file():
+        kind = format_of(path, format)
+    else:
+        kind = 'ome-zarr'
+    if kind in ('roi', 'geojson', 'coco'):
+        return _read_objects(path, kind, shape)
+    image = _read_pixels(path, kind, channel, frames)
+    return _as_asked(image, path, shape, None if kind == 'tiff' else channel)
 
-        return _as_asked(read_npy_labels(path), path, shape, channel)
-    kind = format_of(path, format) if format or path.is_file() else 'ome-zarr'
+
+def _read_objects(
+    path: Path, kind: str, shape: tuple[int, ...] | None
+) -> LabelsWithTable:
+    """Read labels from a file of polygons or run lengths."""
     if kind == 'roi':
         from napari_mobilesam.export.roi_zip import read_roi_zip
 
         return read_roi_zip(path, shape)
-    if kind == 'geojson':
-        from napari_mobilesam.export.geojson import read_geojson
+    from napari_mobilesam.export.geojson import is_geojson, read_geojson
 
+    # QuPath may save GeoJSON as .json
+    if kind == 'geojson' or is_geojson(path):
         return read_geojson(path, shape)
-    if kind == 'coco':
-        return _read_json(path, shape)
+    from napari_mobilesam.export.coco import read_coco
+
+    return read_coco(path, shape)
+
+
+def _read_pixels(
+    path: Path, kind: str, channel: int | None, frames: bool
+) -> LabelsWithTable:
+    """Read a label image."""
+    if kind == 'npy':
+        from napari_mobilesam.export.npy_labels import read_npy_labels
+
+        return read_npy_labels(path)
     if kind == 'ome-zarr':
         from napari_mobilesam.export.ome_zarr_labels import read_ome_zarr
 
-        return _as_asked(read_ome_zarr(path), path, shape, channel)
+        return read_ome_zarr(path)
     from napari_mobilesam.export import label_images
 
     if kind == 'png':
-        return _as_asked(label_images.read_png(path), path, shape, channel)
-    return _as_asked(
-        label_images.read_tiff(path, channel, frames), path, shape
-    )
+        return label_images.read_png(path)
+    return label_images.read_tiff(path, channel, frames)
 
 
 def _as_asked(
     image: LabelsWithTable,
     path: Path,
     shape: tuple[int, ...] | None,
-    channel: int | None = None,
+    channel: int | None,
 ) -> LabelsWithTable:
     """Return labels that have the shape, and the channel, that was given.
 
@@ -423,13 +452,3 @@ def _as_asked(
             f'{tuple(shape)}: leave the shape out.'
         )
     return image
-
-
-def _read_json(path: Path, shape: tuple[int, ...] | None) -> LabelsWithTable:
-    """COCO, or the GeoJSON that QuPath may save as .json."""
-    from napari_mobilesam.export.coco import read_coco
-    from napari_mobilesam.export.geojson import is_geojson, read_geojson
-
-    if is_geojson(path):
-        return read_geojson(path, shape)
-    return read_coco(path, shape)
