@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
-from napari_mobilesam.large.journal import Journal, MaskRecordReader
+from napari_mobilesam.large.journal import Journal, MaskRecordReader, Record
 from napari_mobilesam.segmentation.box_pairs import meeting_pairs
 
 
@@ -99,46 +99,27 @@ def gather(
         Gets the keys of records that are gone or damaged.
     """
     named: list[str] = []
-    columns: list[list[NDArray[Any]]] = [[] for _ in fields(MaskTable)[1:]]
+    parts = [_columns(Record.of((), np.zeros(0, bool)))]
     for key in keys:
         record = journal.read(key)
         if record is None:
             if missing is not None:
                 missing.append(key)
-            continue
-        if not len(record):
-            continue
-        count = len(record)
-        values = (
-            record.boxes,
-            record.scores,
-            record.stabilities,
-            record.areas,
-            record.points,
-            record.windows,
-            record.cut,
-            np.full(count, len(named), np.int64),
-            np.arange(count),
-        )
-        for column, value in zip(columns, values, strict=True):
-            column.append(value)
-        named.append(key)
-    empty = (
-        np.zeros((0, 4), np.int64),
-        np.zeros(0),
-        np.zeros(0),
-        np.zeros(0, np.int64),
-        np.zeros((0, 2)),
-        np.zeros((0, 4), np.int64),
-        np.zeros(0, bool),
-        np.zeros(0, np.int64),
-        np.zeros(0, np.int64),
-    )
-    joined = [
-        np.concatenate([start, *column])
-        for start, column in zip(empty, columns, strict=True)
+        elif len(record):
+            named.append(key)
+            parts.append(_columns(record))
+    counts = [len(part[0]) for part in parts[1:]]
+    columns = [np.concatenate(column) for column in zip(*parts, strict=True)]
+    columns += [
+        np.repeat(np.arange(len(counts)), counts),
+        np.concatenate([np.zeros(0, np.int64), *map(np.arange, counts)]),
     ]
-    return MaskTable(tuple(named), *joined)
+    return MaskTable(tuple(named), *columns)
+
+
+def _columns(record: Record) -> list[NDArray[Any]]:
+    """Columns that a table takes from a record, in its order."""
+    return [getattr(record, f.name) for f in fields(MaskTable)[1:-2]]
 
 
 def join(first: MaskTable, second: MaskTable) -> MaskTable:
