@@ -93,21 +93,25 @@ def open_pyramid(
             f'{path} is not a TIFF, and only TIFFs hold several images: leave '
             'series out.'
         )
-    if path.is_dir():
-        if not any((path / name).exists() for name in ZARR_METADATA):
-            raise ImageError(
-                f'{path} is a folder, and not a zarr: give an image file.'
-            )
-        return _guarded(path, lambda: open_zarr(path))
-    suffix = path.suffix.lower()
-    if suffix == '.npy':
-        return _guarded(path, lambda: open_npy(path))
     if tiff:
         return _guarded(
             path,
             lambda: open_tiff(path, indices=indices, lazy=lazy, series=series),
         )
-    return _guarded(path, lambda: open_picture(path, indices=indices))
+    return _guarded(path, lambda: _open(path, indices))
+
+
+def _open(path: Path, indices: bool) -> Pyramid:
+    """Open what is no TIFF."""
+    if path.is_dir():
+        if not any((path / name).exists() for name in ZARR_METADATA):
+            raise ImageError(
+                f'{path} is a folder, and not a zarr: give an image file.'
+            )
+        return open_zarr(path)
+    if path.suffix.lower() == '.npy':
+        return open_npy(path)
+    return open_picture(path, indices=indices)
 
 
 def is_url(text: str) -> bool:

@@ -247,16 +247,8 @@ def open_source(
     if all(hasattr(image, it) for it in ('read', 'levels', 'fingerprint')):
         given: Source = image
         return given
-    path, name = None, 'the image'
-    if isinstance(image, str | Path):
-        # a URL stays as it is, to be refused by its name
-        path = Path(image)
-        path = path if is_url(str(path)) else path.absolute()
-        pyramid, name = open_pyramid(path, series=series), path.name
-    elif isinstance(image, Pyramid):
-        pyramid = image
-    else:
-        pyramid = Pyramid(_as_arrays(image))
+    pyramid, path = _opened(image, series)
+    name = 'the image' if path is None else path.name
     finest = pyramid.arrays[0]
     _check_dtype(name, np.dtype(finest.dtype))
     if pyramid.channels and channels is None and not pyramid.rgb:
@@ -266,6 +258,18 @@ def open_source(
     read = read_axes(finest.shape, axes or pyramid.axes, channels, select)
     first, last = _plane_range(planes, read.planes(finest.shape))
     return ArraySource(pyramid, read, name, first, last - first, path)
+
+
+def _opened(image: Any, series: int | None) -> tuple[Pyramid, Path | None]:
+    """Open what `open_source` is given; its path if it is a file."""
+    if isinstance(image, str | Path):
+        # a URL stays as it is, to be refused by its name
+        path = Path(image)
+        path = path if is_url(str(path)) else path.absolute()
+        return open_pyramid(path, series=series), path
+    if isinstance(image, Pyramid):
+        return image, None
+    return Pyramid(_as_arrays(image)), None
 
 
 def _check_dtype(name: str, dtype: np.dtype[Any]) -> None:
