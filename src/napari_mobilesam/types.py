@@ -32,6 +32,20 @@ Progress = Callable[[int, int, str], None]
 Deliver = Callable[[Callable[[], None]], None]
 
 
+def part_of_progress(
+    progress: Progress | None, number: int, count: int
+) -> Progress | None:
+    """Return the progress of one of several parts that are alike, from 0."""
+    if progress is None or count == 1:
+        return progress
+
+    def tell(done: int, total: int, text: str) -> None:
+        total = max(total, 1)
+        progress(number * total + done, count * total, text)
+
+    return tell
+
+
 class SegmentationError(ValueError):
     """Input or model that cannot be used; the message says what to do."""
 

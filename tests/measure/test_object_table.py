@@ -200,6 +200,15 @@ def test_progress_can_end_it(labels: NDArray[Any]) -> None:
     assert seen == [(0, 2), (1, 2)]
 
 
+def test_progress_of_a_stack_only_rises(labels: NDArray[Any]) -> None:
+    seen: list[float] = []
+    measure_objects(
+        np.stack([labels] * 3),
+        progress=lambda done, total, text: seen.append(done / total),
+    )
+    assert seen == sorted(seen)
+
+
 @pytest.mark.parametrize(
     ('given', 'message'),
     [

@@ -25,7 +25,11 @@ from napari_mobilesam.argument_checks import (
     quoted,
 )
 from napari_mobilesam.table_keys import label_column, whole_numbers
-from napari_mobilesam.types import Progress, SegmentationError
+from napari_mobilesam.types import (
+    Progress,
+    SegmentationError,
+    part_of_progress,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -89,19 +93,17 @@ def measure_objects(
         (H, W) or (planes, H, W) integers, 0 is background. NumPy, zarr and
         dask arrays are read part by part.
     image : array, optional
-        Intensities, of the shape of the labels; with channels last, such as
-        (H, W, 3), one set of columns for each.
+        Intensities, of the shape of the labels, or with channels last.
     scale : sequence of float, optional
         Size of a pixel along each axis of the labels.
     units : str, optional
-        Unit of the scale, such as ``'µm'``: the name of the columns measured
-        in it.
+        Unit of the scale, such as ``'µm'``, in the names of columns.
     channels : sequence of str, optional
         Names of the channels.
     table : DataFrame, optional
-        Known rows of the objects with a column ``label`` (and ``plane``):
-        their ``class``, ``score`` and ``stability`` are kept. Of several rows
-        of an object, such as those of its planes, that of lowest score counts.
+        Known rows with a column ``label`` (and ``plane``), whose ``class``,
+        ``score`` and ``stability`` are kept: of several rows of an object
+        those of the lowest score.
     volumes : bool
         Measure objects of a stack in 3-D. By default each plane is measured
         by itself, with its number in a column ``plane``.
@@ -117,42 +119,34 @@ def measure_objects(
         axis_major_length, axis_minor_length, eccentricity, solidity,
         perimeter (pixels); mean, min, max and standard deviation of the
         intensity of each channel; with a scale the area, centroid, axes and,
-        if pixels are square, perimeter in units too. Of volumes the area is
-        the number of voxels; z, z0 and z1 too, and no eccentricity, solidity
-        and perimeter.
+        if pixels are square, perimeter in units too. Of volumes z, z0 and z1
+        too, and no eccentricity, solidity and perimeter.
 
     Raises
     ------
     MeasurementError
         If image, scale or channels do not suit the labels.
     """
-    import pandas as pd
-
-    _check(labels, image, scale, channels)
+    _check(labels, image, scale, units, channels)
     label_column(table, MeasurementError)  # now, and not after the measuring
     check_flag('volumes', volumes)
     check_callable('progress', progress)
-    if units is not None and not isinstance(units, str):
-        raise MeasurementError(
-            f'units is {quoted(units)}; it has to be a name, such as µm.'
+    size = None
+    if scale is not None:
+        size = tuple(map(float, scale))[-(3 if volumes else 2) :]
+    spacing = None if size is None or _is_isotropic(size) else size
+    if volumes or len(labels.shape) == 2:
+        found = _measure(
+            _Window(labels),
+            None if image is None else _Window(image),
+            channels,
+            progress,
+            spacing,
         )
-    size = tuple(float(s) for s in scale) if scale is not None else None
-    ndim = 3 if volumes else 2
-    spacing = None
-    if size is not None and not _is_isotropic(size[-ndim:]):
-        spacing = size[-ndim:]
-    parts = []
-    for number, plane, pixels in _planes(labels, image, volumes):
-        measured = _measure(plane, pixels, channels, progress, spacing)
-        if volumes or len(labels.shape) == 2:
-            parts.append(measured)
-        else:
-            measured.insert(1, 'plane', number)
-            parts.append(measured)
-    rows = [part for part in parts if len(part)] or parts[:1]
-    found = pd.concat(rows, ignore_index=True)
+    else:
+        found = _measure_planes(labels, image, channels, progress, spacing)
     if size is not None:
-        _add_units(found, size[-ndim:], units or 'units')
+        _add_units(found, size, units or 'units')
     return _with_known(found, table)
 
 
@@ -160,6 +154,7 @@ def _check(
     labels: Any,
     image: Any,
     scale: Sequence[float] | None,
+    units: str | None,
     channels: Sequence[str] | None,
 ) -> None:
     check_numbers(labels, 'labels')
@@ -175,6 +170,10 @@ def _check(
     _check_parts(shape)
     if scale is not None:
         _check_scale(scale, shape)
+    if units is not None and not isinstance(units, str):
+        raise MeasurementError(
+            f'units is {quoted(units)}; it has to be a name, such as µm.'
+        )
     count = 0 if image is None else _channels_of(image, shape)
     if channels is not None:
         _check_names(channels, count)
@@ -242,19 +241,30 @@ def _check_parts(shape: tuple[int, ...]) -> None:
         )
 
 
-def _planes(
-    labels: Any, image: Any, volumes: bool
-) -> Iterator[tuple[int, Any, Any]]:
-    """Number, labels and intensities of what is measured by itself."""
-    if volumes or len(labels.shape) == 2:
-        yield 0, _Window(labels), None if image is None else _Window(image)
-        return
-    for plane in range(labels.shape[0]):
-        yield (
-            plane,
+def _measure_planes(
+    labels: Any,
+    image: Any,
+    channels: Sequence[str] | None,
+    progress: Progress | None,
+    spacing: tuple[float, ...] | None,
+) -> pd.DataFrame:
+    """Measure each plane of a stack by itself."""
+    import pandas as pd
+
+    count = labels.shape[0]
+    parts = []
+    for plane in range(count):
+        measured = _measure(
             _Window(labels, plane),
             None if image is None else _Window(image, plane),
+            channels,
+            part_of_progress(progress, plane, count),
+            spacing,
         )
+        measured.insert(1, 'plane', plane)
+        parts.append(measured)
+    rows = [part for part in parts if len(part)] or parts[:1]
+    return pd.concat(rows, ignore_index=True)
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,6 +18,7 @@ from napari_mobilesam.types import (
     BlankImageError,
     EverythingParameters,
     Progress,
+    part_of_progress,
 )
 
 if TYPE_CHECKING:
@@ -59,6 +60,13 @@ class SeriesResult:
     complete: bool = True
     channel: int = 0
     with_channels: list[int] = field(default_factory=list)
+
+    def add(self, number: int, objects: int, several_channels: bool) -> None:
+        """Count an image as segmented."""
+        self.done.append(number)
+        if several_channels:
+            self.with_channels.append(number)
+        self.objects += objects
 
     def leave_out(self, number: int, objects: int, problem: str = '') -> None:
         """Count an image as left out, or failed: its labels were not taken."""
@@ -151,9 +159,10 @@ def segment_series(
     """
     check_instance('series', series, Series, optional=False)
     result = SeriesResult(channel=channel)
+    cancelled = cancelled or (lambda: False)
     with series_lock(series.folder):
         for number in range(len(series)):
-            if cancelled is not None and cancelled():
+            if cancelled():
                 result.complete = False
                 break
             # another window may have saved, flagged or finished it
@@ -168,23 +177,17 @@ def segment_series(
                 labels, table = segment_image(
                     image, model, parameters, tell, cancelled, channel
                 )
-                if cancelled is not None and cancelled():
+                if cancelled():
                     result.complete = False
                     break
-                if write is not None:
-                    taken = write(number, labels, table, image)
-                else:
-                    series.save_labels(number, labels, table, image)
-                    taken = True
+                given = number, labels, table, image
+                taken = write(*given) if write else series.save_labels(*given)
             # whatever is wrong with one image must not stop the others
             except Exception as error:  # noqa: BLE001
                 result.failed[number] = explain(error)
             else:
                 if taken:
-                    result.done.append(number)
-                    if image.several_channels:
-                        result.with_channels.append(number)
-                    result.objects += len(table)
+                    result.add(number, len(table), image.several_channels)
                 else:
                     result.skipped.append(number)
             if on_image is not None:
@@ -263,7 +266,7 @@ def segment_image(
                 pixels[index],
                 model,
                 parameters=parameters,
-                progress=_plane_progress(progress, number, count),
+                progress=part_of_progress(progress, number, count),
                 cancelled=cancelled,
             )
         except BlankImageError:
@@ -271,8 +274,8 @@ def segment_image(
                 raise
             # a plane without an image has no objects
             continue
-        labels[index] = np.where(found > 0, found.astype(np.int32), 0)
-        labels[index][found > 0] += highest
+        numbers = found.astype(np.int32) + highest
+        labels[index] = np.where(found > 0, numbers, 0)
         table = table.assign(label=table['label'] + highest)
         if leading:
             table.insert(1, 'plane', number)
@@ -282,16 +285,3 @@ def segment_image(
     if highest <= np.iinfo(np.uint16).max:
         labels = labels.astype(np.uint16)
     return labels, pd.concat(filled, ignore_index=True)
-
-
-def _plane_progress(
-    progress: Progress | None, number: int, count: int
-) -> Progress | None:
-    if progress is None or count == 1:
-        return progress
-
-    def tell(done: int, total: int, text: str) -> None:
-        total = max(total, 1)
-        progress(number * total + done, count * total, text)
-
-    return tell
