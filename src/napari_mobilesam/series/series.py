@@ -211,10 +211,9 @@ class Series:
             **values,
         }
         record = entry.files.record
-        with _told(record):
-            _write_into(
-                record.parent, lambda: entry.files.write_record(changed)
-            )
+        _write_into(
+            record.parent, record, lambda: entry.files.write_record(changed)
+        )
         entry.record = changed
 
     # images and labels
@@ -373,8 +372,7 @@ class Series:
             with atomic_path(entry.files.table) as temporary:
                 _complete(table, used).to_csv(temporary, index=False)
 
-        with _told(path):
-            _write_into(entry.files.record.parent, write)
+        _write_into(entry.files.record.parent, path, write)
         self._note(
             number,
             file=path.name,
@@ -518,17 +516,29 @@ def _check_table(table: pd.DataFrame | None) -> None:
         )
 
 
-def _write_into(folder: Path, write: Callable[[], None]) -> None:
+def _write_into(folder: Path, path: Path, write: Callable[[], None]) -> None:
     """Write into a folder, which a run that ends here removes if it is empty.
 
     It may do so before something is written.
+
+    Raises
+    ------
+    SeriesError
+        If ``path`` cannot be written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     try:
-        write()
-    except FileNotFoundError:
         folder.mkdir(parents=True, exist_ok=True)
-        write()
+        try:
+            write()
+        except FileNotFoundError:
+            folder.mkdir(parents=True, exist_ok=True)
+            write()
+    except OSError as error:
+        text = error.strerror or str(error)
+        raise SeriesError(
+            f'{path} cannot be written ({text}): nothing is lost while the '
+            'viewer is open; free disk space or choose another folder.'
+        ) from error
 
 
 def _complete(table: pd.DataFrame | None, used: NDArray[Any]) -> pd.DataFrame:
@@ -544,22 +554,3 @@ def _complete(table: pd.DataFrame | None, used: NDArray[Any]) -> pd.DataFrame:
         return known
     rows = pd.DataFrame({'label': missing}).reindex(columns=known.columns)
     return pd.concat([known, rows], ignore_index=True) if len(known) else rows
-
-
-class _told:
-    """Turns errors of files into one sentence for the user."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def __enter__(self) -> None:
-        return
-
-    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
-        if isinstance(error, OSError):
-            text = error.strerror or str(error)
-            raise SeriesError(
-                f'{self._path} cannot be written ({text}): nothing is lost '
-                'while the viewer is open; free disk space or choose another '
-                'folder.'
-            ) from error
