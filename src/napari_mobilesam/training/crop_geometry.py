@@ -105,6 +105,20 @@ class CropGeometry:
     warp: Warp | None = None
     orientation: Orientation = Orientation()
 
+    @classmethod
+    def of(
+        cls,
+        image: LabelledImage,
+        window: Window,
+        canvas: int,
+        rng: np.random.Generator | None = None,
+        warp: Warp | None = None,
+    ) -> CropGeometry:
+        """Geometry of a window of an image, with ``rng`` turned at random."""
+        height, width = image.image.shape[:2]
+        orientation = Orientation() if rng is None else Orientation.draw(rng)
+        return cls((height, width), window, canvas, warp, orientation)
+
     @cached_property
     def shape(self) -> tuple[int, int]:
         """Rows and columns of the crop, before it is turned."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +12,6 @@ from numpy.typing import NDArray
 from napari_mobilesam.model.sam import STRIDE
 from napari_mobilesam.training.crop_geometry import (
     CropGeometry,
-    Orientation,
     choose_window,
 )
 from napari_mobilesam.training.dataset import BalancedSampler
@@ -41,14 +41,14 @@ class HeadCrop:
         (4, m, m) uint8: the three maps and what is known, 255 for 1; the
         padding is unknown.
     ids : ndarray
-        (m, m) uint16 objects, 0 is background.
+        (m, m) int32 objects, 0 is background.
     group : str
         Group of the image.
     """
 
     image: NDArray[np.uint8]
     maps: NDArray[np.uint8]
-    ids: NDArray[np.uint16]
+    ids: NDArray[np.int32]
     group: str
 
 
@@ -74,16 +74,11 @@ def cut_with_maps(
     rng : numpy.random.Generator, optional
         Draws intensities and orientation.
     """
-    orientation = Orientation() if rng is None else Orientation.draw(rng)
-    height, width = image.image.shape[:2]
-    geometry = CropGeometry(
-        (height, width), window, canvas, orientation=orientation
-    )
-    ids = geometry.labels(image.labels[:1], MAP_STRIDE)[0]
+    geometry = CropGeometry.of(image, window, canvas, rng)
     return HeadCrop(
         geometry.pixels(image, rng),
         geometry.planes(maps, MAP_STRIDE),
-        ids.astype(np.int32),
+        geometry.labels(image.labels[:1], MAP_STRIDE)[0],
         image.group,
     )
 
@@ -118,15 +113,16 @@ class HeadCropSource:
     procedural: float = 0.0
     scene: Callable[[np.random.Generator], LabelledImage] | None = None
     seed: int = 0
-    sampler: BalancedSampler = field(init=False)
-    known_maps: KnownMaps = field(init=False)
 
-    def __post_init__(self) -> None:
-        # by kind, not by count: a kind of few objects is as good a teacher
-        sampler = BalancedSampler(self.images, exponent=0.25)
-        object.__setattr__(self, 'sampler', sampler)
-        known_maps = KnownMaps(self.images, self.incomplete)
-        object.__setattr__(self, 'known_maps', known_maps)
+    @cached_property
+    def sampler(self) -> BalancedSampler:
+        """Sampler by kind: one of few objects is as good a teacher."""
+        return BalancedSampler(self.images, exponent=0.25)
+
+    @cached_property
+    def known_maps(self) -> KnownMaps:
+        """Maps of the images."""
+        return KnownMaps(self.images, self.incomplete)
 
     def __getitem__(self, index: int) -> HeadCrop:
         """Make crop ``index``."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,6 @@ from numpy.typing import NDArray
 from napari_mobilesam.segmentation.masks import centre_point
 from napari_mobilesam.training.crop_geometry import (
     CropGeometry,
-    Orientation,
     choose_window,
 )
 from napari_mobilesam.training.dataset import BalancedSampler
@@ -93,11 +93,7 @@ def cut(
     labels : ndarray
         (L, g, g) int32 on the label grid, zero padded.
     """
-    height, width = image.image.shape[:2]
-    orientation = Orientation() if rng is None else Orientation.draw(rng)
-    geometry = CropGeometry(
-        (height, width), window, input_size, orientation=orientation
-    )
+    geometry = CropGeometry.of(image, window, input_size, rng)
     rgb = geometry.pixels(image, rng)
     return rgb, geometry.labels(image.labels, grid_stride(input_size))
 
@@ -234,11 +230,11 @@ class SampleSource:
     incomplete: Collection[str] = ()
     warped: float = 0.0
     known_maps: KnownMaps | None = None
-    sampler: BalancedSampler | None = field(init=False)
 
-    def __post_init__(self) -> None:
-        sampler = BalancedSampler(self.images) if self.images else None
-        object.__setattr__(self, 'sampler', sampler)
+    @cached_property
+    def sampler(self) -> BalancedSampler | None:
+        """Sampler of the images, None without images."""
+        return BalancedSampler(self.images) if self.images else None
 
     def __getitem__(self, index: int) -> Sample:
         """Make sample ``index``."""
@@ -267,14 +263,7 @@ class SampleSource:
         if warp is not None and target is not None:
             target /= warp.enlargement
         window = choose_window(image, target, self.input_size, rng)
-        height, width = image.image.shape[:2]
-        return CropGeometry(
-            (height, width),
-            window,
-            self.input_size,
-            warp,
-            Orientation.draw(rng),
-        )
+        return CropGeometry.of(image, window, self.input_size, rng, warp)
 
     def _maps(
         self, image: LabelledImage, geometry: CropGeometry
