@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import errno
 import gzip
 import json
 import os
@@ -31,6 +32,7 @@ from napari_mobilesam.session.files.record_json import (
     SessionFileError,
 )
 from napari_mobilesam.session.files.saving import Snapshot, read, save
+from napari_mobilesam.session.files.session_files import free, saved
 from napari_mobilesam.session.objects import mask_text as mask_texts
 from napari_mobilesam.session.objects.mask_text import (
     array_from,
@@ -469,8 +471,89 @@ def test_autosave_that_fails_says_so(sessions, tmp_path):
     session.click(*FIRST)
     session.finish(20)
     session._deliver.empty()
-    assert 'cannot be saved' in failed[0][0]
+    assert 'instead' in failed[0][0]
     session.autosave(None)
+
+
+def refuse(monkeypatch, *folders):
+    """Let no session file be written into folders."""
+
+    def save_elsewhere(path, *args):
+        if path.parent in folders:
+            raise OSError(errno.EROFS, 'Read-only file system', str(path))
+        save(path, *args)
+
+    monkeypatch.setattr(saving_jobs, 'save', save_elsewhere)
+
+
+def test_what_cannot_be_saved_is_rescued(sessions, tmp_path, monkeypatch):
+    images, user = tmp_path / 'images', tmp_path / 'user'
+    images.mkdir()
+    monkeypatch.setenv('NAPARI_MOBILESAM_SESSIONS', str(user))
+    first = images / 'a.tif.session'
+    session = sessions()
+    told = []
+    session.failed.connect(lambda text, topic: told.append(text))
+    session.autosave(first)
+    session.click(*FIRST)
+    session.accept()
+    session.files.rest()
+    refuse(monkeypatch, images)
+    session.click(*SECOND)
+    session.accept()
+    session.files.rest()
+    # the older file is not restored as well, nor is its name used again
+    (found,) = saved(first)
+    assert found.parent == user
+    assert not session.files.unsaved()
+    assert len(told) == 1
+    assert str(found) in told[0]
+    assert free(first) == images / 'a.tif.2.session'
+    again = sessions()
+    again.load(found)
+    assert len(again.scene.objects(False)) == 2
+    # it stays there
+    monkeypatch.undo()
+    session.undo()
+    session.files.rest()
+    assert len(read(found)['objects']) == 1
+    assert len(read(first)['objects']) == 1
+
+
+def test_a_rescued_file_of_another_window_is_kept(
+    sessions, tmp_path, monkeypatch
+):
+    refuse(monkeypatch, tmp_path)
+    first, second = sessions(), sessions()
+    for session, place in ((first, FIRST), (second, SECOND)):
+        session.files.autosave(
+            tmp_path / 'b.session', lambda: free(tmp_path / 'b.session')
+        )
+        session.click(*place)
+        session.accept()
+        session.files.rest()
+    assert len(saved(tmp_path / 'b.session')) == 2
+
+
+def test_objects_that_are_saved_nowhere_are_told_of(
+    sessions, tmp_path, monkeypatch
+):
+    monkeypatch.setenv('NAPARI_MOBILESAM_SESSIONS', str(tmp_path))
+    refuse(monkeypatch, tmp_path)
+    session = sessions()
+    told = []
+    session.failed.connect(lambda text, topic: told.append(text))
+    path = tmp_path / 'c.session'
+    session.autosave(path)
+    session.click(*FIRST)
+    session.accept()
+    assert session.files.unsaved() == [path]
+    assert len(told) == 1
+    assert told[0].count(str(path)) == 1
+    # once there is room, closing needs no change
+    monkeypatch.undo()
+    assert not session.files.unsaved()
+    assert len(read(path)['objects']) == 1
 
 
 def test_files_that_are_none_say_so(sessions, tmp_path):
@@ -974,7 +1057,7 @@ def test_a_file_that_another_window_has_written_is_kept(sessions, tmp_path):
     second.accept()
     second.autosave(None)
     assert path.read_bytes() == kept
-    assert any('has written it since' in text for text in told)
+    assert any('Another window or layer has written' in text for text in told)
 
 
 def test_an_image_without_the_plane_is_another_one(sessions, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import stat
@@ -16,7 +17,8 @@ from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication
 
 from napari_mobilesam import get_session
-from napari_mobilesam.session.files import saving_jobs
+from napari_mobilesam.session.files import saving, saving_jobs
+from napari_mobilesam.session.files.session_files import saved
 from napari_mobilesam.settings import Settings, load_settings, save_settings
 from napari_mobilesam.widgets import open_form
 from napari_mobilesam.widgets.prompts.prompt_saving import session_file
@@ -259,7 +261,12 @@ def test_a_file_that_cannot_be_written_is_told_of_once(
     def full(*args, **kwargs):
         raise OSError(28, 'No space left on device')
 
-    monkeypatch.setattr('napari_mobilesam.session.files.saving.pack', full)
+    pack = saving.pack
+    monkeypatch.setattr(saving, 'pack', full)
+    window = d.widget.main_window
+    monkeypatch.setattr(
+        type(window), 'closeEvent', lambda window, event: event.ignore()
+    )
     told = []
     d.session.failed.connect(lambda text, whom: told.append(text))
     make(d, FIRST)
@@ -272,11 +279,40 @@ def test_a_file_that_cannot_be_written_is_told_of_once(
     assert len(told) == 1
     assert d.viewer.layers['objects'].data[SECOND] == 2
     assert names(file) == ['cells.tif']
-    monkeypatch.undo()
+    window.close()
+    tasks = d.viewer.window._task_status_manager
+    (lost,) = tasks.get_status()
+    assert 'Objects are lost' in lost
+    monkeypatch.setattr(saving, 'pack', pack)
     make(d, THIRD)
     rest(d)
     assert names(file) == ['cells.tif', 'cells.tif.session']
     assert len(told) == 1
+    window.close()
+    assert not tasks.get_status()
+
+
+@pytest.mark.own_viewer
+def test_objects_of_a_read_only_disk_come_back(opened, file, monkeypatch):
+    real = saving_jobs.save
+
+    def read_only(path, *args):
+        if path.parent == file.parent:
+            raise OSError(errno.EROFS, 'Read-only file system', str(path))
+        real(path, *args)
+
+    monkeypatch.setattr(saving_jobs, 'save', read_only)
+    d = opened()
+    press_save(d)
+    make(d, FIRST)
+    rest(d)
+    (kept,) = saved(file.parent / 'cells.tif.session')
+    assert str(kept) in d.widget.status.text
+    d.viewer.close()
+    again = opened()
+    assert again.viewer.layers['objects'].data[FIRST] == 1
+    assert f'from {kept}.' in again.widget.status.text
+    assert names(file) == ['cells.tif']
 
 
 @pytest.mark.skipif(
@@ -290,7 +326,7 @@ def test_read_only_folder_is_told_of(opened, file):
         press_save(d)
         make(d, FIRST)
         rest(d)
-        assert 'cannot be saved' in d.widget.status.text
+        assert 'instead' in d.widget.status.text
     finally:
         file.parent.chmod(stat.S_IRWXU)
 

@@ -342,6 +342,13 @@ class FileCommands:
         for saved in list(self._autosaves.values()):
             saved.rest()
 
+    def unsaved(self) -> list[Path]:
+        """Return the files that cannot be written, after one more try."""
+        saves = list(self._autosaves.values())
+        for saved in saves:
+            saved.retry()
+        return [saved.path for saved in saves if saved.failed]
+
     def script(self) -> str:
         """Return Python code that makes the same labels from the same image.
 

@@ -20,6 +20,7 @@ from napari_mobilesam.session.files.saving import (
     read,
     save,
 )
+from napari_mobilesam.session.files.session_files import free, rescued
 from napari_mobilesam.session.images.planes import ImagePlane
 from napari_mobilesam.session.objects.objects import Objects
 from napari_mobilesam.session.objects.scene import Scene
@@ -63,7 +64,8 @@ class AutoSave:
 
     Saving ends when the image of the objects is closed: their prompts are
     dropped then, and the file must keep them. It ends with the objects, of
-    which no reference is kept, too.
+    which no reference is kept, too. What cannot be written to the file goes
+    to another one in the folder of the user, and stays there.
 
     Parameters
     ----------
@@ -79,6 +81,8 @@ class AutoSave:
 
     Attributes
     ----------
+    failed : bool
+        Whether the newest change could not be saved.
     following : bool
         Whether changes are saved.
     path : Path
@@ -97,7 +101,7 @@ class AutoSave:
         self._objects = weakref.ref(objects)
         self._session = session
         self._spare = spare
-        self._failed = False
+        self.failed = False
         # a file that is written is noted as theirs, or forgotten
         self._noting = threading.Lock()
         self._writer: RecordEncoder | None = None
@@ -116,6 +120,13 @@ class AutoSave:
         """Finish the current save and end the thread until the next change."""
         self._worker.wait()
         self._worker.close()
+
+    def retry(self) -> None:
+        """Finish the current save, and try a failed one once more."""
+        self._worker.wait()
+        if self.failed and self.following:
+            self._later()
+        self.rest()
 
     def _unfollow(self) -> None:
         objects = self._objects()
@@ -147,20 +158,47 @@ class AutoSave:
             if self._writer is None:
                 self._writer = RecordEncoder(scene)
             self._check_file(objects)
-            save(self.path, scene, snapshot, self._writer)
+            try:
+                save(self.path, scene, snapshot, self._writer)
+            except OSError as error:
+                self._rescue(error, scene, snapshot)
             self._note(objects)
         except Exception as error:  # noqa: BLE001 - every failure is reported
             # reported once, not after each object
-            if not self._failed:
-                reason = explain(error).removesuffix('.')
+            if not self.failed:
                 self._session.tell(
-                    f'The session cannot be saved to {self.path}: {reason}. '
-                    'Nothing is lost while the viewer is open, and the next '
-                    'change tries again.'
+                    f'The objects are not saved. {explain(error)} They are '
+                    'kept while the image is open, and the next change tries '
+                    'again.'
                 )
-            self._failed = True
+            self.failed = True
         else:
-            self._failed = False
+            self.failed = False
+
+    def _rescue(
+        self, error: OSError, scene: Scene, snapshot: Snapshot
+    ) -> None:
+        """Save to the folder of the user, from now on.
+
+        Raises
+        ------
+        OSError
+            ``error``, if that is not possible, either.
+        """
+        first = rescued(self.path)
+        if first is None:
+            raise error
+        try:
+            first.parent.mkdir(parents=True, exist_ok=True)
+            other = free(first)
+            save(other, scene, snapshot, self._writer)
+        except OSError:
+            raise error from None
+        self._session.tell(
+            f'{explain(error)} The objects are saved to {other} instead, and '
+            'come back when the image is opened again.'
+        )
+        self.path = other
 
     def _note(self, objects: Objects) -> None:
         with self._noting:
@@ -178,8 +216,8 @@ class AutoSave:
             return
         if self._spare is None:
             raise SessionFileError(
-                'another window or layer has written it since; choose '
-                'another file'
+                f'Another window or layer has written {self.path} since: '
+                'choose another file.'
             )
         other = self._spare()
         self._session.tell(

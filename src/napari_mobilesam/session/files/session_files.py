@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Collection, Iterator, Sequence
 from itertools import count
@@ -42,11 +43,27 @@ def by_pixels(plane: ImagePlane, shape: Sequence[int]) -> Path:
     shape : sequence of int
         Shape of the whole image, which is in the name too.
     """
+    size = 'x'.join(map(str, shape))
+    return _user_folder() / f'{size}-{fingerprint(plane)}{SUFFIX}'
+
+
+def rescued(path: Path) -> Path | None:
+    """Return the first file for what cannot be saved to a session file.
+
+    In the folder of `by_pixels`, named by the place of the file; None for
+    files of that folder.
+    """
+    folder = _user_folder()
+    if path.parent == folder:
+        return None
+    place = hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:12]
+    return folder / f'{path.name.removesuffix(SUFFIX)}-{place}{SUFFIX}'
+
+
+def _user_folder() -> Path:
     override = os.environ.get('NAPARI_MOBILESAM_SESSIONS')
     data = platformdirs.user_data_dir(APP_NAME, False)
-    folder = Path(override) if override else Path(data) / 'sessions'
-    size = 'x'.join(map(str, shape))
-    return folder / f'{size}-{fingerprint(plane)}{SUFFIX}'
+    return Path(override) if override else Path(data) / 'sessions'
 
 
 def saved(first: Path) -> list[Path]:
@@ -54,17 +71,24 @@ def saved(first: Path) -> list[Path]:
 
     An image with several labels layers has several: ``cells.tif.session``,
     ``cells.tif.2.session`` and so on. Some may have been removed since.
+    What was `rescued` is newer than the file that it could not be saved to.
     """
     found: list[Path] = []
     missing = 0
     for path in _names(first):
-        exists = path.exists()
-        missing = 0 if exists else missing + 1
+        files = _existing(path)
+        missing = 0 if files else missing + 1
         if missing > MOST_MISSING:
             break
-        if exists:
-            found.append(path)
+        found.extend(files)
     return found
+
+
+def _existing(path: Path) -> list[Path]:
+    """Return the files of one name."""
+    place = rescued(path)
+    files = [] if place is None else saved(place)
+    return files or ([path] if path.exists() else [])
 
 
 def free(first: Path, taken: Collection[Path] = ()) -> Path:
@@ -75,7 +99,7 @@ def free(first: Path, taken: Collection[Path] = ()) -> Path:
     return next(
         path
         for path in _names(first)
-        if path not in taken and not path.exists()
+        if path not in taken and not _existing(path)
     )
 
 

@@ -280,7 +280,11 @@ class PromptSaving:
         if image is None or image.source.path is None:
             # the file is named by a hash of the pixels
             return f'{text}.'
-        return f'{text} from {next(iter(self._counts)).name}.'
+        path = next(iter(self._counts))
+        beside_image = self._file is not None and (
+            path.parent == self._file.parent
+        )
+        return f'{text} from {path.name if beside_image else path}.'
 
     def _tell(self, text: str, failed: bool = False) -> None:
         self.news = text, failed

@@ -20,7 +20,8 @@ class UnfinishedWork:
     """Has napari ask before its window closes, and keeps what is found.
 
     Of objects that were accepted before their mask was there, and of objects
-    that are segmented in the background. Tracks are lost.
+    that are segmented in the background. Tracks are lost, and so are objects
+    that cannot be saved.
 
     Parameters
     ----------
@@ -49,6 +50,10 @@ class UnfinishedWork:
             )
         if session.tracking.running:
             texts.append('Track; the tracks are lost')
+        texts.extend(
+            f'Objects are lost: {path} cannot be written'
+            for path in session.files.unsaved()
+        )
         if texts:
             self._task.begin('. '.join(texts))
         else:
