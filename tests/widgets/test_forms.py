@@ -17,6 +17,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_mobilesam.types import ImageError
+from napari_mobilesam.widgets.everything.filter_panel import FilterPanel
 from napari_mobilesam.widgets.parts.collapsible_section import (
     CollapsibleSection,
 )
@@ -64,6 +65,15 @@ def test_labels_of_rows_have_tool_tips(qtbot):
     explain_rows(form, {'Labels': 'one', 'Image': 'two', 'Points': 'three'})
     tips = [label.toolTip() for label in widget.findChildren(QLabel)]
     assert sorted(tips) == ['one', 'two']
+
+
+def test_sliders_of_filters_have_room_in_a_narrow_dock(qtbot):
+    panel = FilterPanel()
+    qtbot.addWidget(panel)
+    panel.area.set_extent((10, 123_456))
+    panel.resize(270, panel.sizeHint().height())
+    panel.show()
+    assert panel.area.width() > 200
 
 
 def test_sections_in_sections_are_not_cut_off(qtbot):

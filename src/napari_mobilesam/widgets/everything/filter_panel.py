@@ -23,11 +23,12 @@ from napari_mobilesam.segmentation.filters import ObjectFilters
 from napari_mobilesam.session.everything.everything_messages import Extent
 
 HORIZONTAL = Qt.Orientation.Horizontal
+RIGHT = Qt.AlignmentFlag.AlignRight
 Range = tuple[float, float]
 
 
 class ThresholdSlider(QDoubleSlider):
-    """Slider for one number, with its value beside it."""
+    """Slider for one number, with its value above it."""
 
     def __init__(self, low: float, high: float, step: float = 0.01) -> None:
         super().__init__(HORIZONTAL)  # type: ignore[no-untyped-call]
@@ -42,7 +43,7 @@ class ThresholdSlider(QDoubleSlider):
 
 
 class RangeSlider(QDoubleRangeSlider):
-    """Slider for a range, with both ends beside it.
+    """Slider for a range, with both ends above it.
 
     Parameters
     ----------
@@ -196,18 +197,16 @@ class FilterPanel(QWidget):
         grid = QGridLayout()
         grid.setContentsMargins(0, 0, 0, 0)
         grid.setHorizontalSpacing(6)
-        grid.setVerticalSpacing(4)
-        grid.setColumnStretch(1, 1)
-        # as wide as the widest value, so that sliders stay where they are
-        width = self.fontMetrics().horizontalAdvance('88.8k – 88.8k')
+        grid.setVerticalSpacing(2)
         for number, (name, slider, tip) in enumerate(self._rows()):
             label = QLabel(name)
-            slider.text.setMinimumWidth(width)
             for part in (label, slider, slider.text):
                 part.setToolTip(tip)
-            grid.addWidget(label, number, 0)
-            grid.addWidget(slider, number, 1)
-            grid.addWidget(slider.text, number, 2)
+            # below each other: beside its texts, a slider has no room in a
+            # narrow dock
+            grid.addWidget(label, 2 * number, 0)
+            grid.addWidget(slider.text, 2 * number, 1, RIGHT)
+            grid.addWidget(slider, 2 * number + 1, 0, 1, 2)
             slider.valueChanged.connect(partial(self._tell, name))
             if slider is self.similarity:
                 self._similarity_row = (label, slider, slider.text)
