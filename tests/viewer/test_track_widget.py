@@ -221,6 +221,18 @@ def test_too_few_objects_are_said(track_desk):
     assert d.widget.status.text == 'Nothing to undo.'
 
 
+def test_a_click_may_tremble(track_desk):
+    """As in the other docks, where a drag begins after four pixels."""
+    d = track_desk()
+    d.choose(4, 1)
+    d.widget.chosen.choose()
+    labels = d.widget.shown.labels
+    row, column = np.argwhere(labels.data[4] == 1).mean(0)
+    places = [(4, row, column), (4, row, column + 2 / d.viewer.camera.zoom)]
+    d.mouse.stroke(labels, places, steps=2)
+    assert len(d.widget.chosen.indices) == 1
+
+
 def test_painting_and_dragging_choose_nothing(track_desk):
     d = track_desk()
     labels = d.widget.shown.labels

@@ -12,9 +12,11 @@ from qtpy.QtCore import QObject, Signal  # type: ignore[attr-defined]
 from napari_mobilesam.session.objects.records import ObjectRecord, ObjectView
 from napari_mobilesam.widgets.parts.preview import Preview
 from napari_mobilesam.widgets.viewer.layer_plane import LayerPlane
-from napari_mobilesam.widgets.viewer.layers import mouse_position
 from napari_mobilesam.widgets.viewer.look_at import look_at
-from napari_mobilesam.widgets.viewer.mouse_clicks import is_click
+from napari_mobilesam.widgets.viewer.mouse_clicks import (
+    clicked_label,
+    is_click,
+)
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -84,14 +86,9 @@ class ReviewView(QObject):
             return
         if not (yield from is_click(event)):
             return
-        label = layer.get_value(
-            mouse_position(viewer, layer, event.position),
-            view_direction=event.view_direction,
-            dims_displayed=event.dims_displayed,
-            world=True,
-        )
+        label = clicked_label(viewer, layer, event)
         if label:
-            self.clicked.emit(int(label))
+            self.clicked.emit(label)
 
 
 def _score(view: ObjectView) -> float:

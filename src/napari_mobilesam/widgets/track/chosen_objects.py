@@ -17,6 +17,10 @@ from napari_mobilesam.widgets.viewer.layers import (
     mouse_position,
     placement,
 )
+from napari_mobilesam.widgets.viewer.mouse_clicks import (
+    clicked_label,
+    is_click,
+)
 from napari_mobilesam.widgets.viewer.track_layers import ShownTracks
 
 if TYPE_CHECKING:
@@ -124,26 +128,19 @@ class ChosenObjects:
         mode = str(getattr(active, 'mode', 'pan_zoom'))
         if mode not in ('pan_zoom', 'pick'):
             return
-        yield
-        if event.type == 'mouse_move':
-            return
-        self._choose_at(layer, event)
+        if (yield from is_click(event)):
+            self._choose_at(layer, event)
 
     def _choose_at(self, layer: Labels, event: Any) -> None:
         assert self._shown is not None
+        track = clicked_label(self._viewer, layer, event)
         position = mouse_position(self._viewer, layer, event.position)
-        track = layer.get_value(
-            position,
-            view_direction=event.view_direction,
-            dims_displayed=event.dims_displayed,
-            world=True,
-        )
         frame = round(float(layer.world_to_data(position)[0]))
-        tracked = self._shown.tracked
-        here = tracked.tracks.frames == frame
-        found = np.flatnonzero(here & (tracked.tracks.ids == (track or 0)))
+        tracks = self._shown.tracked.tracks
+        here = tracks.frames == frame
+        found = np.flatnonzero(here & (tracks.ids == track))
         if len(found):
-            layer.selected_label = int(track)
+            layer.selected_label = track
             self._add(int(found[0]))
         else:
             self.missed.emit()

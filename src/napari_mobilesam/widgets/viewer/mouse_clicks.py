@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from napari_mobilesam.widgets.viewer.layers import mouse_position
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+    from napari.layers import Labels
 
 # a press that moves further, in pixels of the screen, is a drag
 CLICK_PIXELS = 4
@@ -29,3 +35,14 @@ def is_click(event: Any) -> Generator[None, None, bool]:
     while event.type == 'mouse_move':
         yield
     return bool(np.abs(np.array(event.pos) - start).max() <= CLICK_PIXELS)
+
+
+def clicked_label(viewer: ViewerModel, layer: Labels, event: Any) -> int:
+    """Return the label under the mouse in a callback of napari, 0 for none."""
+    label = layer.get_value(
+        mouse_position(viewer, layer, event.position),
+        view_direction=event.view_direction,
+        dims_displayed=event.dims_displayed,
+        world=True,
+    )
+    return int(label or 0)
