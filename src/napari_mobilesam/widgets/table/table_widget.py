@@ -63,13 +63,13 @@ from napari_mobilesam.widgets.viewer.measured_box import (
     measured_box,
     pixel_near,
 )
+from napari_mobilesam.widgets.viewer.track_layers import NO_LABELS
 from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
 
 if TYPE_CHECKING:
     import pandas as pd
 
 HINT = 'Measure fills the table; click a row to see its object.'
-NO_LABELS = 'There is no labels layer: open or make labels first.'
 NO_IMAGE = 'no intensities'
 NOTHING = 'The table has no rows: the labels have no object.'
 # Labels of at most so many pixels are measured again after each change.
@@ -163,12 +163,9 @@ class TableWidget(ViewerWidget):
         form.addRow(self.plot)
         form.addRow(self.count_label)
         buttons = QHBoxLayout()
-        for button in (
-            self.delete_button,
-            self.undo_button,
-            self.export_button,
-        ):
-            buttons.addWidget(button)
+        buttons.addWidget(self.delete_button)
+        buttons.addWidget(self.undo_button)
+        buttons.addWidget(self.export_button)
         contents = QVBoxLayout()
         contents.addWidget(data)
         contents.addWidget(self.rows, 1)
@@ -322,12 +319,11 @@ class TableWidget(ViewerWidget):
             self.measure()
             return
         self._repainted.discard(labels)
-        features = merged(labels.features, table)
-        follow, self._choosing = self._choosing, True
+        self._choosing = True
         try:
-            labels.features = features
+            labels.features = merged(labels.features, table)
         finally:
-            self._choosing = follow
+            self._choosing = False
         self._later.cancel()
         if labels is self.labels_combo.layer:
             self._show_table()

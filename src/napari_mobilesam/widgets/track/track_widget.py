@@ -53,6 +53,7 @@ from napari_mobilesam.widgets.viewer.look_at import look_at
 from napari_mobilesam.widgets.viewer.track_layers import (
     NO_LABELS,
     ShownTracks,
+    corners_of,
     describe_time,
     pixel_size,
 )
@@ -239,16 +240,13 @@ class TrackWidget(ViewerWidget):
         ):
             self.listen(signal, callback)
         jobs.prepare()
-        self._bind_keys()
+        wanted = {ACTIONS[n].key: act for n, act in self.commands.items()}
+        self._keys = bind_keys(self, wanted, yields=True)
         self._show_tracks()
         self._layers_changed()
         self._active_changed()
         self._labels_chosen(self.labels_combo.layer)
         self._end()
-
-    def _bind_keys(self) -> None:
-        wanted = {ACTIONS[n].key: act for n, act in self.commands.items()}
-        self._keys = bind_keys(self, wanted, yields=True)
 
     def detach(self) -> None:
         """Stop the run, and disconnect; the layers stay."""
@@ -394,11 +392,8 @@ class TrackWidget(ViewerWidget):
         if shown is None or shown.labels is None:
             return
         index = int(shown.tracked.tracks.members(track)[0])
-        frame, _ = shown.tracked.place(index)
-        box = shown.tracked.box(index)
-        low = [frame, *(side.start for side in box)]
-        high = [frame, *(side.stop - 1 for side in box)]
-        look_at(self.viewer, shown.labels, low, high)
+        corners = corners_of(shown.tracked, index)
+        look_at(self.viewer, shown.labels, *corners)
 
     # corrections
 

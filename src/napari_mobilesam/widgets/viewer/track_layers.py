@@ -21,6 +21,7 @@ from napari_mobilesam.session.track.tracked_labels import (
 from napari_mobilesam.tracking.pixel_size import PixelSize
 from napari_mobilesam.tracking.tracks import Tracks
 from napari_mobilesam.types import ImageError
+from napari_mobilesam.widgets.viewer.brush_history import REDO, UNDO
 from napari_mobilesam.widgets.viewer.labels_target import LabelsTarget
 from napari_mobilesam.widgets.viewer.layers import (
     axis_name,
@@ -41,7 +42,6 @@ if TYPE_CHECKING:
 TRACKED_MARK = 'napari-mobilesam-tracked'
 # events of a labels layer whose pixels are edited
 EDITS = ('paint', 'data', 'labels_update')
-NAPARI_HISTORY = ('_undo_history', '_redo_history')
 PIXEL = 'pixel'
 NO_LABELS = 'There is no labels layer: open or make labels first.'
 
@@ -194,7 +194,7 @@ class ShownTracks:
             return
         self.tracked.follow(self._brushed)
         # private names; napari forgets its history with another frame
-        if not any(getattr(layer, name, ()) for name in NAPARI_HISTORY):
+        if not any(getattr(layer, name, ()) for name in (UNDO, REDO)):
             self._brushed.clear()
 
     def _replaced(self, event: Any) -> None:
@@ -358,11 +358,7 @@ class TrackLayers:
                 'more: track again.'
             )
         axis = self._write_to(layer)
-        frame, _ = tracked.place(index)
-        box = tracked.box(index)
-        low = [frame, *(side.start for side in box)]
-        high = [frame, *(side.stop - 1 for side in box)]
-        move_sliders(viewer, layer, low, high)
+        move_sliders(viewer, layer, *corners_of(tracked, index))
         return axis
 
     def _layer_of(self, tracked: TrackedLabels) -> Labels | None:
@@ -443,6 +439,13 @@ class TrackLayers:
             shown.source not in self._layers
             or shown is not self.shown_of(shown.source)
         )
+
+
+def corners_of(tracked: TrackedLabels, index: int) -> NDArray[np.intp]:
+    """Return (2, D) first and last pixel of an object, its frame first."""
+    frame, _ = tracked.place(index)
+    sides = [(side.start, side.stop - 1) for side in tracked.box(index)]
+    return np.array([(frame, frame), *sides]).T
 
 
 def napari_tracks(tracks: Tracks) -> NDArray[np.float64]:
