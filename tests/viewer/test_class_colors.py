@@ -79,6 +79,18 @@ def test_return_ends_the_name_of_a_class(desk, blobs):
     assert d.viewer.layers['objects'].features['class'].iloc[-1] == 'mother'
 
 
+def test_a_name_that_is_left_in_the_field_is_told(desk, blobs):
+    d = desk(blobs)
+    edit = d.widget.panel.class_box.combo.lineEdit()
+    edit.setText('wq')
+    edit.editingFinished.emit()
+    assert d.session.classes.names == ['wq']
+    assert d.widget.status.text.startswith('“wq” is a new class.')
+    d.widget.status.say('')
+    edit.editingFinished.emit()
+    assert not d.widget.status.text
+
+
 @pytest.mark.slow
 @pytest.mark.window
 def test_a_name_that_is_typed_replaces_the_one_that_was_clicked(desk, blobs):

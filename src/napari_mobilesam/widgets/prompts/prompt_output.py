@@ -154,11 +154,21 @@ class PromptOutput:
         self._panel.class_box.refresh(self._shown_class)
 
     def _choose_class(self, name: str) -> None:
-        self._session.classes.add(name)
+        classes, status = self._session.classes, self._panel.status
+        is_new = bool(name) and name not in classes
+        classes.add(name)
         if name != self.class_name:
             self._editor.set_class(name)
         self._show_class()
         self._number_by_class()
+        if is_new:
+            # also keys that were to be commands, once the field is left
+            status.say(
+                f'“{name}” is a new class. The button … beside it renames or '
+                'removes it.',
+                busy=status.busy,
+                keep=True,
+            )
 
     def _rename_class(self, name: str, new: str) -> None:
         merges = new != name and new in self._session.classes
