@@ -12,6 +12,8 @@ from qtpy.QtWidgets import (
     QComboBox,
     QFormLayout,
     QLabel,
+    QPushButton,
+    QScrollArea,
     QVBoxLayout,
     QWidget,
 )
@@ -21,7 +23,7 @@ from napari_mobilesam.widgets.everything.filter_panel import FilterPanel
 from napari_mobilesam.widgets.parts.collapsible_section import (
     CollapsibleSection,
 )
-from napari_mobilesam.widgets.parts.controls import explain_rows
+from napari_mobilesam.widgets.parts.controls import explain_rows, scrollable
 from napari_mobilesam.widgets.parts.status_line import SWING_MS, StatusLine
 
 NAME = 'napari_mobilesam.widgets'
@@ -140,3 +142,22 @@ def test_the_bar_is_drawn_seldom_while_the_end_is_unknown(qtbot):
     assert (status.bar.value(), status.bar.maximum()) == (3, 7)
     status.say('Ready')
     assert not status.busy
+
+
+def test_a_long_message_leaves_buttons_their_height(qtbot):
+    form, status, button = QWidget(), StatusLine(), QPushButton('Accept')
+    top, contents = QVBoxLayout(), QVBoxLayout()
+    top.addWidget(button)
+    contents.addWidget(QLabel('more'))
+    scrollable(form, contents, status, top)
+    qtbot.addWidget(form)
+    form.resize(240, form.minimumSizeHint().height())
+    form.show()
+    status.say('A message that goes on. ' * 20)
+    area = status.findChild(QScrollArea)
+    qtbot.waitUntil(lambda: area.verticalScrollBar().maximum() > 0)
+    assert button.height() >= button.minimumSizeHint().height()
+    # all of it is in view where there is room
+    form.resize(240, 900)
+    qtbot.waitUntil(lambda: area.verticalScrollBar().maximum() == 0)
+    assert area.height() >= status.label.heightForWidth(area.width())

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from qtpy.QtCore import QEvent, Qt
+from qtpy.QtCore import QEvent, QSize, Qt
 from qtpy.QtWidgets import (
-    QAbstractScrollArea,
     QFrame,
     QScrollArea,
     QWidget,
@@ -38,10 +37,6 @@ class FormArea(QScrollArea):
             Qt.ScrollBarPolicy.ScrollBarAlwaysOff
         )
         self.setWidget(contents)
-        # as tall as its contents if there is room, smaller otherwise
-        self.setSizeAdjustPolicy(
-            QAbstractScrollArea.SizeAdjustPolicy.AdjustToContents
-        )
         self.setMinimumHeight(60)
         self._least_width = self._needed + self._bar_width
         self.setMinimumWidth(self._least_width)
@@ -66,6 +61,10 @@ class FormArea(QScrollArea):
             width += self._bar_width + border
         self.setHorizontalScrollBarPolicy(policy)
         self.setMinimumWidth(max(width, self._least_width))
+
+    def sizeHint(self) -> QSize:  # noqa: N802
+        """Ask for the least height: it gets what others do not need."""
+        return QSize(super().sizeHint().width(), self.minimumHeight())
 
     def changeEvent(self, event: QEvent | None) -> None:  # noqa: N802
         """Follow the font, which napari sets after the form is made."""

@@ -5,14 +5,71 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
-from qtpy.QtCore import Qt, QTimer
-from qtpy.QtWidgets import QProgressBar, QVBoxLayout, QWidget
+from qtpy.QtCore import QSize, Qt, QTimer
+from qtpy.QtGui import QResizeEvent
+from qtpy.QtWidgets import (
+    QFrame,
+    QLabel,
+    QProgressBar,
+    QScrollArea,
+    QScrollBar,
+    QVBoxLayout,
+    QWidget,
+)
 
 from napari_mobilesam.types import SegmentationError
 from napari_mobilesam.widgets.parts.message_label import MessageLabel
 
 # Half a swing of the progress bar while the end of the work is unknown.
 SWING_MS = 600
+
+
+class _TextArea(QScrollArea):
+    """As tall as a wrapped text if there is room, else it scrolls.
+
+    A label alone would take its height from the buttons of a low form.
+
+    Parameters
+    ----------
+    label : QLabel
+        Label of the text.
+    """
+
+    def __init__(self, label: QLabel) -> None:
+        super().__init__()
+        self._label = label
+        self.setWidget(label)
+        self.setWidgetResizable(True)
+        self.setFrameShape(QFrame.Shape.NoFrame)
+        self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self.setHorizontalScrollBarPolicy(
+            Qt.ScrollBarPolicy.ScrollBarAlwaysOff
+        )
+
+    def show_start(self) -> None:
+        """Show the start of another text."""
+        self.updateGeometry()
+        self._bar.setValue(0)
+
+    @property
+    def _bar(self) -> QScrollBar:
+        bar = self.verticalScrollBar()
+        assert bar is not None
+        return bar
+
+    def sizeHint(self) -> QSize:  # noqa: N802
+        """Ask for the height of the text."""
+        # beside the scroll bar, which would not go otherwise
+        width = self.width() - self._bar.sizeHint().width()
+        needed = self._label.heightForWidth(width)
+        return QSize(
+            super().sizeHint().width(), max(needed, self.minimumHeight())
+        )
+
+    def resizeEvent(self, event: QResizeEvent | None) -> None:  # noqa: N802
+        """Wrap the text to another width."""
+        super().resizeEvent(event)
+        self.updateGeometry()
 
 
 class StatusLine(QWidget):
@@ -29,8 +86,9 @@ class StatusLine(QWidget):
         self.label.setAlignment(
             Qt.AlignmentFlag.AlignTop | Qt.AlignmentFlag.AlignLeft
         )
+        self._area = _TextArea(self.label)
         # always three lines, so that buttons do not move
-        self.label.setMinimumHeight(3 * self.fontMetrics().lineSpacing() + 4)
+        self._area.setMinimumHeight(3 * self.fontMetrics().lineSpacing() + 4)
         self.bar = QProgressBar()
         self.bar.setTextVisible(False)
         self.bar.setFixedHeight(6)
@@ -45,7 +103,7 @@ class StatusLine(QWidget):
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(4)
         layout.addWidget(self.bar)
-        layout.addWidget(self.label)
+        layout.addWidget(self._area)
 
     @property
     def text(self) -> str:
@@ -81,6 +139,7 @@ class StatusLine(QWidget):
         """
         self._keep = keep
         self.label.show_message(text)
+        self._area.show_start()
         if busy and self.bar.isHidden():
             self.show_progress(0, 0)
         elif not busy:
