@@ -1605,6 +1605,13 @@ def test_objects_of_a_job_are_written_before_the_next_image(boxed, folder):
     assert not d.viewer.layers['labels'].data.any()
 
 
+def test_objects_of_a_job_are_saved_when_the_dock_is_closed(boxed, folder):
+    d = boxed
+    d.prompts.trigger('accept')
+    d.widget.detach()
+    assert saved(folder, 'a').any()
+
+
 def test_a_run_says_which_labels_are_locked(series_desk, folder):
     d = series_desk(folder)
     labels = d.viewer.layers['labels']

@@ -38,6 +38,7 @@ from napari_mobilesam.widgets.series.series_panel import ACTIONS, SeriesPanel
 from napari_mobilesam.widgets.series.series_review import SeriesReview
 from napari_mobilesam.widgets.series.series_run import SeriesRun
 from napari_mobilesam.widgets.series.series_saving import SeriesSaving
+from napari_mobilesam.widgets.viewer.running_task import end_soon
 from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
 from napari_mobilesam.widgets.viewer.window_closing import WindowClosing
 
@@ -191,7 +192,14 @@ class SeriesWidget(ViewerWidget):
         super().detach()
 
     def _save_now(self) -> None:
-        """Accept the open object, if its mask is there, and save."""
+        """Accept the open object, if its mask is there, and save.
+
+        Of a job, what it has found is saved.
+        """
+        background = self.session.background
+        if background.running:
+            background.cancel()
+            end_soon(self.session, lambda: background.running)
         if not self.leaving.leave(lambda: None):
             self.leaving.stop()
             self.saving.leave()
