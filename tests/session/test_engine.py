@@ -153,7 +153,7 @@ def test_an_earlier_answer_is_moved_to_another_window(engine, tiny):
 def test_previews_need_no_embedding(tiny):
     kept = Kept()
     engine = Engine(lambda name: tiny)
-    engine.cache = kept
+    engine.blocks.cache = kept
     plane = plane_of_array(squares(*[np.arange(100)] * 2))
     assert engine.preview(plane, (15, 15), tiny) is None
     assert not kept.seen
@@ -287,7 +287,7 @@ def test_levels_give_the_window_where_it_is(tiny):
     coarse = image[::4, ::4]
     kept = Kept()
     engine = Engine(lambda name: tiny)
-    engine.cache = kept
+    engine.blocks.cache = kept
     plane = ImagePlane(
         'a',
         lambda: image,
@@ -308,7 +308,7 @@ def test_levels_give_the_window_where_it_is(tiny):
 def test_limits_embed_anew_only_if_blocks_look_different(tiny):
     kept = Kept()
     engine = Engine(lambda name: tiny)
-    engine.cache = kept
+    engine.blocks.cache = kept
     image = squares(*[np.arange(100)] * 2)
 
     def blocks(low, high, gamma=1.0):

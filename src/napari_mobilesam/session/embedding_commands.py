@@ -79,7 +79,7 @@ class EmbeddingCommands:
         folder : path, optional
             See `EmbeddingCache`.
         """
-        self._engine.cache = (
+        self._engine.blocks.cache = (
             EmbeddingCache(
                 folder,
                 max_mb * 2**20,
@@ -102,7 +102,7 @@ class EmbeddingCommands:
     def _clear(self) -> None:
         self._engine.clear()
         # what earlier sessions have kept, too, if it is turned off
-        (self._engine.cache or EmbeddingCache(max_bytes=0)).clear()
+        (self._engine.blocks.cache or EmbeddingCache(max_bytes=0)).clear()
 
     def _prepare(self, plane: ImagePlane, name: str) -> None:
         model = self._services.load(name, 'prompts')

@@ -90,7 +90,7 @@ class EverythingRuns:
         self._services = services
         self._experience = CostHistory()
         self.jobs = PlaneJobs(services, self._experience)
-        services.engine.on_embedded = EmbeddingWatch(self._experience)
+        services.engine.blocks.on_embedded = EmbeddingWatch(self._experience)
         # by name; loaded on the worker thread
         self._detectors: dict[str, BoxDetector] = {}
         self._sorting = LatestWorker('napari-mobilesam-sorting')

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
-import time
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -13,8 +12,11 @@ from numpy.typing import NDArray
 
 from napari_mobilesam.session.images.plane_reader import PlaneReader
 from napari_mobilesam.session.images.planes import ImagePlane
-from napari_mobilesam.session.images.recent import (
-    LeastRecentlyUsed,
+from napari_mobilesam.session.images.recent import LeastRecentlyUsed
+from napari_mobilesam.session.images.seen_blocks import (
+    LOOKS_KEPT,
+    BlocksOfPlace,
+    SeenBlocks,
 )
 from napari_mobilesam.types import (
     EverythingParameters,
@@ -26,10 +28,7 @@ from napari_mobilesam.types import (
 )
 
 if TYPE_CHECKING:
-    import torch
-
     from napari_mobilesam.model.sam import Sam
-    from napari_mobilesam.segmentation.embedding_cache import EmbeddingCache
     from napari_mobilesam.segmentation.embedding_grid import BlockKey
     from napari_mobilesam.segmentation.image_embedding import ImageEmbedding
     from napari_mobilesam.segmentation.prediction import Prediction
@@ -39,34 +38,17 @@ if TYPE_CHECKING:
 IMAGES_KEPT, PLANES_KEPT = 8, 6
 # Bytes of features kept of each image.
 IMAGE_BYTES = 64 * 2**20
-# Blocks kept by their appearance.
-LOOKS_KEPT = 128
-# Gray levels by which a block may look different, on average and in its most
-# different part, before it is embedded anew.
-SAME_MEAN, SAME_PEAK = 1.0, 8
 # Masks of more pixels are refused: a write takes some 50 bytes for each.
 MOST_PIXELS = 1 << 26
-# Side of such a part in pixels of the model's input.
-PART = 8
 # Planes of fewer pixels are embedded around their centre before they are
 # clicked, if nothing is known of the viewport.
 SMALL_IMAGE = 1 << 20
 # Cells that are embedded ahead of prompts in a view, before and after an
 # answer there tells at which scale; 0.1 to 0.3 ms of processor time for each.
 AHEAD_AT_FIRST, AHEAD = 6_000, 40_000
-# Large blocks, of more cells along a side than the second number, take up to
-# 3 MB each: so many are kept.
-LARGE_LOOKS_KEPT, SMALL_CELLS = 16, 28
 # Screen pixels along a cell at the finest scale, at which objects of 12 screen
 # pixels suit the model best.
 FINEST_SEEN = 3
-
-
-class _SeenBlock(NamedTuple):
-    """Features of a block and a small picture of its pixels."""
-
-    features: torch.Tensor
-    picture: NDArray[np.uint8]
 
 
 class _EmbeddedPlane(NamedTuple):
@@ -90,30 +72,19 @@ class Engine:
 
     Attributes
     ----------
-    cache : EmbeddingCache or None
-        Keeps the features of blocks on disk.
-    on_embedded : callable
-        Called with the model and the seconds that an embedding in the size
-        of the model's input takes.
+    blocks : SeenBlocks
+        Features of blocks.
     """
 
     def __init__(self, load_model: Callable[[str], Sam]) -> None:
         self._load_model = load_model
-        self.on_embedded: Callable[[Sam, float], None] = _ignore
-        self.cache: EmbeddingCache | None = None
+        self.blocks = SeenBlocks()
         self._models: LeastRecentlyUsed[Sam] = LeastRecentlyUsed(1)
         self._reader = PlaneReader(PLANES_KEPT)
         # threads that embed blocks share what follows
         self._lock = threading.RLock()
         self._images: LeastRecentlyUsed[_EmbeddedPlane] = LeastRecentlyUsed(
             IMAGES_KEPT
-        )
-        # blocks by place, whatever the appearance of the plane
-        self._looks: LeastRecentlyUsed[_SeenBlock] = LeastRecentlyUsed(
-            LOOKS_KEPT
-        )
-        self._large_looks: LeastRecentlyUsed[_SeenBlock] = LeastRecentlyUsed(
-            LARGE_LOOKS_KEPT
         )
         # scales of the newest answers, by place
         self._usual: LeastRecentlyUsed[int] = LeastRecentlyUsed(LOOKS_KEPT)
@@ -126,10 +97,9 @@ class Engine:
         """Drop cached planes, sizes and embeddings, but not the model."""
         for cache in (
             self._images,
-            self._looks,
-            self._large_looks,
             self._usual,
             self._not_finite,
+            self.blocks,
         ):
             cache.clear()
         self._reader.clear()
@@ -197,7 +167,7 @@ class Engine:
             return self._read(plane, window, shape)
 
         def embedded() -> _EmbeddedPlane:
-            cache = _CacheByLook(self, model, plane.pictures)
+            cache = BlocksOfPlace(self.blocks, model, plane.pictures)
             return _EmbeddedPlane(
                 plane,
                 ImageEmbedding(model, plane.shape, read, cache, IMAGE_BYTES),
@@ -491,71 +461,6 @@ class Engine:
             self._not_finite.put((plane.key, window), not_finite)
         return rgb
 
-    def _features(
-        self,
-        model: Sam,
-        slot: Hashable,
-        rgb: NDArray[np.uint8],
-        frame: Frame,
-        make: Callable[[], torch.Tensor],
-    ) -> torch.Tensor:
-        """Embed a block, unless it looks the same as when embedded last."""
-        from napari_mobilesam.segmentation.embedding_grid import STRIDE
-        from napari_mobilesam.segmentation.image import resize
-
-        large = frame.input_size > SMALL_CELLS * STRIDE
-        looks = self._large_looks if large else self._looks
-        height, width = (max(1, n // PART) for n in frame.input_shape)
-        picture = resize(rgb, (height, width))
-        with self._lock:
-            newest = looks.peek(slot)
-        if newest is not None and _alike(picture, newest.picture):
-            return newest.features
-        features = self._made(model, rgb, frame, make)
-        with self._lock:
-            looks.put(slot, _SeenBlock(features, picture))
-        return features
-
-    def _made(
-        self,
-        model: Sam,
-        rgb: NDArray[np.uint8],
-        frame: Frame,
-        make: Callable[[], torch.Tensor],
-    ) -> torch.Tensor:
-        """Embed a block, or take its features from the cache."""
-
-        def timed() -> torch.Tensor:
-            start = time.perf_counter()
-            features = make()
-            share = frame.input_size**2 / model.input_size**2
-            self.on_embedded(model, (time.perf_counter() - start) / share)
-            return features
-
-        # the viewer's thread may turn it off
-        cache = self.cache
-        if cache is None:
-            return timed()
-        return cache.features(rgb, frame, model.key, timed)
-
-
-class _CacheByLook:
-    """Cache of the blocks of one place, for its `ImageEmbedding`."""
-
-    def __init__(self, engine: Engine, model: Sam, place: Hashable) -> None:
-        self._engine, self._model, self._place = engine, model, place
-
-    def features(
-        self,
-        pixels: NDArray[np.uint8],
-        frame: Frame,
-        model_key: str,
-        make: Callable[[], torch.Tensor],
-    ) -> torch.Tensor:
-        """Return the features of a block; see `BlockCache`."""
-        slot = self._place, frame.window, frame.input_shape, model_key
-        return self._engine._features(self._model, slot, pixels, frame, make)
-
 
 def _block_side(image: ImageEmbedding, pitch: int) -> int:
     """Longest side of a small block of a scale, in data pixels."""
@@ -577,10 +482,6 @@ def _visible_window(plane: ImagePlane) -> Window | None:
     return row0, column0, row1, column1
 
 
-def _ignore(model: Sam, seconds: float) -> None:
-    """Default callback: does nothing."""
-
-
 def _check_size(prediction: Prediction, name: str) -> None:
     """Raise `PromptError` for masks too large to be written."""
     frame = prediction.frame
@@ -592,13 +493,6 @@ def _check_size(prediction: Prediction, name: str) -> None:
             f'million pixels; at most {MOST_PIXELS / 1e6:.0f} million can be '
             'written. Zoom in, or draw a smaller box.'
         )
-
-
-def _alike(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> bool:
-    difference = np.abs(one.astype(np.int16) - other)
-    return bool(
-        difference.mean() <= SAME_MEAN and difference.max() <= SAME_PEAK
-    )
 
 
 def click(point: tuple[float, float]) -> Prompts:

@@ -1,0 +1,142 @@
+"""Features of blocks of planes, found again by how they look."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Hashable
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_mobilesam.session.images.recent import LeastRecentlyUsed
+from napari_mobilesam.types import Frame
+
+if TYPE_CHECKING:
+    import torch
+
+    from napari_mobilesam.model.sam import Sam
+    from napari_mobilesam.segmentation.embedding_cache import EmbeddingCache
+
+# Blocks kept by their appearance.
+LOOKS_KEPT = 128
+# Gray levels by which a block may look different, on average and in its most
+# different part, before it is embedded anew.
+SAME_MEAN, SAME_PEAK = 1.0, 8
+# Side of such a part in pixels of the model's input.
+PART = 8
+# Large blocks, of more cells along a side than the second number, take up to
+# 3 MB each: so many are kept.
+LARGE_LOOKS_KEPT, SMALL_CELLS = 16, 28
+
+
+class _SeenBlock(NamedTuple):
+    """Features of a block and a small picture of its pixels."""
+
+    features: torch.Tensor
+    picture: NDArray[np.uint8]
+
+
+class SeenBlocks:
+    """Features of blocks by place, whatever the appearance of the plane.
+
+    Safe to use from several threads.
+
+    Attributes
+    ----------
+    cache : EmbeddingCache or None
+        Keeps the features on disk.
+    on_embedded : callable
+        Called with the model and the seconds that an embedding in the size
+        of the model's input takes.
+    """
+
+    def __init__(self) -> None:
+        self.cache: EmbeddingCache | None = None
+        self.on_embedded: Callable[[Sam, float], None] = _ignore
+        self._small: LeastRecentlyUsed[_SeenBlock] = LeastRecentlyUsed(
+            LOOKS_KEPT
+        )
+        self._large: LeastRecentlyUsed[_SeenBlock] = LeastRecentlyUsed(
+            LARGE_LOOKS_KEPT
+        )
+
+    def clear(self) -> None:
+        """Drop the features in memory."""
+        self._small.clear()
+        self._large.clear()
+
+    def features(
+        self,
+        model: Sam,
+        slot: Hashable,
+        rgb: NDArray[np.uint8],
+        frame: Frame,
+        make: Callable[[], torch.Tensor],
+    ) -> torch.Tensor:
+        """Embed a block, unless it looks the same as when embedded last."""
+        from napari_mobilesam.segmentation.embedding_grid import STRIDE
+        from napari_mobilesam.segmentation.image import resize
+
+        large = frame.input_size > SMALL_CELLS * STRIDE
+        looks = self._large if large else self._small
+        height, width = (max(1, n // PART) for n in frame.input_shape)
+        picture = resize(rgb, (height, width))
+        newest = looks.peek(slot)
+        if newest is not None and _alike(picture, newest.picture):
+            return newest.features
+        features = self._made(model, rgb, frame, make)
+        looks.put(slot, _SeenBlock(features, picture))
+        return features
+
+    def _made(
+        self,
+        model: Sam,
+        rgb: NDArray[np.uint8],
+        frame: Frame,
+        make: Callable[[], torch.Tensor],
+    ) -> torch.Tensor:
+        """Embed a block, or take its features from the cache."""
+
+        def timed() -> torch.Tensor:
+            start = time.perf_counter()
+            features = make()
+            share = frame.input_size**2 / model.input_size**2
+            self.on_embedded(model, (time.perf_counter() - start) / share)
+            return features
+
+        # the viewer's thread may turn it off
+        cache = self.cache
+        if cache is None:
+            return timed()
+        return cache.features(rgb, frame, model.key, timed)
+
+
+class BlocksOfPlace(NamedTuple):
+    """Cache of the blocks of one place, for its `ImageEmbedding`."""
+
+    blocks: SeenBlocks
+    model: Sam
+    place: Hashable
+
+    def features(
+        self,
+        pixels: NDArray[np.uint8],
+        frame: Frame,
+        model_key: str,
+        make: Callable[[], torch.Tensor],
+    ) -> torch.Tensor:
+        """Return the features of a block; see `BlockCache`."""
+        slot = self.place, frame.window, frame.input_shape, model_key
+        return self.blocks.features(self.model, slot, pixels, frame, make)
+
+
+def _ignore(model: Sam, seconds: float) -> None:
+    """Default callback: does nothing."""
+
+
+def _alike(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> bool:
+    difference = np.abs(one.astype(np.int16) - other)
+    return bool(
+        difference.mean() <= SAME_MEAN and difference.max() <= SAME_PEAK
+    )
