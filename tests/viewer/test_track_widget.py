@@ -13,6 +13,7 @@ from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QFileDialog, QMessageBox
 
 from napari_mobilesam.extra import MissingExtraError
+from napari_mobilesam.session.objects.history import Entry
 from napari_mobilesam.tracking.ctc import read_ctc
 from napari_mobilesam.widgets import open_form
 
@@ -267,6 +268,47 @@ def test_undo_takes_the_newest_step_of_the_viewer(track_desk):
     assert d.session.undo() == 'unlink of track 1 in frame 4 in “cells”'
 
 
+def test_undo_leaves_what_is_not_of_the_tracks(track_desk):
+    d = track_desk()
+    d.choose(3, 1)
+    d.choose(4, 1)
+    d.widget.unlink()
+    tracked = d.widget.shown.tracked
+    others = d.session.scene.objects_of(d.labels).history
+    others.push(Entry('12 objects'))
+    d.widget.undo()
+    assert d.widget.status.text == (
+        'The step to undo is 12 objects, in “cells”: undo it in Segment by '
+        'prompts.'
+    )
+    assert others.undoable
+    assert tracked.history.undoable
+    # of these labels, edited as objects
+    others.clear()
+    of_tracks = d.session.scene.objects_of(d.widget.shown.labels)
+    of_tracks.history.push(Entry('object 3'))
+    d.widget.undo()
+    assert d.widget.status.text.startswith('Undone: object 3')
+    d.widget.undo()
+    assert d.widget.status.text.startswith('Undone: unlink')
+    # as before the correction
+    assert len(d.widget.chosen.indices) == 2
+    assert d.widget.buttons['divide'].isEnabled()
+    others.push(Entry('12 objects'))
+    d.session.undo()
+    d.widget.redo()
+    assert 'to redo is 12 objects' in d.widget.status.text
+
+
+def test_a_dialog_drops_an_earlier_error(track_desk, monkeypatch):
+    d = track_desk()
+    monkeypatch.setattr(QFileDialog, 'getExistingDirectory', lambda *args: '')
+    d.widget.status.fail('gone')
+    QTest.mouseClick(d.widget.open_button, LEFT)
+    assert not d.widget.status.failed
+    assert d.widget.status.text.startswith('To correct')
+
+
 def test_division_needs_two_children(track_desk, dividing_cells):
     d = track_desk()
     alone = next(t for t in range(1, 14) if len(d.members(t)) == 8)
@@ -512,9 +554,11 @@ def test_corrected_tracks_are_kept_when_labels_are_tracked_again(track_desk):
     d.viewer.layers.selection.active = newest.labels
     assert d.widget.shown is newest
     d.widget.undo()
-    assert d.widget.status.text.endswith('in “tracked cells”.')
+    assert 'in “tracked cells”: undo it after' in d.widget.status.text
     combo.layer = corrected.labels
     assert d.widget.shown is corrected
+    d.widget.undo()
+    assert d.widget.status.text.startswith('Undone: ')
     assert d.widget.export_button.isEnabled()
 
 

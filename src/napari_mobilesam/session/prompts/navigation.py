@@ -140,29 +140,39 @@ class Navigation:
         """
         if self._editor.take_back_accept():
             return self._tell('Undone', WAITING_ACCEPT)
-        newest = max(
-            self._histories(),
-            key=lambda each: each.history.undo_order,
-            default=None,
-        )
+        newest = self.next_undo
         title = self._named(newest, None if newest is None else newest.undo())
         return self._tell('Undone', title)
+
+    @property
+    def next_undo(self) -> Undoable | None:
+        """What `undo` takes a step back of, None if there is no step."""
+        if len(self._editor.queue):
+            return self._objects
+        known = self._histories()
+        newest = max(known, key=_undo_order, default=None)
+        if newest is None or not _undo_order(newest):
+            return None
+        return newest
 
     def redo(self) -> str | None:
         """Redo the step undone last; see `undo`.
 
         As in any history, a new step in some labels ends the redoing.
         """
+        newest = self.next_redo
+        title = self._named(newest, None if newest is None else newest.redo())
+        return self._tell('Redone', title)
+
+    @property
+    def next_redo(self) -> Undoable | None:
+        """What `redo` repeats a step of, None if there is no step."""
         known = self._histories()
-        newest = max(
-            known,
-            key=lambda each: each.history.redo_order,
-            default=None,
-        )
+        newest = max(known, key=_redo_order, default=None)
         last_step = max((each.history.push_order for each in known), default=0)
-        if newest is None or newest.history.redo_order < last_step:
-            return self._tell('Redone', None)
-        return self._tell('Redone', self._named(newest, newest.redo()))
+        if newest is None or _redo_order(newest) <= last_step:
+            return None
+        return newest
 
     def _tell(self, done: str, title: str | None) -> str | None:
         nothing = 'undo' if done == 'Undone' else 'redo'
@@ -189,6 +199,14 @@ class Navigation:
         if record is None:
             return None
         return self._editor.bring_back(objects, record)
+
+
+def _undo_order(each: Undoable) -> int:
+    return each.history.undo_order
+
+
+def _redo_order(each: Undoable) -> int:
+    return each.history.redo_order
 
 
 def adopted(

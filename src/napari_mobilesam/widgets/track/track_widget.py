@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import napari.viewer
 from napari.layers import Labels
@@ -19,12 +20,17 @@ from qtpy.QtWidgets import (
     QVBoxLayout,
 )
 
+from napari_mobilesam.session.objects.history import Entry, Undoable
+from napari_mobilesam.session.objects.objects import Objects
 from napari_mobilesam.session.prompts.propagation import (
     Direction,
     PropagationOptions,
 )
 from napari_mobilesam.session.prompts.propagation_run import PropagationResult
-from napari_mobilesam.session.track.tracked_labels import TrackedLabels
+from napari_mobilesam.session.track.tracked_labels import (
+    FrameAndTrack,
+    TrackedLabels,
+)
 from napari_mobilesam.text import counted
 from napari_mobilesam.tracking.track_linking import LinkingParameters
 from napari_mobilesam.tracking.tracks import TrackError
@@ -99,8 +105,10 @@ ACTIONS = {
         'Segment the object that was clicked last in the frames after, as '
         'the same track, until both agree.',
     ),
-    'undo': Action('Undo', 'U', 'Undo the last step.'),
-    'redo': Action('Redo', 'Shift+U', 'Redo the step undone last.'),
+    'undo': Action('Undo', 'U', 'Undo the last step of these tracks.'),
+    'redo': Action(
+        'Redo', 'Shift+U', 'Redo the step of these tracks undone last.'
+    ),
 }
 
 
@@ -123,6 +131,10 @@ class TrackWidget(ViewerWidget):
         self.shown: ShownTracks | None = None
         # (tracks, frame, number) of the object that is being propagated
         self._followed: tuple[TrackedLabels, int, int] | None = None
+        # objects that were chosen at each correction
+        self._corrections: WeakKeyDictionary[
+            Entry, Sequence[FrameAndTrack]
+        ] = WeakKeyDictionary()
         self.chosen = ChosenObjects(self.viewer)
         self.commands: dict[str, Callable[[], None]] = {
             'link': self.link,
@@ -289,8 +301,17 @@ class TrackWidget(ViewerWidget):
         self._show_time(labels)
         self._follow(self._layers.shown_of(labels))
         if not self._jobs.running:
-            known = CORRECT if self.shown is not None else HINT
-            self.status.say(NO_LABELS if labels is None else known)
+            self._say_hint()
+
+    def _say_hint(self) -> None:
+        known = CORRECT if self.shown is not None else HINT
+        labels = self.labels_combo.layer
+        self.status.say(NO_LABELS if labels is None else known)
+
+    def _clear_error(self) -> None:
+        """Drop the error of an earlier action, before a dialog opens."""
+        if self.status.failed:
+            self._say_hint()
 
     def _show_time(self, labels: Labels | None) -> None:
         text = ''
@@ -430,6 +451,17 @@ class TrackWidget(ViewerWidget):
             return self.shown.tracked, first, second
         return None
 
+    def _correct(self, correct: Callable[[], None]) -> None:
+        """Correct the shown tracks; undo chooses the objects again."""
+        assert self.shown is not None
+        tracked = self.shown.tracked
+        last = self.chosen.last
+        clicked = sorted(self.chosen.indices, key=lambda index: index == last)
+        places = [tracked.place(index) for index in clicked]
+        correct()
+        assert tracked.history.last is not None
+        self._corrections[tracked.history.last] = places
+
     def link(self) -> None:
         """Continue the first object with the second."""
         found = self._two()
@@ -437,7 +469,7 @@ class TrackWidget(ViewerWidget):
             return
         tracked, first, second = found
         with self.status.errors():
-            tracked.link(first, second)
+            self._correct(lambda: tracked.link(first, second))
             # the next click goes on from here
             self.chosen.choose(second)
             self.status.say(f'Linked: {self._describe(second)}.')
@@ -449,7 +481,7 @@ class TrackWidget(ViewerWidget):
             return
         tracked, parent, child = found
         with self.status.errors():
-            tracked.divide(parent, [child])
+            self._correct(lambda: tracked.divide(parent, [child]))
             self.chosen.choose(parent)
             children = [
                 tracked.place(index)[1]
@@ -477,7 +509,7 @@ class TrackWidget(ViewerWidget):
             return
         tracked, index = found
         with self.status.errors():
-            tracked.unlink(index)
+            self._correct(lambda: tracked.unlink(index))
             self.chosen.choose(index)
             self.status.say(f'Unlinked: {self._describe(index)}.')
 
@@ -526,14 +558,55 @@ class TrackWidget(ViewerWidget):
         )
 
     def undo(self) -> None:
-        """Undo the last step, in whichever labels it was made."""
+        """Undo the newest step, if it is one of the shown tracks."""
+        navigation = self.session.navigation
+        newest = navigation.next_undo
+        step = None if newest is None else newest.history.last
+        title = None if step is None else step.title
         with self.status.errors():
-            self.session.navigation.undo()
+            self._check_ours(newest, title, 'undo')
+            undone = navigation.undo()
+            places = None if step is None else self._corrections.get(step)
+            if undone is not None and places:
+                self._choose_again(places)
 
     def redo(self) -> None:
-        """Redo the step undone last."""
+        """Redo the step undone last, if it is one of the shown tracks."""
+        navigation = self.session.navigation
+        newest = navigation.next_redo
+        title = None if newest is None else newest.history.redoable
         with self.status.errors():
-            self.session.navigation.redo()
+            self._check_ours(newest, title, 'redo')
+            navigation.redo()
+
+    def _check_ours(
+        self, newest: Undoable | None, title: str | None, act: str
+    ) -> None:
+        """Raise `TrackError` for a step of others, which may be hidden."""
+        tracked = newest
+        if isinstance(newest, Objects):
+            tracked = self._jobs.tracked(newest.target)
+        here = self.shown is not None and tracked is self.shown.tracked
+        if newest is None or here:
+            return
+        where = 'in Segment by prompts'
+        if isinstance(newest, TrackedLabels):
+            where = 'after choosing these labels'
+        raise TrackError(
+            f'The step to {act} is {title}, in “{newest.name}”: {act} it '
+            f'{where}.'
+        )
+
+    def _choose_again(self, places: Sequence[FrameAndTrack]) -> None:
+        """Choose the objects of a correction that was undone."""
+        shown, said = self.shown, self.status.text
+        assert shown is not None
+        found = []
+        for place in places:
+            with contextlib.suppress(TrackError):
+                found.append(shown.tracked.index(*place))
+        self.chosen.choose(*found)
+        self.status.say(said)
 
     def _corrected(self, frames: tuple[int, ...]) -> None:
         self._show_tracks()
@@ -541,6 +614,7 @@ class TrackWidget(ViewerWidget):
     # export
 
     def _ask_open(self) -> None:
+        self._clear_error()
         folder = QFileDialog.getExistingDirectory(
             self, 'Folder of the Cell Tracking Challenge'
         )
@@ -568,6 +642,7 @@ class TrackWidget(ViewerWidget):
         if labels is None:
             self.status.fail(NO_TRACKS)
             return
+        self._clear_error()
         proposed = proposed_path(labels)
         ask_where_to_save(
             self, 'Save the tracks', proposed, KINDS, self.export
