@@ -13,6 +13,7 @@ from qtpy.QtWidgets import (
     QProgressBar,
     QScrollArea,
     QScrollBar,
+    QSizePolicy,
     QVBoxLayout,
     QWidget,
 )
@@ -42,6 +43,9 @@ class _TextArea(QScrollArea):
         self.setWidgetResizable(True)
         self.setFrameShape(QFrame.Shape.NoFrame)
         self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self.setSizePolicy(
+            QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Maximum
+        )
         self.setHorizontalScrollBarPolicy(
             Qt.ScrollBarPolicy.ScrollBarAlwaysOff
         )
@@ -65,6 +69,10 @@ class _TextArea(QScrollArea):
         return QSize(
             super().sizeHint().width(), max(needed, self.minimumHeight())
         )
+
+    def minimumSizeHint(self) -> QSize:  # noqa: N802
+        """Ask for less than the buttons of a scroll bar would."""
+        return QSize(super().minimumSizeHint().width(), self.minimumHeight())
 
     def resizeEvent(self, event: QResizeEvent | None) -> None:  # noqa: N802
         """Wrap the text to another width."""
