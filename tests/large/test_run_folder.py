@@ -14,7 +14,7 @@ import pytest
 
 from napari_mobilesam import run_lock as run_locks
 from napari_mobilesam.large.pipeline import segment_large
-from napari_mobilesam.large.run_folder import records_folder
+from napari_mobilesam.large.run_folder import check_place, records_folder
 from napari_mobilesam.run_lock import OutputInUseError, run_lock
 
 from .images import DIAMETER, content, drawn, field_of_discs, small_model
@@ -97,6 +97,16 @@ def test_a_full_disk_holds_the_lock(
         ):
             pass
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    check_place(tmp_path / 'new' / 'folder' / 'out.zarr')
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / 'file').touch()
+    output = tmp_path / 'file' / 'out.zarr'
+    with pytest.raises(OSError, match='Not a directory') as caught:
+        check_place(output)
+    assert caught.value.filename == str(output)
 
 
 def test_other_files_are_left(tmp_path: Path) -> None:

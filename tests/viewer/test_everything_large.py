@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import re
+import tempfile
 import threading
 from pathlib import Path
 
@@ -12,7 +14,7 @@ import zarr
 from napari.layers import Labels
 from qtpy.QtCore import QEvent, Qt
 from qtpy.QtTest import QTest
-from qtpy.QtWidgets import QApplication, QMessageBox
+from qtpy.QtWidgets import QApplication, QFileDialog, QMessageBox
 from segmentation.oracle import Oracle
 
 from napari_mobilesam.large import large_plan
@@ -500,6 +502,27 @@ def test_save_elsewhere_keeps_the_unfinished_run(stopped, tmp_path):
     assert run_state(tmp_path / 'out.ome.zarr').done
     assert [layer.name for layer in labels_of(d)] == ['out', 'out 2']
     assert d.widget.panel.large.continue_button.isHidden()
+
+
+def test_a_place_that_cannot_be_written_is_told_of(
+    open_large, pyramid, tmp_path, monkeypatch
+):
+    d = open_large(pyramid, multiscale=True, show=False)
+    output = str(tmp_path / 'other.ome.zarr')
+    monkeypatch.setattr(
+        QFileDialog, 'getSaveFileName', lambda *args, **options: (output, '')
+    )
+
+    def refuse(**where):
+        raise OSError(errno.EROFS, 'Read-only file system', f'{where}/1')
+
+    monkeypatch.setattr(tempfile, 'TemporaryFile', refuse)
+    d.widget.panel.large.browse_button.click()
+    assert output in d.widget.panel.large.state_label.text()
+    d.widget.panel.run_button.click()
+    assert not d.session.large.running
+    assert d.widget.status.failed
+    assert output in d.widget.status.text
 
 
 @pytest.mark.slow

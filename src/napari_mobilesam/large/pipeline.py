@@ -55,7 +55,7 @@ from napari_mobilesam.large.results import (
     LargeResult,
     TileFound,
 )
-from napari_mobilesam.large.run_folder import records_folder
+from napari_mobilesam.large.run_folder import check_place, records_folder
 from napari_mobilesam.large.run_size import check_size
 from napari_mobilesam.large.search import Search, TileHooks
 from napari_mobilesam.run_lock import run_lock
@@ -147,6 +147,8 @@ def segment_large(
     JournalError
         If the records beside the output are of another run; says what
         differs.
+    OSError
+        If nothing can be written to the output.
     StorageError
         If records or labels cannot be written; finished tiles are kept.
     """
@@ -246,7 +248,10 @@ def _checked_hooks(
 
 
 def _checked_output(output: Any) -> Path | None:
-    """Raise `SegmentationError` if an output is not a path to a zarr."""
+    """Raise `SegmentationError` if an output is not a path to a zarr.
+
+    `OSError` if nothing can be written there.
+    """
     if output is None:
         return None
     check_path('output', output)
@@ -257,6 +262,7 @@ def _checked_output(output: Any) -> Path | None:
             f'The output {output} ends in {path.suffix}, but labels are '
             'written as zarr: give a name that ends in .zarr.'
         )
+    check_place(path)
     return path
 
 

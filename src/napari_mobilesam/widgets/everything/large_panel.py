@@ -19,10 +19,10 @@ from qtpy.QtWidgets import (
 
 from napari_mobilesam.large.journal import JournalError
 from napari_mobilesam.large.large_plan import LargeParameters
-from napari_mobilesam.large.run_folder import records_folder
+from napari_mobilesam.large.run_folder import check_place, records_folder
 from napari_mobilesam.large.run_state import run_state
 from napari_mobilesam.session.everything.large_runs import LargeAnswer
-from napari_mobilesam.text import counted
+from napari_mobilesam.text import counted, explain
 from napari_mobilesam.widgets.parts.controls import wide_button
 from napari_mobilesam.widgets.parts.delayed_call import DelayedCall
 from napari_mobilesam.widgets.parts.parameter_form import ParameterForm
@@ -167,6 +167,16 @@ class LargePanel(QGroupBox):
         if path:
             self.chosen = True
             self.output = Path(path)
+            self._check_output()
+
+    def _check_output(self) -> None:
+        """Say that the folder cannot be written, before a run is planned."""
+        if is_finished_output(self._output):
+            return
+        try:
+            check_place(self._output)
+        except OSError as error:
+            self.state_label.setText(explain(error))
 
 
 def suggested_output(image: Image) -> Path:

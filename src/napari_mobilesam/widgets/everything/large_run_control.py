@@ -10,12 +10,14 @@ from psygnal import Signal
 
 from napari_mobilesam.large.journal import JournalError
 from napari_mobilesam.large.large_plan import LargeParameters
+from napari_mobilesam.large.run_folder import check_place
 from napari_mobilesam.large.run_state import run_state
 from napari_mobilesam.parameter_fields import parameter_fields
 from napari_mobilesam.session.everything.large_runs import (
     LargeAnswer,
     LargeRequest,
 )
+from napari_mobilesam.text import explain
 from napari_mobilesam.types import EverythingParameters
 from napari_mobilesam.widgets.everything.everything_panel import (
     EverythingPanel,
@@ -168,6 +170,12 @@ class LargeRunControl:
 
     def _run(self, image: LargeImage, request: LargeRequest) -> None:
         panel = self._panel
+        try:
+            # planning may take minutes
+            check_place(request.output)
+        except OSError as error:
+            panel.status.fail(explain(error))
+            return
         self.started.emit()
         self.view.begin(image, request.output)
         self._running = _identity(image, request)
