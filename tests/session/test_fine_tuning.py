@@ -187,6 +187,23 @@ def test_validation_is_counted(bench: Any) -> None:
     assert any('Measuring on the objects held back: 1 of' in s for s in said)
 
 
+def test_cancel_is_heard_in_the_first_validation(
+    bench: Any, folder: Path
+) -> None:
+    bench.score(0.5)
+    bench.tuning.status.connect(
+        lambda text: bench.tuning.cancel() if 'Preparing' in text else None
+    )
+    bench.train()
+    ((result,),) = bench.heard('finished')
+    assert result.text == (
+        'Stopped before the training began; nothing was changed.'
+    )
+    assert not bench.heard('validated')
+    assert not bench.heard('failed')
+    assert list(folder.iterdir()) == []
+
+
 @pytest.mark.slow
 def test_cancel_keeps_the_best_so_far(bench: Any, folder: Path) -> None:
     bench.score(0.5, 0.6, 0.7)

@@ -54,12 +54,17 @@ TELL_SECONDS = 0.2  # between two reports of the loss
 class _FineTuningRun(BackgroundRun):
     """A training run, and the losses since the last report."""
 
+    trained: bool = False  # one step at least
     losses: list[float] = field(default_factory=list)
     told: float = -math.inf
 
 
 class _Abandoned(Exception):
     """The run was abandoned."""
+
+
+class _StoppedEarly(Exception):
+    """The run was cancelled before its first step."""
 
 
 class FineTuning:
@@ -213,7 +218,18 @@ class FineTuning:
             self._end(run, self.failed, sentence(error))
 
     def _train(self, request: FineTuneRequest, run: _FineTuningRun) -> None:
-        self._guard(self._fine_tune, run, request)
+        self._guard(self._train_or_stop, run, request)
+
+    def _train_or_stop(
+        self, run: _FineTuningRun, request: FineTuneRequest
+    ) -> None:
+        try:
+            self._fine_tune(run, request)
+        except _StoppedEarly:
+            result = FineTuneResult(
+                request, math.nan, math.nan, 0, False, None
+            )
+            self._end(run, self.finished, result)
 
     def _fine_tune(
         self, run: _FineTuningRun, request: FineTuneRequest
@@ -254,9 +270,17 @@ class FineTuning:
         )
         if run is not self._runs.current:
             raise _Abandoned
+        self._check_stopped(run)
         self._keep(run, request, tuned, not run.cancelled.is_set())
 
+    @staticmethod
+    def _check_stopped(run: _FineTuningRun) -> None:
+        """End a run that was cancelled before its first step."""
+        if run.cancelled.is_set() and not run.trained:
+            raise _StoppedEarly
+
     def _measure(self, run: _FineTuningRun, done: int, total: int) -> None:
+        self._check_stopped(run)
         self._tell(
             run,
             self.status,
@@ -266,6 +290,7 @@ class FineTuning:
     def _step(
         self, run: _FineTuningRun, minutes: float, step: StepResult
     ) -> None:
+        run.trained = True
         run.losses.append(step.loss)
         now = time.monotonic()
         if now - run.told < TELL_SECONDS:

@@ -116,7 +116,8 @@ class FineTuneResult:
     request : FineTuneRequest
         The request.
     base_score, score : float
-        Mean IoU on the objects held back, before and after.
+        Mean IoU on the objects held back, before and after; NaN if it was
+        cancelled before the first step.
     held_back : int
         Number of these objects.
     complete : bool
@@ -144,6 +145,8 @@ class FineTuneResult:
     @property
     def text(self) -> str:
         """Summary for the user."""
+        if math.isnan(self.score):
+            return 'Stopped before the training began; nothing was changed.'
         objects = counted(self.held_back, 'object')
         digits = 2 if abs(self.score - self.base_score) >= 0.01 else 3
         base = Path(self.request.base).name

@@ -105,9 +105,9 @@ class TrainingControl:
         """Stop after the current step and keep the best model so far."""
         self._tuning.cancel()
         self._panel.cancel_button.setEnabled(False)
-        self._panel.status.say(
-            'Stopping; keeping the best model so far …', busy=True
-        )
+        # there is none before the first step
+        best = '; keeping the best model so far' if self._loss else ''
+        self._panel.status.say(f'Stopping{best} …', busy=True)
 
     def layer_removed(self, gone: Layer) -> None:
         """Say that training goes on without a layer that it has read."""
