@@ -587,7 +587,7 @@ class TableWidget(ViewerWidget):
             except Exception as error:  # noqa: BLE001 - told to the user
                 text = explain(error)
                 return lambda: self.status.fail(
-                    f'{path} cannot be saved: {text}'
+                    f'The table is not saved. {text}'
                 )
             return lambda: self.status.say(
                 f'{counted(len(table), "row")} saved to {path}.'
