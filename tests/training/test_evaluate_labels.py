@@ -117,6 +117,20 @@ def test_planes_of_a_stack_are_found(tmp_path: Path) -> None:
             evaluate_labels(found, images)
 
 
+def test_a_stack_of_one_plane_may_lose_its_axis(tmp_path: Path) -> None:
+    data, found = tmp_path / 'data', tmp_path / 'mine'
+    data.mkdir()
+    found.mkdir()
+    labels = np.zeros((1, 40, 50), np.uint16)
+    labels[0, 5:15, 5:15] = 1
+    np.save(data / 's_image.npy', (labels * 100).astype(np.uint8))
+    np.save(data / 's_labels.npy', labels)
+    for same in (labels, labels[0]):
+        np.save(found / 's.npy', same)
+        (row,) = evaluate_labels(found, read_folder(data)).rows
+        assert (row['name'], row['f1']) == ('data/s', 1)
+
+
 def test_brackets_in_the_name_of_a_file_are_no_plane(tmp_path: Path) -> None:
     labels = np.zeros((20, 20), np.uint8)
     labels[3:9, 3:9] = 1

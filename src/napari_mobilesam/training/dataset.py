@@ -51,8 +51,11 @@ def _planes(
     if image.shape[: labels.ndim - 2] != labels.shape[:-2]:
         yield (), image, labels
         return
-    for index in np.ndindex(*labels.shape[:-2]):
-        yield index, image[index], labels[index]
+    indices = list(np.ndindex(*labels.shape[:-2]))
+    for index in indices:
+        # a stack of one plane is an image: its result may have no such axis
+        plane = index if len(indices) > 1 else ()
+        yield plane, image[index], labels[index]
 
 
 def _suffix(plane: tuple[int, ...]) -> str:
