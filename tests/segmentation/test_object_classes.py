@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 from viewer.oracle import OracleSam
 
@@ -74,7 +75,7 @@ def test_all_known_leaves_nothing(objects):
         ({}, 'there is none'),
         ({1: 'a', 2: 'a'}, 'only “a”'),
         ({1: 'a', 99: 'b'}, 'no object 99'),
-        ({1: 'a', 2: '', 3: math.nan}, 'only “a”'),
+        ({1: 'a', 2: '', 3: math.nan, 4: pd.NA}, 'only “a”'),
         (5, 'mapping of labels'),
     ],
 )

@@ -114,7 +114,7 @@ def propose_classes(
     labels : array
         (H, W) labels of the objects.
     known : mapping of int to str
-        Class of some labels, empty or NaN for none; five of each class are
+        Class of some labels, empty, NaN or NA for none; five of each class are
         a good start.
     progress : callable, optional
         ``progress(done, total, message)``, counted in objects.
@@ -216,12 +216,14 @@ def classify(
 def _checked(
     known: Mapping[int, str], masks: Mapping[int, Mask]
 ) -> dict[int, str]:
+    import pandas as pd
+
     try:
         given = {
             int(label): str(name)
             for label, name in dict(known).items()
-            # in a table, NaN stands for no class
-            if name and name == name
+            # in a table, NaN or NA stands for no class
+            if not pd.isna(name) and name
         }
     except (TypeError, ValueError):
         raise ClassesError(
