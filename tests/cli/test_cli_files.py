@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+import zarr
 from skimage.io import imsave
 
 from napari_mobilesam.cli.exit_codes import InputError
@@ -130,6 +131,15 @@ def test_labels_keep_their_numbers(
     read = tifffile.imread(path)
     assert read.dtype == dtype
     assert np.array_equal(read, labels)
+
+
+def test_axes_of_one_name_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / 'a.zarr'
+    zarr.create_array(
+        path, shape=(2, 3, 9, 9), dtype='u1', dimension_names='zzyx'
+    )
+    with pytest.raises(InputError, match='names the axes zzyx'):
+        read_image(path, (1,))
 
 
 def test_a_stack_that_is_cut_short_is_named(run, tmp_path: Path) -> None:

@@ -153,7 +153,7 @@ def read_image(
 def _sizes(path: Path, pyramid: Pyramid) -> dict[str, int]:
     """Size of an image along each axis, by the letter of the axis."""
     names, shape = axis_names(pyramid), pyramid.arrays[0].shape
-    if len(names) != len(shape):
+    if not len(set(names)) == len(names) == len(shape):
         raise InputError(
             f'{path} names the axes {names}, but its shape is {shape}: say '
             'what they are with --axes'
