@@ -103,7 +103,7 @@ def measure_objects(
     table : DataFrame, optional
         Known rows with a column ``label`` (and ``plane``), whose ``class``,
         ``score`` and ``stability`` are kept: of several rows of an object
-        those of the lowest score.
+        the lowest score with its stability, and the class that any names.
     volumes : bool
         Measure objects of a stack in 3-D. By default each plane is measured
         by itself, with its number in a column ``plane``.
@@ -119,8 +119,8 @@ def measure_objects(
         axis_major_length, axis_minor_length, eccentricity, solidity,
         perimeter (pixels); mean, min, max and standard deviation of the
         intensity of each channel; with a scale the area, centroid, axes and,
-        if pixels are square, perimeter in units too. Of volumes z, z0 and z1
-        too, and no eccentricity, solidity and perimeter.
+        if pixels are square, perimeter in units too. Of volumes the area in
+        voxels, z, z0 and z1 too, and no eccentricity, solidity and perimeter.
 
     Raises
     ------
