@@ -780,7 +780,8 @@ def test_one_run_at_a_time_writes_to_a_folder(folder: Path) -> None:
 
 
 def test_a_run_that_fails_leaves_no_folder(tmp_path: Path) -> None:
-    with pytest.raises(KeyboardInterrupt), series_lock(tmp_path / 'new'):
+    output = tmp_path / 'new' / 'out'
+    with pytest.raises(KeyboardInterrupt), series_lock(output):
         raise KeyboardInterrupt
     assert not any(tmp_path.iterdir())
 

@@ -51,8 +51,9 @@ def series_lock(folder: Path) -> Iterator[None]:
         If the folder cannot be written to.
     """
     with ExitStack() as stack:
-        if not folder.exists():
-            stack.callback(_remove_empty, folder)
+        new = [one for one in (folder, *folder.parents) if not one.exists()]
+        for one in reversed(new):  # the innermost is removed first
+            stack.callback(_remove_empty, one)
         try:
             stack.enter_context(run_lock(folder / RECORDS))
         except OSError as error:
