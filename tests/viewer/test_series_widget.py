@@ -1623,7 +1623,11 @@ def test_a_run_says_which_labels_are_locked(series_desk, folder):
     assert d.widget.panel.table.text(0, 2) == 'failed'
     assert not labels.data.any()
     assert saved(folder, 'b').any()
+    # a change of the layer saves no labels without objects
     labels.editable = True
+    labels.features = pd.DataFrame({'index': [0]})
+    d.settle()
+    assert not (folder / 'labels' / 'a_labels.tif').exists()
     d.widget.run.start()
     d.settle()
     assert np.array_equal(saved(folder, 'a'), labels.data)

@@ -158,6 +158,7 @@ class SeriesSaving:
         before = np.asarray(labels.data)
         if before.shape != found.labels.shape:
             raise SegmentationError('The shape of the labels has changed.')
+        objects.target.check()
         # that nothing was found is a result, too
         self._labelled = True
         values = found.labels
