@@ -15,6 +15,7 @@ from qtpy.QtWidgets import QFileDialog, QMessageBox
 from napari_mobilesam.extra import MissingExtraError
 from napari_mobilesam.session.objects.history import Entry
 from napari_mobilesam.tracking.ctc import read_ctc
+from napari_mobilesam.types import Prompts
 from napari_mobilesam.widgets import open_form
 
 from .conftest import dock_of
@@ -298,6 +299,22 @@ def test_undo_leaves_what_is_not_of_the_tracks(track_desk):
     d.session.undo()
     d.widget.redo()
     assert 'to redo is 12 objects' in d.widget.status.text
+
+
+def test_undo_leaves_an_accept_that_waits_for_its_mask(track_desk):
+    d = track_desk()
+    scene, editor = d.session.scene, d.session.editor
+    scene.image = d.viewer.add_image(d.labels.data.astype(np.uint8))
+    scene.labels = d.labels
+    editor.ask(scene.plane(), Prompts(np.full((1, 2), 20.0), np.ones(1, int)))
+    editor.accept()
+    scene.labels = d.widget.shown.labels
+    d.widget.undo()
+    assert d.widget.status.text == (
+        'The step to undo is an accept, in “cells”: undo it in Segment by '
+        'prompts.'
+    )
+    assert len(editor.queue) == 1
 
 
 def test_a_dialog_drops_an_earlier_error(track_desk, monkeypatch):

@@ -53,6 +53,11 @@ class AcceptQueue:
         """Number of objects that are still to be written."""
         return len(self._items)
 
+    @property
+    def last(self) -> ClosedObject | None:
+        """Object that was added last; None if there is none."""
+        return self._items[-1] if self._items else None
+
     def add(self, item: ClosedObject) -> None:
         """Write an object after those before it."""
         self._items.append(item)

@@ -147,8 +147,9 @@ class Navigation:
     @property
     def next_undo(self) -> Undoable | None:
         """What `undo` takes a step back of, None if there is no step."""
-        if len(self._editor.queue):
-            return self._objects
+        waiting = self._editor.queue.last
+        if waiting is not None:
+            return waiting.home
         known = self._histories()
         newest = max(known, key=_undo_order, default=None)
         if newest is None or not _undo_order(newest):

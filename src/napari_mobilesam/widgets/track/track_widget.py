@@ -561,8 +561,10 @@ class TrackWidget(ViewerWidget):
         """Undo the newest step, if it is one of the shown tracks."""
         navigation = self.session.navigation
         newest = navigation.next_undo
-        step = None if newest is None else newest.history.last
-        title = None if step is None else step.title
+        # an accept that waits for its mask is no step yet
+        waits = self.session.editor.queue.last is not None
+        step = None if newest is None or waits else newest.history.last
+        title = 'an accept' if step is None else step.title
         with self.status.errors():
             self._check_ours(newest, title, 'undo')
             undone = navigation.undo()
