@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -86,6 +88,22 @@ def test_all_objects_of_a_label_get_its_class(session):
     assert session.accept_classes(proposed, {number: 'bright'}) == 2
     rows = session.scene.target.table.set_index('index')
     assert rows['class'][number] == 'bright'
+
+
+def test_the_row_of_a_label_has_the_class_of_any_of_its_objects():
+    """Also if the first of them lies on another plane, and has none."""
+    with contextlib.closing(oracle_session([image(), image()])) as session:
+        first, second, third, _ = PLACES
+        number = accept(session, third)
+        session.scene.shown = 1
+        accept(session, first, 'bright')
+        accept(session, second, 'dim')
+        session.prompt(point(third[0] + 8, third[1] + 8))
+        session.assign_class('')
+        session.accept(label=number)
+        assert session.accept_classes(session.propose_classes()) == 1
+        rows = session.scene.target.table.set_index('index')
+        assert rows['class'][number] == 'bright'
 
 
 def test_classes_of_labels_without_an_object_count(session):

@@ -308,8 +308,8 @@ class ObjectStore(ABC):
     def rows(self, labels: tuple[int, ...]) -> pd.DataFrame:
         """Return one row for the feature table per label of objects.
 
-        Objects that share a label have one row: the lowest score and the sum
-        of the prompts.
+        Objects that share a label have one row: the lowest score, the sum of
+        the prompts, and the class of the first that has one.
 
         Returns
         -------
@@ -339,6 +339,9 @@ class ObjectStore(ABC):
                     sum(record.prompts for record in m)
                     for m in members.values()
                 ],
-                'class': [m[0].class_name for m in members.values()],
+                'class': [
+                    next((r.class_name for r in m if r.class_name), '')
+                    for m in members.values()
+                ],
             }
         )
