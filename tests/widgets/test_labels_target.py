@@ -413,6 +413,7 @@ def test_edges_are_not_the_image(viewer):
     assert scene.image is image
     scene.image = edges
     assert scene.image is edges
+    assert scene.which_image == f' “{edges.name}”'
 
 
 def test_stack_goes_along_any_axis(viewer):

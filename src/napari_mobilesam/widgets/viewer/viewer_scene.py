@@ -199,7 +199,8 @@ class ViewerScene:
         For messages about the image.
         """
         image = self.image
-        return f' “{image.name}”' if image and len(self._images) > 1 else ''
+        others = any(each is not image for each in self._images)
+        return f' “{image.name}”' if image and others else ''
 
     @property
     def labels(self) -> Labels | None:
