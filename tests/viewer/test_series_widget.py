@@ -30,6 +30,7 @@ from napari_mobilesam.types import EverythingParameters
 from napari_mobilesam.widgets import open_form
 from napari_mobilesam.widgets.parts.form_area import FormArea
 from napari_mobilesam.widgets.parts.message_label import contrast
+from napari_mobilesam.widgets.series import series_saving
 
 from .oracle import OracleSam
 
@@ -1610,6 +1611,36 @@ def test_objects_of_a_job_are_saved_when_the_dock_is_closed(boxed, folder):
     d.prompts.trigger('accept')
     d.widget.detach()
     assert saved(folder, 'a').any()
+
+
+def test_a_job_goes_on_until_the_window_closes(boxed, folder, monkeypatch):
+    d = boxed
+    window = d.widget.main_window
+    monkeypatch.setattr(series_saving, 'AT_ONCE', 0)
+    monkeypatch.setattr(
+        type(window), 'closeEvent', lambda window, event: event.ignore()
+    )
+    d.prompts.trigger('accept')
+    window.close()
+    # napari asks
+    assert d.session.background.running
+    d.viewer.window._task_status_manager.cancel_all()
+    assert d.session.series.wait(20)
+    assert saved(folder, 'a').any()
+
+
+def test_closing_leaves_a_job_on_an_image_of_no_series(series_desk, blobs):
+    d = series_desk(prompts=True)
+    d.viewer.add_image(blobs)
+    d.prompts.tools.use_boxes_tool()
+    for column in (18, 78):
+        d.prompts.tools.shapes.add([[14, column], [42, column + 28]])
+    d.settle()
+    d.prompts.trigger('accept')
+    d.widget.detach()
+    assert d.session.background.running
+    d.settle()
+    assert d.prompts.status.text.startswith('2 of 2 prompts')
 
 
 def test_a_run_says_which_labels_are_locked(series_desk, folder):

@@ -99,9 +99,9 @@ class SeriesLeaving:
         self._then = None
         if self._session.series.current < 0 or not self._layers.image_shown:
             return True
-        if self._awaited:
+        if self.awaited:
             self._then = then
-            self._status.say(self._awaited, busy=True)
+            self._status.say(self.awaited, busy=True)
             return False
         if self._session.editor.several:
             self._status.fail(SEVERAL)
@@ -113,7 +113,7 @@ class SeriesLeaving:
         return False
 
     @property
-    def _awaited(self) -> str:
+    def awaited(self) -> str:
         """What is said to be waited for; empty if nothing is."""
         editor = self._session.editor
         if editor.pending or len(editor.queue):
@@ -144,7 +144,7 @@ class SeriesLeaving:
     def _leave_again(self) -> None:
         """Do what was asked for before the objects were written."""
         then = self._then
-        if then is not None and not self._awaited:
+        if then is not None and not self.awaited:
             self._then = None
             then()
 

@@ -157,6 +157,9 @@ class SeriesWidget(ViewerWidget):
             (jobs.failed, self._fail),
             (self.session.failed, self._session_failed),
             (self.session.status, self._say),
+            (self.session.batching.finished, self._job_ended),
+            (self.session.propagation.finished, self._job_ended),
+            (self.session.refining.finished, self._job_ended),
             (scene.labels_changed, self._check_output.restart),
             (scene.image_changed, self._follow_channel),
             (self.session.model_changed, self.panel.model_box.refresh),
@@ -182,8 +185,16 @@ class SeriesWidget(ViewerWidget):
         self.status.say(HINT)
 
     def detach(self) -> None:
-        """Accept the open object, save, and stop listening; layers stay."""
+        """Accept the open object, save, and stop listening; layers stay.
+
+        Of a job, what it has found is saved.
+        """
+        background = self.session.background
+        if background.running and self.layers.image_shown:
+            background.cancel()
+            end_soon(self.session, lambda: background.running)
         self._save_now()
+        self.leaving.stop()
         self.saving.detach()
         unbind_keys(self.viewer, self._keys)
         self._jobs.open(None)
@@ -192,17 +203,13 @@ class SeriesWidget(ViewerWidget):
         super().detach()
 
     def _save_now(self) -> None:
-        """Accept the open object, if its mask is there, and save.
-
-        Of a job, what it has found is saved.
-        """
-        background = self.session.background
-        if background.running:
-            background.cancel()
-            end_soon(self.session, lambda: background.running)
-        if not self.leaving.leave(lambda: None):
-            self.leaving.stop()
+        """Accept the open object, if its mask is there, and save."""
+        if self.leaving.awaited or not self.leaving.leave(lambda: None):
             self.saving.leave()
+
+    def _job_ended(self, result: object) -> None:
+        # the window may be about to close
+        self.saving.leave()
 
     def _left(self) -> None:
         self.review.outline.hide()
