@@ -970,6 +970,49 @@ def test_a_file_is_read_after_what_waits_is_written(
         assert len(session.scene.objects(False)) == 2
 
 
+def test_what_changes_while_a_file_is_read_is_saved(
+    sessions, tmp_path, monkeypatch
+):
+    waited, changed, began, seen, go = (threading.Event() for _ in range(5))
+    path = tmp_path / 'a.session'
+    session = sessions()
+    session.click(*FIRST)
+    session.accept()
+    session.autosave(path)
+    session.files.rest()
+    wait, writes = saving_jobs.LatestWorker.wait, []
+
+    def wait_for_changes(worker, timeout=None):
+        done = wait(worker, timeout)
+        if 'loading' in threading.current_thread().name:
+            waited.set()
+            changed.wait(10)
+        return done
+
+    def write(*args):
+        began.set()
+        go.wait(10)
+        writes.append(args)
+
+    def read_late(file):
+        seen.set()
+        return read(file)
+
+    monkeypatch.setattr(saving_jobs.LatestWorker, 'wait', wait_for_changes)
+    monkeypatch.setattr(saving_jobs, 'save', write)
+    monkeypatch.setattr(saving_jobs, 'read', read_late)
+    session.files.start_loading(path)
+    assert waited.wait(10)
+    session.scene.objects(False).changed.emit()
+    assert began.wait(10)
+    session.scene.objects(False).changed.emit()
+    changed.set()
+    assert seen.wait(10)
+    go.set()
+    session.files.rest()
+    assert len(writes) == 2
+
+
 def test_files_after_one_that_was_removed_are_found(tmp_path):
     first = tmp_path / 'a.tif.session'
     others = [tmp_path / f'a.tif.{number}.session' for number in (3, 12)]

@@ -116,14 +116,21 @@ class AutoSave:
         self.rest()
         self._unfollow()
 
-    def rest(self) -> None:
-        """Finish the current save and end the thread until the next change."""
+    def wait(self) -> None:
+        """Finish the current save; may be called on any thread."""
         self._worker.wait()
+
+    def rest(self) -> None:
+        """Finish the current save and end the thread until the next change.
+
+        On the thread of the changes: one that comes meanwhile would be lost.
+        """
+        self.wait()
         self._worker.close()
 
     def retry(self) -> None:
         """Finish the current save, and try a failed one once more."""
-        self._worker.wait()
+        self.wait()
         if self.failed and self.following:
             self._later()
         self.rest()
@@ -283,7 +290,7 @@ class Loader:
 
     def _read(self) -> None:
         for writer in self._writers:
-            writer.rest()
+            writer.wait()
         content = read(self._path)
         self._session.later(self._guarded(lambda: self._find(content)))
 
