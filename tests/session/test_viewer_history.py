@@ -19,7 +19,9 @@ def desk_of(count):
     clock = itertools.count(1).__next__
     labels = [Objects(FakeTarget(), clock=clock) for _ in range(count)]
     editor = SimpleNamespace(
-        forget_undone=lambda: None, take_back_accept=lambda: False
+        forget_undone=lambda: None,
+        take_back_accept=lambda: False,
+        queue=SimpleNamespace(last=None),
     )
     return labels, Navigation(editor, lambda: labels)
 
