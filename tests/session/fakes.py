@@ -63,6 +63,9 @@ class FakeTarget:
         z = np.full(inside.sum(), plane.geometry)
         return Pixels((z, rows[inside], columns[inside]), values[inside])
 
+    def channels(self, plane):
+        return 1
+
     def picture(self, plane, box):
         rows, columns = np.mgrid[box[0] : box[2], box[1] : box[3]]
         rows, columns = rows + self.offset[0], columns + self.offset[1]

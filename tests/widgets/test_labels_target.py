@@ -226,6 +226,22 @@ def test_areas_are_counted_in_pixels_of_the_labels(viewer):
     assert labels.features['area'].tolist() == counted
 
 
+def test_areas_are_those_in_one_channel(viewer):
+    """As they are measured: labels are the same in every channel."""
+    labels = Labels(np.zeros((3, 40, 50), np.uint16))
+    scene = scene_on(viewer, (3, 40, 50), labels=labels)
+    scene.use_channels(0, ())
+    objects, plane = scene.objects(True), scene.plane()
+    for number, place in ((1, (2, 4)), (2, (20, 30))):
+        view = ObjectView(plane, Prompts(), ObjectCandidates((mask(*place),)))
+        record = ObjectRecord(number, number, {plane.place: view})
+        write_object(objects, record, None, 'overwrite')
+        counted = np.bincount(labels.data[0].ravel())[1:].tolist()
+        if number == 1:
+            labels.features = labels.features.assign(area=counted)
+    assert labels.features['area'].tolist() == counted
+
+
 def test_tables_of_measurements_as_features(viewer):
     """They have the label in a column of that name."""
     scene = scene_on(viewer)

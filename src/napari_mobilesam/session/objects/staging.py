@@ -233,6 +233,10 @@ class StagedTarget:
         """Return the pixels that a picture covers."""
         return self.target.locate(plane, picture, corner)
 
+    def channels(self, plane: ImagePlane) -> int:
+        """Return in how many channels of the image the labels are the same."""
+        return self.target.channels(plane)
+
     def picture(self, plane: ImagePlane, box: Box) -> NDArray[Any]:
         """Return the labels in a box of a plane."""
         return self.target.picture(plane, box)

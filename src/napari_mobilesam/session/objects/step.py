@@ -310,18 +310,21 @@ class Step:
         self._objects.put_records({record.number: None})
 
     def resize(self, record: ObjectRecord) -> int:
-        """Note how many pixels of the labels an object has; return that."""
+        """Note the area of an object; return how many pixels it has."""
         target = self._objects.target
-        self._labels.add(record.label)
-        self._areas[record.label] = area = sum(
-            int(np.count_nonzero(target.read(indices) == record.label))
-            for indices, _ in (
-                target.locate(view.plane, view.mask.data, view.mask.box[:2])
-                for view in record.views.values()
-                if view.mask is not None
+        pixels = area = 0
+        for view in record.views.values():
+            if view.mask is None:
+                continue
+            indices, _ = target.locate(
+                view.plane, view.mask.data, view.mask.box[:2]
             )
-        )
-        return area
+            found = np.count_nonzero(target.read(indices) == record.label)
+            pixels += int(found)
+            area += int(found) // target.channels(view.plane)
+        self._labels.add(record.label)
+        self._areas[record.label] = area
+        return pixels
 
     def describe(self, labels: set[int], rows: pd.DataFrame) -> None:
         """Set rows of the feature table instead of those of the objects.

@@ -148,6 +148,12 @@ class LabelTarget(Protocol):
             (row, column) of the picture's first pixel in the plane.
         """
 
+    def channels(self, plane: ImagePlane) -> int:
+        """Return in how many channels of the image the labels are the same.
+
+        `locate` returns the pixels in each of them; areas are those of one.
+        """
+
     def picture(self, plane: ImagePlane, box: Box) -> NDArray[Any]:
         """Return the labels in a box of a plane, in the plane's pixels.
 

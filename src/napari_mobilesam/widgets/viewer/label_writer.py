@@ -266,14 +266,20 @@ def _looked_up(
     return grid[values > 0].astype(np.intp), values[values > 0]
 
 
+def channel_axis_of(labels: Labels, plane: LayerPlane) -> int | None:
+    """Return the axis of a layer along the channels of the image, if any."""
+    if plane.channel_axis is None:
+        return None
+    axis = plane.channel_axis + plane.offset - (plane.ndim - labels.ndim)
+    return axis if axis >= 0 else None
+
+
 def _in_all_channels(
     labels: Labels, plane: LayerPlane, indices: Indices, values: NDArray[Any]
 ) -> Place:
     """Repeat pixels in every channel, if the layer has the channel axis."""
-    if plane.channel_axis is None:
-        return indices, values
-    axis = plane.channel_axis + plane.offset - (plane.ndim - labels.ndim)
-    if axis < 0:
+    axis = channel_axis_of(labels, plane)
+    if axis is None:
         return indices, values
     count = labels.data.shape[axis]
     repeated = [np.tile(index, count) for index in indices]

@@ -29,6 +29,7 @@ from napari_mobilesam.widgets.viewer.brush_history import (
     grown_labels,
 )
 from napari_mobilesam.widgets.viewer.label_writer import (
+    channel_axis_of,
     labels_present,
     layer_pixels,
     next_label,
@@ -168,6 +169,11 @@ class LabelsTarget:
         return Pixels(
             *layer_pixels(self.layer, plane.geometry, picture, corner)
         )
+
+    def channels(self, plane: ImagePlane) -> int:
+        """Return in how many channels of the image the labels are the same."""
+        axis = channel_axis_of(self.layer, plane.geometry)
+        return 1 if axis is None else int(data_of(self.layer).shape[axis])
 
     def picture(self, plane: ImagePlane, box: Box) -> NDArray[Any]:
         """Return the labels in a box of a plane, in the plane's pixels."""
