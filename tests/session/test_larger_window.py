@@ -46,7 +46,7 @@ class FakeEngine:
         self.asked = []
 
     def image(self, plane, model):
-        return SimpleNamespace(pitches=[64, 32, 16])
+        return SimpleNamespace(grid=SimpleNamespace(pitches=[64, 32, 16]))
 
     def predict(self, plane, prompts, model, scales=None, diameter=None):
         if diameter is not None:
