@@ -43,7 +43,7 @@ def test_mode_chosen_by_hand_is_back_after_a_look_at_the_volume(desk, blobs):
 def test_click_with_the_pan_tool_says_what_to_press(desk, blobs):
     d = desk(blobs)
     d.viewer.layers['prompts'].mode = 'pan_zoom'
-    assert not d.widget.panel.tool_chosen
+    assert d.widget.panel.tool is None
     d.mouse.click(d.image, INSIDE)
     assert d.widget.status.text == (
         '“prompts” is selected. Press Points (Shift+D) to click objects.'

@@ -179,10 +179,12 @@ def test_prompts_go_from_image_to_image(series_desk, folder):
     d.session.click(28, 32)
     d.session.accept()
     d.session.click(68, 92)
-    # the open object is accepted on the way
+    d.prompts.tools.use_boxes_tool()
+    # the open object is accepted on the way, and the tool stays
     d.widget.next()
     d.settle()
     assert names(d)[:2] == ['b', 'labels']
+    assert d.prompts.panel.tool == 'use_boxes_tool'
     assert set(np.unique(saved(folder, 'a'))) == {0, 1, 2}
     assert d.prompts.image.layer is d.viewer.layers['b']
     d.session.click(28, 33)
@@ -692,7 +694,11 @@ def test_a_doubtful_object_is_not_accepted_by_going_on(
     d.settle()
     assert 'not confident' in d.widget.status.text
     assert names(d)[0] == 'a'
+    d.session.reject()
+    assert d.widget.status.text == 'No object is open any more: go on.'
     # nor when the window is closed
+    d.prompts.tools.points.add((28, 32))
+    d.settle()
     d.widget.detach()
     assert not (folder / 'labels').exists()
 

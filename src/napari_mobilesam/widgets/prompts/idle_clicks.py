@@ -59,7 +59,7 @@ class IdleClicks:
         active = viewer.layers.selection.active
         return (
             self._dock.isVisible()
-            and not panel.tool_chosen
+            and panel.tool is None
             and not panel.buttons['edit_object'].isChecked()
             and not panel.status.busy
             and viewer.dims.ndisplay == 2

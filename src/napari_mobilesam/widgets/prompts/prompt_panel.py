@@ -231,13 +231,14 @@ class PromptPanel(QWidget):
         return int(self.axis_combo.currentData())
 
     @property
-    def tool_chosen(self) -> bool:
-        """True if points, boxes, outlines or scribbles can be drawn."""
-        return any(self.buttons[action].isChecked() for action in TOOLS)
+    def tool(self) -> str | None:
+        """Action of the tool that is chosen; None if nothing can be drawn."""
+        chosen = (name for name in TOOLS if self.buttons[name].isChecked())
+        return next(chosen, None)
 
     def hint(self) -> str:
         """Return what to do next, whether or not a tool is active."""
-        if self.tool_chosen:
+        if self.tool is not None:
             return HINT
         return f'Press {self.buttons[TOOLS[0]].text()}, then click an object.'
 

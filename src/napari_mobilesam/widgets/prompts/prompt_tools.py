@@ -179,11 +179,11 @@ class PromptTools:
 
     def use_some_tool(self) -> None:
         """Choose the points tool, unless another one is chosen."""
-        if not self._panel.tool_chosen:
+        if self._panel.tool is None:
             self.use_points_tool()
 
     def begin(self, plane: LayerPlane, select: bool = True) -> None:
-        """Select a Points layer with the axes of a plane, in add mode.
+        """Choose the tool of the image before for a plane, at first points.
 
         Parameters
         ----------
@@ -194,6 +194,7 @@ class PromptTools:
             layer that fits.
         """
         self._drop_unfinished()
+        tool = self._panel.tool or TOOLS[0]
         unfit = [
             layer
             for layer in (self.points, self.shapes)
@@ -207,7 +208,8 @@ class PromptTools:
         for layer in unfit:
             self._dock.viewer.layers.remove(layer)
         if select:
-            self.use_points_tool()
+            use: Callable[[], None] = getattr(self, tool)
+            use()
 
     def show_tool(self, event: Any = None) -> None:
         """Check the button of the active tool."""

@@ -17,6 +17,7 @@ SEVERAL = (
     'Several boxes are drawn that are no objects yet: accept or reject them '
     'in Segment by prompts first.'
 )
+SETTLED = 'No object is open any more: go on.'
 PENDING = 'Waiting for the mask of the open object …'
 RUNNING = 'Waiting for the objects that are being segmented …'
 
@@ -140,6 +141,10 @@ class SeriesLeaving:
     def _written(self, what: object = None) -> None:
         if self.waiting:
             self._go_on.restart()
+        editor = self._session.editor
+        refused = self._status.text in (DOUBTFUL, SEVERAL)
+        if refused and not editor.doubtful and not editor.several:
+            self._status.say(SETTLED)
 
     def _leave_again(self) -> None:
         """Do what was asked for before the objects were written."""
