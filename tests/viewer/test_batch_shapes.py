@@ -93,6 +93,12 @@ def test_undo_is_not_offered_for_a_batch_without_an_object(desk, blobs):
     run_batch(d)
     assert '0 of 1 prompts' in d.widget.status.text
     assert 'takes it back' not in d.widget.status.text
+    # what failed is listed as long as its image is there
+    other = d.viewer.add_image(blobs, name='other')
+    d.session.scene.image = other
+    assert d.widget.panel.problem_list.problems
+    d.viewer.layers.remove(d.image)
+    assert not d.widget.panel.problem_list.problems
 
 
 @pytest.mark.slow

@@ -282,6 +282,9 @@ def test_keys_walk_keep_and_reject(reviewed):
     press(d, Qt.Key.Key_N)
     assert 'Every object has been reviewed' in d.widget.status.text
     assert set(np.unique(d.labels.data)) == {0, first}
+    objects.delete(first)
+    press(d, Qt.Key.Key_N)
+    assert d.widget.status.text == 'There are no objects.'
 
 
 def test_clicking_a_label_goes_to_it(reviewed):

@@ -138,6 +138,13 @@ def test_columns_may_have_any_name(table_desk, tmp_path):
     d.widget.export(tmp_path / 'cells.csv')
     d.settle()
     assert list(pd.read_csv(tmp_path / 'cells.csv'))[:2] == ['label', '0']
+    # another column of this name is not taken for it
+    d.labels.features = pd.DataFrame({'index': [2, 1], 'label': ['b', 'a']})
+    d.settle()
+    d.widget.export(tmp_path / 'cells.csv')
+    d.settle()
+    saved = pd.read_csv(tmp_path / 'cells.csv')
+    assert saved.to_dict('list') == {'label': [1, 2], 'label_1': ['a', 'b']}
 
 
 @pytest.mark.slow

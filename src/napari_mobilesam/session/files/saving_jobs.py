@@ -202,8 +202,7 @@ class AutoSave:
         except OSError:
             raise error from None
         self._session.tell(
-            f'{explain(error)} The objects are saved to {other} instead, and '
-            'come back when the image is opened again.'
+            f'{explain(error)} The objects are saved to {other} instead.'
         )
         self.path = other
 

@@ -71,7 +71,8 @@ def saved(first: Path) -> list[Path]:
 
     An image with several labels layers has several: ``cells.tif.session``,
     ``cells.tif.2.session`` and so on. Some may have been removed since.
-    What was `rescued` is newer than the file that it could not be saved to.
+    Of what was `rescued` and the file that it could not be saved to, those
+    are returned that were written last.
     """
     found: list[Path] = []
     missing = 0
@@ -88,7 +89,11 @@ def _existing(path: Path) -> list[Path]:
     """Return the files of one name."""
     place = rescued(path)
     files = [] if place is None else saved(place)
-    return files or ([path] if path.exists() else [])
+    if not path.exists():
+        return files
+    written = path.stat().st_mtime_ns
+    newer = any(other.stat().st_mtime_ns >= written for other in files)
+    return files if newer else [path]
 
 
 def free(first: Path, taken: Collection[Path] = ()) -> Path:

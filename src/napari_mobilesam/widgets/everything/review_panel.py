@@ -24,6 +24,7 @@ REVIEW_KEYS = NEXT_KEY, KEEP_KEY, REJECT_KEY, EDIT_KEY = (
     'Shift+E',
 )
 KEPT = 'kept'
+NO_OBJECTS = 'There are no objects.'
 ALL_REVIEWED = 'Every object has been reviewed.'
 
 
@@ -160,7 +161,8 @@ class ReviewPanel(QWidget):
     def _go_on(self, following: ObjectRecord | None, said: str = '') -> None:
         """Show the following object, and ask for a decision on it."""
         if following is None:
-            self.said.emit(f'{said}{ALL_REVIEWED}')
+            left = ALL_REVIEWED if self._objects else NO_OBJECTS
+            self.said.emit(f'{said}{left}')
         else:
             self._show(following)
             self.said.emit(f'{said}{_question(following)}')

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from napari.layers import Layer
 from qtpy.QtCore import Qt, Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import (
     QHBoxLayout,
@@ -92,6 +93,12 @@ class ProblemList(QWidget):
         count = counted(len(self.problems), 'prompt')
         self.label.setText(f'{count} without an object:')
         self.setVisible(bool(self.problems))
+
+    def forget(self, layer: Layer) -> None:
+        """Leave out the problems of a batch on an image that is gone."""
+        planes = [problem.plane for problem in self.problems]
+        if any(plane is not None and plane.layer is layer for plane in planes):
+            self.show_problems(())
 
     def _go(self, item: QListWidgetItem) -> None:
         self.chosen.emit(self.problems[self.list.row(item)])

@@ -341,6 +341,7 @@ class PromptWidget(ViewerWidget):
         self, layer: Any, points: Any, shapes: Any, labels: Any
     ) -> None:
         name = layer.name
+        self.panel.problem_list.forget(layer)
         if layer is self.image.layer:
             self.panel.problem_list.show_problems(())
             open_object = '' if self.object.empty else ', and its open object'

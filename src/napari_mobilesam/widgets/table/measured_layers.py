@@ -144,7 +144,7 @@ def for_export(table: pd.DataFrame) -> pd.DataFrame:
     Numbers of prompts are whole; they are float in the dock, as objects of
     others have none.
     """
-    table = table.rename(columns={'index': 'label'})
+    table = table.rename(columns={'index': 'label'}).sort_values('label')
     if 'prompts' in table and table['prompts'].dtype.kind == 'f':
         known = table['prompts'].dropna()
         if (known == known.round()).all():

@@ -71,6 +71,8 @@ if TYPE_CHECKING:
 
 HINT = 'Measure fills the table; click a row to see its object.'
 NO_IMAGE = 'no intensities'
+# Column of a user that has the name under which “index” is shown.
+OTHER_LABEL = 'label_1'
 NOTHING = 'The table has no rows: the labels have no object.'
 # Labels of at most so many pixels are measured again after each change.
 SMALL = 1 << 22
@@ -356,8 +358,14 @@ class TableWidget(ViewerWidget):
         if labels is None or not len(labels.features):
             return pd.DataFrame({LABEL: np.zeros(0, np.int64)})
         table = rows_by_label(labels.features)
-        # shown, and saved, as “label”, which another column may be named, too
-        table = table.drop(columns='label', errors='ignore')
+        if 'label' in table:
+            # that is how “index” is shown and saved
+            same = table['label'].equals(table[LABEL])
+            table = (
+                table.drop(columns='label')
+                if same
+                else table.rename(columns={'label': OTHER_LABEL})
+            )
         known = table[table[LABEL].notna()]
         return known[known[LABEL] != 0].astype({LABEL: 'int64'})
 
