@@ -29,7 +29,8 @@ NO_MODIFIER = Qt.KeyboardModifier.NoModifier
 def track_desk(desk, dividing_cells):
     def make(labels=None, tracked=True, **kwargs):
         d = desk(widget='Track')
-        data = dividing_cells.labels if labels is None else labels
+        # tests paint in them
+        data = dividing_cells.labels.copy() if labels is None else labels
         d.labels = d.viewer.add_labels(data, name='cells', **kwargs)
         d.settle()
         if tracked:
@@ -136,7 +137,7 @@ def test_view_stays_at_a_correction(track_desk):
     d = track_desk()
     d.choose(4, 1)
     d.viewer.camera.center, d.viewer.camera.zoom = (0, 30, 50), 3
-    d.widget.unlink()
+    d.widget.corrections.unlink()
     assert d.viewer.camera.center == (0, 30, 50)
     assert d.viewer.camera.zoom == 3
     assert d.viewer.dims.current_step[0] == 4
@@ -146,7 +147,7 @@ def test_view_stays_at_a_correction(track_desk):
 def test_link_by_mouse_and_key(track_desk):
     d = track_desk()
     d.choose(4, 1)
-    d.widget.unlink()
+    d.widget.corrections.unlink()
     d.choose(3, 1)
     d.choose(4, 14)
     # by frame, whichever was clicked first
@@ -219,7 +220,7 @@ def test_too_few_objects_are_said(track_desk):
     d.mouse.key(Qt.Key.Key_I, SHIFT)
     assert d.widget.status.text.startswith('Track 1 starts in frame 0')
     d.choose(1, 2)
-    d.widget.undo()
+    d.widget.corrections.undo()
     assert d.widget.status.text == 'Nothing to undo.'
 
 
@@ -263,7 +264,7 @@ def test_undo_takes_the_newest_step_of_the_viewer(track_desk):
     d = track_desk()
     objects = d.session.scene.objects_of(d.labels)
     d.choose(4, 1)
-    d.widget.unlink()
+    d.widget.corrections.unlink()
     with objects.step('drawing') as step:
         del step
     assert d.session.undo() == 'unlink of track 1 in frame 4 in “cells”'
@@ -273,11 +274,11 @@ def test_undo_leaves_what_is_not_of_the_tracks(track_desk):
     d = track_desk()
     d.choose(3, 1)
     d.choose(4, 1)
-    d.widget.unlink()
+    d.widget.corrections.unlink()
     tracked = d.widget.shown.tracked
     others = d.session.scene.objects_of(d.labels).history
     others.push(Entry('12 objects'))
-    d.widget.undo()
+    d.widget.corrections.undo()
     assert d.widget.status.text == (
         'The step to undo is 12 objects, in “cells”: undo it in Segment by '
         'prompts.'
@@ -288,16 +289,16 @@ def test_undo_leaves_what_is_not_of_the_tracks(track_desk):
     others.clear()
     of_tracks = d.session.scene.objects_of(d.widget.shown.labels)
     of_tracks.history.push(Entry('object 3'))
-    d.widget.undo()
+    d.widget.corrections.undo()
     assert d.widget.status.text.startswith('Undone: object 3')
-    d.widget.undo()
+    d.widget.corrections.undo()
     assert d.widget.status.text.startswith('Undone: unlink')
     # as before the correction
     assert len(d.widget.chosen.indices) == 2
     assert d.widget.buttons['divide'].isEnabled()
     others.push(Entry('12 objects'))
     d.session.undo()
-    d.widget.redo()
+    d.widget.corrections.redo()
     assert 'to redo is 12 objects' in d.widget.status.text
 
 
@@ -309,7 +310,7 @@ def test_undo_leaves_an_accept_that_waits_for_its_mask(track_desk):
     editor.ask(scene.plane(), Prompts(np.full((1, 2), 20.0), np.ones(1, int)))
     editor.accept()
     scene.labels = d.widget.shown.labels
-    d.widget.undo()
+    d.widget.corrections.undo()
     assert d.widget.status.text == (
         'The step to undo is an accept, in “cells”: undo it in Segment by '
         'prompts.'
@@ -368,7 +369,7 @@ def test_export_through_the_dialog(
 ):
     d = track_desk()
     d.choose(4, 1)
-    d.widget.unlink()
+    d.widget.corrections.unlink()
     typed = ['out']
     monkeypatch.setattr(
         QFileDialog,
@@ -525,7 +526,7 @@ def test_edited_labels_are_noted(track_desk):
         d.viewer.dims.set_current_step(0, frame)
     d.labels.visible = True
     d.choose(4, 1)
-    d.widget.unlink()
+    d.widget.corrections.unlink()
     assert d.widget.note.isHidden()
     d.labels.paint((0, 20, 20), 5)
     assert not d.widget.note.isHidden()
@@ -557,7 +558,7 @@ def test_corrected_tracks_are_kept_when_labels_are_tracked_again(track_desk):
     d = track_desk()
     corrected, combo = d.widget.shown, d.widget.labels_combo
     d.choose(2, 1)
-    d.widget.unlink()
+    d.widget.corrections.unlink()
     d.widget.track()
     d.settle()
     newest = d.widget.shown
@@ -570,11 +571,11 @@ def test_corrected_tracks_are_kept_when_labels_are_tracked_again(track_desk):
     assert d.widget.shown is corrected
     d.viewer.layers.selection.active = newest.labels
     assert d.widget.shown is newest
-    d.widget.undo()
+    d.widget.corrections.undo()
     assert 'in “tracked cells”: undo it after' in d.widget.status.text
     combo.layer = corrected.labels
     assert d.widget.shown is corrected
-    d.widget.undo()
+    d.widget.corrections.undo()
     assert d.widget.status.text.startswith('Undone: ')
     assert d.widget.export_button.isEnabled()
 
@@ -584,7 +585,7 @@ def test_exported_tracks_are_opened_and_corrected(
 ):
     d = track_desk()
     d.choose(4, 1)
-    d.widget.unlink()
+    d.widget.corrections.unlink()
     before = d.widget.shown.tracked.shown
     d.widget.export(tmp_path / 'monday')
     d.settle()
@@ -617,9 +618,9 @@ def test_exported_tracks_are_opened_and_corrected(
     )
     count = shown.tracked.tracks.count
     d.choose(6, 2)
-    d.widget.unlink()
+    d.widget.corrections.unlink()
     assert shown.tracked.tracks.count == count + 1
-    d.widget.undo()
+    d.widget.corrections.undo()
     assert shown.tracked.tracks.count == count
 
 
@@ -628,12 +629,12 @@ def test_layers_of_tracks_can_be_removed(track_desk):
     d = track_desk()
     d.choose(2, 1)
     d.viewer.layers.remove(lines(d))
-    d.widget.unlink()
+    d.widget.corrections.unlink()
     assert d.widget.status.text.startswith('Unlinked')
     d.viewer.layers.remove(d.widget.shown.labels)
     assert d.widget.shown is None
     assert d.widget.rows.tracks == []
-    d.widget.link()
+    d.widget.corrections.link()
     assert d.widget.status.text.startswith('There are no tracks yet')
 
 
@@ -649,7 +650,7 @@ def test_tracks_stay_when_their_labels_are_removed(track_desk):
     assert d.widget.labels_combo.currentText() == 'tracked cells'
     d.viewer.layers.selection.active = shown.labels
     d.choose(2, 1)
-    d.widget.unlink()
+    d.widget.corrections.unlink()
     assert d.widget.status.text.startswith('Unlinked')
     d.viewer.layers.remove(shown.labels)
     d.settle()
@@ -958,7 +959,7 @@ def test_tracks_follow_labels_of_another_type(gap_desk):
     labels.fill((2, 28, 32), 0)
     assert d.widget.summary.text().startswith('2 tracks of 9 objects')
     d.choose(3, 2)
-    d.widget.unlink()
+    d.widget.corrections.unlink()
     assert (labels.data[3:, 56:80, 72:104] == 3).all()
 
 

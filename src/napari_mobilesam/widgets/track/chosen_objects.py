@@ -65,6 +65,11 @@ class ChosenObjects:
         self._rings: Points | None = None
 
     @property
+    def shown(self) -> ShownTracks | None:
+        """The tracks that objects are chosen of."""
+        return self._shown
+
+    @property
     def indices(self) -> tuple[int, ...]:
         """Indices of the objects in the tracks, by frame."""
         if self._shown is None:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import napari.viewer
 from napari.layers import Labels
@@ -20,17 +19,12 @@ from qtpy.QtWidgets import (
     QVBoxLayout,
 )
 
-from napari_mobilesam.session.objects.history import Entry, Undoable
-from napari_mobilesam.session.objects.objects import Objects
 from napari_mobilesam.session.prompts.propagation import (
     Direction,
     PropagationOptions,
 )
 from napari_mobilesam.session.prompts.propagation_run import PropagationResult
-from napari_mobilesam.session.track.tracked_labels import (
-    FrameAndTrack,
-    TrackedLabels,
-)
+from napari_mobilesam.session.track.tracked_labels import TrackedLabels
 from napari_mobilesam.text import counted
 from napari_mobilesam.tracking.track_linking import LinkingParameters
 from napari_mobilesam.tracking.tracks import TrackError
@@ -49,6 +43,10 @@ from napari_mobilesam.widgets.parts.save_dialog import ask_where_to_save
 from napari_mobilesam.widgets.parts.status_line import StatusLine
 from napari_mobilesam.widgets.parts.viewer_widget import ViewerWidget
 from napari_mobilesam.widgets.track.chosen_objects import ChosenObjects
+from napari_mobilesam.widgets.track.track_corrections import (
+    NO_TRACKS,
+    TrackCorrections,
+)
 from napari_mobilesam.widgets.track.track_export import (
     KINDS,
     proposed_path,
@@ -70,9 +68,6 @@ CORRECT = (
     'To correct, click an object, go to another frame, and click the object '
     'that it becomes.'
 )
-NO_TRACKS = 'There are no tracks yet: press Track first.'
-CHOOSE_TWO = 'Click two objects in different frames first.'
-CHOOSE_ONE = 'Click an object first.'
 EDITED = '“{}” was edited since it was tracked: track again to follow it.'
 BACKGROUND = 'There is no tracked object.'
 # pixels that show the form without cutting it
@@ -128,24 +123,22 @@ class TrackWidget(ViewerWidget):
         self._layers = scene.tracks
         self._jobs = self.session.tracking
         self._keys = Keys()
-        self.shown: ShownTracks | None = None
         # (tracks, frame, number) of the object that is being propagated
         self._followed: tuple[TrackedLabels, int, int] | None = None
-        # objects that were chosen at each correction
-        self._corrections: WeakKeyDictionary[
-            Entry, Sequence[FrameAndTrack]
-        ] = WeakKeyDictionary()
         self.chosen = ChosenObjects(self.viewer)
+        self._build()
+        self.corrections = TrackCorrections(
+            self.session, self.status, self.chosen
+        )
         self.commands: dict[str, Callable[[], None]] = {
-            'link': self.link,
-            'divide': self.divide,
-            'unlink': self.unlink,
+            'link': self.corrections.link,
+            'divide': self.corrections.divide,
+            'unlink': self.corrections.unlink,
             'propagate_back': self.propagate_back,
             'propagate_forward': self.propagate_forward,
-            'undo': self.undo,
-            'redo': self.redo,
+            'undo': self.corrections.undo,
+            'redo': self.corrections.redo,
         }
-        self._build()
         self._arrange()
         self._connect()
         self.attach()
@@ -269,8 +262,12 @@ class TrackWidget(ViewerWidget):
         unbind_keys(self.viewer, self._keys)
         # first: removing the rings is a change of the layers
         super().detach()
-        self.shown = None
         self.chosen.follow(None)
+
+    @property
+    def shown(self) -> ShownTracks | None:
+        """The tracks that are shown."""
+        return self.chosen.shown
 
     @property
     def pending(self) -> bool:
@@ -331,7 +328,6 @@ class TrackWidget(ViewerWidget):
         if self.shown is not None:
             self.deafen(self.shown.tracked.changed, self._corrected)
             self.deafen(self.shown.source_edited, self._show_note)
-        self.shown = shown
         if shown is not None:
             self.listen(shown.tracked.changed, self._corrected)
             self.listen(shown.source_edited, self._show_note)
@@ -419,7 +415,9 @@ class TrackWidget(ViewerWidget):
     # corrections
 
     def _show_chosen(self) -> None:
-        texts = [self._describe(index) for index in self.chosen.indices]
+        texts = [
+            self.corrections.describe(index) for index in self.chosen.indices
+        ]
         for number, label in enumerate((self.first_label, self.second_label)):
             label.setText(texts[number] if number < len(texts) else '–')
         many = len(texts) > 1
@@ -430,88 +428,10 @@ class TrackWidget(ViewerWidget):
         if texts and self.shown is not None:
             last = self.chosen.last
             self.rows.choose(self.shown.tracked.place(last)[1])
-            self.status.say(f'Object of {self._describe(last)}.')
-
-    def _describe(self, index: int) -> str:
-        assert self.shown is not None
-        frame, track = self.shown.tracked.place(index)
-        return f'track {track}, frame {frame}'
+            self.status.say(f'Object of {self.corrections.describe(last)}.')
 
     def _say_missed(self) -> None:
         self.status.say(BACKGROUND)
-
-    def _two(self) -> tuple[TrackedLabels, int, int] | None:
-        """The tracks and two chosen objects; None if there are none."""
-        if self.shown is None:
-            self.status.fail(NO_TRACKS)
-        elif len(self.chosen.indices) < 2:
-            self.status.fail(CHOOSE_TWO)
-        else:
-            first, second = self.chosen.indices
-            return self.shown.tracked, first, second
-        return None
-
-    def _correct(self, correct: Callable[[], None]) -> None:
-        """Correct the shown tracks; undo chooses the objects again."""
-        assert self.shown is not None
-        tracked = self.shown.tracked
-        last = self.chosen.last
-        clicked = sorted(self.chosen.indices, key=lambda index: index == last)
-        places = [tracked.place(index) for index in clicked]
-        correct()
-        assert tracked.history.last is not None
-        self._corrections[tracked.history.last] = places
-
-    def link(self) -> None:
-        """Continue the first object with the second."""
-        found = self._two()
-        if found is None:
-            return
-        tracked, first, second = found
-        with self.status.errors():
-            self._correct(lambda: tracked.link(first, second))
-            # the next click goes on from here
-            self.chosen.choose(second)
-            self.status.say(f'Linked: {self._describe(second)}.')
-
-    def divide(self) -> None:
-        """Make the second object a child of the first."""
-        found = self._two()
-        if found is None:
-            return
-        tracked, parent, child = found
-        with self.status.errors():
-            self._correct(lambda: tracked.divide(parent, [child]))
-            self.chosen.choose(parent)
-            children = [
-                tracked.place(index)[1]
-                for index in tracked.tracks.following[parent]
-            ]
-            self.status.say(
-                f'Divided: {self._describe(parent)}, into tracks '
-                f'{" and ".join(map(str, sorted(children)))}.'
-            )
-
-    def _one(self) -> tuple[TrackedLabels, int] | None:
-        """The tracks and the object clicked last; None if there is none."""
-        if self.shown is None:
-            self.status.fail(NO_TRACKS)
-        elif not self.chosen.indices:
-            self.status.fail(CHOOSE_ONE)
-        else:
-            return self.shown.tracked, self.chosen.last
-        return None
-
-    def unlink(self) -> None:
-        """Start a new track at the object that was clicked last."""
-        found = self._one()
-        if found is None:
-            return
-        tracked, index = found
-        with self.status.errors():
-            self._correct(lambda: tracked.unlink(index))
-            self.chosen.choose(index)
-            self.status.say(f'Unlinked: {self._describe(index)}.')
 
     def propagate_back(self) -> None:
         """Follow the object clicked last through the frames before."""
@@ -522,7 +442,7 @@ class TrackWidget(ViewerWidget):
         self._propagate('forward')
 
     def _propagate(self, direction: Direction) -> None:
-        found = self._one()
+        found = self.corrections.one()
         if found is None:
             return
         tracked, index = found
@@ -556,59 +476,6 @@ class TrackWidget(ViewerWidget):
         self.status.say(
             f'{text} Undo takes it back.' if result.reached else text
         )
-
-    def undo(self) -> None:
-        """Undo the newest step, if it is one of the shown tracks."""
-        navigation = self.session.navigation
-        newest = navigation.next_undo
-        # an accept that waits for its mask is no step yet
-        waits = self.session.editor.queue.last is not None
-        step = None if newest is None or waits else newest.history.last
-        title = 'an accept' if step is None else step.title
-        with self.status.errors():
-            self._check_ours(newest, title, 'undo')
-            undone = navigation.undo()
-            places = None if step is None else self._corrections.get(step)
-            if undone is not None and places:
-                self._choose_again(places)
-
-    def redo(self) -> None:
-        """Redo the step undone last, if it is one of the shown tracks."""
-        navigation = self.session.navigation
-        newest = navigation.next_redo
-        title = None if newest is None else newest.history.redoable
-        with self.status.errors():
-            self._check_ours(newest, title, 'redo')
-            navigation.redo()
-
-    def _check_ours(
-        self, newest: Undoable | None, title: str | None, act: str
-    ) -> None:
-        """Raise `TrackError` for a step of others, which may be hidden."""
-        tracked = newest
-        if isinstance(newest, Objects):
-            tracked = self._jobs.tracked(newest.target)
-        here = self.shown is not None and tracked is self.shown.tracked
-        if newest is None or here:
-            return
-        where = 'in Segment by prompts'
-        if isinstance(newest, TrackedLabels):
-            where = 'after choosing these labels'
-        raise TrackError(
-            f'The step to {act} is {title}, in “{newest.name}”: {act} it '
-            f'{where}.'
-        )
-
-    def _choose_again(self, places: Sequence[FrameAndTrack]) -> None:
-        """Choose the objects of a correction that was undone."""
-        shown, said = self.shown, self.status.text
-        assert shown is not None
-        found = []
-        for place in places:
-            with contextlib.suppress(TrackError):
-                found.append(shown.tracked.index(*place))
-        self.chosen.choose(*found)
-        self.status.say(said)
 
     def _corrected(self, frames: tuple[int, ...]) -> None:
         self._show_tracks()

@@ -1,0 +1,182 @@
+"""Corrections of tracks by the chosen objects, and undo of them."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Sequence
+from weakref import WeakKeyDictionary
+
+from napari_mobilesam.session import Session
+from napari_mobilesam.session.objects.history import Entry, Undoable
+from napari_mobilesam.session.objects.objects import Objects
+from napari_mobilesam.session.track.tracked_labels import (
+    FrameAndTrack,
+    TrackedLabels,
+)
+from napari_mobilesam.tracking.tracks import TrackError
+from napari_mobilesam.widgets.parts.status_line import StatusLine
+from napari_mobilesam.widgets.track.chosen_objects import ChosenObjects
+
+NO_TRACKS = 'There are no tracks yet: press Track first.'
+CHOOSE_TWO = 'Click two objects in different frames first.'
+CHOOSE_ONE = 'Click an object first.'
+
+
+class TrackCorrections:
+    """Links, divides and unlinks the chosen objects; undo and redo.
+
+    Parameters
+    ----------
+    session : Session
+        Has the history of all steps.
+    status : StatusLine
+        Says what was done.
+    chosen : ChosenObjects
+        Objects to correct, and their tracks.
+    """
+
+    def __init__(
+        self, session: Session, status: StatusLine, chosen: ChosenObjects
+    ) -> None:
+        self._session = session
+        self._status = status
+        self._chosen = chosen
+        # objects that were chosen at each correction
+        self._places: WeakKeyDictionary[Entry, Sequence[FrameAndTrack]] = (
+            WeakKeyDictionary()
+        )
+
+    def describe(self, index: int) -> str:
+        """Return track and frame of an object."""
+        assert self._chosen.shown is not None
+        frame, track = self._chosen.shown.tracked.place(index)
+        return f'track {track}, frame {frame}'
+
+    def _two(self) -> tuple[TrackedLabels, int, int] | None:
+        """The tracks and two chosen objects; None if there are none."""
+        if self._chosen.shown is None:
+            self._status.fail(NO_TRACKS)
+        elif len(self._chosen.indices) < 2:
+            self._status.fail(CHOOSE_TWO)
+        else:
+            first, second = self._chosen.indices
+            return self._chosen.shown.tracked, first, second
+        return None
+
+    def _correct(self, correct: Callable[[], None]) -> None:
+        """Correct the shown tracks; undo chooses the objects again."""
+        assert self._chosen.shown is not None
+        tracked = self._chosen.shown.tracked
+        last = self._chosen.last
+        clicked = sorted(self._chosen.indices, key=lambda index: index == last)
+        places = [tracked.place(index) for index in clicked]
+        correct()
+        assert tracked.history.last is not None
+        self._places[tracked.history.last] = places
+
+    def link(self) -> None:
+        """Continue the first object with the second."""
+        found = self._two()
+        if found is None:
+            return
+        tracked, first, second = found
+        with self._status.errors():
+            self._correct(lambda: tracked.link(first, second))
+            # the next click goes on from here
+            self._chosen.choose(second)
+            self._status.say(f'Linked: {self.describe(second)}.')
+
+    def divide(self) -> None:
+        """Make the second object a child of the first."""
+        found = self._two()
+        if found is None:
+            return
+        tracked, parent, child = found
+        with self._status.errors():
+            self._correct(lambda: tracked.divide(parent, [child]))
+            self._chosen.choose(parent)
+            children = [
+                tracked.place(index)[1]
+                for index in tracked.tracks.following[parent]
+            ]
+            self._status.say(
+                f'Divided: {self.describe(parent)}, into tracks '
+                f'{" and ".join(map(str, sorted(children)))}.'
+            )
+
+    def one(self) -> tuple[TrackedLabels, int] | None:
+        """Return the tracks and the object clicked last; None without one."""
+        if self._chosen.shown is None:
+            self._status.fail(NO_TRACKS)
+        elif not self._chosen.indices:
+            self._status.fail(CHOOSE_ONE)
+        else:
+            return self._chosen.shown.tracked, self._chosen.last
+        return None
+
+    def unlink(self) -> None:
+        """Start a new track at the object that was clicked last."""
+        found = self.one()
+        if found is None:
+            return
+        tracked, index = found
+        with self._status.errors():
+            self._correct(lambda: tracked.unlink(index))
+            self._chosen.choose(index)
+            self._status.say(f'Unlinked: {self.describe(index)}.')
+
+    def undo(self) -> None:
+        """Undo the newest step, if it is one of the shown tracks."""
+        navigation = self._session.navigation
+        newest = navigation.next_undo
+        # an accept that waits for its mask is no step yet
+        waits = self._session.editor.queue.last is not None
+        step = None if newest is None or waits else newest.history.last
+        title = 'an accept' if step is None else step.title
+        with self._status.errors():
+            self._check_ours(newest, title, 'undo')
+            undone = navigation.undo()
+            places = None if step is None else self._places.get(step)
+            if undone is not None and places:
+                self._choose_again(places)
+
+    def redo(self) -> None:
+        """Redo the step undone last, if it is one of the shown tracks."""
+        navigation = self._session.navigation
+        newest = navigation.next_redo
+        title = None if newest is None else newest.history.redoable
+        with self._status.errors():
+            self._check_ours(newest, title, 'redo')
+            navigation.redo()
+
+    def _check_ours(
+        self, newest: Undoable | None, title: str | None, act: str
+    ) -> None:
+        """Raise `TrackError` for a step of others, which may be hidden."""
+        tracked = newest
+        if isinstance(newest, Objects):
+            tracked = self._session.tracking.tracked(newest.target)
+        here = (
+            self._chosen.shown is not None
+            and tracked is self._chosen.shown.tracked
+        )
+        if newest is None or here:
+            return
+        where = 'in Segment by prompts'
+        if isinstance(newest, TrackedLabels):
+            where = 'after choosing these labels'
+        raise TrackError(
+            f'The step to {act} is {title}, in “{newest.name}”: {act} it '
+            f'{where}.'
+        )
+
+    def _choose_again(self, places: Sequence[FrameAndTrack]) -> None:
+        """Choose the objects of a correction that was undone."""
+        shown, said = self._chosen.shown, self._status.text
+        assert shown is not None
+        found = []
+        for place in places:
+            with contextlib.suppress(TrackError):
+                found.append(shown.tracked.index(*place))
+        self._chosen.choose(*found)
+        self._status.say(said)
