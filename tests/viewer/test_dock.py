@@ -352,10 +352,12 @@ def test_click_needs_no_scrolling_on_a_small_screen(desk, blobs):
             'undo',
         )
     ]
-    for widget in (*needed, panel.candidates_view, d.widget.status.label):
+    for widget in (*needed, panel.candidates_view, d.widget.status):
         assert widget.isVisible()
         assert not scrolled(widget, dock)
         assert dock.rect().contains(place(widget, dock))
+    message = d.widget.status.findChild(QScrollArea)
+    assert message.verticalScrollBar().maximum() == 0
 
 
 @pytest.mark.slow
