@@ -281,6 +281,7 @@ def test_status_counts_the_pixels_that_smaller_labels_miss(desk, blobs):
     ) in d.widget.status.text
 
 
+@pytest.mark.slow
 def test_with_several_images_messages_name_the_image(desk, blobs):
     d = desk(blobs, blobs)
     name = d.widget.image.layer.name
@@ -293,6 +294,7 @@ def test_with_several_images_messages_name_the_image(desk, blobs):
     assert d.widget.status.text == f'No object of “{name}” under the cursor.'
 
 
+@pytest.mark.slow
 def test_with_several_labels_messages_name_the_labels(desk, blobs):
     d = desk(blobs)
     d.mouse.click(d.image, INSIDE)

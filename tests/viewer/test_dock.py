@@ -171,6 +171,7 @@ def test_a_changed_key_accepts_while_modules_are_imported(
     assert '1 object accepted' in dock.findChild(QLabel).text()
 
 
+@pytest.mark.slow
 def test_clicks_accepted_while_modules_are_imported_are_of_two_objects(
     make_napari_viewer, oracle, settle, blobs, slow_imports
 ):
@@ -317,6 +318,7 @@ def test_tab_opened_later_uses_channels_chosen_before(desk, blobs):
     assert d.session.scene.channel_axis == channels.axis == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('form', ['Segment by prompts', 'Segment everything'])
 def test_channels_set_by_a_script_are_chosen(desk, blobs, form):
     d = desk(np.stack([blobs] * 3), np.stack([blobs // 2] * 3), widget=form)

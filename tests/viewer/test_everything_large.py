@@ -230,6 +230,7 @@ def stop_at_first_tile(d, monkeypatch):
         d.settle()
 
 
+@pytest.mark.slow
 def test_a_new_viewer_goes_on_in_the_folder(open_large, pyramid, monkeypatch):
     first = open_large(pyramid, multiscale=True, show=False)
     stop_at_first_tile(first, monkeypatch)
@@ -390,6 +391,7 @@ def test_labels_of_another_image_are_refused(open_large, pyramid, tmp_path):
     assert 'belong to another image' in e.widget.status.text
 
 
+@pytest.mark.slow
 def test_failed_tiles_are_told(open_large, pyramid, monkeypatch):
     show = ImageView.rgb
 

@@ -177,6 +177,7 @@ def edit_first(d):
     d.settle()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('end', [Qt.Key.Key_W, Qt.Key.Key_Q])
 def test_boxes_wait_while_another_object_is_edited(desk, blobs, end):
     d = desk(blobs)

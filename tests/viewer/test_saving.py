@@ -193,6 +193,7 @@ def test_console_autosave_survives_a_viewer_that_is_closed(
     again.close()
 
 
+@pytest.mark.slow
 @pytest.mark.own_viewer
 def test_other_labels_have_a_file_of_their_own(opened, file):
     d = opened()
@@ -453,6 +454,7 @@ def test_labels_that_are_not_chosen_are_saved(opened, file):
     assert np.array_equal(found, expected)
 
 
+@pytest.mark.slow
 @pytest.mark.own_viewer
 @pytest.mark.parametrize('prompts', [True, False])
 def test_a_run_is_saved_though_an_object_is_open(
@@ -598,6 +600,7 @@ def test_one_file_opened_twice_has_two_sessions(opened, file):
     ]
 
 
+@pytest.mark.slow
 def test_channels_get_back_their_own_objects(desk, tmp_path, blobs):
     path = tmp_path / 'cells.tif'
     channels = np.stack([blobs, blobs // 2])

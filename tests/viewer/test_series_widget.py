@@ -402,6 +402,7 @@ def test_labels_that_a_run_did_not_take_are_not_those_of_the_next(
     assert d.widget.status.text == '12 objects in 3 images.'
 
 
+@pytest.mark.slow
 def test_labels_that_are_saved_while_the_image_is_opened(
     series_desk, folder, monkeypatch, blobs
 ):
@@ -616,6 +617,7 @@ def test_ready_is_said_of_the_image_that_is_shown(series_desk, folder):
     assert d.prompts.status.text == text
 
 
+@pytest.mark.slow
 @pytest.mark.window
 @pytest.mark.parametrize(('theme', 'dark'), [('dark', True), ('light', False)])
 def test_states_of_images_can_be_read(series_desk, folder, theme, dark):
@@ -736,6 +738,7 @@ def test_an_edited_object_is_accepted_with_its_edit(reviewed, folder):
     assert (after != before).any()
 
 
+@pytest.mark.slow
 def test_the_outline_follows_a_correction(reviewed, folder):
     d = reviewed
     d.prompts = open_form(d.viewer, 'prompts')
@@ -1159,6 +1162,7 @@ def test_objects_that_go_where_the_series_does_not_save(series_desk, folder):
     assert not d.widget.status.failed
 
 
+@pytest.mark.slow
 @pytest.mark.own_viewer
 @pytest.mark.parametrize('damaged', [True, False])
 def test_prompts_that_cannot_be_read_are_kept(series_desk, folder, damaged):
@@ -1192,6 +1196,7 @@ def test_prompts_that_cannot_be_read_are_kept(series_desk, folder, damaged):
     assert file.read_bytes() == content
 
 
+@pytest.mark.slow
 def test_a_run_goes_to_the_labels_of_the_series(series_desk, channels, settle):
     d = series_desk(channels)
     everything = open_form(d.viewer, 'everything')
@@ -1347,6 +1352,7 @@ def test_another_channel(series_desk, channels):
     assert d.session.scene.image.name == 'b channel 1'
 
 
+@pytest.mark.slow
 def test_a_channel_that_is_chosen_in_the_prompts(series_desk, channels):
     d = series_desk(channels, prompts=True)
     d.prompts.header.image_combo.layer = d.viewer.layers['a channel 2']

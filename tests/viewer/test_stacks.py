@@ -128,6 +128,7 @@ def test_labels_of_a_stack_opened_after_a_click_on_an_image(desk, blobs):
     assert labels.data.any(axis=(1, 2)).sum() == 1
 
 
+@pytest.mark.slow
 def test_objects_are_found_again_when_axes_come_and_go(desk, blobs):
     d = desk(np.stack([blobs] * 8))
 
@@ -256,6 +257,7 @@ def test_a_propagation_waits_for_the_mask(desk, blobs, oracle, qtbot):
     assert 'was propagated to 2 planes' in d.widget.status.text
 
 
+@pytest.mark.slow
 def test_the_axis_to_propagate_along(desk, blobs):
     """By default not that of few planes, which may be of channels."""
     d = desk(np.stack([np.stack([blobs, blobs])] * 5))
