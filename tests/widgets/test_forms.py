@@ -162,4 +162,4 @@ def test_a_long_message_leaves_buttons_their_height(qtbot):
     qtbot.waitUntil(lambda: area.verticalScrollBar().maximum() == 0)
     assert area.height() >= status.label.heightForWidth(area.width())
     status.say('Ready')
-    qtbot.waitUntil(lambda: area.height() == area.minimumHeight())
+    qtbot.waitUntil(lambda: area.height() == area.minimumSizeHint().height())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
-from qtpy.QtCore import QSize, Qt, QTimer
+from qtpy.QtCore import QEvent, QSize, Qt, QTimer
 from qtpy.QtGui import QResizeEvent
 from qtpy.QtWidgets import (
     QFrame,
@@ -23,6 +23,8 @@ from napari_mobilesam.widgets.parts.message_label import MessageLabel
 
 # Half a swing of the progress bar while the end of the work is unknown.
 SWING_MS = 600
+# Pixels above and below the text of a label in the themes of napari, and more.
+PADDING = 16
 
 
 class _TextArea(QScrollArea):
@@ -61,18 +63,31 @@ class _TextArea(QScrollArea):
         assert bar is not None
         return bar
 
+    @property
+    def _frame(self) -> int:
+        """Height of the frame, which the theme has."""
+        viewport = self.viewport()
+        assert viewport is not None
+        return self.height() - viewport.height()
+
     def sizeHint(self) -> QSize:  # noqa: N802
         """Ask for the height of the text."""
         # beside the scroll bar, which would not go otherwise
         width = self.width() - self._bar.sizeHint().width()
-        needed = self._label.heightForWidth(width)
-        return QSize(
-            super().sizeHint().width(), max(needed, self.minimumHeight())
-        )
+        needed = self._label.heightForWidth(width) + self._frame
+        least = self.minimumSizeHint()
+        return QSize(least.width(), max(needed, least.height()))
 
     def minimumSizeHint(self) -> QSize:  # noqa: N802
-        """Ask for less than the buttons of a scroll bar would."""
-        return QSize(super().minimumSizeHint().width(), self.minimumHeight())
+        """Ask for three lines always, so that buttons do not move."""
+        lines = 3 * self._label.fontMetrics().lineSpacing()
+        height = lines + PADDING + self._frame
+        return QSize(super().minimumSizeHint().width(), height)
+
+    def changeEvent(self, event: QEvent | None) -> None:  # noqa: N802
+        """Follow the font, which napari sets after the form is made."""
+        super().changeEvent(event)
+        self.updateGeometry()
 
     def resizeEvent(self, event: QResizeEvent | None) -> None:  # noqa: N802
         """Wrap the text to another width."""
@@ -95,8 +110,6 @@ class StatusLine(QWidget):
             Qt.AlignmentFlag.AlignTop | Qt.AlignmentFlag.AlignLeft
         )
         self._area = _TextArea(self.label)
-        # always three lines, so that buttons do not move
-        self._area.setMinimumHeight(3 * self.fontMetrics().lineSpacing() + 4)
         self.bar = QProgressBar()
         self.bar.setTextVisible(False)
         self.bar.setFixedHeight(6)
