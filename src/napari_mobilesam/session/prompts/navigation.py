@@ -146,7 +146,7 @@ class Navigation:
 
     @property
     def next_undo(self) -> Undoable | None:
-        """What `undo` takes a step back of, None if there is no step."""
+        """Labels or tracks of the step to undo; None if there is no step."""
         waiting = self._editor.queue.last
         if waiting is not None:
             return waiting.home
@@ -167,7 +167,7 @@ class Navigation:
 
     @property
     def next_redo(self) -> Undoable | None:
-        """What `redo` repeats a step of, None if there is no step."""
+        """Labels or tracks of the step to redo; None if there is no step."""
         known = self._histories()
         newest = max(known, key=_redo_order, default=None)
         last_step = max((each.history.push_order for each in known), default=0)

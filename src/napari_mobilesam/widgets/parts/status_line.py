@@ -66,9 +66,7 @@ class _TextArea(QScrollArea):
     @property
     def _frame(self) -> int:
         """Height of the frame, which the theme has."""
-        viewport = self.viewport()
-        assert viewport is not None
-        return self.height() - viewport.height()
+        return self.height() - self.maximumViewportSize().height()
 
     def sizeHint(self) -> QSize:  # noqa: N802
         """Ask for the height of the text."""

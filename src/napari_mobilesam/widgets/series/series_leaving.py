@@ -115,7 +115,7 @@ class SeriesLeaving:
 
     @property
     def awaited(self) -> str:
-        """What is said to be waited for; empty if nothing is."""
+        """Message about what is waited for; empty if nothing is."""
         editor = self._session.editor
         if editor.pending or len(editor.queue):
             return PENDING

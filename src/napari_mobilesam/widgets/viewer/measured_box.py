@@ -1,4 +1,4 @@
-"""Where objects of a layer lie, as its feature table tells."""
+"""Boxes and pixels of objects, found by the feature table of their layer."""
 
 from __future__ import annotations
 
