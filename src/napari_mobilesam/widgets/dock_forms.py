@@ -280,7 +280,7 @@ class DockForms(ViewerWidget):
             (session.navigation.restored, self._say_restored),
             (session.downloaded, self.header.model_box.arrived),
             (session.failed, self._failed),
-            (self.header.scene.channels_changed, self.header.follow_channels),
+            (self.scene.channels_changed, self.header.follow_channels),
         ):
             self.listen(signal, callback)
         self.header.refresh()

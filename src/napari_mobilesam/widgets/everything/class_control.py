@@ -19,7 +19,6 @@ from napari_mobilesam.widgets.parts.image_header import ImageHeader
 from napari_mobilesam.widgets.parts.viewer_widget import ViewerWidget
 from napari_mobilesam.widgets.viewer.layer_plane import LayerPlane
 from napari_mobilesam.widgets.viewer.look_at import look_at
-from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
 
 NO_LABELS = (
     'There are no labels: label objects, then assign classes to a few of them.'
@@ -37,8 +36,6 @@ class ClassControl:
         List of proposals and status line.
     header : ImageHeader
         Choice of the image.
-    scene : ViewerScene
-        Knows the objects of layers.
     """
 
     def __init__(
@@ -46,12 +43,11 @@ class ClassControl:
         dock: ViewerWidget,
         panel: EverythingPanel,
         header: ImageHeader,
-        scene: ViewerScene,
     ) -> None:
         self._dock = dock
         self._panel = panel
         self._header = header
-        self._scene = scene
+        self._scene = dock.scene
         self._asked: Labels | None = None
         self._shown: tuple[ProposedClasses, Labels] | None = None
         panel.classes.proposed.connect(self.propose)

@@ -51,7 +51,6 @@ from napari_mobilesam.widgets.viewer.layers import (
     is_ours,
     suitability,
 )
-from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
 
 HINT = 'Run segments every object.'
 NO_EXAMPLES = (
@@ -98,21 +97,17 @@ class EverythingWidget(ViewerWidget):
 
     def __init__(self, viewer: ViewerModel, header: ImageHeader) -> None:
         super().__init__(viewer)
-        session = self.session
-        scene = session.scene
-        assert isinstance(scene, ViewerScene)
-        self._scene = scene
         self._keys = Keys()
         self.header = header
         self.panel = panel = EverythingPanel(self.viewer)
         self.status = panel.status
         fill(self, panel)
         self.review_view = ReviewView(self.viewer)
-        self.runs = RunControl(self, panel, scene, self.review_view)
+        self.runs = RunControl(self, panel, self.review_view)
         self.large = LargeRunControl(self, panel, self.header)
-        self.tools = PlaneTools(self, panel, self.header, scene, self.runs)
+        self.tools = PlaneTools(self, panel, self.header, self.runs)
         self._text_control = TextControl(self, panel, self.header, self.runs)
-        self._class_control = ClassControl(self, panel, self.header, scene)
+        self._class_control = ClassControl(self, panel, self.header)
         self.estimate = RunEstimate(
             self, panel, self.header, self.runs, self.large, lambda: self.busy
         )
@@ -206,7 +201,7 @@ class EverythingWidget(ViewerWidget):
             (session.progress, self._download_progress),
             (session.model_changed, self._model_changed),
             (session.editor.changed, self._editor_changed),
-            (self._scene.image_changed, self._follow_scene),
+            (self.scene.image_changed, self._follow_scene),
         ):
             self.listen(signal, callback)
         review = self.panel.review
@@ -340,7 +335,7 @@ class EverythingWidget(ViewerWidget):
         chosen = panel.labels_combo.layer
         if new_image and SERIES_MARK in image.metadata:
             # those that are saved
-            panel.labels_combo.layer = self._scene.labels_of(image)
+            panel.labels_combo.layer = self.scene.labels_of(image)
         elif new_image and not (chosen is None or suitability(chosen, image)):
             panel.labels_combo.layer = None
 

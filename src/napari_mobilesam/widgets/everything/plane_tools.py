@@ -30,7 +30,6 @@ from napari_mobilesam.widgets.parts.viewer_widget import ViewerWidget
 from napari_mobilesam.widgets.viewer.label_writer import new_labels
 from napari_mobilesam.widgets.viewer.layer_plane import LayerPlane
 from napari_mobilesam.widgets.viewer.layers import insert_below_prompts
-from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
 
 # adds the result to the viewer and returns a message
 Show = Callable[[Any], str]
@@ -47,8 +46,6 @@ class PlaneTools:
         Buttons and status line.
     header : ImageHeader
         Choice of the image.
-    scene : ViewerScene
-        Knows the objects of layers.
     runs : RunControl
         Shows progress.
 
@@ -65,14 +62,13 @@ class PlaneTools:
         dock: ViewerWidget,
         panel: EverythingPanel,
         header: ImageHeader,
-        scene: ViewerScene,
         runs: RunControl,
     ) -> None:
         self._viewer = dock.viewer
         self._jobs = dock.session.runs.jobs
         self._panel = panel
         self._header = header
-        self._scene = scene
+        self._scene = dock.scene
         self._runs = runs
         self._asked: tuple[int, LayerPlane, Show] | None = None
         panel.more.edges_asked.connect(self.find_edges)

@@ -35,7 +35,6 @@ from napari_mobilesam.widgets.viewer.running_task import (
     RunningTask,
     end_soon,
 )
-from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
 
 # Share and seconds of a run that pass before the time left is shown: the
 # first prompts of a program take a second more.
@@ -51,8 +50,6 @@ class RunControl:
         Gives session and viewer.
     panel : EverythingPanel
         Parameters, output, filters, review and status line.
-    scene : ViewerScene
-        Knows the objects of layers.
     review_view : ReviewView
         Highlights objects of the last run.
 
@@ -72,13 +69,12 @@ class RunControl:
         self,
         dock: ViewerWidget,
         panel: EverythingPanel,
-        scene: ViewerScene,
         review_view: ReviewView,
     ) -> None:
         self._dock = dock
         self._runs = dock.session.runs
         self._panel = panel
-        self._scene = scene
+        self._scene = dock.scene
         self._review_view = review_view
         self._asked: tuple[int, RunLayers] | None = None
         self._last: EverythingResult | None = None

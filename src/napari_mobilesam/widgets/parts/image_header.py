@@ -16,7 +16,6 @@ from napari_mobilesam.widgets.parts.model_box import ModelBox
 from napari_mobilesam.widgets.parts.viewer_widget import ViewerWidget
 from napari_mobilesam.widgets.viewer.layer_plane import LayerPlane, plane_of
 from napari_mobilesam.widgets.viewer.layers import is_of
-from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
 
 NO_IMAGE = 'No image: open one first.'
 
@@ -40,8 +39,6 @@ class ImageHeader(QWidget):
         Channel axes, or other layers as colours; hidden if there are none.
     model_box : ModelBox
         Models.
-    scene : ViewerScene
-        Its channels are followed.
     device_label : QLabel
         Device of the loaded model.
     """
@@ -50,9 +47,7 @@ class ImageHeader(QWidget):
         super().__init__()
         self._viewer = dock.viewer
         self._models = dock.session.models
-        scene = dock.session.scene
-        assert isinstance(scene, ViewerScene)
-        self.scene = scene
+        self._scene = dock.scene
         self.image_combo = LayerCombo(dock.viewer, is_of(Image))
         self.channel_combo = ChannelCombo()
         self.model_box = ModelBox(dock.session)
@@ -97,9 +92,9 @@ class ImageHeader(QWidget):
 
     def follow_channels(self) -> None:
         """Choose the channels that a script has set."""
-        if self.scene.image is self.image_combo.layer:
+        if self._scene.image is self.image_combo.layer:
             self.channel_combo.choose(
-                self.scene.channel_axis, self.scene.composed
+                self._scene.channel_axis, self._scene.composed
             )
 
     def refresh(self) -> None:

@@ -13,6 +13,7 @@ from napari_mobilesam.session import Session
 from napari_mobilesam.widgets.parts.delayed_call import DelayedCall
 from napari_mobilesam.widgets.parts.dock_tabs import show_as_tab
 from napari_mobilesam.widgets.viewer.layers import unwrap
+from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
 from napari_mobilesam.widgets.viewer.viewer_session import get_session
 from napari_mobilesam.widgets.viewer.window_closing import main_window
 
@@ -41,12 +42,24 @@ class ViewerWidget(QWidget):
     ----------
     viewer : napari.viewer.Viewer
         Viewer or its proxy.
+
+    Attributes
+    ----------
+    viewer : napari.components.ViewerModel
+        Viewer, no proxy.
+    session : Session
+        Its session.
+    scene : ViewerScene
+        Image, plane and labels that are worked on.
     """
 
     def __init__(self, viewer: Any) -> None:
         super().__init__()
         self.viewer: ViewerModel = unwrap(viewer)
         self.session = get_session(self.viewer)
+        scene = self.session.scene
+        assert isinstance(scene, ViewerScene)
+        self.scene = scene
         self._connections: list[Connection] = []
         # the window arranges a new dock first
         self._placing = DelayedCall(

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
-from napari.components import ViewerModel
 
 from napari_mobilesam.types import SegmentationError
 from napari_mobilesam.widgets.parts.hover_view import HoverView
+from napari_mobilesam.widgets.parts.viewer_widget import ViewerWidget
 from napari_mobilesam.widgets.prompts.prompt_layers import POSITIVE
 from napari_mobilesam.widgets.prompts.prompt_panel import PromptPanel
 from napari_mobilesam.widgets.prompts.prompt_tools import PromptTools
 from napari_mobilesam.widgets.viewer.layer_plane import camera_of
-from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
 
 # Pixels of the screen that the view moves at once.
 STEP = 24
@@ -22,30 +21,27 @@ class KeyCursor:
 
     Parameters
     ----------
-    viewer : napari.components.ViewerModel
-        Viewer, no proxy.
+    dock : ViewerWidget
+        Gives the viewer.
     panel : PromptPanel
         Status line.
     tools : PromptTools
         Takes the points.
-    scene : ViewerScene
-        Finds the plane that is shown.
     hover : HoverView
         Shows the mask that a point in the middle would give.
     """
 
     def __init__(
         self,
-        viewer: ViewerModel,
+        dock: ViewerWidget,
         panel: PromptPanel,
         tools: PromptTools,
-        scene: ViewerScene,
         hover: HoverView,
     ) -> None:
-        self._viewer = viewer
+        self._viewer = dock.viewer
         self._panel = panel
         self._tools = tools
-        self._scene = scene
+        self._scene = dock.scene
         self._hover = hover
 
     def left(self) -> None:

@@ -15,14 +15,13 @@ from napari_mobilesam.session.objects.writing import (
     is_unchanged,
     shrunken_labels,
 )
-from napari_mobilesam.session.prompts.editor import Editor
 from napari_mobilesam.text import counted, first_three
 from napari_mobilesam.types import Mask
+from napari_mobilesam.widgets.parts.viewer_widget import ViewerWidget
 from napari_mobilesam.widgets.prompts.doubtful import DoubtfulObjects
 from napari_mobilesam.widgets.prompts.prompt_output import pixels_beyond
 from napari_mobilesam.widgets.prompts.prompt_panel import PromptPanel
 from napari_mobilesam.widgets.prompts.shapes_aside import ShapesAside
-from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
 
 NOTHING = 'The model found nothing here: add a point or draw a box.'
 
@@ -32,12 +31,10 @@ class ObjectTexts:
 
     Parameters
     ----------
-    editor : Editor
-        Has the open object.
+    dock : ViewerWidget
+        Gives the open object, image and labels.
     panel : PromptPanel
         Names of the buttons.
-    scene : ViewerScene
-        Finds image and labels.
     doubtful : DoubtfulObjects
         Describes objects that the model is not certain of.
     shapes_aside : ShapesAside
@@ -46,15 +43,14 @@ class ObjectTexts:
 
     def __init__(
         self,
-        editor: Editor,
+        dock: ViewerWidget,
         panel: PromptPanel,
-        scene: ViewerScene,
         doubtful: DoubtfulObjects,
         shapes_aside: ShapesAside,
     ) -> None:
-        self._editor = editor
+        self._editor = dock.session.editor
         self._buttons = panel.buttons
-        self._scene = scene
+        self._scene = dock.scene
         self._doubtful = doubtful
         self._shapes_aside = shapes_aside
         # images whose pixels that are not numbers were reported

@@ -39,10 +39,7 @@ from napari_mobilesam.widgets.prompts.prompt_tools import PromptTools
 from napari_mobilesam.widgets.prompts.shapes_aside import ShapesAside
 from napari_mobilesam.widgets.viewer.layer_plane import LayerPlane
 from napari_mobilesam.widgets.viewer.layers import CLOSED_SHAPES
-from napari_mobilesam.widgets.viewer.viewer_scene import (
-    ShownPlane,
-    ViewerScene,
-)
+from napari_mobilesam.widgets.viewer.viewer_scene import ShownPlane
 
 NO_PROMPT = 'No prompt yet: click an object or draw a box.'
 NONE_OPEN = ' No other object is open.'
@@ -75,8 +72,6 @@ class OpenObject:
         Candidates and status line.
     tools : PromptTools
         Layers of the prompts.
-    scene : ViewerScene
-        Finds the plane that is shown.
     preview : Preview
         Shows the mask.
     hover : HoverView
@@ -93,7 +88,6 @@ class OpenObject:
         dock: ViewerWidget,
         panel: PromptPanel,
         tools: PromptTools,
-        scene: ViewerScene,
         preview: Preview,
         hover: HoverView,
     ) -> None:
@@ -102,7 +96,7 @@ class OpenObject:
         self._editor = dock.session.editor
         self._panel = panel
         self._tools = tools
-        self._scene = scene
+        self._scene = dock.scene
         self._preview = preview
         self._hover = hover
         self._reader = PromptReader()
@@ -110,7 +104,7 @@ class OpenObject:
         self.doubtful = DoubtfulObjects(self._editor, panel)
         self._shapes_aside = ShapesAside(dock.viewer, tools, self._reader)
         self._texts = ObjectTexts(
-            self._editor, panel, scene, self.doubtful, self._shapes_aside
+            dock, panel, self.doubtful, self._shapes_aside
         )
         # what was said of the object that was written last
         self._written = ''

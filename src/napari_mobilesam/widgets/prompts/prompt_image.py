@@ -13,7 +13,6 @@ from napari_mobilesam.widgets.parts.delayed_call import DelayedCall
 from napari_mobilesam.widgets.parts.image_header import ImageHeader
 from napari_mobilesam.widgets.parts.viewer_widget import ViewerWidget
 from napari_mobilesam.widgets.viewer.layers import is_ours
-from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
 
 _TRANSFORMS = ('scale', 'translate', 'rotate', 'shear', 'affine')
 
@@ -27,8 +26,6 @@ class PromptImage:
         Listens to the image while it is docked.
     header : ImageHeader
         Choices of image and channels.
-    scene : ViewerScene
-        Told which image and channels are chosen.
 
     Attributes
     ----------
@@ -56,12 +53,10 @@ class PromptImage:
     moved = Signal()
     hidden = Signal()
 
-    def __init__(
-        self, dock: ViewerWidget, header: ImageHeader, scene: ViewerScene
-    ) -> None:
+    def __init__(self, dock: ViewerWidget, header: ImageHeader) -> None:
         self._dock = dock
         self._header = header
-        self._scene = scene
+        self._scene = dock.scene
         # images that came into the viewer and were not chosen yet
         self._new: WeakSet[Image] = WeakSet()
         # selected since the chosen one was

@@ -17,7 +17,6 @@ from napari_mobilesam.widgets.prompts.open_object import OpenObject
 from napari_mobilesam.widgets.prompts.prompt_panel import PromptPanel
 from napari_mobilesam.widgets.prompts.prompt_tools import PromptTools
 from napari_mobilesam.widgets.viewer.layers import is_output, mouse_position
-from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
 
 NO_OBJECT = 'No object{} under the cursor.'
 NO_OBJECTS = 'No objects yet: click one, then accept it.'
@@ -36,8 +35,6 @@ class PromptNavigation:
         Buttons and status line.
     tools : PromptTools
         Selected again after an object was picked.
-    scene : ViewerScene
-        Finds plane and objects.
     object : OpenObject
         Its prompts are removed when it is deleted.
     """
@@ -47,7 +44,6 @@ class PromptNavigation:
         dock: ViewerWidget,
         panel: PromptPanel,
         tools: PromptTools,
-        scene: ViewerScene,
         object: OpenObject,  # noqa: A002
     ) -> None:
         self._viewer = dock.viewer
@@ -55,7 +51,7 @@ class PromptNavigation:
         self._session = dock.session
         self._panel = panel
         self._tools = tools
-        self._scene = scene
+        self._scene = dock.scene
         self._object = object
 
     # edit

@@ -14,7 +14,6 @@ from napari_mobilesam.widgets.parts.settings_store import SettingsStore
 from napari_mobilesam.widgets.parts.viewer_widget import ViewerWidget
 from napari_mobilesam.widgets.prompts.prompt_panel import PromptPanel
 from napari_mobilesam.widgets.viewer.layers import data_of
-from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
 
 
 class PromptOutput:
@@ -26,8 +25,6 @@ class PromptOutput:
         Gives the session.
     panel : PromptPanel
         Controls of the output.
-    scene : ViewerScene
-        Told which layer is written to.
     settings : SettingsStore
         Keeps choices and classes.
 
@@ -41,13 +38,12 @@ class PromptOutput:
         self,
         dock: ViewerWidget,
         panel: PromptPanel,
-        scene: ViewerScene,
         settings: SettingsStore,
     ) -> None:
         self._session = dock.session
         self._editor = dock.session.editor
         self._panel = panel
-        self._scene = scene
+        self._scene = dock.scene
         self._settings = settings
         self._shown_class = ''
         # True while the choice of the scene is shown

@@ -38,7 +38,6 @@ from napari_mobilesam.widgets.viewer.layers import (
     place_names,
 )
 from napari_mobilesam.widgets.viewer.look_at import move_sliders
-from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
 
 WAITING_TO_PROPAGATE = (
     'The object will be propagated as soon as its mask is there …'
@@ -71,8 +70,6 @@ class PromptRuns:
         Stop button and status line.
     tools : PromptTools
         Layers of the prompts.
-    scene : ViewerScene
-        Finds the plane that is shown.
     object : OpenObject
         The object to propagate.
     """
@@ -82,14 +79,13 @@ class PromptRuns:
         dock: ViewerWidget,
         panel: PromptPanel,
         tools: PromptTools,
-        scene: ViewerScene,
         object: OpenObject,  # noqa: A002
     ) -> None:
         self._viewer = dock.viewer
         self._session = dock.session
         self._panel = panel
         self._tools = tools
-        self._scene = scene
+        self._scene = dock.scene
         self._object = object
         self._reader = PromptReader()
         self._batch: _RunningPrompts | None = None

@@ -28,7 +28,6 @@ from napari_mobilesam.widgets.viewer.layers import (
     data_of,
     is_ours,
 )
-from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
 
 NO_PLACE = (
     'This image is not a file on this computer, so that nothing can be saved '
@@ -50,8 +49,6 @@ class PromptSaving:
         Gives the session.
     panel : PromptPanel
         Check box, restore button and status line.
-    scene : ViewerScene
-        Finds the objects.
     settings : SettingsStore
         Keeps whether objects are saved.
 
@@ -66,13 +63,12 @@ class PromptSaving:
         self,
         dock: ViewerWidget,
         panel: PromptPanel,
-        scene: ViewerScene,
         settings: SettingsStore,
     ) -> None:
         self._dock = dock
         self._files = dock.session.files
         self._panel = panel
-        self._scene = scene
+        self._scene = dock.scene
         self._settings = settings
         # the image, and the first choice of a file for its objects
         self._image: weakref.ref[Image] | None = None

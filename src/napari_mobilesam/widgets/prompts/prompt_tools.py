@@ -38,7 +38,6 @@ from napari_mobilesam.widgets.viewer.layers import (
     world_units,
 )
 from napari_mobilesam.widgets.viewer.mouse_clicks import is_click
-from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
 
 PAN_ZOOM = 'pan_zoom'
 UNFINISHED = (
@@ -74,8 +73,6 @@ class PromptTools:
         Listens to layers while it is docked.
     panel : PromptPanel
         Buttons and layer choices.
-    scene : ViewerScene
-        Finds the plane that new layers are made for.
 
     Attributes
     ----------
@@ -98,12 +95,10 @@ class PromptTools:
     restyled = Signal()
     pressed = Signal(object, int)
 
-    def __init__(
-        self, dock: ViewerWidget, panel: PromptPanel, scene: ViewerScene
-    ) -> None:
+    def __init__(self, dock: ViewerWidget, panel: PromptPanel) -> None:
         self._dock = dock
         self._panel = panel
-        self._scene = scene
+        self._scene = dock.scene
         self._blocked = False
         # True from a press of the mouse that begins a shape to its end
         self._drawn_by_mouse = False

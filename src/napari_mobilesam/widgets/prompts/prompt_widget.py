@@ -44,7 +44,6 @@ from napari_mobilesam.widgets.prompts.view_preparation import ViewPreparation
 from napari_mobilesam.widgets.viewer.hidden_object import HiddenObject
 from napari_mobilesam.widgets.viewer.labels_target import LabelsTarget
 from napari_mobilesam.widgets.viewer.layers import PREVIEW_MARK, raise_above
-from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
 
 NO_IMAGE = 'Open an image, or choose one, to begin.'
 # dragging a contrast slider embeds once, at its end
@@ -108,9 +107,6 @@ class PromptWidget(ViewerWidget):
     ) -> None:
         super().__init__(viewer)
         session = self.session
-        scene = session.scene
-        assert isinstance(scene, ViewerScene)
-        self._scene = scene
         # later: layers cannot be moved while napari moves or inserts them
         self._raise_later = DelayedCall(self._raise_layers, parent=self)
         # later: the form is shown first
@@ -126,17 +122,19 @@ class PromptWidget(ViewerWidget):
         fill(self, panel)
         self.preview = Preview(self.viewer)
         self._hidden = HiddenObject(self.viewer)
-        self.hover = HoverView(self.viewer, session.hover, scene.layer_plane)
-        self.image = PromptImage(self, self.header, scene)
-        self.tools = PromptTools(self, panel, scene)
+        self.hover = HoverView(
+            self.viewer, session.hover, self.scene.layer_plane
+        )
+        self.image = PromptImage(self, self.header)
+        self.tools = PromptTools(self, panel)
         self.object = OpenObject(
-            self, panel, self.tools, scene, self.preview, self.hover
+            self, panel, self.tools, self.preview, self.hover
         )
         self.navigation = PromptNavigation(
-            self, panel, self.tools, scene, self.object
+            self, panel, self.tools, self.object
         )
-        self.output = PromptOutput(self, panel, scene, self.settings)
-        self.saving = PromptSaving(self, panel, scene, self.settings)
+        self.output = PromptOutput(self, panel, self.settings)
+        self.saving = PromptSaving(self, panel, self.settings)
         self._messages = SessionMessages(
             self,
             panel,
@@ -150,13 +148,11 @@ class PromptWidget(ViewerWidget):
             self, panel, settings, self.hover, self.object.doubtful
         )
         self._script = PromptScript(self.session, panel)
-        self.runs = PromptRuns(self, panel, self.tools, scene, self.object)
-        self.preparation = ViewPreparation(self, scene)
+        self.runs = PromptRuns(self, panel, self.tools, self.object)
+        self.preparation = ViewPreparation(self)
         self._early_clicks = early_clicks
         self._idle_clicks = IdleClicks(self, panel)
-        self.key_cursor = KeyCursor(
-            self.viewer, panel, self.tools, scene, self.hover
-        )
+        self.key_cursor = KeyCursor(self, panel, self.tools, self.hover)
         self.commands = self._commands()
         self._connect()
         self.attach()
@@ -268,8 +264,8 @@ class PromptWidget(ViewerWidget):
             (editor.accepted, self.object.accepted),
             (editor.accepted, self._object_closed),
             (editor.opened, self.object.reopened),
-            (self._scene.image_changed, self.image.follow_scene),
-            (self._scene.labels_changed, self._labels_changed),
+            (self.scene.image_changed, self.image.follow_scene),
+            (self.scene.labels_changed, self._labels_changed),
             (self.viewer.dims.events.order, self._offer_axes),
         ):
             self.listen(signal, callback)
@@ -357,7 +353,7 @@ class PromptWidget(ViewerWidget):
                 keep=True,
             )
         elif layer is labels:
-            other = self._scene.labels
+            other = self.scene.labels
             target = 'a new layer' if other is None else f'“{other.name}”'
             which = 'next' if self.object.empty else 'open'
             self.status.say(
@@ -405,7 +401,7 @@ class PromptWidget(ViewerWidget):
         if image is None or not self.attached:
             return
         layers = (
-            self._scene.labels,
+            self.scene.labels,
             self.preview.layer,
             self.hover.preview.layer,
             self.tools.shapes,
@@ -439,7 +435,7 @@ class PromptWidget(ViewerWidget):
         self.output.start_image()
         self.saving.start_image(image)
         try:
-            plane = self._scene.layer_plane()
+            plane = self.scene.layer_plane()
         except SegmentationError as error:
             self.status.fail(str(error))
             return
@@ -459,12 +455,12 @@ class PromptWidget(ViewerWidget):
     def _offer_axes(self, event: Any = None) -> None:
         # the image may be gone
         with contextlib.suppress(SegmentationError):
-            self.panel.offer_axes(self._scene.layer_plane())
+            self.panel.offer_axes(self.scene.layer_plane())
 
     def _prepare_preview(self) -> None:
         # the image may be gone
         with contextlib.suppress(SegmentationError):
-            self.preview.prepare(self._scene.layer_plane())
+            self.preview.prepare(self.scene.layer_plane())
 
     def _pixels_changed(self) -> None:
         self.object.schedule(CONTRAST_PAUSE_MS)
@@ -511,8 +507,8 @@ class PromptWidget(ViewerWidget):
         SegmentationError
             The object cannot be edited.
         """
-        self._scene.image = image
-        self._scene.labels = labels
+        self.scene.image = image
+        self.scene.labels = labels
         self.tools.use_some_tool()
         # the next key is a command, whatever field was used last
         focus_canvas(self)

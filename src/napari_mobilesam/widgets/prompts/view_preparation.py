@@ -8,7 +8,6 @@ from napari_mobilesam.types import SegmentationError
 from napari_mobilesam.widgets.parts.delayed_call import DelayedCall
 from napari_mobilesam.widgets.parts.viewer_widget import ViewerWidget
 from napari_mobilesam.widgets.viewer.layer_plane import LayerPlane, camera_of
-from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
 
 # sliders, panning and zooming change in many small steps
 PAUSE_MS = 150
@@ -21,13 +20,11 @@ class ViewPreparation:
     ----------
     dock : ViewerWidget
         Listens while it is docked.
-    scene : ViewerScene
-        Finds the plane that is shown.
     """
 
-    def __init__(self, dock: ViewerWidget, scene: ViewerScene) -> None:
+    def __init__(self, dock: ViewerWidget) -> None:
         self._dock = dock
-        self._scene = scene
+        self._scene = dock.scene
         self._before: LayerPlane | None = None
         self._later = DelayedCall(self._prepare, PAUSE_MS, dock)
 

@@ -30,7 +30,6 @@ from napari_mobilesam.widgets.parts.status_line import StatusLine
 from napari_mobilesam.widgets.parts.viewer_widget import ViewerWidget
 from napari_mobilesam.widgets.refine.changes_layer import LEGEND, ChangesLayer
 from napari_mobilesam.widgets.viewer.layer_plane import LayerPlane, plane_of
-from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
 
 HINT = (
     'Refine all gives each object of the labels to the model, as a box and '
@@ -59,14 +58,11 @@ class RefineWidget(ViewerWidget):
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
         super().__init__(viewer)
         show_focus(self)
-        scene = self.session.scene
-        assert isinstance(scene, ViewerScene)
-        self._scene = scene
         self._running = False
         # objects of the labels of the run
         self._objects: Objects | None = None
         self.changes = ChangesLayer(self.viewer)
-        self._layers = LayerChoices(self.viewer, scene)
+        self._layers = LayerChoices(self.viewer, self.scene)
         self.image_combo = self._layers.image
         self.labels_combo = self._layers.labels
         self.model_box = ModelBox(self.session)
@@ -136,8 +132,8 @@ class RefineWidget(ViewerWidget):
             (session.navigation.restored, self.status.say),
             (session.model_changed, self.model_box.refresh),
             (session.downloaded, self.model_box.arrived),
-            (self._scene.image_changed, self._follow_scene),
-            (self._scene.labels_changed, self._follow_scene),
+            (self.scene.image_changed, self._follow_scene),
+            (self.scene.labels_changed, self._follow_scene),
             (self.viewer.dims.events.ndisplay, self._show_planes_box),
         ):
             self.listen(signal, callback)
@@ -185,8 +181,8 @@ class RefineWidget(ViewerWidget):
     def _plane(self) -> LayerPlane:
         """Return the plane of the chosen image that is shown."""
         image = self.image_combo.layer
-        if image is None or image is self._scene.image:
-            return self._scene.layer_plane()
+        if image is None or image is self.scene.image:
+            return self.scene.layer_plane()
         return plane_of(self.viewer, image)
 
     def _show_legend(self, visible: bool) -> None:
@@ -207,17 +203,17 @@ class RefineWidget(ViewerWidget):
             self.status.fail(missing)
             return
         with self.status.errors():
-            if self._scene.image is not self.image_combo.layer:
-                self._scene.image = self.image_combo.layer
-            if self._scene.labels is not self.labels_combo.layer:
-                self._scene.labels = self.labels_combo.layer
+            if self.scene.image is not self.image_combo.layer:
+                self.scene.image = self.image_combo.layer
+            if self.scene.labels is not self.labels_combo.layer:
+                self.scene.labels = self.labels_combo.layer
             self.changes.remove()
-            self._objects = self._scene.objects(False)
+            self._objects = self.scene.objects(False)
             self.session.start_refinement(self.form.value, self._planes())
             self._begin()
 
     def _planes(self) -> Sequence[ImagePlane]:
-        planes = [self._scene.layer_plane()]
+        planes = [self.scene.layer_plane()]
         if self.planes_box.isChecked() and not self.planes_box.isHidden():
             for axis in planes[0].stack_axes:
                 planes = [each for one in planes for each in one.along(axis)]

@@ -20,7 +20,6 @@ from napari_mobilesam.widgets.series.series_layers import SeriesLayers
 from napari_mobilesam.widgets.series.uncertain_table import UncertainTable
 from napari_mobilesam.widgets.viewer.delete_labels import delete_labels
 from napari_mobilesam.widgets.viewer.look_at import look_at
-from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
 
 NO_OBJECT = (
     'No object is left to review; images that were not segmented have none.'
@@ -40,8 +39,6 @@ class SeriesReview:
         The list.
     status : StatusLine
         Status line of the dock.
-    scene : ViewerScene
-        Finds the objects of labels.
     layers : SeriesLayers
         Layers of the open image.
     go_to : callable
@@ -61,7 +58,6 @@ class SeriesReview:
         dock: ViewerWidget,
         table: UncertainTable,
         status: StatusLine,
-        scene: ViewerScene,
         layers: SeriesLayers,
         go_to: Callable[[int], None],
         leave: Callable[[Callable[[], None]], bool],
@@ -70,7 +66,7 @@ class SeriesReview:
         self._jobs = dock.session.series
         self._table = table
         self._status = status
-        self._scene = scene
+        self._scene = dock.scene
         self._layers = layers
         self._go_to, self._leave = go_to, leave
         self._shown: UncertainObject | None = None

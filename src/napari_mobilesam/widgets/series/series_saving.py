@@ -25,7 +25,6 @@ from napari_mobilesam.widgets.parts.delayed_call import DelayedCall
 from napari_mobilesam.widgets.parts.viewer_widget import ViewerWidget
 from napari_mobilesam.widgets.series.series_layers import SeriesLayers
 from napari_mobilesam.widgets.viewer.layers import rows_by_label
-from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,17 +44,13 @@ class SeriesSaving:
     ----------
     dock : ViewerWidget
         Gives viewer and session.
-    scene : ViewerScene
-        Finds the objects of labels.
     layers : SeriesLayers
         Layers of the open image.
     """
 
-    def __init__(
-        self, dock: ViewerWidget, scene: ViewerScene, layers: SeriesLayers
-    ) -> None:
+    def __init__(self, dock: ViewerWidget, layers: SeriesLayers) -> None:
         self._dock = dock
-        self._scene = scene
+        self._scene = dock.scene
         self._layers = layers
         self._number = -1
         self._labels: Labels | None = None

@@ -39,7 +39,6 @@ from napari_mobilesam.widgets.series.series_review import SeriesReview
 from napari_mobilesam.widgets.series.series_run import SeriesRun
 from napari_mobilesam.widgets.series.series_saving import SeriesSaving
 from napari_mobilesam.widgets.viewer.running_task import end_soon
-from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
 from napari_mobilesam.widgets.viewer.window_closing import WindowClosing
 
 HINT = (
@@ -78,9 +77,6 @@ class SeriesWidget(ViewerWidget):
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
         super().__init__(viewer)
         show_focus(self)
-        scene = self.session.scene
-        assert isinstance(scene, ViewerScene)
-        self._scene = scene
         self._jobs = self.session.series
         self._keys = Keys()
         self._opening = -1
@@ -98,7 +94,7 @@ class SeriesWidget(ViewerWidget):
         self.panel = panel = SeriesPanel(self.session)
         self.status = panel.status
         fill(self, panel)
-        self.layers = SeriesLayers(self.viewer, scene)
+        self.layers = SeriesLayers(self.viewer, self.scene)
         self.leaving = SeriesLeaving(
             self, panel.status, self.layers, self._left
         )
@@ -106,12 +102,11 @@ class SeriesWidget(ViewerWidget):
             self,
             panel.uncertain,
             panel.status,
-            scene,
             self.layers,
             self.go_to,
             self.leaving.leave,
         )
-        self.saving = SeriesSaving(self, scene, self.layers)
+        self.saving = SeriesSaving(self, self.layers)
         self.commands: dict[str, Callable[[], None]] = {
             'previous': self.previous,
             'next': self.next,
@@ -140,7 +135,7 @@ class SeriesWidget(ViewerWidget):
     def attach(self) -> None:
         """Listen to the session, and bind the keys."""
         super().attach()
-        jobs, scene = self._jobs, self._scene
+        jobs, scene = self._jobs, self.scene
         for signal, callback in (
             (jobs.read, self._show_image),
             (jobs.read_ahead, self._prepare_ahead),
@@ -463,7 +458,7 @@ class SeriesWidget(ViewerWidget):
             self.saving.wait_for_records()
             try:
                 path = entry.session
-                planes = find_planes(path, found.session, self._scene)
+                planes = find_planes(path, found.session, self.scene)
                 self._jobs.decode(found, path, planes)
             except SegmentationError as error:
                 problem = keeps_prompts(error)

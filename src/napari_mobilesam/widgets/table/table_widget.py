@@ -64,7 +64,6 @@ from napari_mobilesam.widgets.viewer.measured_box import (
     pixel_near,
 )
 from napari_mobilesam.widgets.viewer.track_layers import NO_LABELS
-from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -101,9 +100,6 @@ class TableWidget(ViewerWidget):
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
         super().__init__(viewer)
         show_focus(self)
-        scene = self.session.scene
-        assert isinstance(scene, ViewerScene)
-        self._scene = scene
         self._listened: Labels | None = None
         self._brush: BrushHistory | None = None
         self._choosing = False
@@ -125,7 +121,7 @@ class TableWidget(ViewerWidget):
         self.attach()
 
     def _build(self) -> None:
-        self._layers = LayerChoices(self.viewer, self._scene, NO_IMAGE)
+        self._layers = LayerChoices(self.viewer, self.scene, NO_IMAGE)
         self.labels_combo = self._layers.labels
         self.image_combo = self._layers.image
         self.measure_button = wide_button('Measure')
@@ -194,8 +190,8 @@ class TableWidget(ViewerWidget):
         super().attach()
         self.follow_layers()
         for signal, callback in (
-            (self._scene.labels_changed, self._follow_scene),
-            (self._scene.image_changed, self._follow_scene),
+            (self.scene.labels_changed, self._follow_scene),
+            (self.scene.image_changed, self._follow_scene),
             (self.session.editor.opened, self._opened),
             (self.session.navigation.restored, self.status.say),
             (self.session.editor.changed, self._follow_editor),
@@ -290,7 +286,7 @@ class TableWidget(ViewerWidget):
             self.status.fail(NO_LABELS)
             return
         with self.status.errors():
-            request = request_of(labels, image, self._scene)
+            request = request_of(labels, image, self.scene)
             self._later.cancel()
             self._stale = False
             self.measuring.start(request)
@@ -460,7 +456,7 @@ class TableWidget(ViewerWidget):
         try:
             labels.selected_label = label
             here = slider_pixels(self.viewer, labels)
-            box = measured_box(labels, label, self._scene, here)
+            box = measured_box(labels, label, self.scene, here)
             if box is None:
                 self.status.say(
                     'Measure first: the position of the object is not known.'
@@ -482,7 +478,7 @@ class TableWidget(ViewerWidget):
         """Choose the row of the object that was opened for editing."""
         label = getattr(record, 'label', 0)
         labels = self.labels_combo.layer
-        if label and labels is self._scene.labels:
+        if label and labels is self.scene.labels:
             self.rows.choose(int(label))
             self._show_selection()
 
@@ -490,7 +486,7 @@ class TableWidget(ViewerWidget):
         """Do not outline the open object as it is in the labels."""
         editor, labels = self.session.editor, self.labels_combo.layer
         label = 0
-        if editor.base is not None and labels is self._scene.labels:
+        if editor.base is not None and labels is self.scene.labels:
             label = int(editor.record.label)
         if label != self._open_label:
             self._open_label = label
@@ -502,17 +498,17 @@ class TableWidget(ViewerWidget):
         if labels is None:
             return
         with self.status.errors():
-            if self._scene.labels is not labels:
-                self._scene.labels = labels
-            objects = self._scene.objects_of(labels)
+            if self.scene.labels is not labels:
+                self.scene.labels = labels
+            objects = self.scene.objects_of(labels)
             records = [record for record in objects if record.label == label]
             if records:
                 self.session.navigation.open(records[0].number)
                 return
-            place = pixel_near(self.viewer, labels, label, self._scene)
+            place = pixel_near(self.viewer, labels, label, self.scene)
             # on any plane, whichever is shown by now
             move_sliders(self.viewer, labels, place, place)
-            plane = self._scene.layer_plane()
+            plane = self.scene.layer_plane()
             positions, _ = plane.image_points(labels, place)
             self.session.navigation.open_at(plane.source(), *positions[0])
 
@@ -528,9 +524,9 @@ class TableWidget(ViewerWidget):
                 'Measure, then delete.'
             )
             return
-        objects = self._scene.objects_of(labels)
+        objects = self.scene.objects_of(labels)
         with self.status.errors():
-            delete_labels(objects, labels, chosen.tolist(), self._scene)
+            delete_labels(objects, labels, chosen.tolist(), self.scene)
             if self._open_label in chosen:
                 # it is no object any more that could be accepted
                 self.session.editor.reject()
@@ -561,7 +557,7 @@ class TableWidget(ViewerWidget):
         It is named after the image, and lies beside it if that is a file.
         """
         image, labels = self.image_combo.layer, self.labels_combo.layer
-        layer = image or self._scene.image or labels
+        layer = image or self.scene.image or labels
         if layer is None:
             return 'objects.csv'
         path = layer.source.path

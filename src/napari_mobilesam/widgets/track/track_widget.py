@@ -61,7 +61,6 @@ from napari_mobilesam.widgets.viewer.track_layers import (
     describe_time,
     pixel_size,
 )
-from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
 
 HINT = 'Track follows each object of the labels from frame to frame.'
 CORRECT = (
@@ -118,9 +117,7 @@ class TrackWidget(ViewerWidget):
 
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
         super().__init__(viewer)
-        scene = self.session.scene
-        assert isinstance(scene, ViewerScene)
-        self._layers = scene.tracks
+        self._layers = self.scene.tracks
         self._jobs = self.session.tracking
         self._keys = Keys()
         # (tracks, frame, number) of the object that is being propagated

@@ -16,7 +16,6 @@ from napari_mobilesam.widgets.training.training_control import TrainingControl
 from napari_mobilesam.widgets.training.training_panel import TrainingPanel
 from napari_mobilesam.widgets.viewer.layers import is_output
 from napari_mobilesam.widgets.viewer.main_thread import MainThread
-from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
 
 HINT = 'Run trains the model on the labelled objects.'
 
@@ -75,8 +74,7 @@ class TrainingWidget(ViewerWidget):
         ):
             self.listen(signal, callback)
         self.training.attach()
-        assert isinstance(session.scene, ViewerScene)
-        self.listen(session.scene.labels_changed, self._labels_changed)
+        self.listen(self.scene.labels_changed, self._labels_changed)
         self._layers_changed()
         self._labels_changed()
         self._active_changed()
@@ -108,8 +106,7 @@ class TrainingWidget(ViewerWidget):
 
     def _labels_changed(self) -> None:
         """Choose the labels that objects are written to."""
-        scene = self.session.scene
-        labels = scene.labels if isinstance(scene, ViewerScene) else None
+        labels = self.scene.labels
         if labels is not None and labels in self.viewer.layers:
             self.panel.labels_combo.layer = labels
 
