@@ -17,13 +17,13 @@ from qtpy.QtWidgets import (
     QSizePolicy,
     QTabWidget,
     QToolButton,
-    QVBoxLayout,
     QWidget,
 )
 
 from napari_mobilesam.background_imports import import_gently
 from napari_mobilesam.settings import load_settings
 from napari_mobilesam.widgets.parts.delayed_call import DelayedCall
+from napari_mobilesam.widgets.parts.layouts import stack
 from napari_mobilesam.widgets.prompts.actions import key_of
 from napari_mobilesam.widgets.prompts.early_clicks import (
     STARTING,
@@ -82,9 +82,7 @@ class MobileSamDock(QWidget):
         self._starting.setMargin(8)
         # otherwise napari adds a stretch that takes half the height
         self._starting.setSizePolicy(_FILLING, QSizePolicy.Policy.Expanding)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self._starting)
+        stack(self, self._starting)
         self.setMinimumWidth(MIN_WIDTH)
         # one step for each turn of the event loop
         self._next_step = DelayedCall(self._build_step, parent=self)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal, cast
 from weakref import ref
 
 from napari.layers import Image, Labels, Layer
-from qtpy.QtWidgets import QTabWidget, QToolButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QTabWidget, QToolButton, QWidget
 
 from napari_mobilesam.types import ModelRecord
 from napari_mobilesam.widgets.parts.controls import (
@@ -22,6 +22,7 @@ from napari_mobilesam.widgets.parts.fold_memory import FoldMemory
 from napari_mobilesam.widgets.parts.guide import Guide
 from napari_mobilesam.widgets.parts.image_header import ImageHeader
 from napari_mobilesam.widgets.parts.keys import Keys, bind_keys, unbind_keys
+from napari_mobilesam.widgets.parts.layouts import stack
 from napari_mobilesam.widgets.parts.settings_store import SettingsStore
 from napari_mobilesam.widgets.parts.viewer_widget import ViewerWidget
 from napari_mobilesam.widgets.prompts.actions import key_of
@@ -99,11 +100,7 @@ class DockForms(ViewerWidget):
         self.help_button.setToolTip('Open the user guide at this tab.')
         self.tabs.setCornerWidget(self.help_button)
         contents = QWidget()
-        layout = QVBoxLayout(contents)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(0)
-        layout.addWidget(self.header)
-        layout.addWidget(self.tabs, 1)
+        stack(contents, self.header, self.tabs, spacing=0).setStretch(1, 1)
         fill(self, contents)
         show_focus(self)
         self.tabs.currentChanged.connect(self._tab_changed)

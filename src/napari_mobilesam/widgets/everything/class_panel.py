@@ -9,7 +9,7 @@ from qtpy.QtCore import (  # type: ignore[attr-defined]
     Qt,
     Signal,
 )
-from qtpy.QtWidgets import QComboBox, QHBoxLayout, QWidget
+from qtpy.QtWidgets import QComboBox, QWidget
 
 from napari_mobilesam.widgets.parts.controls import (
     explain_rows,
@@ -18,6 +18,7 @@ from napari_mobilesam.widgets.parts.controls import (
     wide_button,
 )
 from napari_mobilesam.widgets.parts.layer_combo import LayerCombo
+from napari_mobilesam.widgets.parts.layouts import row
 from napari_mobilesam.widgets.parts.object_list import (
     RIGHT,
     ObjectListModel,
@@ -104,10 +105,7 @@ class ClassPanel(QWidget):
         explain_rows(form, ROW_TIPS)
         form.addRow(self.button)
         form.addRow(self.table)
-        row = QHBoxLayout()
-        row.addWidget(self.class_combo)
-        row.addWidget(self.accept_button)
-        form.addRow(row)
+        form.addRow(row(self.class_combo, self.accept_button))
         self.button.clicked.connect(self.proposed)
         self.accept_button.clicked.connect(self.accepted)
         self.show_proposals([], [])
@@ -141,9 +139,9 @@ class ClassPanel(QWidget):
 
     def rename(self, name: str, new: str) -> None:
         """Follow a class that was renamed, or removed if `new` is empty."""
-        for row, (_, given, chance) in enumerate(self._model.rows):
+        for place, (_, given, chance) in enumerate(self._model.rows):
             if given == name:
-                self._model.change(row, new or NONE, chance)
+                self._model.change(place, new or NONE, chance)
         old = self.class_combo.findText(name)
         if old < 0:
             return

@@ -6,9 +6,7 @@ from napari.components import ViewerModel
 from qtpy.QtWidgets import (
     QCheckBox,
     QComboBox,
-    QHBoxLayout,
     QLabel,
-    QVBoxLayout,
     QWidget,
 )
 
@@ -32,6 +30,7 @@ from napari_mobilesam.widgets.parts.controls import (
     wide_button,
 )
 from napari_mobilesam.widgets.parts.layer_combo import LayerCombo
+from napari_mobilesam.widgets.parts.layouts import column, row
 from napari_mobilesam.widgets.parts.parameter_form import ParameterForm
 from napari_mobilesam.widgets.parts.status_line import StatusLine
 from napari_mobilesam.widgets.viewer.layers import is_output
@@ -98,15 +97,12 @@ class EverythingPanel(QWidget):
         self.show_large(False)
 
     def _arrange(self) -> None:
-        run = QHBoxLayout()
-        run.setSpacing(4)
-        run.addWidget(self.run_button)
-        run.addWidget(self.cancel_button)
-        top = QVBoxLayout()
-        top.addWidget(self.where)
-        top.addWidget(self.form.first_rows)
-        top.addWidget(self.estimate_label)
-        top.addLayout(run)
+        top = column(
+            self.where,
+            self.form.first_rows,
+            self.estimate_label,
+            row(self.run_button, self.cancel_button, spacing=4),
+        )
 
         output = form_layout()
         output.addRow('Output', self.kind_combo)
@@ -122,8 +118,7 @@ class EverythingPanel(QWidget):
             'Review', self.review, expanded=True
         )
         self.words_group = CollapsibleSection('Find by text', self.words)
-        contents = QVBoxLayout()
-        for part in (
+        contents = column(
             self.review_group,
             self.filter_group,
             self.large,
@@ -133,8 +128,7 @@ class EverythingPanel(QWidget):
             self.words_group,
             CollapsibleSection('Propose classes', self.classes),
             CollapsibleSection('Edges, proposals, boxes', self.more),
-        ):
-            contents.addWidget(part)
+        )
         contents.addStretch(1)
         self._area = scrollable(self, contents, self.status, top)
 

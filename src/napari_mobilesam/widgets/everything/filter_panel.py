@@ -13,7 +13,6 @@ from qtpy.QtWidgets import (
     QGridLayout,
     QLabel,
     QPushButton,
-    QVBoxLayout,
     QWidget,
 )
 from superqt import QDoubleRangeSlider, QDoubleSlider
@@ -21,6 +20,7 @@ from superqt import QDoubleRangeSlider, QDoubleSlider
 from napari_mobilesam.segmentation.candidates import Selection
 from napari_mobilesam.segmentation.filters import ObjectFilters
 from napari_mobilesam.session.everything.everything_messages import Extent
+from napari_mobilesam.widgets.parts.layouts import stack
 
 HORIZONTAL = Qt.Orientation.Horizontal
 RIGHT = Qt.AlignmentFlag.AlignRight
@@ -213,13 +213,9 @@ class FilterPanel(QWidget):
         self._show_similarity(False)
         self.border.setChecked(True)
         self.border.toggled.connect(partial(self._tell, 'border'))
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(6)
-        layout.addWidget(self.count)
-        layout.addLayout(grid)
-        layout.addWidget(self.border)
-        layout.addWidget(self.reset_button)
+        stack(
+            self, self.count, grid, self.border, self.reset_button, spacing=6
+        )
 
     def selection(self) -> Selection:
         """Return the chosen selection."""

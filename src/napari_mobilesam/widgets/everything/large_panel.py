@@ -11,10 +11,8 @@ from typing import TYPE_CHECKING, Any
 from napari.layers import Image, Labels
 from qtpy.QtWidgets import (
     QFileDialog,
-    QGridLayout,
     QGroupBox,
     QLabel,
-    QVBoxLayout,
 )
 
 from napari_mobilesam.large.journal import JournalError
@@ -25,6 +23,7 @@ from napari_mobilesam.session.everything.large_runs import LargeAnswer
 from napari_mobilesam.text import counted, explain
 from napari_mobilesam.widgets.parts.controls import wide_button
 from napari_mobilesam.widgets.parts.delayed_call import DelayedCall
+from napari_mobilesam.widgets.parts.layouts import stack, two_columns
 from napari_mobilesam.widgets.parts.parameter_form import ParameterForm
 from napari_mobilesam.widgets.viewer.large_source import LargeImage
 from napari_mobilesam.widgets.viewer.layers import (
@@ -87,24 +86,29 @@ class LargePanel(QGroupBox):
             'Keep the unfinished run, and start another one elsewhere with '
             'the parameters of the form.'
         )
+        self._ways_on = (
+            self.continue_button,
+            self.restart_button,
+            self.elsewhere_button,
+        )
         self.form = ParameterForm(LargeParameters())
         self._arrange()
         self.browse_button.clicked.connect(self._browse)
 
     def _arrange(self) -> None:
-        go_on = QGridLayout()
-        go_on.setSpacing(4)
-        go_on.addWidget(self.continue_button, 0, 0)
-        go_on.addWidget(self.restart_button, 0, 1)
-        go_on.addWidget(self.elsewhere_button, 1, 0, 1, 2)
-        layout = QVBoxLayout(self)
+        layout = stack(
+            self,
+            self.path_label,
+            self.browse_button,
+            self.state_label,
+            two_columns(
+                (self.continue_button, self.restart_button),
+                (self.elsewhere_button,),
+            ),
+            self.form,
+            spacing=4,
+        )
         layout.setContentsMargins(8, 8, 8, 8)
-        layout.setSpacing(4)
-        layout.addWidget(self.path_label)
-        layout.addWidget(self.browse_button)
-        layout.addWidget(self.state_label)
-        layout.addLayout(go_on)
-        layout.addWidget(self.form)
 
     @property
     def output(self) -> Path:
@@ -139,21 +143,12 @@ class LargePanel(QGroupBox):
         self.path_label.setText(f'Labels: {path}')
         text, unfinished = state_of(self._output)
         self.state_label.setText(text)
-        for button in (
-            self.continue_button,
-            self.restart_button,
-            self.elsewhere_button,
-        ):
+        for button in self._ways_on:
             button.setVisible(unfinished)
 
     def show_running(self, running: bool) -> None:
         """Disable what must not change while a run writes to the folder."""
-        for button in (
-            self.continue_button,
-            self.restart_button,
-            self.elsewhere_button,
-            self.browse_button,
-        ):
+        for button in (*self._ways_on, self.browse_button):
             button.setEnabled(not running)
 
     def _browse(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from qtpy.QtCore import Signal  # type: ignore[attr-defined]
-from qtpy.QtWidgets import QGridLayout, QLabel, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QLabel, QWidget
 
 from napari_mobilesam.session.objects.objects import Objects
 from napari_mobilesam.session.objects.records import ObjectRecord
@@ -16,6 +16,7 @@ from napari_mobilesam.widgets.everything.review_table import (
 )
 from napari_mobilesam.widgets.parts.controls import wide_button
 from napari_mobilesam.widgets.parts.delayed_call import DelayedCall
+from napari_mobilesam.widgets.parts.layouts import stack, two_columns
 
 REVIEW_KEYS = NEXT_KEY, KEEP_KEY, REJECT_KEY, EDIT_KEY = (
     'Shift+N',
@@ -90,21 +91,14 @@ class ReviewPanel(QWidget):
         }
         for button, tip in tips.items():
             button.setToolTip(tip)
-        grid = QGridLayout()
-        grid.setSpacing(4)
+        grid = two_columns(
+            (self.next_button,),
+            (self.keep_button, self.reject_button),
+            (self.edit_button, self.undo_button),
+        )
         grid.setColumnStretch(0, 1)
         grid.setColumnStretch(1, 1)
-        grid.addWidget(self.next_button, 0, 0, 1, 2)
-        grid.addWidget(self.keep_button, 1, 0)
-        grid.addWidget(self.reject_button, 1, 1)
-        grid.addWidget(self.edit_button, 2, 0)
-        grid.addWidget(self.undo_button, 2, 1)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(6)
-        layout.addWidget(self.count)
-        layout.addLayout(grid)
-        layout.addWidget(self.table)
+        stack(self, self.count, grid, self.table, spacing=6)
 
     @property
     def pending(self) -> bool:

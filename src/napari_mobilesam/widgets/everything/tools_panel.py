@@ -9,7 +9,7 @@ import numpy as np
 from napari.layers import Image, Shapes
 from numpy.typing import NDArray
 from qtpy.QtCore import Signal  # type: ignore[attr-defined]
-from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QWidget
+from qtpy.QtWidgets import QFileDialog, QWidget
 
 from napari_mobilesam.types import PromptError
 from napari_mobilesam.widgets.parts.controls import (
@@ -18,6 +18,7 @@ from napari_mobilesam.widgets.parts.controls import (
     wide_button,
 )
 from napari_mobilesam.widgets.parts.layer_combo import LayerCombo
+from napari_mobilesam.widgets.parts.layouts import row
 from napari_mobilesam.widgets.viewer.layer_plane import LayerPlane
 from napari_mobilesam.widgets.viewer.layers import (
     CLOSED_SHAPES,
@@ -76,16 +77,10 @@ class ToolsPanel(QWidget):
             'pixels,\nor of a shapes layer as napari saves it.'
         )
         form = form_layout(self)
-        row = QHBoxLayout()
-        row.addWidget(self.edges_button)
-        row.addWidget(self.proposals_button)
-        form.addRow(row)
+        form.addRow(row(self.edges_button, self.proposals_button))
         form.addRow('Boxes', self.shapes_combo)
         explain_rows(form, ROW_TIPS)
-        row = QHBoxLayout()
-        row.addWidget(self.boxes_button)
-        row.addWidget(self.table_button)
-        form.addRow(row)
+        form.addRow(row(self.boxes_button, self.table_button))
         self.edges_button.clicked.connect(self.edges_asked)
         self.proposals_button.clicked.connect(self.proposals_asked)
         self.boxes_button.clicked.connect(self._ask_layer)

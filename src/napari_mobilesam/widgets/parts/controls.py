@@ -21,6 +21,7 @@ from qtpy.QtWidgets import (
 
 from napari_mobilesam.widgets.parts.form_area import FormArea
 from napari_mobilesam.widgets.parts.form_guard import FormGuard
+from napari_mobilesam.widgets.parts.layouts import stack
 from napari_mobilesam.widgets.parts.status_line import StatusLine
 
 # stands out, at 3 : 1, from the backgrounds of both themes
@@ -74,9 +75,7 @@ def order_tabs(before: QWidget, form: QWidget) -> None:
 
 def fill(widget: QWidget, contents: QWidget) -> None:
     """Fill a widget with another one."""
-    layout = QVBoxLayout(widget)
-    layout.setContentsMargins(0, 0, 0, 0)
-    layout.addWidget(contents)
+    stack(widget, contents)
     # otherwise napari adds a stretch that takes half the height
     contents.setSizePolicy(
         QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding

@@ -7,7 +7,9 @@ from importlib import resources
 
 from qtpy.QtCore import QUrl
 from qtpy.QtGui import QDesktopServices, QTextCursor
-from qtpy.QtWidgets import QDialog, QTextBrowser, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QDialog, QTextBrowser, QWidget
+
+from napari_mobilesam.widgets.parts.layouts import stack
 
 GUIDE = 'user-guide.md'
 # links to other documents, which are not part of the package
@@ -36,9 +38,7 @@ class Guide(QDialog):
         self.browser.setOpenLinks(False)
         self.browser.setMarkdown(guide_text())
         self.browser.anchorClicked.connect(self._follow)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self.browser)
+        stack(self, self.browser)
 
     def open_at(self, heading: str) -> None:
         """Show the window, scrolled to a heading.

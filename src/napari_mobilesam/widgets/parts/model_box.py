@@ -10,7 +10,6 @@ from qtpy.QtWidgets import (
     QFileDialog,
     QLabel,
     QPushButton,
-    QVBoxLayout,
     QWidget,
 )
 
@@ -19,6 +18,7 @@ from napari_mobilesam.model.registry import (
     list_models,
 )
 from napari_mobilesam.widgets.parts.controls import narrow
+from napari_mobilesam.widgets.parts.layouts import stack
 
 if TYPE_CHECKING:
     from napari_mobilesam.session import Session
@@ -49,11 +49,7 @@ class ModelBox(QWidget):
         self.note = QLabel()
         self.note.setWordWrap(True)
         self.button = QPushButton()
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(4)
-        for widget in (self.combo, self.note, self.button):
-            layout.addWidget(widget)
+        stack(self, self.combo, self.note, self.button, spacing=4)
         self.button.clicked.connect(self._download_or_stop)
         self.combo.activated.connect(self._chosen)
         self.refresh()

@@ -15,7 +15,7 @@ from magicgui.widgets.bases import (
 )
 from psygnal import Signal
 from qtpy.QtCore import QEvent, QObject
-from qtpy.QtWidgets import QComboBox, QLabel, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QComboBox, QLabel, QWidget
 
 from napari_mobilesam.parameter_fields import (
     ParameterField,
@@ -26,6 +26,7 @@ from napari_mobilesam.widgets.parts.collapsible_section import (
     CollapsibleSection,
 )
 from napari_mobilesam.widgets.parts.controls import form_layout, narrow
+from napari_mobilesam.widgets.parts.layouts import stack
 
 P = TypeVar('P')
 
@@ -88,15 +89,10 @@ class ParameterForm(QWidget, Generic[P]):
             if first and not group and name not in first:
                 group = PARAMETERS
             groups.setdefault(group, []).append(control)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(6)
         self.first_rows = _rows(groups.pop('', []) if first else [])
-        for title, controls in groups.items():
-            rows = _rows(controls)
-            layout.addWidget(
-                CollapsibleSection(title, rows) if title else rows
-            )
+        rows = [(title, _rows(group)) for title, group in groups.items()]
+        parts = [CollapsibleSection(t, r) if t else r for t, r in rows]
+        stack(self, *parts, spacing=6)
 
     @property
     def value(self) -> P:

@@ -14,11 +14,11 @@ from qtpy.QtWidgets import (
     QScrollArea,
     QScrollBar,
     QSizePolicy,
-    QVBoxLayout,
     QWidget,
 )
 
 from napari_mobilesam.types import SegmentationError
+from napari_mobilesam.widgets.parts.layouts import stack
 from napari_mobilesam.widgets.parts.message_label import MessageLabel
 
 # Half a swing of the progress bar while the end of the work is unknown.
@@ -118,11 +118,7 @@ class StatusLine(QWidget):
         self._swing = QTimer(self)
         self._swing.setInterval(SWING_MS)
         self._swing.timeout.connect(self._swing_bar)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(4)
-        layout.addWidget(self.bar)
-        layout.addWidget(self._area)
+        stack(self, self.bar, self._area, spacing=4)
 
     @property
     def text(self) -> str:

@@ -8,16 +8,15 @@ from dataclasses import dataclass
 from napari.layers import Layer
 from qtpy.QtCore import Qt, Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import (
-    QHBoxLayout,
     QLabel,
     QListWidget,
     QListWidgetItem,
     QToolButton,
-    QVBoxLayout,
     QWidget,
 )
 
 from napari_mobilesam.text import counted
+from napari_mobilesam.widgets.parts.layouts import row, stack
 from napari_mobilesam.widgets.viewer.layer_plane import LayerPlane
 
 # longer lists scroll
@@ -70,13 +69,9 @@ class ProblemList(QWidget):
         self.close_button = QToolButton()
         self.close_button.setText('✕')
         self.close_button.setToolTip('Close this list.')
-        head = QHBoxLayout()
-        head.addWidget(self.label, 1)
-        head.addWidget(self.close_button)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addLayout(head)
-        layout.addWidget(self.list)
+        head = row(self.label, self.close_button)
+        head.setStretch(0, 1)
+        stack(self, head, self.list)
         lines = LINES_SHOWN * self.fontMetrics().lineSpacing()
         self.list.setFixedHeight(2 * lines)
         self.close_button.clicked.connect(lambda: self.show_problems(()))

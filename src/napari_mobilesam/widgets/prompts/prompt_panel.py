@@ -12,7 +12,6 @@ from qtpy.QtWidgets import (
     QGridLayout,
     QLayout,
     QPushButton,
-    QVBoxLayout,
     QWidget,
 )
 
@@ -33,6 +32,7 @@ from napari_mobilesam.widgets.parts.controls import (
     wide_button,
 )
 from napari_mobilesam.widgets.parts.layer_combo import LayerCombo
+from napari_mobilesam.widgets.parts.layouts import column
 from napari_mobilesam.widgets.parts.status_line import StatusLine
 from napari_mobilesam.widgets.prompts.actions import (
     ACTIONS,
@@ -151,21 +151,23 @@ class PromptPanel(QWidget):
         self.show_keys(settings.keys)
 
     def _arrange(self) -> None:
-        top = QVBoxLayout()
-        top.addLayout(self._grid(CHECKABLE))
-        top.addWidget(self.buttons['flip_polarity'])
-        top.addWidget(self.candidates_view)
-        top.addLayout(self._grid(DECISIONS))
+        top = column(
+            self._grid(CHECKABLE),
+            self.buttons['flip_polarity'],
+            self.candidates_view,
+            self._grid(DECISIONS),
+        )
 
         layers = form_layout()
         layers.addRow('Points', self.points_combo)
         layers.addRow('Shapes', self.shapes_combo)
         layers.addRow(self.buttons['run_batch'])
-        planes = QVBoxLayout()
-        planes.setSpacing(4)
-        planes.addWidget(self.axis_combo)
-        planes.addLayout(self._grid(('propagate_back', 'propagate_forward')))
-        planes.addWidget(self.buttons['propagate_both'])
+        planes = column(
+            self.axis_combo,
+            self._grid(('propagate_back', 'propagate_forward')),
+            self.buttons['propagate_both'],
+            spacing=4,
+        )
         self.planes_box = CollapsibleSection(
             'Propagate through stack', planes, expanded=True
         )
@@ -180,8 +182,7 @@ class PromptPanel(QWidget):
         output.addRow('', self.save_box)
         output.addRow('', self.script_button)
 
-        contents = QVBoxLayout()
-        for box in (
+        contents = column(
             self.problem_list,
             self.restore_button,
             self.planes_box,
@@ -189,8 +190,7 @@ class PromptPanel(QWidget):
             CollapsibleSection('Go to object', self._grid(NAVIGATION)),
             CollapsibleSection('Prompt layers', layers),
             self.settings_box,
-        ):
-            contents.addWidget(box)
+        )
         contents.addStretch(1)
         scrollable(self, contents, self.status, top, self.cancel_button)
 

@@ -11,7 +11,6 @@ from qtpy.QtWidgets import (
     QFormLayout,
     QKeySequenceEdit,
     QSpinBox,
-    QVBoxLayout,
     QWidget,
 )
 
@@ -25,6 +24,7 @@ from napari_mobilesam.widgets.parts.controls import (
     wide_button,
 )
 from napari_mobilesam.widgets.parts.keys import command_of_napari
+from napari_mobilesam.widgets.parts.layouts import stack
 from napari_mobilesam.widgets.parts.message_label import MessageLabel
 from napari_mobilesam.widgets.prompts.actions import ACTIONS, key_of
 
@@ -127,9 +127,7 @@ class SettingsBox(QWidget):
         form.addRow('', self.clear_button)
         form.addRow(CollapsibleSection('Keys', self.keys_box))
         self.fold = CollapsibleSection('Settings', contents)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self.fold)
+        stack(self, self.fold)
 
     def show_computing(self, device: str, threads: int, cache_mb: int) -> None:
         """Show what was chosen elsewhere, and tell of it once.

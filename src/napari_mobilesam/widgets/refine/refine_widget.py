@@ -9,7 +9,7 @@ from typing import Any
 import napari.viewer
 from napari.layers import Labels
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QLabel, QVBoxLayout
+from qtpy.QtWidgets import QCheckBox, QLabel
 
 from napari_mobilesam.segmentation.refinement import RefineParameters
 from napari_mobilesam.session.images.planes import ImagePlane
@@ -24,6 +24,7 @@ from napari_mobilesam.widgets.parts.controls import (
     wide_button,
 )
 from napari_mobilesam.widgets.parts.layer_choices import LayerChoices
+from napari_mobilesam.widgets.parts.layouts import column, row
 from napari_mobilesam.widgets.parts.model_box import ModelBox
 from napari_mobilesam.widgets.parts.parameter_form import ParameterForm
 from napari_mobilesam.widgets.parts.status_line import StatusLine
@@ -106,13 +107,9 @@ class RefineWidget(ViewerWidget):
         rows.addRow(self.form)
         rows.addRow(self.changes_box)
         rows.addRow(self.legend)
-        contents = QVBoxLayout()
-        contents.addWidget(data)
-        contents.addWidget(refinement)
+        contents = column(data, refinement)
         contents.addStretch(1)
-        buttons = QHBoxLayout()
-        for button in (self.run_button, self.cancel_button, self.undo_button):
-            buttons.addWidget(button)
+        buttons = row(self.run_button, self.cancel_button, self.undo_button)
         scrollable(self, contents, self.status, buttons)
         # the theme of napari, which comes later, needs more width
         self.setMinimumWidth(WIDTH)

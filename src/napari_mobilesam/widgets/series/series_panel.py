@@ -5,13 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from qtpy.QtWidgets import (
-    QGridLayout,
-    QHBoxLayout,
     QLabel,
     QLineEdit,
     QPushButton,
     QSpinBox,
-    QVBoxLayout,
     QWidget,
 )
 
@@ -28,6 +25,7 @@ from napari_mobilesam.widgets.parts.controls import (
     scrollable,
     wide_button,
 )
+from napari_mobilesam.widgets.parts.layouts import column, row, two_columns
 from napari_mobilesam.widgets.parts.model_box import ModelBox
 from napari_mobilesam.widgets.parts.parameter_form import ParameterForm
 from napari_mobilesam.widgets.parts.status_line import StatusLine
@@ -146,37 +144,32 @@ class SeriesPanel(QWidget):
 
     def _arrange(self) -> None:
         files, rows = group_form('Images')
-        opening = QHBoxLayout()
-        opening.addWidget(self.folder_button)
-        opening.addWidget(self.files_button)
-        rows.addRow(opening)
+        rows.addRow(row(self.folder_button, self.files_button))
         rows.addRow(self.resume_button)
-        output = QHBoxLayout()
-        output.addWidget(self.output_edit)
-        output.addWidget(self.output_button)
         more = QWidget()
         form = form_layout(more)
-        form.addRow('Labels in', output)
+        form.addRow('Labels in', row(self.output_edit, self.output_button))
         form.addRow('Names', self.names_edit)
         rows.addRow(CollapsibleSection('Where labels are saved', more))
 
         series, rows = group_form('Series')
         rows.addRow(self.summary)
         rows.addRow(self.table)
-        grid = QGridLayout()
-        grid.setSpacing(4)
-        for index, name in enumerate(('previous', 'next', 'flag', 'done')):
-            grid.addWidget(self.buttons[name], *divmod(index, 2))
-        rows.addRow(grid)
+        buttons = self.buttons
+        rows.addRow(
+            two_columns(
+                (buttons['previous'], buttons['next']),
+                (buttons['flag'], buttons['done']),
+            )
+        )
 
         review, rows = group_form('Review, least certain first')
         rows.addRow(self.uncertain)
-        grid = QGridLayout()
-        grid.setSpacing(4)
-        grid.addWidget(self.buttons['accept'], 0, 0, 1, 2)
-        grid.addWidget(self.buttons['delete'], 1, 0)
-        grid.addWidget(self.buttons['undo'], 1, 1)
-        rows.addRow(grid)
+        rows.addRow(
+            two_columns(
+                (buttons['accept'],), (buttons['delete'], buttons['undo'])
+            )
+        )
 
         everything, rows = group_form('All images')
         more = QWidget()
@@ -189,9 +182,7 @@ class SeriesPanel(QWidget):
         rows.addRow(self.run_button)
         rows.addRow(self.cancel_button)
 
-        contents = QVBoxLayout()
-        contents.addWidget(files)
-        contents.addWidget(series, 1)
-        contents.addWidget(everything)
-        contents.addWidget(review, 1)
+        contents = column(files, series, everything, review)
+        for lists in (series, review):
+            contents.setStretchFactor(lists, 1)
         scrollable(self, contents, self.status)

@@ -15,9 +15,7 @@ from qtpy.QtWidgets import (
     QApplication,
     QCheckBox,
     QComboBox,
-    QHBoxLayout,
     QLabel,
-    QVBoxLayout,
 )
 
 from napari_mobilesam.large.io.tables import write_table
@@ -39,6 +37,7 @@ from napari_mobilesam.widgets.parts.controls import (
 )
 from napari_mobilesam.widgets.parts.delayed_call import DelayedCall
 from napari_mobilesam.widgets.parts.layer_choices import LayerChoices
+from napari_mobilesam.widgets.parts.layouts import column, row
 from napari_mobilesam.widgets.parts.save_dialog import ask_where_to_save
 from napari_mobilesam.widgets.parts.status_line import StatusLine
 from napari_mobilesam.widgets.parts.viewer_widget import ViewerWidget
@@ -152,22 +151,14 @@ class TableWidget(ViewerWidget):
         form.addRow('Intensities of', self.image_combo)
         explain_rows(form, ROW_TIPS)
         form.addRow(self.follow_box)
-        buttons = QHBoxLayout()
-        buttons.addWidget(self.measure_button)
-        buttons.addWidget(self.cancel_button)
-        form.addRow(buttons)
+        form.addRow(row(self.measure_button, self.cancel_button))
         chosen, form = group_form('Select')
         form.addRow('Histogram of', self.column_combo)
         form.addRow(self.plot)
         form.addRow(self.count_label)
-        buttons = QHBoxLayout()
-        buttons.addWidget(self.delete_button)
-        buttons.addWidget(self.undo_button)
-        buttons.addWidget(self.export_button)
-        contents = QVBoxLayout()
-        contents.addWidget(data)
-        contents.addWidget(self.rows, 1)
-        contents.addWidget(chosen)
+        buttons = row(self.delete_button, self.undo_button, self.export_button)
+        contents = column(data, self.rows, chosen)
+        contents.setStretchFactor(self.rows, 1)
         scrollable(self, contents, self.status, buttons)
 
     def _connect(self) -> None:

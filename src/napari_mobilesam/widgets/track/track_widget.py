@@ -12,11 +12,8 @@ from napari.layers import Labels
 from qtpy.QtWidgets import (
     QFileDialog,
     QFormLayout,
-    QGridLayout,
-    QHBoxLayout,
     QLabel,
     QPushButton,
-    QVBoxLayout,
 )
 
 from napari_mobilesam.session.prompts.propagation import (
@@ -37,6 +34,7 @@ from napari_mobilesam.widgets.parts.controls import (
 )
 from napari_mobilesam.widgets.parts.keys import Keys, bind_keys, unbind_keys
 from napari_mobilesam.widgets.parts.layer_combo import LayerCombo
+from napari_mobilesam.widgets.parts.layouts import column, row, two_columns
 from napari_mobilesam.widgets.parts.message_label import MessageLabel
 from napari_mobilesam.widgets.parts.parameter_form import ParameterForm
 from napari_mobilesam.widgets.parts.save_dialog import ask_where_to_save
@@ -179,37 +177,31 @@ class TrackWidget(ViewerWidget):
         rows.addRow(self.form)
         correct, form = group_form('Correct')
         self._arrange_corrections(form)
-        contents = QVBoxLayout()
-        contents.addWidget(data)
-        contents.addWidget(self.summary)
-        contents.addWidget(self.note)
-        contents.addWidget(self.rows, 1)
-        contents.addWidget(correct)
-        top = QHBoxLayout()
-        top.addWidget(self.track_button)
-        top.addWidget(self.cancel_button)
-        top.addWidget(self.open_button)
-        top.addWidget(self.export_button)
+        contents = column(data, self.summary, self.note, self.rows, correct)
+        contents.setStretchFactor(self.rows, 1)
+        top = row(
+            self.track_button,
+            self.cancel_button,
+            self.open_button,
+            self.export_button,
+        )
         scrollable(self, contents, self.status, top)
         self.setMinimumWidth(WIDTH)
 
     def _arrange_corrections(self, form: QFormLayout) -> None:
         form.addRow('First', self.first_label)
         form.addRow('Second', self.second_label)
-        grid = QGridLayout()
-        places = {
-            'link': (0, 0),
-            'divide': (0, 1),
-            'unlink': (1, 0, 1, 2),
-            'propagate_back': (3, 0),
-            'propagate_forward': (3, 1),
-            'undo': (4, 0),
-            'redo': (4, 1),
-        }
-        for name, place in places.items():
-            grid.addWidget(self.buttons[name], *place)
-        grid.addWidget(QLabel('Propagate along the track'), 2, 0, 1, 2)
-        form.addRow(grid)
+        buttons = self.buttons
+        form.addRow(
+            two_columns(
+                (buttons['link'], buttons['divide']),
+                (buttons['unlink'],),
+                (QLabel('Propagate along the track'),),
+                (buttons['propagate_back'], buttons['propagate_forward']),
+                (buttons['undo'], buttons['redo']),
+                spacing=None,
+            )
+        )
 
     def _connect(self) -> None:
         self.labels_combo.layer_changed.connect(self._labels_chosen)

@@ -3,12 +3,7 @@
 from __future__ import annotations
 
 from napari.components import ViewerModel
-from qtpy.QtWidgets import (
-    QHBoxLayout,
-    QLineEdit,
-    QVBoxLayout,
-    QWidget,
-)
+from qtpy.QtWidgets import QLineEdit, QWidget
 
 from napari_mobilesam.training.training_parameters import FineTuneConfig
 from napari_mobilesam.widgets.parts.controls import (
@@ -19,6 +14,7 @@ from napari_mobilesam.widgets.parts.controls import (
 )
 from napari_mobilesam.widgets.parts.curve_plot import CurvePlot
 from napari_mobilesam.widgets.parts.layer_combo import LayerCombo
+from napari_mobilesam.widgets.parts.layouts import column, row
 from napari_mobilesam.widgets.parts.message_label import MessageLabel
 from napari_mobilesam.widgets.parts.parameter_form import ParameterForm
 from napari_mobilesam.widgets.parts.status_line import StatusLine
@@ -64,17 +60,9 @@ class TrainingPanel(QWidget):
         rows.addRow(self.count_label)
         rows.addRow('New model', self.name_edit)
         explain_rows(rows, ROW_TIPS)
-        buttons = QHBoxLayout()
-        buttons.setSpacing(4)
-        for button in (self.run_button, self.cancel_button, self.save_button):
-            buttons.addWidget(button)
-        top = QVBoxLayout()
-        top.addLayout(rows)
-        top.addWidget(self.budget_form)
-        top.addLayout(buttons)
-        contents = QVBoxLayout()
-        contents.addWidget(self.plot)
-        contents.addWidget(self.form)
+        buttons = (self.run_button, self.cancel_button, self.save_button)
+        top = column(rows, self.budget_form, row(*buttons, spacing=4))
+        contents = column(self.plot, self.form)
         contents.addStretch(1)
         scrollable(self, contents, self.status, top)
 
