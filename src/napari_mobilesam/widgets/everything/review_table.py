@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 
 from qtpy.QtCore import QModelIndex, Qt
 from qtpy.QtGui import QResizeEvent
-from qtpy.QtWidgets import QHeaderView
 
 from napari_mobilesam.widgets.parts.object_list import (
     RIGHT,
@@ -26,8 +25,8 @@ TIPS = (
 LIST_ROWS = 6
 # column of the area, and an area that it has room for
 AREA, LARGE_AREA = HEADERS.index('Area'), '88888'
-# beside the text of a column, and for the arrow of the sorted one
-PADDING, ARROW = 8, 16
+# beside the text of a column
+PADDING = 8
 
 
 class ReviewRow(NamedTuple):
@@ -71,13 +70,8 @@ class ReviewTable(ObjectTable):
     def __init__(self) -> None:
         super().__init__()
         self._model = _ReviewModel()
-        # Qt's stubs do not know it as always there
-        header: Any = self.horizontalHeader()
-        self._header = header
         self.list_objects(self._model, 1, LIST_ROWS)
-        header.setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
-        header.setMinimumSectionSize(30)
-        header.sortIndicatorChanged.connect(self.fit_columns)
+        self.fix_columns()
 
     def resizeEvent(self, event: QResizeEvent | None) -> None:  # noqa: N802
         """Give the columns the width of the table."""
@@ -86,13 +80,9 @@ class ReviewTable(ObjectTable):
 
     def fit_columns(self, *args: object) -> None:
         """Share the width of the table among the columns."""
-        # Qt would leave room for an arrow in each column
-        metrics = self.fontMetrics()
-        widths = [metrics.horizontalAdvance(t) + PADDING for t in HEADERS]
-        widths[self._header.sortIndicatorSection()] += ARROW
-        widths[AREA] = max(
-            widths[AREA], metrics.horizontalAdvance(LARGE_AREA) + PADDING
-        )
+        widths = [self.title_width(n, PADDING) for n in range(len(HEADERS))]
+        area = self.fontMetrics().horizontalAdvance(LARGE_AREA) + PADDING
+        widths[AREA] = max(widths[AREA], area)
         viewport: Any = self.viewport()
         spare = max(0, viewport.width() - sum(widths)) // len(widths)
         for column, width in enumerate(widths):

@@ -9,15 +9,18 @@ from qtpy.QtCore import (  # type: ignore[attr-defined]
     QAbstractTableModel,
     QEvent,
     QModelIndex,
+    QSize,
     Qt,
     Signal,
 )
 from qtpy.QtGui import QFocusEvent
-from qtpy.QtWidgets import QAbstractItemView, QTableView
+from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableView
 
 from napari_mobilesam.widgets.parts.form_area import FONT_CHANGES
 
 ENTER = (Qt.Key.Key_Return, Qt.Key.Key_Enter)
+# beside the title of the column by which rows are sorted
+ARROW = 16
 RIGHT = int(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
 
 
@@ -36,6 +39,8 @@ class ObjectListModel(QAbstractTableModel):
 
     Attributes
     ----------
+    headers : sequence of str
+        Names of the columns.
     rows : list
         The rows in the order in which they are shown.
     """
@@ -44,7 +49,7 @@ class ObjectListModel(QAbstractTableModel):
         self, headers: Sequence[str], tips: Sequence[str] = ()
     ) -> None:
         super().__init__()
-        self._headers, self._tips = headers, tips
+        self.headers, self._tips = headers, tips
         self._column, self._order = 0, Qt.SortOrder.AscendingOrder
         self.rows: list[Any] = []
 
@@ -86,15 +91,15 @@ class ObjectListModel(QAbstractTableModel):
     def columnCount(  # noqa: N802
         self, parent: QModelIndex | None = None
     ) -> int:
-        return len(self._headers)
+        return len(self.headers)
 
     def headerData(  # noqa: N802
         self, section: int, orientation: Qt.Orientation, role: int = 0
     ) -> Any:
         if orientation != Qt.Orientation.Horizontal:
-            return None
+            return super().headerData(section, orientation, role)
         if role == Qt.ItemDataRole.DisplayRole:
-            return self._headers[section]
+            return self.headers[section]
         if role == Qt.ItemDataRole.ToolTipRole and self._tips:
             return self._tips[section]
         return None
@@ -115,18 +120,51 @@ class ObjectTable(QTableView):
         super().__init__()
         self._current: Any = None
         self._least_rows = 0
+        self._low = False
 
-    def keep_rows_in_view(self, rows: int) -> None:
+    def keep_rows_in_view(self, rows: int, low: bool = False) -> None:
         """Have compact rows, at least so many of which are in view.
 
         They and the columns follow the font, which napari sets after the
         table is made, and whenever the user chooses another one.
+
+        Parameters
+        ----------
+        rows : int
+            Least number of rows in view.
+        low : bool
+            Ask for no more: low windows need the rest of the height.
         """
-        self._least_rows = rows
+        self._least_rows, self._low = rows, low
         self._fit()
 
-    def fit_columns(self) -> None:
+    def sizeHint(self) -> QSize:  # noqa: N802
+        """Ask for the least height in forms that need the rest."""
+        hint = super().sizeHint()
+        return QSize(hint.width(), self.minimumHeight()) if self._low else hint
+
+    def fix_columns(self) -> None:
+        """Leave the width of the columns to `fit_columns`."""
+        # Qt's stubs do not know it as always there
+        header: Any = self.horizontalHeader()
+        header.setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
+        header.setMinimumSectionSize(30)
+        header.sortIndicatorChanged.connect(self.fit_columns)
+
+    def fit_columns(self, *args: object) -> None:
         """Give the columns the width that their texts need in the font."""
+
+    def title_width(self, column: int, padding: int) -> int:
+        """Return the width of the title of a column, and of what is beside it.
+
+        With an arrow if the rows are sorted by it; Qt would leave room for one
+        in each column.
+        """
+        model: Any = self.model()
+        header: Any = self.horizontalHeader()
+        title = model.headerData(column, Qt.Orientation.Horizontal)
+        arrow = ARROW if header.sortIndicatorSection() == column else 0
+        return self.fontMetrics().horizontalAdvance(title) + padding + arrow
 
     def _fit(self) -> None:
         height = self.fontMetrics().lineSpacing() + 6
@@ -146,7 +184,9 @@ class ObjectTable(QTableView):
         ):
             self._fit()
 
-    def list_objects(self, model: Any, column: int, rows: int) -> None:
+    def list_objects(
+        self, model: Any, column: int, rows: int, low: bool = False
+    ) -> None:
         """Show objects in compact rows that are chosen as a whole.
 
         The chosen object stays so when rows are replaced or sorted.
@@ -158,8 +198,8 @@ class ObjectTable(QTableView):
             ``place_of`` its row, as in `ObjectListModel`.
         column : int
             Column by which the objects are sorted at first.
-        rows : int
-            Least number of rows in view.
+        rows, low : int, bool
+            See `keep_rows_in_view`.
         """
         self.setModel(model)
         self.setSortingEnabled(True)
@@ -172,7 +212,7 @@ class ObjectTable(QTableView):
         header: Any = self.verticalHeader()
         selection: Any = self.selectionModel()
         header.hide()
-        self.keep_rows_in_view(rows)
+        self.keep_rows_in_view(rows, low)
         selection.currentRowChanged.connect(self._tell)
         model.modelReset.connect(self._choose_again)
 

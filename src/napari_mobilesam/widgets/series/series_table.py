@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from qtpy.QtCore import QAbstractTableModel, QModelIndex, QSize, Qt
+from qtpy.QtCore import QModelIndex, Qt
 from qtpy.QtGui import QColor
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView
 
@@ -17,7 +17,11 @@ from napari_mobilesam.widgets.parts.message_label import (
     background_of,
     readable,
 )
-from napari_mobilesam.widgets.parts.object_list import RIGHT, ObjectTable
+from napari_mobilesam.widgets.parts.object_list import (
+    RIGHT,
+    ObjectListModel,
+    ObjectTable,
+)
 
 HEADERS = ('Image', 'Objects', 'State')
 COLORS = {'done': GOOD, 'flagged': WARNING}
@@ -25,7 +29,7 @@ COLORS = {'done': GOOD, 'flagged': WARNING}
 LIST_ROWS = 5
 
 
-class _SeriesModel(QAbstractTableModel):
+class _SeriesModel(ObjectListModel):
     """Rows of a series, read from it when they are shown.
 
     Parameters
@@ -35,18 +39,10 @@ class _SeriesModel(QAbstractTableModel):
     """
 
     def __init__(self, background: Callable[[], QColor]) -> None:
-        super().__init__()
+        super().__init__(HEADERS)
         self._background = background
         self.series: Series | None = None
         self.failed: dict[int, str] = {}
-
-    def rowCount(self, parent: QModelIndex | None = None) -> int:  # noqa: N802
-        return 0 if self.series is None else len(self.series)
-
-    def columnCount(  # noqa: N802
-        self, parent: QModelIndex | None = None
-    ) -> int:
-        return len(HEADERS)
 
     def data(self, index: QModelIndex, role: int = 0) -> Any:
         if self.series is None:
@@ -72,20 +68,14 @@ class _SeriesModel(QAbstractTableModel):
             return RIGHT
         return None
 
-    def headerData(  # noqa: N802
-        self, section: int, orientation: Qt.Orientation, role: int = 0
-    ) -> Any:
-        if role != Qt.ItemDataRole.DisplayRole:
-            return None
-        if orientation == Qt.Orientation.Horizontal:
-            return HEADERS[section]
-        return section + 1
+    def sort_key(self, row: int, column: int) -> Any:
+        """Key to sort a row by: the images stay in the order of the series."""
+        return row
 
-    def show(self, series: Series | None) -> None:
+    def show_series(self, series: Series | None) -> None:
         """Show another series."""
-        self.beginResetModel()
         self.series, self.failed = series, {}
-        self.endResetModel()
+        self.show(range(0 if series is None else len(series)))
 
     def row_changed(self, number: int) -> None:
         """Show a row anew."""
@@ -118,18 +108,14 @@ class SeriesTable(ObjectTable):
             header.setSectionResizeMode(
                 column, QHeaderView.ResizeMode.ResizeToContents
             )
-        self.keep_rows_in_view(LIST_ROWS)
+        self.keep_rows_in_view(LIST_ROWS, low=True)
         self.setAccessibleName('Images of the series')
         self.clicked.connect(self._row_clicked)
         self.activated.connect(self._row_clicked)
 
-    def sizeHint(self) -> QSize:  # noqa: N802
-        """Ask for no more than the least height: low windows need the rest."""
-        return QSize(super().sizeHint().width(), self.minimumHeight())
-
     def show_series(self, series: Series | None) -> None:
         """Show the images of a series."""
-        self._model.show(series)
+        self._model.show_series(series)
 
     @property
     def failed(self) -> int:

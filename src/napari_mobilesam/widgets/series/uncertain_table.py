@@ -8,7 +8,6 @@ from typing import Any
 
 from qtpy.QtCore import (  # type: ignore[attr-defined]
     QModelIndex,
-    QSize,
     Qt,
     Signal,
 )
@@ -33,8 +32,8 @@ TIPS = (
 )
 LIST_ROWS = 5
 IMAGE = HEADERS.index('Image')
-# beside the text of a column, and for the arrow of the sorted one
-PADDING, ARROW = 10, 16
+# beside the text of a column
+PADDING = 10
 
 
 class _UncertainModel(ObjectListModel):
@@ -102,33 +101,21 @@ class UncertainTable(ObjectTable):
     def __init__(self) -> None:
         super().__init__()
         self._model = _UncertainModel()
+        self.list_objects(self._model, 0, LIST_ROWS, low=True)
+        self.fix_columns()
         header: Any = self.horizontalHeader()
-        self._header = header
-        self.list_objects(self._model, 0, LIST_ROWS)
-        header.setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
-        header.setMinimumSectionSize(30)
         # bold titles are wider
         header.setHighlightSections(False)
         header.setSectionResizeMode(IMAGE, QHeaderView.ResizeMode.Stretch)
-        header.sortIndicatorChanged.connect(self.fit_columns)
         self.setAccessibleName('Objects of all images, least certain first')
 
     def __len__(self) -> int:
         return len(self._model.rows)
 
-    def sizeHint(self) -> QSize:  # noqa: N802
-        """Ask for no more than the least height: low windows need the rest."""
-        return QSize(super().sizeHint().width(), self.minimumHeight())
-
     def fit_columns(self, *args: object) -> None:
         """Give the columns the width of their titles."""
-        # Qt would leave room for an arrow in each column
-        metrics = self.fontMetrics()
         for column in range(IMAGE):
-            width = metrics.horizontalAdvance(HEADERS[column]) + PADDING
-            if column == self._header.sortIndicatorSection():
-                width += ARROW
-            self.setColumnWidth(column, width)
+            self.setColumnWidth(column, self.title_width(column, PADDING))
 
     def show_objects(
         self, series: Series | None, found: Sequence[UncertainObject]

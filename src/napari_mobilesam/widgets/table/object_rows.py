@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 from qtpy.QtCore import (  # type: ignore[attr-defined]
-    QAbstractTableModel,
     QModelIndex,
     Qt,
     Signal,
@@ -19,6 +18,7 @@ from qtpy.QtWidgets import QAbstractItemView
 from napari_mobilesam.widgets.parts.object_list import (
     ENTER,
     RIGHT,
+    ObjectListModel,
     ObjectTable,
 )
 
@@ -28,17 +28,15 @@ if TYPE_CHECKING:
 LIST_ROWS = 8
 MARKED = QColor(79, 195, 247, 90)
 LABEL = 'index'
+# beside the title of a column, for an arrow too
+PADDING = 28
 
 
-class _RowsModel(QAbstractTableModel):
-    """Rows of a data frame in an order of their own.
-
-    A hundred thousand rows are sorted here in a few milliseconds; a proxy
-    model would request each value many times.
-    """
+class _RowsModel(ObjectListModel):
+    """Rows of a data frame in an order of their own."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(())
         self.columns: list[str] = []
         self.labels: NDArray[np.int64] = np.zeros(0, np.int64)
         self.marked: NDArray[np.bool_] = np.zeros(0, bool)
@@ -52,11 +50,6 @@ class _RowsModel(QAbstractTableModel):
     def rowCount(self, parent: QModelIndex | None = None) -> int:  # noqa: N802
         return len(self.order)
 
-    def columnCount(  # noqa: N802
-        self, parent: QModelIndex | None = None
-    ) -> int:
-        return len(self.columns)
-
     def data(self, index: QModelIndex, role: int = 0) -> Any:
         row = self.order[index.row()]
         if role == Qt.ItemDataRole.DisplayRole:
@@ -69,24 +62,16 @@ class _RowsModel(QAbstractTableModel):
             return RIGHT
         return None
 
-    def headerData(  # noqa: N802
-        self, section: int, orientation: Qt.Orientation, role: int = 0
-    ) -> Any:
-        if (
-            orientation != Qt.Orientation.Horizontal
-            or role != Qt.ItemDataRole.DisplayRole
-        ):
-            return None
-        name = self.columns[section]
-        return 'label' if name == LABEL else name
-
-    def show(self, table: pd.DataFrame) -> None:
+    def show_table(self, table: pd.DataFrame) -> None:
         """Show another table, sorted by the same column as before."""
         self.beginResetModel()
         first = [LABEL] if LABEL in table else []
         names = [*first, *(name for name in table.columns if name != LABEL)]
         # napari takes names that are no text, such as 0, too
         self.columns = [str(name) for name in names]
+        self.headers = [
+            'label' if name == LABEL else name for name in self.columns
+        ]
         self._values = [_array(table[name]) for name in names]
         self.labels = (
             table[LABEL].to_numpy(np.int64)
@@ -236,7 +221,7 @@ class ObjectRows(ObjectTable):
 
     def show_table(self, table: pd.DataFrame) -> None:
         """Show another table; no row is marked."""
-        self._model.show(table)
+        self._model.show_table(table)
         header: Any = self.horizontalHeader()
         # the rows are in this order already
         before = header.blockSignals(True)
@@ -244,20 +229,12 @@ class ObjectRows(ObjectTable):
         header.blockSignals(before)
         self.fit_columns()
 
-    def fit_columns(self) -> None:
+    def fit_columns(self, *args: object) -> None:
         """Give the columns the width of their titles."""
-        for column in range(self._model.columnCount()):
-            self.setColumnWidth(column, self._width(column))
-
-    def _width(self, column: int) -> int:
-        title = str(
-            self._model.headerData(
-                column,
-                Qt.Orientation.Horizontal,
-                Qt.ItemDataRole.DisplayRole,
-            )
-        )
-        return self.fontMetrics().horizontalAdvance(title) + 28
+        metrics = self.fontMetrics()
+        for column, title in enumerate(self._model.headers):
+            width = metrics.horizontalAdvance(title) + PADDING
+            self.setColumnWidth(column, width)
 
     def mark(self, marked: NDArray[np.bool_]) -> None:
         """Mark rows of the data frame, and show the first of them."""
