@@ -11,7 +11,6 @@ from weakref import ref
 from napari.layers import Image, Labels, Layer
 from qtpy.QtWidgets import QTabWidget, QToolButton, QWidget
 
-from napari_mobilesam.types import ModelRecord
 from napari_mobilesam.widgets.parts.controls import (
     fill,
     order_tabs,
@@ -273,13 +272,12 @@ class DockForms(ViewerWidget):
         selection = self.viewer.layers.selection
         for signal, callback in (
             (selection.events.active, self._active_later.restart),
-            (session.model_changed, self._model_changed),
+            (session.model_changed, self.header.show_model),
             (session.navigation.restored, self._say_restored),
-            (session.downloaded, self.header.model_box.arrived),
-            (session.failed, self._failed),
             (self.scene.channels_changed, self.header.follow_channels),
         ):
             self.listen(signal, callback)
+        self.header.model_box.attach()
         self.header.refresh()
         self.header.show_model()
         self._follow_active()
@@ -313,10 +311,3 @@ class DockForms(ViewerWidget):
         # an edge layer becomes active when it is added
         if isinstance(active, Image) and not is_ours(active):
             self.header.image_combo.layer = active
-
-    def _model_changed(self, record: ModelRecord) -> None:
-        self.header.show_model()
-
-    def _failed(self, text: str, topic: str) -> None:
-        if topic == 'model':
-            self.header.model_box.fail()

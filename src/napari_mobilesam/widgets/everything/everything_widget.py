@@ -179,10 +179,10 @@ class EverythingWidget(ViewerWidget):
         super().attach()
         # what ran when the dock was closed was dropped then
         self.panel.show_running(False)
-        self.follow_layers()
+        self.follow_layers(self._layers_changed)
         dims, session = self.viewer.dims, self.session
         for event in ('current_step', 'order', 'ndisplay'):
-            self.listen(getattr(dims.events, event), self._view_changed)
+            self.listen(getattr(dims.events, event), self._plane_later.restart)
         self.runs.attach()
         self.large.attach()
         self._text_control.attach()
@@ -344,9 +344,6 @@ class EverythingWidget(ViewerWidget):
         if image is not None:
             self.header.image_combo.layer = image
 
-    def _view_changed(self, event: Any = None) -> None:
-        self._plane_later.restart()
-
     def _plane_changed(self) -> None:
         image, plane = self.header.image_combo.layer, None
         if image is not None:
@@ -407,11 +404,6 @@ class EverythingWidget(ViewerWidget):
         self.tools.cancel()
         self.session.runs.cancel()
         self.session.large.cancel()
-
-    def undo(self) -> None:
-        """Undo the last step."""
-        with self.status.errors():
-            self.session.navigation.undo()
 
     def choices(self) -> EverythingChoices:
         """Return the choices of the form, which are kept between sessions."""

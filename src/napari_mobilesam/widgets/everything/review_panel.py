@@ -113,12 +113,12 @@ class ReviewPanel(QWidget):
     def review(self, objects: Objects | None) -> None:
         """Review other objects, or none."""
         if self._objects is not None:
-            self._objects.changed.disconnect(self._schedule)
+            self._objects.changed.disconnect(self._refresh_later.restart)
         self._objects = objects
         self.current = 0
         self._decided.clear()
         if objects is not None:
-            objects.changed.connect(self._schedule)
+            objects.changed.connect(self._refresh_later.restart)
         self._refresh()
 
     def next(self) -> None:
@@ -221,9 +221,6 @@ class ReviewPanel(QWidget):
         self.current = record.number
         self.table.choose(record.number)
         self.chosen.emit(record)
-
-    def _schedule(self) -> None:
-        self._refresh_later.restart()
 
     def _refresh(self) -> None:
         objects = self._objects

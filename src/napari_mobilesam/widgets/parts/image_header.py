@@ -50,7 +50,7 @@ class ImageHeader(QWidget):
         self._scene = dock.scene
         self.image_combo = LayerCombo(dock.viewer, is_of(Image))
         self.channel_combo = ChannelCombo()
-        self.model_box = ModelBox(dock.session)
+        self.model_box = ModelBox(dock)
         self.device_label = QLabel()
         self.device_label.setWordWrap(True)
         # always two lines, so that nothing moves when the model is loaded

@@ -6,14 +6,15 @@ import weakref
 from typing import Any
 
 from napari.layers import Image, Labels, Layer
+from psygnal import Signal
 
 from napari_mobilesam.widgets.parts.layer_combo import LayerCombo
+from napari_mobilesam.widgets.parts.viewer_widget import ViewerWidget
 from napari_mobilesam.widgets.viewer.layers import (
     PREVIEW_MARK,
     is_of,
     is_output,
 )
-from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
 
 
 class LayerChoices:
@@ -21,10 +22,9 @@ class LayerChoices:
 
     Parameters
     ----------
-    viewer : napari.viewer.Viewer
-        Viewer, no proxy.
-    scene : ViewerScene
-        Scene whose image and labels are chosen when they change.
+    dock : ViewerWidget
+        Gives the viewer, and the scene whose image and labels are chosen when
+        they change.
     no_image : str
         Text of the entry for no image; no such entry if empty.
 
@@ -32,21 +32,32 @@ class LayerChoices:
     ----------
     image, labels : LayerCombo
         The combo boxes.
+    changed : Signal()
+        Layers came, went or got another name, or the scene changed.
     """
 
-    def __init__(
-        self, viewer: Any, scene: ViewerScene, no_image: str = ''
-    ) -> None:
-        self._viewer = viewer
-        self._scene = scene
-        self.image = LayerCombo(viewer, is_of(Image), no_image)
-        self.labels = LayerCombo(viewer, is_output)
+    changed = Signal()
+
+    def __init__(self, dock: ViewerWidget, no_image: str = '') -> None:
+        self._dock = dock
+        self._scene = dock.scene
+        self.image = LayerCombo(dock.viewer, is_of(Image), no_image)
+        self.labels = LayerCombo(dock.viewer, is_output)
         # those of the scene that were followed: a choice of others stays
         self._followed: list[weakref.ref[Layer] | None] = [None, None]
         # active at the last look
         self._active: weakref.ref[Layer] | None = None
 
-    def refresh(self) -> None:
+    def attach(self) -> None:
+        """Follow the viewer and the scene until the dock closes."""
+        self._dock.follow_layers(self.refresh, self.take_active)
+        for signal in (self._scene.image_changed, self._scene.labels_changed):
+            self._dock.listen(signal, self.follow_scene)
+        self.refresh()
+        # the labels that were selected before the dock was opened
+        self.take_active()
+
+    def refresh(self, event: Any = None) -> None:
         """Offer the layers that the viewer has now."""
         self.image.refresh()
         self.labels.refresh()
@@ -56,6 +67,7 @@ class LayerChoices:
         """Choose the image and the labels of the scene, if they are others."""
         self._follow(0, self.image, self._scene.image)
         self._follow(1, self.labels, self._scene.labels)
+        self.changed.emit()
 
     def _follow(
         self, which: int, combo: LayerCombo, layer: Layer | None
@@ -66,13 +78,13 @@ class LayerChoices:
             combo.layer = layer
             self._followed[which] = weakref.ref(layer)
 
-    def take_active(self) -> None:
+    def take_active(self, event: Any = None) -> None:
         """Choose the active layer if it is labels to work on.
 
         Only if the user has selected it: a layer that is added is active for
         a moment, and the one before is again.
         """
-        active = self._viewer.layers.selection.active
+        active = self._dock.viewer.layers.selection.active
         before = None if self._active is None else self._active()
         if (
             active is None

@@ -19,9 +19,9 @@ from napari_mobilesam.model.registry import (
 )
 from napari_mobilesam.widgets.parts.controls import narrow
 from napari_mobilesam.widgets.parts.layouts import stack
+from napari_mobilesam.widgets.parts.viewer_widget import ViewerWidget
 
 if TYPE_CHECKING:
-    from napari_mobilesam.session import Session
     from napari_mobilesam.types import ModelRecord
 
 OPEN_FILE = 'Open a file …'
@@ -35,13 +35,14 @@ class ModelBox(QWidget):
 
     Parameters
     ----------
-    session : Session
-        Session that loads and downloads.
+    dock : ViewerWidget
+        Gives the session, which loads and downloads.
     """
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, dock: ViewerWidget) -> None:
         super().__init__()
-        self._session = session
+        self._dock = dock
+        self._session = dock.session
         self._downloading = ''
         self._records: dict[str, ModelRecord] = {}
         self.combo = QComboBox()
@@ -53,6 +54,15 @@ class ModelBox(QWidget):
         self.button.clicked.connect(self._download_or_stop)
         self.combo.activated.connect(self._chosen)
         self.refresh()
+
+    def attach(self) -> None:
+        """Follow the models of the session until the dock closes."""
+        for signal, callback in (
+            (self._session.model_changed, self.refresh),
+            (self._session.downloaded, self._arrived),
+            (self._session.failed, self._failed),
+        ):
+            self._dock.listen(signal, callback)
 
     @property
     def record(self) -> ModelRecord | None:
@@ -75,13 +85,12 @@ class ModelBox(QWidget):
         self.combo.blockSignals(False)
         self._explain()
 
-    def fail(self) -> None:
-        """Show that a download failed."""
-        self._downloading = ''
-        self._explain()
+    def _failed(self, text: str, topic: str) -> None:
+        if topic == 'model':
+            self._downloading = ''
+            self._explain()
 
-    def arrived(self, name: str) -> None:
-        """Show a model that was downloaded."""
+    def _arrived(self, name: str) -> None:
         self._downloading = ''
         self.refresh()
 

@@ -12,6 +12,7 @@ from qtpy.QtWidgets import QWidget
 from napari_mobilesam.session import Session
 from napari_mobilesam.widgets.parts.delayed_call import DelayedCall
 from napari_mobilesam.widgets.parts.dock_tabs import show_as_tab
+from napari_mobilesam.widgets.parts.status_line import StatusLine
 from napari_mobilesam.widgets.viewer.layers import unwrap
 from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
 from napari_mobilesam.widgets.viewer.viewer_session import get_session
@@ -51,7 +52,11 @@ class ViewerWidget(QWidget):
         Its session.
     scene : ViewerScene
         Image, plane and labels that are worked on.
+    status : StatusLine
+        Status line of a form.
     """
+
+    status: StatusLine
 
     def __init__(self, viewer: Any) -> None:
         super().__init__()
@@ -85,18 +90,22 @@ class ViewerWidget(QWidget):
         """Start listening; subclasses connect their signals here."""
         self.session.acquire()
 
-    def follow_layers(self) -> None:
-        """Listen to changes of the layer list and of the selection."""
+    def follow_layers(
+        self,
+        changed: Callable[..., None],
+        active_changed: Callable[..., None] | None = None,
+    ) -> None:
+        """Listen to changes of the layer list, and of the active layer."""
         layers = self.viewer.layers
         for event in ('inserted', 'removed', 'reordered', 'renamed'):
-            self.listen(getattr(layers.events, event), self._layers_changed)
-        self.listen(layers.selection.events.active, self._active_changed)
+            self.listen(getattr(layers.events, event), changed)
+        if active_changed is not None:
+            self.listen(layers.selection.events.active, active_changed)
 
-    def _layers_changed(self, event: Any = None) -> None:
-        """Handle layers that came, went, moved or got another name."""
-
-    def _active_changed(self, event: Any = None) -> None:
-        """Handle a change of the active layer."""
+    def undo(self) -> None:
+        """Undo the last step."""
+        with self.status.errors():
+            self.session.navigation.undo()
 
     def detach(self) -> None:
         """Stop listening; subclasses clean the viewer up here."""

@@ -10,7 +10,6 @@ from typing import Any
 from napari.components import ViewerModel
 from napari.layers import Image, Labels, Layer
 
-from napari_mobilesam.session.objects.records import ObjectRecord
 from napari_mobilesam.types import ModelRecord, SegmentationError
 from napari_mobilesam.widgets.parts.controls import fill
 from napari_mobilesam.widgets.parts.delayed_call import DelayedCall
@@ -245,7 +244,7 @@ class PromptWidget(ViewerWidget):
     def attach(self) -> None:
         """Listen to viewer and session, and bind the keys."""
         super().attach()
-        self.follow_layers()
+        self.follow_layers(self._layers_changed, self._active_changed)
         dims = self.viewer.dims
         for event in ('current_step', 'order', 'ndisplay'):
             self.listen(getattr(dims.events, event), self._plane_changed)
@@ -262,7 +261,7 @@ class PromptWidget(ViewerWidget):
             (session.propagation.finished, self.runs.propagated),
             (editor.changed, self._editor_changed),
             (editor.accepted, self.object.accepted),
-            (editor.accepted, self._object_closed),
+            (editor.accepted, self._follow_selection),
             (editor.opened, self.object.reopened),
             (self.scene.image_changed, self.image.follow_scene),
             (self.scene.labels_changed, self._labels_changed),
@@ -479,10 +478,6 @@ class PromptWidget(ViewerWidget):
 
     def _reject(self) -> None:
         self.object.reject()
-        self._follow_selection()
-
-    def _object_closed(self, record: ObjectRecord) -> None:
-        # an image that was selected meanwhile
         self._follow_selection()
 
     def _focus_canvas(self) -> None:

@@ -63,10 +63,10 @@ class RefineWidget(ViewerWidget):
         # objects of the labels of the run
         self._objects: Objects | None = None
         self.changes = ChangesLayer(self.viewer)
-        self._layers = LayerChoices(self.viewer, self.scene)
+        self._layers = LayerChoices(self)
         self.image_combo = self._layers.image
         self.labels_combo = self._layers.labels
-        self.model_box = ModelBox(self.session)
+        self.model_box = ModelBox(self)
         self.planes_box = QCheckBox('All planes of the stack')
         self.form = ParameterForm(RefineParameters())
         self.run_button = wide_button('Refine all')
@@ -87,6 +87,7 @@ class RefineWidget(ViewerWidget):
         self.status = StatusLine()
         self._arrange()
         self.image_combo.layer_changed.connect(self._show_planes_box)
+        self._layers.changed.connect(self._show_planes_box)
         self.labels_combo.layer_changed.connect(self._labels_chosen)
         self.run_button.clicked.connect(self.run)
         self.cancel_button.clicked.connect(self.cancel)
@@ -119,7 +120,6 @@ class RefineWidget(ViewerWidget):
         super().attach()
         layers = self.viewer.layers
         self.listen(layers.events.removed, self.changes.removed)
-        self.follow_layers()
         session = self.session
         for signal, callback in (
             (session.background.progress, self._progress),
@@ -127,16 +127,11 @@ class RefineWidget(ViewerWidget):
             (session.status, self._say),
             (session.failed, self._fail),
             (session.navigation.restored, self.status.say),
-            (session.model_changed, self.model_box.refresh),
-            (session.downloaded, self.model_box.arrived),
-            (self.scene.image_changed, self._follow_scene),
-            (self.scene.labels_changed, self._follow_scene),
             (self.viewer.dims.events.ndisplay, self._show_planes_box),
         ):
             self.listen(signal, callback)
-        self._layers_changed()
-        # the labels that were selected before the dock was opened
-        self._layers.take_active()
+        self.model_box.attach()
+        self._layers.attach()
         self._end()
         self.status.say(self._missing() or HINT)
 
@@ -153,17 +148,6 @@ class RefineWidget(ViewerWidget):
         return self._running
 
     # layers
-
-    def _layers_changed(self, event: Any = None) -> None:
-        self._layers.refresh()
-        self._show_planes_box()
-
-    def _active_changed(self, event: Any = None) -> None:
-        self._layers.take_active()
-
-    def _follow_scene(self, event: Any = None) -> None:
-        self._layers.follow_scene()
-        self._show_planes_box()
 
     def _labels_chosen(self, labels: Labels | None) -> None:
         if not self._running and not self._missing():
@@ -222,11 +206,6 @@ class RefineWidget(ViewerWidget):
         self.cancel_button.setEnabled(False)
         self.status.say('Stopping …', busy=True)
 
-    def undo(self) -> None:
-        """Undo the last step."""
-        with self.status.errors():
-            self.session.navigation.undo()
-
     def _begin(self) -> None:
         self._running = True
         self.run_button.setEnabled(False)
@@ -260,7 +239,5 @@ class RefineWidget(ViewerWidget):
             self.status.say(text, busy=True)
 
     def _fail(self, text: str, topic: str) -> None:
-        if topic == 'model':
-            self.model_box.fail()
         if topic in TOPICS and (self._running or topic == 'model'):
             self.status.fail(text)

@@ -13,7 +13,6 @@ from qtpy.QtWidgets import (
 )
 
 from napari_mobilesam.series.series_files import PATTERN
-from napari_mobilesam.session import Session
 from napari_mobilesam.types import EverythingParameters
 from napari_mobilesam.widgets.parts.action import Action
 from napari_mobilesam.widgets.parts.collapsible_section import (
@@ -29,6 +28,7 @@ from napari_mobilesam.widgets.parts.layouts import column, row, two_columns
 from napari_mobilesam.widgets.parts.model_box import ModelBox
 from napari_mobilesam.widgets.parts.parameter_form import ParameterForm
 from napari_mobilesam.widgets.parts.status_line import StatusLine
+from napari_mobilesam.widgets.parts.viewer_widget import ViewerWidget
 from napari_mobilesam.widgets.series.series_table import SeriesTable
 from napari_mobilesam.widgets.series.uncertain_table import UncertainTable
 
@@ -84,8 +84,8 @@ class SeriesPanel(QWidget):
 
     Parameters
     ----------
-    session : Session
-        Whose models can be chosen.
+    dock : ViewerWidget
+        Gives the session, whose models can be chosen.
 
     Attributes
     ----------
@@ -93,9 +93,9 @@ class SeriesPanel(QWidget):
         Buttons by action, see `ACTIONS`.
     """
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, dock: ViewerWidget) -> None:
         super().__init__()
-        self.model_box = ModelBox(session)
+        self.model_box = ModelBox(dock)
         self.folder_button = wide_button('Open folder …')
         self.files_button = wide_button('Open files …')
         self.resume_button = wide_button('Resume the last series')

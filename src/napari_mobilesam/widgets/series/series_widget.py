@@ -91,7 +91,7 @@ class SeriesWidget(ViewerWidget):
         # why the objects of the open image would not be saved
         self._unsaved_output = ''
         self._check_output = DelayedCall(self._tell_unsaved, parent=self)
-        self.panel = panel = SeriesPanel(self.session)
+        self.panel = panel = SeriesPanel(self)
         self.status = panel.status
         fill(self, panel)
         self.layers = SeriesLayers(self.viewer, self.scene)
@@ -157,12 +157,11 @@ class SeriesWidget(ViewerWidget):
             (self.session.refining.finished, self._job_ended),
             (scene.labels_changed, self._check_output.restart),
             (scene.image_changed, self._follow_channel),
-            (self.session.model_changed, self.panel.model_box.refresh),
             (self.session.model_changed, self.panel.form.show_thresholds),
             (self.session.model_changed, self._embed_ahead),
-            (self.session.downloaded, self.panel.model_box.arrived),
         ):
             self.listen(signal, callback)
+        self.panel.model_box.attach()
         self.leaving.attach()
         self.saving.attach()
         self._keys = bind_keys(
@@ -562,8 +561,6 @@ class SeriesWidget(ViewerWidget):
         self.status.say(text, keep=True)
 
     def _session_failed(self, text: str, topic: str) -> None:
-        if topic == 'model':
-            self.panel.model_box.fail()
         if topic == 'series' or (topic == 'model' and self._jobs.running):
             self.status.fail(text)
 

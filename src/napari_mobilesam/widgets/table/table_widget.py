@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -110,9 +109,9 @@ class TableWidget(ViewerWidget):
         self._open_label = 0
         # labels whose objects may lie elsewhere than where they were measured
         self._repainted: weakref.WeakSet[Labels] = weakref.WeakSet()
-        self.measuring = Measuring(MainThread())
+        self.measuring = measuring = Measuring(MainThread())
         # no bound method of ours, as for the session
-        self.destroyed.connect(partial(_close, self.measuring))
+        self.destroyed.connect(lambda: measuring.close())
         self._later = DelayedCall(self._measure_again, PAUSE_MS, self)
         self.marked = MarkedObjects(self.viewer, self.measuring)
         self._build()
@@ -120,7 +119,7 @@ class TableWidget(ViewerWidget):
         self.attach()
 
     def _build(self) -> None:
-        self._layers = LayerChoices(self.viewer, self.scene, NO_IMAGE)
+        self._layers = LayerChoices(self, NO_IMAGE)
         self.labels_combo = self._layers.labels
         self.image_combo = self._layers.image
         self.measure_button = wide_button('Measure')
@@ -179,10 +178,7 @@ class TableWidget(ViewerWidget):
     def attach(self) -> None:
         """Listen to viewer and session."""
         super().attach()
-        self.follow_layers()
         for signal, callback in (
-            (self.scene.labels_changed, self._follow_scene),
-            (self.scene.image_changed, self._follow_scene),
             (self.session.editor.opened, self._opened),
             (self.session.navigation.restored, self.status.say),
             (self.session.editor.changed, self._follow_editor),
@@ -192,9 +188,7 @@ class TableWidget(ViewerWidget):
             (self.measuring.failed, self._fail),
         ):
             self.listen(signal, callback)
-        self._layers_changed()
-        # the labels that were selected before the dock was opened
-        self._layers.take_active()
+        self._layers.attach()
         self._labels_chosen(self.labels_combo.layer)
         self._end()
 
@@ -213,15 +207,6 @@ class TableWidget(ViewerWidget):
         return bool(self._later.pending or self.measuring.running or not idle)
 
     # layers
-
-    def _layers_changed(self, event: Any = None) -> None:
-        self._layers.refresh()
-
-    def _active_changed(self, event: Any = None) -> None:
-        self._layers.take_active()
-
-    def _follow_scene(self, event: Any = None) -> None:
-        self._layers.follow_scene()
 
     def _labels_chosen(self, labels: Labels | None) -> None:
         self._listen_to(labels)
@@ -523,11 +508,6 @@ class TableWidget(ViewerWidget):
                 self.session.editor.reject()
             self.status.say(f'Deleted {counted(len(chosen), "object")}.')
 
-    def undo(self) -> None:
-        """Undo the last step."""
-        with self.status.errors():
-            self.session.navigation.undo()
-
     # export
 
     def copy(self) -> None:
@@ -589,7 +569,3 @@ class TableWidget(ViewerWidget):
             )
 
         self.measuring.save(save)
-
-
-def _close(measuring: Measuring, *args: object) -> None:
-    measuring.close()

@@ -218,7 +218,7 @@ class TrackWidget(ViewerWidget):
     def attach(self) -> None:
         """Listen to viewer and session, and bind the keys."""
         super().attach()
-        self.follow_layers()
+        self.follow_layers(self._layers_changed, self._active_changed)
         jobs = self._jobs
         for signal, callback in (
             (jobs.progress, self._progress),
@@ -315,10 +315,10 @@ class TrackWidget(ViewerWidget):
         if shown is self.shown:
             return
         if self.shown is not None:
-            self.deafen(self.shown.tracked.changed, self._corrected)
+            self.deafen(self.shown.tracked.changed, self._show_tracks)
             self.deafen(self.shown.source_edited, self._show_note)
         if shown is not None:
-            self.listen(shown.tracked.changed, self._corrected)
+            self.listen(shown.tracked.changed, self._show_tracks)
             self.listen(shown.source_edited, self._show_note)
         self.chosen.follow(shown)
         self._show_tracks()
@@ -465,9 +465,6 @@ class TrackWidget(ViewerWidget):
         self.status.say(
             f'{text} Undo takes it back.' if result.reached else text
         )
-
-    def _corrected(self, frames: tuple[int, ...]) -> None:
-        self._show_tracks()
 
     # export
 

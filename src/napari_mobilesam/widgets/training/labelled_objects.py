@@ -88,7 +88,7 @@ class LabelledObjects:
         """Follow the axes shown and the counts until the dock closes."""
         dims = self._dock.viewer.dims
         for event in (dims.events.order, dims.events.ndisplay):
-            self._dock.listen(event, self._edited)
+            self._dock.listen(event, self.count_later.restart)
         self._dock.listen(self._tuning.surveyed, self._counted)
         self._dock.listen(self._tuning.uncountable, self._not_counted)
         self.choose(self._panel.labels_combo.layer)
@@ -113,10 +113,7 @@ class LabelledObjects:
                 continue
             for name in ('data', 'paint', 'labels_update'):
                 if hasattr(layer.events, name):
-                    act(getattr(layer.events, name), self._edited)
-
-    def _edited(self, event: Any = None) -> None:
-        self.count_later.restart()
+                    act(getattr(layer.events, name), self.count_later.restart)
 
     def count(self, image: Any = None) -> None:
         """Count the objects in the background."""

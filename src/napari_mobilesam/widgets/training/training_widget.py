@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 from napari.components import ViewerModel
@@ -46,9 +45,9 @@ class TrainingWidget(ViewerWidget):
 
     def __init__(self, viewer: ViewerModel, header: ImageHeader) -> None:
         super().__init__(viewer)
-        self.tuning = FineTuning(MainThread())
+        self.tuning = tuning = FineTuning(MainThread())
         # no bound method of ours, as for the session
-        self.destroyed.connect(partial(_close, self.tuning))
+        self.destroyed.connect(lambda: tuning.close())
         self.header = header
         self.panel = panel = TrainingPanel(self.viewer)
         self.status = panel.status
@@ -64,10 +63,10 @@ class TrainingWidget(ViewerWidget):
     def attach(self) -> None:
         """Connect to the viewer, the session and the training."""
         super().attach()
-        self.follow_layers()
+        self.follow_layers(self._layers_changed, self._active_changed)
         session = self.session
         for signal, callback in (
-            (session.model_changed, self._model_changed),
+            (session.model_changed, self.training.propose_name),
             (session.downloaded, self._downloaded),
             (session.progress, self._download_progress),
             (session.failed, self._session_failed),
@@ -110,9 +109,6 @@ class TrainingWidget(ViewerWidget):
         if labels is not None and labels in self.viewer.layers:
             self.panel.labels_combo.layer = labels
 
-    def _model_changed(self, record: Any = None) -> None:
-        self.training.propose_name()
-
     def _downloaded(self, name: str) -> None:
         if not self.tuning.running:
             self.status.say(f'{name} is downloaded. {HINT}')
@@ -124,7 +120,3 @@ class TrainingWidget(ViewerWidget):
     def _session_failed(self, text: str, topic: str) -> None:
         if topic == 'model' and not self.tuning.running:
             self.status.fail(text)
-
-
-def _close(tuning: FineTuning, *args: object) -> None:
-    tuning.close()
