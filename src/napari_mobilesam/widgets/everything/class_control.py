@@ -15,7 +15,6 @@ from napari_mobilesam.types import PromptError, SegmentationError
 from napari_mobilesam.widgets.everything.everything_panel import (
     EverythingPanel,
 )
-from napari_mobilesam.widgets.parts.image_header import ImageHeader
 from napari_mobilesam.widgets.parts.viewer_widget import ViewerWidget
 from napari_mobilesam.widgets.viewer.layer_plane import LayerPlane
 from napari_mobilesam.widgets.viewer.look_at import look_at
@@ -34,19 +33,15 @@ class ClassControl:
         Gives session and viewer.
     panel : EverythingPanel
         List of proposals and status line.
-    header : ImageHeader
-        Choice of the image.
     """
 
     def __init__(
         self,
         dock: ViewerWidget,
         panel: EverythingPanel,
-        header: ImageHeader,
     ) -> None:
         self._dock = dock
         self._panel = panel
-        self._header = header
         self._scene = dock.scene
         self._asked: Labels | None = None
         self._shown: tuple[ProposedClasses, Labels] | None = None
@@ -79,7 +74,8 @@ class ClassControl:
             if labels is None:
                 raise PromptError(NO_LABELS)
             self._jobs.start(
-                self._scene.objects_of(labels), self._header.plane.source()
+                self._scene.objects_of(labels),
+                self._panel.header.plane.source(),
             )
             self._asked = labels
             self._panel.show_running(True)

@@ -29,6 +29,7 @@ from napari_mobilesam.widgets.parts.controls import (
     scrollable,
     wide_button,
 )
+from napari_mobilesam.widgets.parts.image_header import ImageHeader
 from napari_mobilesam.widgets.parts.layer_combo import LayerCombo
 from napari_mobilesam.widgets.parts.layouts import column, row
 from napari_mobilesam.widgets.parts.parameter_form import ParameterForm
@@ -53,10 +54,13 @@ class EverythingPanel(QWidget):
     ----------
     viewer : napari.components.ViewerModel
         Viewer, no proxy.
+    header : ImageHeader
+        Choices of image, channels and model, above the tabs.
     """
 
-    def __init__(self, viewer: ViewerModel) -> None:
+    def __init__(self, viewer: ViewerModel, header: ImageHeader) -> None:
         super().__init__()
+        self.header = header
         self.where = WhereForm(viewer)
         self.form = ParameterForm(EverythingParameters(), first=('diameter',))
         self.kind_combo = QComboBox()

@@ -99,17 +99,17 @@ class EverythingWidget(ViewerWidget):
         super().__init__(viewer)
         self._keys = Keys()
         self.header = header
-        self.panel = panel = EverythingPanel(self.viewer)
+        self.panel = panel = EverythingPanel(self.viewer, header)
         self.status = panel.status
         fill(self, panel)
         self.review_view = ReviewView(self.viewer)
         self.runs = RunControl(self, panel, self.review_view)
-        self.large = LargeRunControl(self, panel, self.header)
-        self.tools = PlaneTools(self, panel, self.header, self.runs)
-        self._text_control = TextControl(self, panel, self.header, self.runs)
-        self._class_control = ClassControl(self, panel, self.header)
+        self.large = LargeRunControl(self, panel)
+        self.tools = PlaneTools(self, panel, self.runs)
+        self._text_control = TextControl(self, panel, self.runs)
+        self._class_control = ClassControl(self, panel)
         self.estimate = RunEstimate(
-            self, panel, self.header, self.runs, self.large, lambda: self.busy
+            self, panel, self.runs, self.large, lambda: self.busy
         )
         # later: axes change before the layers that made them are gone
         self._plane_later = DelayedCall(self._plane_changed, parent=self)

@@ -29,7 +29,6 @@ from napari_mobilesam.widgets.everything.large_panel import (
     numbered,
 )
 from napari_mobilesam.widgets.parts.controls import confirm
-from napari_mobilesam.widgets.parts.image_header import ImageHeader
 from napari_mobilesam.widgets.parts.viewer_widget import ViewerWidget
 from napari_mobilesam.widgets.viewer.large_source import (
     LargeImage,
@@ -52,8 +51,6 @@ class LargeRunControl:
         Gives session and viewer.
     panel : EverythingPanel
         Parameters, folder and status line.
-    header : ImageHeader
-        Choice of the image.
 
     Attributes
     ----------
@@ -72,12 +69,10 @@ class LargeRunControl:
         self,
         dock: ViewerWidget,
         panel: EverythingPanel,
-        header: ImageHeader,
     ) -> None:
         self._dock = dock
         self._session = dock.session
         self._panel = panel
-        self._header = header
         self.view = LargeView(dock.viewer)
         self._task = RunningTask(dock.viewer)
         self._running: _Identity | None = None
@@ -193,7 +188,7 @@ class LargeRunControl:
             if state is None:
                 panel.large.look()
                 return
-            plane = self._header.plane
+            plane = self._panel.header.plane
             image = self._image(plane)
             request = self._request(plane, image, panel.form.value)
             # linking is done at the end, whatever the tiles were made with
@@ -227,7 +222,7 @@ class LargeRunControl:
 
     def _run_anew(self) -> None:
         with self._panel.status.errors():
-            plane = self._header.plane
+            plane = self._panel.header.plane
             image = self._image(plane)
             request = self._request(plane, image, self._panel.form.value)
             self._run(image, replace(request, resume=False))
@@ -236,7 +231,7 @@ class LargeRunControl:
         """Keep the unfinished run, and run into another folder."""
         panel = self._panel
         with panel.status.errors():
-            plane = self._header.plane
+            plane = self._panel.header.plane
             panel.large.output = numbered(panel.large.output, is_used_output)
             self.start(plane, panel.form.value)
 

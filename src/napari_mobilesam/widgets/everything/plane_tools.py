@@ -25,7 +25,6 @@ from napari_mobilesam.widgets.everything.tools_panel import (
     boxes_in,
 )
 from napari_mobilesam.widgets.everything.where_form import PlaneRegion
-from napari_mobilesam.widgets.parts.image_header import ImageHeader
 from napari_mobilesam.widgets.parts.viewer_widget import ViewerWidget
 from napari_mobilesam.widgets.viewer.label_writer import new_labels
 from napari_mobilesam.widgets.viewer.layer_plane import LayerPlane
@@ -44,8 +43,6 @@ class PlaneTools:
         Gives session and viewer.
     panel : EverythingPanel
         Buttons and status line.
-    header : ImageHeader
-        Choice of the image.
     runs : RunControl
         Shows progress.
 
@@ -61,13 +58,11 @@ class PlaneTools:
         self,
         dock: ViewerWidget,
         panel: EverythingPanel,
-        header: ImageHeader,
         runs: RunControl,
     ) -> None:
         self._viewer = dock.viewer
         self._jobs = dock.session.runs.jobs
         self._panel = panel
-        self._header = header
         self._scene = dock.scene
         self._runs = runs
         self._asked: tuple[int, LayerPlane, Show] | None = None
@@ -100,7 +95,7 @@ class PlaneTools:
 
     def _start(self, ask: Callable[[PlaneRegion], tuple[int, Show]]) -> None:
         try:
-            part = self._panel.where.part(self._header.plane)
+            part = self._panel.where.part(self._panel.header.plane)
             number, show = ask(part)
         except (SegmentationError, OSError) as error:
             self._panel.status.fail(str(error))

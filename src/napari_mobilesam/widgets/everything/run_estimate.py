@@ -14,7 +14,6 @@ from napari_mobilesam.widgets.everything.large_run_control import (
 )
 from napari_mobilesam.widgets.everything.run_control import RunControl
 from napari_mobilesam.widgets.parts.delayed_call import DelayedCall
-from napari_mobilesam.widgets.parts.image_header import ImageHeader
 from napari_mobilesam.widgets.parts.viewer_widget import ViewerWidget
 
 if TYPE_CHECKING:
@@ -33,8 +32,6 @@ class RunEstimate:
         Gives session and viewer.
     panel : EverythingPanel
         Parameters, and the label of the estimate.
-    header : ImageHeader
-        Choice of the image.
     runs : RunControl
         Plans the run.
     large : LargeRunControl
@@ -47,14 +44,12 @@ class RunEstimate:
         self,
         dock: ViewerWidget,
         panel: EverythingPanel,
-        header: ImageHeader,
         runs: RunControl,
         large: LargeRunControl,
         busy: Callable[[], bool],
     ) -> None:
         self._session = dock.session
         self._panel = panel
-        self._header = header
         self._runs = runs
         self._large = large
         self._busy = busy
@@ -67,10 +62,10 @@ class RunEstimate:
         jobs.forget_estimate()
         self._session.large.forget_estimate()
         panel.estimate_label.setText('')
-        if self._header.image_combo.layer is None:
+        if self._panel.header.image_combo.layer is None:
             return
         try:
-            plane = self._header.plane
+            plane = self._panel.header.plane
             if self._large.offer(plane):
                 # as tall as the estimate, so that Run stays where it is
                 panel.estimate_label.setText('Estimating …\n')

@@ -11,7 +11,6 @@ from napari_mobilesam.widgets.everything.everything_panel import (
 )
 from napari_mobilesam.widgets.everything.run_control import RunControl
 from napari_mobilesam.widgets.parts.controls import confirm
-from napari_mobilesam.widgets.parts.image_header import ImageHeader
 from napari_mobilesam.widgets.parts.viewer_widget import ViewerWidget
 
 OTHER = 'A detector from another package.'
@@ -26,8 +25,6 @@ class TextControl:
         Gives session and viewer.
     panel : EverythingPanel
         Line of text and status line.
-    header : ImageHeader
-        Choice of the image.
     runs : RunControl
         Does the search.
     """
@@ -36,12 +33,10 @@ class TextControl:
         self,
         dock: ViewerWidget,
         panel: EverythingPanel,
-        header: ImageHeader,
         runs: RunControl,
     ) -> None:
         self._dock = dock
         self._panel = panel
-        self._header = header
         self._runs = runs
         self._offered = False
         panel.words.asked.connect(self.ask)
@@ -120,7 +115,9 @@ class TextControl:
             The text is empty, or the planes or the region cannot be used.
         """
         query = text_query(text, detector)
-        self._runs.find_text(self._header.plane, self._panel.form.value, query)
+        self._runs.find_text(
+            self._panel.header.plane, self._panel.form.value, query
+        )
 
     def download(self, name: str) -> None:
         """Download a detector in the background."""

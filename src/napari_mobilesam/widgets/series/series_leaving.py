@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from napari_mobilesam.widgets.parts.delayed_call import DelayedCall
-from napari_mobilesam.widgets.parts.status_line import StatusLine
 from napari_mobilesam.widgets.parts.viewer_widget import ViewerWidget
 from napari_mobilesam.widgets.series.series_layers import SeriesLayers
 
@@ -28,9 +27,7 @@ class SeriesLeaving:
     Parameters
     ----------
     dock : ViewerWidget
-        Gives the session.
-    status : StatusLine
-        Status line of the dock.
+        Gives the session, and the status line.
     layers : SeriesLayers
         Layers of the open image.
     save : callable
@@ -40,13 +37,12 @@ class SeriesLeaving:
     def __init__(
         self,
         dock: ViewerWidget,
-        status: StatusLine,
         layers: SeriesLayers,
         save: Callable[[], None],
     ) -> None:
         self._dock = dock
         self._session = dock.session
-        self._status = status
+        self._status = dock.status
         self._layers = layers
         self._save = save
         # what was asked for while objects are still to be written

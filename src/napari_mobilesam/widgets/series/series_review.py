@@ -13,7 +13,6 @@ from napari_mobilesam.session.objects.records import ObjectRecord
 from napari_mobilesam.text import counted
 from napari_mobilesam.types import SegmentationError
 from napari_mobilesam.widgets.parts.delayed_call import DelayedCall
-from napari_mobilesam.widgets.parts.status_line import StatusLine
 from napari_mobilesam.widgets.parts.viewer_widget import ViewerWidget
 from napari_mobilesam.widgets.series.review_outline import ReviewOutline
 from napari_mobilesam.widgets.series.series_layers import SeriesLayers
@@ -34,11 +33,9 @@ class SeriesReview:
     Parameters
     ----------
     dock : ViewerWidget
-        Gives viewer and session.
+        Gives viewer, session and status line.
     table : UncertainTable
         The list.
-    status : StatusLine
-        Status line of the dock.
     layers : SeriesLayers
         Layers of the open image.
     go_to : callable
@@ -57,7 +54,6 @@ class SeriesReview:
         self,
         dock: ViewerWidget,
         table: UncertainTable,
-        status: StatusLine,
         layers: SeriesLayers,
         go_to: Callable[[int], None],
         leave: Callable[[Callable[[], None]], bool],
@@ -65,7 +61,7 @@ class SeriesReview:
         self._dock = dock
         self._jobs = dock.session.series
         self._table = table
-        self._status = status
+        self._status = dock.status
         self._scene = dock.scene
         self._layers = layers
         self._go_to, self._leave = go_to, leave

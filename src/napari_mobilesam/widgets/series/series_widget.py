@@ -95,13 +95,10 @@ class SeriesWidget(ViewerWidget):
         self.status = panel.status
         fill(self, panel)
         self.layers = SeriesLayers(self.viewer, self.scene)
-        self.leaving = SeriesLeaving(
-            self, panel.status, self.layers, self._left
-        )
+        self.leaving = SeriesLeaving(self, self.layers, self._left)
         self.review = SeriesReview(
             self,
             panel.uncertain,
-            panel.status,
             self.layers,
             self.go_to,
             self.leaving.leave,

@@ -6,7 +6,6 @@ import contextlib
 from collections.abc import Callable, Sequence
 from weakref import WeakKeyDictionary
 
-from napari_mobilesam.session import Session
 from napari_mobilesam.session.objects.history import Entry, Undoable
 from napari_mobilesam.session.objects.objects import Objects
 from napari_mobilesam.session.track.tracked_labels import (
@@ -14,7 +13,7 @@ from napari_mobilesam.session.track.tracked_labels import (
     TrackedLabels,
 )
 from napari_mobilesam.tracking.tracks import TrackError
-from napari_mobilesam.widgets.parts.status_line import StatusLine
+from napari_mobilesam.widgets.parts.viewer_widget import ViewerWidget
 from napari_mobilesam.widgets.track.chosen_objects import ChosenObjects
 
 NO_TRACKS = 'There are no tracks yet: press Track first.'
@@ -27,19 +26,15 @@ class TrackCorrections:
 
     Parameters
     ----------
-    session : Session
-        Has the history of all steps.
-    status : StatusLine
-        Says what was done.
+    dock : ViewerWidget
+        Gives the session, and the status line.
     chosen : ChosenObjects
         Objects to correct, and their tracks.
     """
 
-    def __init__(
-        self, session: Session, status: StatusLine, chosen: ChosenObjects
-    ) -> None:
-        self._session = session
-        self._status = status
+    def __init__(self, dock: ViewerWidget, chosen: ChosenObjects) -> None:
+        self._session = dock.session
+        self._status = dock.status
         self._chosen = chosen
         # objects that were chosen at each correction
         self._places: WeakKeyDictionary[Entry, Sequence[FrameAndTrack]] = (

@@ -122,9 +122,7 @@ class TrackWidget(ViewerWidget):
         self._followed: tuple[TrackedLabels, int, int] | None = None
         self.chosen = ChosenObjects(self.viewer)
         self._build()
-        self.corrections = TrackCorrections(
-            self.session, self.status, self.chosen
-        )
+        self.corrections = TrackCorrections(self, self.chosen)
         self.commands: dict[str, Callable[[], None]] = {
             'link': self.corrections.link,
             'divide': self.corrections.divide,

@@ -10,7 +10,7 @@ from napari_mobilesam.session.fine_tuning import FineTuning
 from napari_mobilesam.session.fine_tuning_messages import Planes, Survey
 from napari_mobilesam.types import ImageError, SegmentationError
 from napari_mobilesam.widgets.parts.delayed_call import DelayedCall
-from napari_mobilesam.widgets.parts.image_header import NO_IMAGE, ImageHeader
+from napari_mobilesam.widgets.parts.image_header import NO_IMAGE
 from napari_mobilesam.widgets.parts.viewer_widget import ViewerWidget
 from napari_mobilesam.widgets.training.labelled_planes import labelled_planes
 from napari_mobilesam.widgets.training.training_panel import TrainingPanel
@@ -31,8 +31,6 @@ class LabelledObjects:
         Listens to the labels while it is docked.
     panel : TrainingPanel
         Choice of the labels, and the count.
-    header : ImageHeader
-        Choice of the image.
     tuning : FineTuning
         Counts in the background.
     """
@@ -41,12 +39,10 @@ class LabelledObjects:
         self,
         dock: ViewerWidget,
         panel: TrainingPanel,
-        header: ImageHeader,
         tuning: FineTuning,
     ) -> None:
         self._dock = dock
         self._panel = panel
-        self._header = header
         self._tuning = tuning
         self._counting = False
         self._listened: Labels | None = None
@@ -68,14 +64,14 @@ class LabelledObjects:
             Image or labels are missing, or do not match.
         """
         image, labels = (
-            self._header.image_combo.layer,
+            self._panel.header.image_combo.layer,
             self._panel.labels_combo.layer,
         )
         if image is None:
             raise ImageError(NO_IMAGE)
         if labels is None:
             raise ImageError(NO_LABELS)
-        channels = self._header.channel_combo
+        channels = self._panel.header.channel_combo
         return labelled_planes(
             self._dock.viewer,
             image,

@@ -10,7 +10,6 @@ from napari_mobilesam.session.fine_tuning_messages import (
     FineTuneRequest,
     FineTuneResult,
 )
-from napari_mobilesam.widgets.parts.image_header import ImageHeader
 from napari_mobilesam.widgets.parts.viewer_widget import ViewerWidget
 from napari_mobilesam.widgets.training.labelled_objects import LabelledObjects
 from napari_mobilesam.widgets.training.training_panel import TrainingPanel
@@ -26,8 +25,6 @@ class TrainingControl:
         Gives the session, which uses the new model.
     panel : TrainingPanel
         Budget, curves, buttons and status line.
-    header : ImageHeader
-        Choices of image and model.
     objects : LabelledObjects
         What there is to train on.
     tuning : FineTuning
@@ -38,14 +35,12 @@ class TrainingControl:
         self,
         dock: ViewerWidget,
         panel: TrainingPanel,
-        header: ImageHeader,
         objects: LabelledObjects,
         tuning: FineTuning,
     ) -> None:
         self._dock = dock
         self._session = dock.session
         self._panel = panel
-        self._header = header
         self._objects = objects
         self._tuning = tuning
         self._named = False
@@ -87,7 +82,7 @@ class TrainingControl:
             )
             self._tuning.start(request)
             self._used = (
-                self._header.image_combo.layer,
+                self._panel.header.image_combo.layer,
                 panel.labels_combo.layer,
             )
             self._note, self._loss = '', ''

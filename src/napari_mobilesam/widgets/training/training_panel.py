@@ -13,6 +13,7 @@ from napari_mobilesam.widgets.parts.controls import (
     wide_button,
 )
 from napari_mobilesam.widgets.parts.curve_plot import CurvePlot
+from napari_mobilesam.widgets.parts.image_header import ImageHeader
 from napari_mobilesam.widgets.parts.layer_combo import LayerCombo
 from napari_mobilesam.widgets.parts.layouts import column, row
 from napari_mobilesam.widgets.parts.message_label import MessageLabel
@@ -33,10 +34,13 @@ class TrainingPanel(QWidget):
     ----------
     viewer : napari.components.ViewerModel
         Viewer, no proxy.
+    header : ImageHeader
+        Choices of image, channels and model, above the tabs.
     """
 
-    def __init__(self, viewer: ViewerModel) -> None:
+    def __init__(self, viewer: ViewerModel, header: ImageHeader) -> None:
         super().__init__()
+        self.header = header
         self.labels_combo = LayerCombo(viewer, is_output)
         self.count_label = MessageLabel()
         defaults = FineTuneConfig()

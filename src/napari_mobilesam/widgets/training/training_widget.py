@@ -49,13 +49,11 @@ class TrainingWidget(ViewerWidget):
         # no bound method of ours, as for the session
         self.destroyed.connect(lambda: tuning.close())
         self.header = header
-        self.panel = panel = TrainingPanel(self.viewer)
+        self.panel = panel = TrainingPanel(self.viewer, header)
         self.status = panel.status
         fill(self, panel)
-        self.objects = LabelledObjects(self, panel, self.header, self.tuning)
-        self.training = TrainingControl(
-            self, panel, self.header, self.objects, self.tuning
-        )
+        self.objects = LabelledObjects(self, panel, self.tuning)
+        self.training = TrainingControl(self, panel, self.objects, self.tuning)
         self.header.image_combo.layer_changed.connect(self.objects.count)
         self.header.channel_combo.changed.connect(self.objects.count)
         self.attach()
