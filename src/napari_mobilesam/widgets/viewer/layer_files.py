@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,34 +41,6 @@ SESSION = '.session'
 HEAD = 4096
 # Labels with more pixels are read as they are shown, and cannot be edited.
 MOST_PIXELS = 1 << 28
-
-
-def write_rois(
-    path: str, data: Any, attributes: Mapping[str, Any]
-) -> list[str]:
-    """Write ROIs of ImageJ."""
-    return _write(path, data, attributes, '.zip')
-
-
-def write_geojson(
-    path: str, data: Any, attributes: Mapping[str, Any]
-) -> list[str]:
-    """Write GeoJSON for QuPath."""
-    return _write(path, data, attributes, '.geojson')
-
-
-def write_coco(
-    path: str, data: Any, attributes: Mapping[str, Any]
-) -> list[str]:
-    """Write COCO instances."""
-    return _write(path, data, attributes, '.json')
-
-
-def write_ome_zarr(
-    path: str, data: Any, attributes: Mapping[str, Any]
-) -> list[str]:
-    """Write OME-Zarr labels."""
-    return _write(path, data, attributes, '.zarr')
 
 
 def _write(
@@ -122,6 +95,13 @@ def _write(
     )
     export_labels(image, path, overwrite=True)
     return [path]
+
+
+# commands of the manifest
+write_rois = partial(_write, suffix='.zip')
+write_geojson = partial(_write, suffix='.geojson')
+write_coco = partial(_write, suffix='.json')
+write_ome_zarr = partial(_write, suffix='.zarr')
 
 
 def _refuse_own_file(data: Any, path: Path) -> None:
