@@ -14,13 +14,8 @@ from numpy.typing import NDArray
 from napari_mobilesam.session.objects.records import ObjectRecord
 from napari_mobilesam.widgets.viewer.label_writer import layer_pixels
 from napari_mobilesam.widgets.viewer.layer_plane import LayerPlane
-from napari_mobilesam.widgets.viewer.layers import (
-    DISPLAY,
-    apply,
-    data_to_world_matrix,
-    refresh_pixels,
-    world_units,
-)
+from napari_mobilesam.widgets.viewer.layers import DISPLAY, refresh_pixels
+from napari_mobilesam.widgets.viewer.look_at import slider_pixels
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -99,14 +94,11 @@ class HiddenObject:
         viewer = self._viewer()
         if viewer is None:
             return None
-        dims = viewer.dims
-        skip = dims.ndim - layer.ndim
-        axes = [axis - skip for axis in dims.displayed]
+        skip = viewer.dims.ndim - layer.ndim
+        axes = [axis - skip for axis in viewer.dims.displayed]
         if min(axes) < 0 or len(axes) != len(shape):
             return None
-        matrix = data_to_world_matrix(layer, dims.ndim, world_units(viewer))
-        point = apply(np.linalg.inv(matrix), np.array([dims.point]))[0]
-        at = np.round(point[skip:]).astype(int)
+        at = slider_pixels(viewer, layer)
         here = np.ones(len(self._pixels[0]), dtype=bool)
         for axis in range(layer.ndim):
             if axis not in axes:

@@ -12,6 +12,7 @@ from napari.layers import Tracks as TracksLayer
 from numpy.typing import NDArray
 from psygnal import Signal
 
+from napari_mobilesam.readers.unread_views import Reordered
 from napari_mobilesam.session.objects.objects import Objects
 from napari_mobilesam.session.objects.targets import Indices, LabelTarget
 from napari_mobilesam.session.track.tracked_labels import (
@@ -80,16 +81,9 @@ def describe_time(layer: Labels) -> str:
     return f'{axis_name(layer, axis)}, {data_of(layer).shape[axis]:,} frames'
 
 
-class _InnerAxes:
+def _inner_axes(data: Any, skip: int) -> Any:
     """Array without its first axes, which have one position each."""
-
-    def __init__(self, data: Any, skip: int) -> None:
-        self._data, self._skip = data, skip
-        self.shape = tuple(data.shape[skip:])
-        self.dtype = data.dtype
-
-    def __getitem__(self, frame: int) -> Any:
-        return self._data[(0,) * self._skip + (frame,)]
+    return Reordered(data, range(skip, len(data.shape))) if skip else data
 
 
 class ShownTracks:
@@ -286,7 +280,7 @@ class TrackLayers:
         data, axis = data_of(layer), time_axis(layer)
         if isinstance(data, np.ndarray):
             return data[(0,) * axis]
-        return _InnerAxes(data, axis) if axis else data
+        return _inner_axes(data, axis)
 
     def images_of(self, labels: Any) -> Any:
         """Return the visible image of the shape of labels, topmost first."""
@@ -295,7 +289,7 @@ class TrackLayers:
                 data = data_of(image)
                 skip = len(data.shape) - len(labels.shape)
                 if tuple(data.shape) == (1,) * skip + tuple(labels.shape):
-                    return _InnerAxes(data, skip) if skip else data
+                    return _inner_axes(data, skip)
         raise ImageError(
             'trackastra compares objects in the image: show the image of the '
             f'labels, of their shape {tuple(labels.shape)}.'
