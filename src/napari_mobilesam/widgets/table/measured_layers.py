@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from napari.layers import Image, Labels
 
 from napari_mobilesam.measure.table_columns import MEASURED
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 RGB = ('red', 'green', 'blue', 'alpha')
 PIXEL = 'pixel'
+# Column of a user that has the name under which “index” is shown.
+OTHER_LABEL = 'label_1'
 
 
 def request_of(
@@ -136,6 +139,26 @@ def merged(features: pd.DataFrame, measured: pd.DataFrame) -> pd.DataFrame:
     # what is known of an object first, then its measurements
     first = ['index', *[name for name in kept if name != 'index']]
     return table[[*first, *[n for n in table.columns if n not in first]]]
+
+
+def object_rows(labels: Labels | None) -> pd.DataFrame:
+    """Return the feature table of labels, without background.
+
+    The label of each row is in a column ``index``, shown and saved as
+    ``label``; a column of the user of that name gets another one.
+    """
+    import pandas as pd
+
+    if labels is None or not len(labels.features):
+        return pd.DataFrame({'index': np.zeros(0, np.int64)})
+    table = rows_by_label(labels.features)
+    if 'label' in table:
+        if table['label'].equals(table['index']):
+            table = table.drop(columns='label')
+        else:
+            table = table.rename(columns={'label': OTHER_LABEL})
+    known = table[table['index'].notna()]
+    return known[known['index'] != 0].astype({'index': 'int64'})
 
 
 def for_export(table: pd.DataFrame) -> pd.DataFrame:

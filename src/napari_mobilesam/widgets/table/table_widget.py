@@ -45,12 +45,13 @@ from napari_mobilesam.widgets.table.marked_objects import MarkedObjects
 from napari_mobilesam.widgets.table.measured_layers import (
     for_export,
     merged,
+    object_rows,
     request_of,
 )
 from napari_mobilesam.widgets.table.object_rows import LABEL, ObjectRows
 from napari_mobilesam.widgets.viewer.brush_history import BrushHistory
 from napari_mobilesam.widgets.viewer.delete_labels import delete_labels
-from napari_mobilesam.widgets.viewer.layers import data_of, rows_by_label
+from napari_mobilesam.widgets.viewer.layers import data_of
 from napari_mobilesam.widgets.viewer.look_at import (
     look_at,
     move_sliders,
@@ -68,8 +69,6 @@ if TYPE_CHECKING:
 
 HINT = 'Measure fills the table; click a row to see its object.'
 NO_IMAGE = 'no intensities'
-# Column of a user that has the name under which “index” is shown.
-OTHER_LABEL = 'label_1'
 NOTHING = 'The table has no rows: the labels have no object.'
 # Labels of at most so many pixels are measured again after each change.
 SMALL = 1 << 22
@@ -324,22 +323,7 @@ class TableWidget(ViewerWidget):
     @property
     def table(self) -> pd.DataFrame:
         """The feature table of the chosen labels, without background."""
-        import pandas as pd
-
-        labels = self.labels_combo.layer
-        if labels is None or not len(labels.features):
-            return pd.DataFrame({LABEL: np.zeros(0, np.int64)})
-        table = rows_by_label(labels.features)
-        if 'label' in table:
-            # that is how “index” is shown and saved
-            same = table['label'].equals(table[LABEL])
-            table = (
-                table.drop(columns='label')
-                if same
-                else table.rename(columns={'label': OTHER_LABEL})
-            )
-        known = table[table[LABEL].notna()]
-        return known[known[LABEL] != 0].astype({LABEL: 'int64'})
+        return object_rows(self.labels_combo.layer)
 
     def _show_table(self) -> None:
         if self._choosing:
