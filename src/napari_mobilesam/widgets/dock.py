@@ -133,31 +133,14 @@ class MobileSamDock(QWidget):
         return self.forms.form_name
 
     def show_form(self, name: FormName) -> Form:
-        """Bring a form to the front.
-
-        Parameters
-        ----------
-        name : {'prompts', 'everything', 'training'}
-            Name of the form.
-
-        Returns
-        -------
-        PromptWidget, EverythingWidget or TrainingWidget
-            The form, which is built if it has not been shown before.
-        """
+        """Bring a form to the front; see `DockForms.show_form`."""
         self._wanted = None
         forms = self.forms
         self._wait_for_imports()
         return forms.show_form(name)
 
     def show_form_soon(self, name: FormName) -> None:
-        """Bring a form to the front when its modules are imported.
-
-        Parameters
-        ----------
-        name : {'prompts', 'everything', 'training'}
-            Name of the form.
-        """
+        """Bring a form to the front when its modules are imported."""
         self._wanted = name
         self._next_step.restart()
 
