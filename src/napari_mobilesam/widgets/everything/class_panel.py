@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import (  # type: ignore[attr-defined]
     QModelIndex,
-    Qt,
     Signal,
 )
 from qtpy.QtWidgets import QComboBox, QWidget
@@ -20,7 +19,6 @@ from napari_mobilesam.widgets.parts.controls import (
 from napari_mobilesam.widgets.parts.layer_combo import LayerCombo
 from napari_mobilesam.widgets.parts.layouts import row
 from napari_mobilesam.widgets.parts.object_list import (
-    RIGHT,
     ObjectListModel,
     ObjectTable,
 )
@@ -46,15 +44,7 @@ class _ClassesModel(ObjectListModel):
     """Rows (label, class, probability)."""
 
     def __init__(self) -> None:
-        super().__init__(HEADERS, TIPS)
-
-    def data(self, index: QModelIndex, role: int = 0) -> Any:
-        if role == Qt.ItemDataRole.DisplayRole:
-            value = self.rows[index.row()][index.column()]
-            return f'{value:.2f}' if isinstance(value, float) else str(value)
-        if role == Qt.ItemDataRole.TextAlignmentRole and index.column() != 1:
-            return RIGHT
-        return None
+        super().__init__(HEADERS, TIPS, words=(1,))
 
     def change(self, row: int, name: str, chance: float = 1.0) -> None:
         """Set the class of a row, which is certain if a user chose it."""

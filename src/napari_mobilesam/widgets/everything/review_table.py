@@ -5,11 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any, NamedTuple
 
-from qtpy.QtCore import QModelIndex, Qt
 from qtpy.QtGui import QResizeEvent
 
 from napari_mobilesam.widgets.parts.object_list import (
-    RIGHT,
     ObjectListModel,
     ObjectTable,
 )
@@ -44,14 +42,6 @@ class _ReviewModel(ObjectListModel):
 
     def __init__(self) -> None:
         super().__init__(HEADERS, TIPS)
-
-    def data(self, index: QModelIndex, role: int = 0) -> Any:
-        value = self.rows[index.row()][index.column()]
-        if role == Qt.ItemDataRole.DisplayRole:
-            return f'{value:.2f}' if isinstance(value, float) else str(value)
-        if role == Qt.ItemDataRole.TextAlignmentRole:
-            return RIGHT
-        return None
 
     def sort_key(self, row: ReviewRow, column: int) -> Any:
         """Key to sort a row by; unknown scores come last."""

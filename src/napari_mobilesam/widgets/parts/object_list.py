@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from qtpy.QtCore import (  # type: ignore[attr-defined]
@@ -36,6 +36,8 @@ class ObjectListModel(QAbstractTableModel):
         Names of the columns.
     tips : sequence of str
         Tooltips of the headers; may be empty.
+    words : collection of int
+        Columns of words, which begin at the left.
 
     Attributes
     ----------
@@ -46,9 +48,13 @@ class ObjectListModel(QAbstractTableModel):
     """
 
     def __init__(
-        self, headers: Sequence[str], tips: Sequence[str] = ()
+        self,
+        headers: Sequence[str],
+        tips: Sequence[str] = (),
+        words: Collection[int] = (),
     ) -> None:
         super().__init__()
+        self._words = words
         self.headers, self._tips = headers, tips
         self._column, self._order = 0, Qt.SortOrder.AscendingOrder
         self.rows: list[Any] = []
@@ -92,6 +98,19 @@ class ObjectListModel(QAbstractTableModel):
         self, parent: QModelIndex | None = None
     ) -> int:
         return len(self.headers)
+
+    def data(self, index: QModelIndex, role: int = 0) -> Any:
+        if role == Qt.ItemDataRole.DisplayRole:
+            return self.text(self.rows[index.row()], index.column())
+        words = index.column() in self._words
+        if role == Qt.ItemDataRole.TextAlignmentRole and not words:
+            return RIGHT
+        return None
+
+    def text(self, row: Any, column: int) -> str:
+        """Text of a cell: the value of a row in a column."""
+        value = row[column]
+        return f'{value:.2f}' if isinstance(value, float) else str(value)
 
     def headerData(  # noqa: N802
         self, section: int, orientation: Qt.Orientation, role: int = 0

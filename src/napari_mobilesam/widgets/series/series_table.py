@@ -18,7 +18,6 @@ from napari_mobilesam.widgets.parts.message_label import (
     readable,
 )
 from napari_mobilesam.widgets.parts.object_list import (
-    RIGHT,
     ObjectListModel,
     ObjectTable,
 )
@@ -39,7 +38,7 @@ class _SeriesModel(ObjectListModel):
     """
 
     def __init__(self, background: Callable[[], QColor]) -> None:
-        super().__init__(HEADERS)
+        super().__init__(HEADERS, words=(0, 2))
         self._background = background
         self.series: Series | None = None
         self.failed: dict[int, str] = {}
@@ -49,14 +48,6 @@ class _SeriesModel(ObjectListModel):
             return None
         entry = self.series[index.row()]
         problem = self.failed.get(index.row(), '')
-        if role == Qt.ItemDataRole.DisplayRole:
-            count = entry.objects
-            state = 'failed' if problem else entry.status
-            return (
-                entry.name,
-                '' if count is None else f'{count:,}',
-                state,
-            )[index.column()]
         if role == Qt.ItemDataRole.ToolTipRole:
             return problem or f'{entry.files.image}\n{entry.labels}'
         if role == Qt.ItemDataRole.ForegroundRole and index.column() == 2:
@@ -64,9 +55,15 @@ class _SeriesModel(ObjectListModel):
             if colors is None:
                 return None
             return QColor(readable(colors, self._background()))
-        if role == Qt.ItemDataRole.TextAlignmentRole and index.column() == 1:
-            return RIGHT
-        return None
+        return super().data(index, role)
+
+    def text(self, row: int, column: int) -> str:
+        """Text of a cell."""
+        assert self.series is not None
+        entry = self.series[row]
+        count = '' if entry.objects is None else f'{entry.objects:,}'
+        state = 'failed' if row in self.failed else entry.status
+        return (entry.name, count, state)[column]
 
     def sort_key(self, row: int, column: int) -> Any:
         """Key to sort a row by: the images stay in the order of the series."""

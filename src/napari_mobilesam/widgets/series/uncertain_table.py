@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from qtpy.QtCore import (  # type: ignore[attr-defined]
-    QModelIndex,
     Qt,
     Signal,
 )
@@ -18,7 +17,6 @@ from napari_mobilesam.series.series import Series
 from napari_mobilesam.series.series_entry import UncertainObject
 from napari_mobilesam.widgets.parts.object_list import (
     ENTER,
-    RIGHT,
     ObjectListModel,
     ObjectTable,
 )
@@ -40,21 +38,18 @@ class _UncertainModel(ObjectListModel):
     """Rows of class `UncertainObject`."""
 
     def __init__(self) -> None:
-        super().__init__(HEADERS, TIPS)
+        super().__init__(HEADERS, TIPS, words=(IMAGE,))
         self.series: Series | None = None
 
-    def data(self, index: QModelIndex, role: int = 0) -> Any:
-        if role == Qt.ItemDataRole.DisplayRole and self.series is not None:
-            row = self.rows[index.row()]
-            return (
-                _number(row.score),
-                _number(row.stability),
-                str(row.label),
-                self.series[row.image].name,
-            )[index.column()]
-        if role == Qt.ItemDataRole.TextAlignmentRole and index.column() < 3:
-            return RIGHT
-        return None
+    def text(self, row: UncertainObject, column: int) -> str:
+        """Text of a cell."""
+        assert self.series is not None
+        return (
+            _number(row.score),
+            _number(row.stability),
+            str(row.label),
+            self.series[row.image].name,
+        )[column]
 
     def sort_key(self, row: UncertainObject, column: int) -> Any:
         """Key to sort a row by; the images are in the order of the series."""

@@ -6,11 +6,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from qtpy.QtCore import QModelIndex, Qt
 
 from napari_mobilesam.tracking.tracks import Tracks
 from napari_mobilesam.widgets.parts.object_list import (
-    RIGHT,
     ObjectListModel,
     ObjectTable,
 )
@@ -38,14 +36,10 @@ class _TracksModel(ObjectListModel):
     def __init__(self) -> None:
         super().__init__(COLUMNS)
 
-    def data(self, index: QModelIndex, role: int = 0) -> Any:
-        if role == Qt.ItemDataRole.DisplayRole:
-            number = self.rows[index.row()][index.column()]
-            no_parent = COLUMNS[index.column()] == 'parent' and not number
-            return '' if no_parent else str(number)
-        if role == Qt.ItemDataRole.TextAlignmentRole:
-            return RIGHT
-        return None
+    def text(self, row: list[int], column: int) -> str:
+        """Text of a cell; empty for no parent."""
+        no_parent = COLUMNS[column] == 'parent' and not row[column]
+        return '' if no_parent else str(row[column])
 
 
 class TrackRows(ObjectTable):
