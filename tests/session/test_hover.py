@@ -152,7 +152,7 @@ def test_hover_at_rest_shows_the_mask_that_its_window_does_not_cut(
         return found
 
     monkeypatch.setattr(
-        'napari_mobilesam.session.prompts.hover.in_larger_window',
+        'napari_mobilesam.session.prompts.prompting.in_larger_window',
         in_larger_window,
     )
     session.use_model('tiny')

@@ -250,13 +250,7 @@ class Session:
     def _make_prompt_parts(self, services: Services) -> None:
         """Make the parts that answer prompts and edit the open object."""
         self.prompting = Prompting(services)
-        self.hover = Hover(
-            self._worker,
-            self._engine,
-            self._deliver,
-            self.models.loaded,
-            lambda: self.prompting.clean_up,
-        )
+        self.hover = Hover(services, lambda: self.prompting.clean_up)
         self.prefetch = Prefetch(
             self._worker, self._engine, self.models.loaded
         )

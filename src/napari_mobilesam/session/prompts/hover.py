@@ -9,19 +9,15 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from psygnal import Signal
 
 from napari_mobilesam.segmentation.cleanup import CleanUp
-from napari_mobilesam.session.images.engine import Engine, click
+from napari_mobilesam.session.images.engine import click
 from napari_mobilesam.session.images.planes import ImagePlane
-from napari_mobilesam.session.prompts.larger_window import in_larger_window
-from napari_mobilesam.session.runtime.worker import LatestWorker
-from napari_mobilesam.types import Deliver, Mask
-
-if TYPE_CHECKING:
-    from napari_mobilesam.model.sam import Sam
+from napari_mobilesam.session.prompts.prompting import candidates_of
+from napari_mobilesam.session.runtime.services import Services
+from napari_mobilesam.types import Mask
 
 KIND = 'hover'
 RANK = 1
@@ -56,14 +52,8 @@ class Hover:
 
     Parameters
     ----------
-    worker : LatestWorker
-        Thread that also answers prompts.
-    engine : Engine
-        Used on the worker thread only.
-    deliver : callable
-        Runs a function on the thread that owns the viewer.
-    loaded : callable
-        Returns the model if it is loaded; called on the worker thread.
+    services : Services
+        Worker, engine and messages of the session.
     clean_up : callable
         Returns the clean-up of masks that a click would use.
 
@@ -76,18 +66,10 @@ class Hover:
     shown = Signal(object)
 
     def __init__(
-        self,
-        worker: LatestWorker,
-        engine: Engine,
-        deliver: Deliver,
-        loaded: Callable[[], Sam | None],
-        clean_up: Callable[[], CleanUp],
+        self, services: Services, clean_up: Callable[[], CleanUp]
     ) -> None:
+        self._services = services
         self._clean_up = clean_up
-        self._worker = worker
-        self._engine = engine
-        self._deliver = deliver
-        self._loaded = loaded
         self._generation = self._forgotten = 0
 
     def ask(
@@ -109,24 +91,16 @@ class Hover:
         """
         self._generation += 1
         generation = self._generation
-        self._worker.submit(
+        self._services.worker.submit(
             KIND, lambda: self._answer(plane, point, generation, rests), RANK
         )
 
     def forget(self) -> None:
         """Drop pending answers, because the cursor has left."""
         self._forgotten = self._generation
-        self._worker.discard(KIND)
+        self._services.worker.discard(KIND)
 
-    def _mask_of_click(
-        self, plane: ImagePlane, point: tuple[float, float], model: Sam
-    ) -> Mask | None:
-        prompts = click(point)
-        found = self._engine.predict(plane, prompts, model)
-        mask = in_larger_window(
-            self._engine, plane, prompts, model, found
-        ).mask()
-        return mask if mask.data.any() else None
+    # below: on the worker thread
 
     def _answer(
         self,
@@ -138,15 +112,7 @@ class Hover:
         mask = None
         # an error here occurs again for the click, which reports it
         with contextlib.suppress(Exception):
-            model = self._loaded()
-            if model is not None:
-                mask = (
-                    self._mask_of_click(plane, point, model)
-                    if rests
-                    else self._engine.preview(plane, point, model)
-                )
-            if mask is not None:
-                mask = self._clean_up()(mask, plane.shape, click(point))
+            mask = self._mask(plane, point, rests)
         answer = HoverResult(plane, point, mask)
 
         def show() -> None:
@@ -155,4 +121,19 @@ class Hover:
             if generation > self._forgotten:
                 self.shown.emit(answer)
 
-        self._deliver(show)
+        self._services.deliver(show)
+
+    def _mask(
+        self, plane: ImagePlane, point: tuple[float, float], rests: bool
+    ) -> Mask | None:
+        model, engine = self._services.loaded(), self._services.engine
+        if model is None:
+            return None
+        clean_up, prompts = self._clean_up(), click(point)
+        if rests:
+            found = candidates_of(
+                engine, plane, prompts, model, clean_up=clean_up
+            )
+            return None if found is None else found.mask
+        mask = engine.preview(plane, point, model)
+        return None if mask is None else clean_up(mask, plane.shape, prompts)
