@@ -9,7 +9,7 @@ from psygnal import Signal
 
 from napari_mobilesam.session.objects.objects import Objects
 from napari_mobilesam.session.objects.records import ObjectRecord
-from napari_mobilesam.session.prompts.closed_object import ClosedObject
+from napari_mobilesam.session.prompts.edited_object import EditedObject
 from napari_mobilesam.session.prompts.prompt_messages import PromptResult
 from napari_mobilesam.session.prompts.prompting import Prompting
 from napari_mobilesam.types import SegmentationError
@@ -23,13 +23,13 @@ class AcceptQueue:
     prompting : Prompting
         Answers prompts; used by the queue alone.
     write : callable
-        Writes a `ClosedObject`; returns its record.
+        Writes a `EditedObject`; returns its record.
 
     Attributes
     ----------
     written : Signal(ObjectRecord)
         An object was written.
-    failed : Signal(ClosedObject, str)
+    failed : Signal(EditedObject, str)
         An object was not written, and why; empty if the session has
         reported the reason.
     """
@@ -40,11 +40,11 @@ class AcceptQueue:
     def __init__(
         self,
         prompting: Prompting,
-        write: Callable[[ClosedObject], ObjectRecord],
+        write: Callable[[EditedObject], ObjectRecord],
     ) -> None:
         self._prompting = prompting
         self._write = write
-        self._items: deque[ClosedObject] = deque()
+        self._items: deque[EditedObject] = deque()
         prompting.answered.connect(self._take_answer)
         prompting.failed.connect(self._no_answer)
         prompting.cleaned.connect(self._go_on)
@@ -54,11 +54,11 @@ class AcceptQueue:
         return len(self._items)
 
     @property
-    def last(self) -> ClosedObject | None:
+    def last(self) -> EditedObject | None:
         """Object that was added last; None if there is none."""
         return self._items[-1] if self._items else None
 
-    def add(self, item: ClosedObject) -> None:
+    def add(self, item: EditedObject) -> None:
         """Write an object after those before it."""
         self._items.append(item)
         if len(self._items) == 1:
@@ -67,10 +67,9 @@ class AcceptQueue:
     def release(self, gone: Objects) -> None:
         """Let objects go into other labels than those that are gone."""
         for item in self._items:
-            if item.home is gone:
-                item.release()
+            item.release(gone)
 
-    def take_back(self) -> ClosedObject | None:
+    def take_back(self) -> EditedObject | None:
         """Remove the object that was added last; None if there is none."""
         if not self._items:
             return None
@@ -100,7 +99,7 @@ class AcceptQueue:
                 self._items.popleft()
                 self._finish(first)
 
-    def _finish(self, item: ClosedObject) -> None:
+    def _finish(self, item: EditedObject) -> None:
         try:
             record = self._write(item)
         except SegmentationError as error:

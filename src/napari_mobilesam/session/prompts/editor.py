@@ -19,15 +19,14 @@ from napari_mobilesam.session.objects.records import (
 )
 from napari_mobilesam.session.objects.targets import WriteOptions
 from napari_mobilesam.session.prompts.accept_queue import AcceptQueue
-from napari_mobilesam.session.prompts.closed_object import (
-    ClosedObject,
-    home_of,
-    is_undone,
-    write_closed,
-)
 from napari_mobilesam.session.prompts.doubt import (
     is_doubtful,
     is_doubtful_view,
+)
+from napari_mobilesam.session.prompts.edited_object import (
+    EditedObject,
+    home_of,
+    write_edited,
 )
 from napari_mobilesam.session.prompts.prompt_messages import (
     PromptResult,
@@ -67,7 +66,7 @@ class Editor:
         An object was written: the open one, or one of the queue.
     queue : AcceptQueue
         Accepted objects whose masks are still to come.
-    aside : list of ClosedObject
+    aside : list of EditedObject
         Changed objects that were open when another one was opened; the last
         one is open again when that is done.
     brought_back : Signal(ObjectRecord)
@@ -81,8 +80,6 @@ class Editor:
     least_score : float
         Predicted IoU below which an object is doubtful: it is not written
         unless the user has seen that.
-    record : ObjectRecord
-        The open object; its number is 0 if it is new.
     several : bool
         Whether a form has drawn prompts of several objects, which are not
         accepted yet. They are no open object.
@@ -106,52 +103,58 @@ class Editor:
         self._recorder = recorder
         self.options = WriteOptions()
         self.least_score = 0.0
-        self._waiting: dict[Hashable, ObjectView] = {}
+        self._open = EditedObject()
+        # number of the newest request
         self._asked = 0
-        self._modified = False
-        self.aside: list[ClosedObject] = []
+        self.aside: list[EditedObject] = []
         self.queue = AcceptQueue(queue_prompting, self._write_if_certain)
         self.queue.written.connect(self.accepted.emit)
         self.queue.failed.connect(self._not_written)
-        # the object when it was opened, and the objects that it belongs to
-        self._base: ObjectRecord | None = None
-        self._home: Objects | None = None
-        self.record = ObjectRecord()
         self.several = False
         prompting.failed.connect(self._no_answer)
         prompting.cleaned.connect(self.ask_again)
 
     @property
+    def record(self) -> ObjectRecord:
+        """The open object; its number is 0 if it is new."""
+        return self._open.record
+
+    @record.setter
+    def record(self, record: ObjectRecord) -> None:
+        self._open.record = record
+
+    @property
     def pending(self) -> bool:
         """True if an answer is pending."""
-        return bool(self._waiting)
+        return bool(self._open.waiting)
 
     @property
     def base(self) -> ObjectRecord | None:
         """The open object as it is in the labels; None if it is new."""
-        return self._base
+        return self._open.base
 
     @property
     def modified(self) -> bool:
         """True if the open object was changed since it was opened."""
-        return self._modified
+        return self._open.modified
 
     @property
     def doubtful(self) -> bool:
         """True if the model is not certain of the open object."""
-        return is_doubtful(self.record, self._base, self.least_score)
+        return is_doubtful(self.record, self.base, self.least_score)
 
     def doubtful_on(self, plane: ImagePlane) -> bool:
         """Return whether the model is not certain of it on a plane."""
         view = self.view(plane)
         return view is not None and is_doubtful_view(
-            view, self._base, self.least_score
+            view, self.base, self.least_score
         )
 
     @property
     def objects(self) -> Objects | None:
         """Objects that the open object belongs to, or will."""
-        return self.target_objects if self._home is None else self._home
+        home = self._open.home
+        return self.target_objects if home is None else home
 
     @property
     def target_objects(self) -> Objects | None:
@@ -163,7 +166,7 @@ class Editor:
 
     def view(self, plane: ImagePlane) -> ObjectView | None:
         """Return prompts and candidates of the open object on a plane."""
-        return self._waiting.get(plane.place) or self.record.view(plane)
+        return self._open.view(plane)
 
     # prompts
 
@@ -188,9 +191,9 @@ class Editor:
             is changed.
         """
         if count_prompts(prompts) == 0 and prompts.mask_input is None:
-            self._waiting.pop(plane.place, None)
+            self._open.waiting.pop(plane.place, None)
             self._prompting.forget()
-            self._modified |= self.record.view(plane) is not None
+            self._open.modified |= self.record.view(plane) is not None
             self.record = self.record.without(plane)
             self.changed.emit()
             self._ask_next()
@@ -198,9 +201,9 @@ class Editor:
         check_prompts(plane.shape, prompts)
         view = self._to_ask(plane, prompts)
         # registered first: the answer may come at once
-        self._waiting[plane.place] = view
+        self._open.waiting[plane.place] = view
+        self._open.modified = True
         self._asked = self._submit(view, self._prompting.ask)
-        self._modified = True
         self.changed.emit()
 
     def leave(self, place: Hashable) -> None:
@@ -211,7 +214,7 @@ class Editor:
         place : hashable
             `ImagePlane.place` of the plane.
         """
-        view = self._waiting.get(place) or self.record.views.get(place)
+        view = self._open.asked.views.get(place)
         if view is not None:
             self.ask(view.plane, Prompts())
 
@@ -280,10 +283,10 @@ class Editor:
 
         An object that was opened and not changed stays as it is in the labels.
         """
-        if self._base is not None and not self._modified:
+        if self.base is not None and not self.modified:
             return
         for view in self.record.views.values():
-            self._waiting.setdefault(view.plane.place, view)
+            self._open.waiting.setdefault(view.plane.place, view)
         self._prompting.forget()
         self._ask_next()
 
@@ -307,7 +310,7 @@ class Editor:
         self.record = self.record.with_view(
             replace(view, candidates=candidates)
         )
-        self._modified = True
+        self._open.modified = True
         self.changed.emit()
 
     def cycle(self, plane: ImagePlane, by: int = 1) -> None:
@@ -320,7 +323,7 @@ class Editor:
         """Assign the open object and the following ones to a class."""
         self.options = replace(self.options, class_name=class_name)
         self.record = replace(self.record, class_name=class_name)
-        self._modified |= self._base is not None
+        self._open.modified |= self.base is not None
         self.changed.emit()
 
     # accepting and rejecting
@@ -345,50 +348,42 @@ class Editor:
             raise PromptError(
                 'There is no mask to keep yet: click an object, or draw a box.'
             )
-        closed = self._closed()
         # decided now: the image may be another one when the answer comes
-        closed.home = home = home_of(closed, self._find_objects)
+        home = home_of(self._open, self._find_objects)
         home.target.check()
-        if self._base is not None:
-            home.check_idle(self._base)
+        if self.base is not None:
+            home.check_idle(self.base)
+        accepted = replace(self._open, home=home, options=self.options)
         if self.pending or len(self.queue):
             self._prompting.forget()
             self._start_anew()
-            self.queue.add(closed)
+            self.queue.add(accepted)
             return None
-        record = write_closed(closed, self._find_objects, self._recorder)
+        record = write_edited(accepted, self._find_objects, self._recorder)
         self._start_anew()
         self.accepted.emit(record)
         return record
 
-    def _closed(self) -> ClosedObject:
-        return ClosedObject(
-            self.record,
-            self._base,
-            self._home,
-            self.options,
-            self._modified,
-            dict(self._waiting),
-        )
-
-    def _write_if_certain(self, closed: ClosedObject) -> ObjectRecord:
-        if is_doubtful(closed.record, closed.base, self.least_score):
+    def _write_if_certain(self, accepted: EditedObject) -> ObjectRecord:
+        if is_doubtful(accepted.record, accepted.base, self.least_score):
             raise PromptError(
                 'An accepted object was not written, because the model is '
-                f'not confident about it (score {closed.record.score:.2f}): '
+                f'not confident about it (score {accepted.record.score:.2f}): '
                 'add a point, draw a box, or accept it now.'
             )
-        return write_closed(closed, self._find_objects, self._recorder)
+        return write_edited(accepted, self._find_objects, self._recorder)
 
-    def _not_written(self, closed: ClosedObject, reason: str) -> None:
+    def _not_written(self, accepted: EditedObject, reason: str) -> None:
         """Open an object again that could not be written.
 
         At once if none is open, else after the open one.
         """
         if self.record.empty and not self.pending:
-            self._open_again(closed)
+            accepted.record = accepted.asked
+            accepted.waiting.clear()
+            self._show(accepted)
         else:
-            self.aside.insert(0, closed)
+            self.aside.insert(0, accepted)
             reason = reason or (
                 'An accepted object was not written, because its mask could '
                 'not be computed.'
@@ -405,14 +400,14 @@ class Editor:
         bool
             False if all accepted objects are written.
         """
-        closed = self.queue.take_back()
-        if closed is None:
+        accepted = self.queue.take_back()
+        if accepted is None:
             return False
-        if closed.base is None:
+        if accepted.base is None:
             # the labels to write to may be others by then
-            closed = replace(closed, home=None)
+            accepted.home = None
         self.put_aside()
-        self._resume(closed)
+        self._resume(accepted)
         return True
 
     def reject(self) -> None:
@@ -443,12 +438,12 @@ class Editor:
         LabelsError
             The labels are not editable, or a job writes the object.
         """
-        if self._base is None or self._home is None:
+        base, home = self.base, self._open.home
+        if base is None or home is None:
             raise PromptError(
                 'The open object is not in the labels yet: reject it, or '
                 'open the one to delete.'
             )
-        base, home = self._base, self._home
         # its pixels may have changed since it was opened
         home.delete(home.now(base) or base)
         self.reject()
@@ -456,7 +451,7 @@ class Editor:
 
     def forget_undone(self) -> None:
         """Close the open object if an undo or redo has replaced it."""
-        if is_undone(self._base, self._home):
+        if self._open.undone:
             self.reject()
 
     def release(self, gone: Objects) -> None:
@@ -465,13 +460,9 @@ class Editor:
         The open one, those kept aside, and those that wait for their masks.
         """
         self.queue.release(gone)
-        for closed in self.aside:
-            if closed.home is gone:
-                closed.release()
-        if self._home is gone:
-            self.record = replace(self.record, number=0, label=0)
-            self._base = self._home = None
-            self._modified = True
+        for each in self.aside:
+            each.release(gone)
+        if self._open.release(gone):
             self.changed.emit()
 
     # opening and closing
@@ -482,35 +473,34 @@ class Editor:
         It is open again as soon as no other object is. Without ``new``, only
         an object of the labels is kept.
         """
-        kept = self._modified and (new or self._base is not None)
-        closed = self._closed() if kept else None
+        before = self._open
         self._prompting.forget()
-        self._close()
-        if closed is not None and not closed.asked.empty:
-            self.aside.append(closed)
+        self._open = EditedObject()
+        kept = before.modified and (new or before.base is not None)
+        if kept and not before.asked.empty:
+            self.aside.append(before)
         self.changed.emit()
 
     def _take_from_aside(
         self, home: Objects, record: ObjectRecord
-    ) -> ClosedObject | None:
+    ) -> EditedObject | None:
         """Return the changes to an object that were kept aside, if any."""
-        for closed in self.aside:
-            base = closed.base
-            if closed.home is home and base and base.same_object(record):
-                self.aside.remove(closed)
-                return None if is_undone(base, home) else closed
+        for each in self.aside:
+            base = each.base
+            if each.home is home and base and base.same_object(record):
+                self.aside.remove(each)
+                return None if each.undone else each
         return None
 
-    def _resume(self, closed: ClosedObject) -> None:
-        """Open a closed object, and ask for the answers that it waits for."""
-        self._waiting = dict(closed.waiting)
-        self._open_again(closed)
+    def _resume(self, edited: EditedObject) -> None:
+        """Open an object again, and ask for the answers that it waits for."""
+        edited.record = edited.asked
+        self._show(edited)
         self._ask_next()
 
-    def _open_again(self, closed: ClosedObject) -> None:
-        self.record, self._base = closed.asked, closed.base
-        self._home, self._modified = closed.home, closed.modified
-        self.opened.emit(self.record)
+    def _show(self, edited: EditedObject) -> None:
+        self._open = edited
+        self.opened.emit(edited.record)
         self.changed.emit()
 
     def bring_back(
@@ -530,32 +520,23 @@ class Editor:
         if kept is not None:
             self._resume(kept)
             return self.record
-        self._home, self._base, self.record = objects, record, record
-        self.opened.emit(record)
-        self.changed.emit()
+        self._show(EditedObject(record, record, objects))
         return record
-
-    def _close(self) -> None:
-        self._waiting.clear()
-        self._modified = False
-        self._base = self._home = None
-        self.record = ObjectRecord()
 
     def _start_anew(self) -> None:
         """Close the open object, and open the one kept aside last."""
-        self._close()
+        self._open = EditedObject()
         self.changed.emit()
         while self.aside:
-            closed = self.aside.pop()
-            if is_undone(closed.base, closed.home):
-                continue
-            self._resume(closed)
-            self.brought_back.emit(self.record)
-            return
+            last = self.aside.pop()
+            if not last.undone:
+                self._resume(last)
+                self.brought_back.emit(self.record)
+                return
 
     def _ask_next(self) -> None:
         """Repeat a request whose answer was dropped for a newer one."""
-        for view in self._waiting.values():
+        for view in self._open.waiting.values():
             self._asked = self._submit(view, self._prompting.ask)
             return
 
@@ -571,12 +552,12 @@ class Editor:
             Answer to the newest prompts.
         """
         place = result.request.plane.place
-        view = self._waiting.get(place)
+        view = self._open.waiting.get(place)
         if view is None or view.prompts is not result.request.objects[0]:
             # those of others were asked instead
             self._ask_next()
             return
-        del self._waiting[place]
+        del self._open.waiting[place]
         self.record = self.record.with_answer(view, result.candidates[0])
         self._ask_next()
         self.changed.emit()
@@ -585,5 +566,5 @@ class Editor:
         if generation != self._asked:
             self._ask_next()
             return
-        self._waiting.clear()
+        self._open.waiting.clear()
         self.changed.emit()

@@ -1,10 +1,11 @@
-"""Objects that are no longer open, and writing them."""
+"""Objects that are being made or changed, and writing them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field, replace
 
+from napari_mobilesam.session.images.planes import ImagePlane
 from napari_mobilesam.session.objects.objects import Objects
 from napari_mobilesam.session.objects.records import ObjectRecord, ObjectView
 from napari_mobilesam.session.objects.targets import LabelsError, WriteOptions
@@ -14,8 +15,8 @@ from napari_mobilesam.types import PromptError
 
 
 @dataclass(eq=False)
-class ClosedObject:
-    """An object that is no longer open, with all that is needed to write it.
+class EditedObject:
+    """An object that is open, is kept aside, or waits to be written.
 
     Attributes
     ----------
@@ -25,26 +26,24 @@ class ClosedObject:
         The object when it was opened; None if it is new.
     home : Objects or None
         Objects that it belongs to; None if that is not decided yet.
-    options : WriteOptions
-        Options of writing.
     modified : bool
         Whether it was changed since it was opened.
     waiting : dict
         Views whose answers are pending, by place.
+    options : WriteOptions
+        Options of writing, of an object that was accepted.
     """
 
-    record: ObjectRecord
-    base: ObjectRecord | None
-    home: Objects | None
-    options: WriteOptions
-    modified: bool
+    record: ObjectRecord = field(default_factory=ObjectRecord)
+    base: ObjectRecord | None = None
+    home: Objects | None = None
+    modified: bool = False
     waiting: dict[Hashable, ObjectView] = field(default_factory=dict)
+    options: WriteOptions = field(default_factory=WriteOptions)
 
-    def release(self) -> None:
-        """Make it a new object: the labels that it was in are gone."""
-        self.record = replace(self.record, number=0, label=0)
-        self.base = self.home = None
-        self.modified = True
+    def view(self, plane: ImagePlane) -> ObjectView | None:
+        """Return prompts and candidates on a plane, as they were asked."""
+        return self.waiting.get(plane.place) or self.record.view(plane)
 
     @property
     def asked(self) -> ObjectRecord:
@@ -54,11 +53,41 @@ class ClosedObject:
             record = record.with_view(view)
         return record
 
+    @property
+    def undone(self) -> bool:
+        """True if it was replaced or removed since it was opened.
+
+        But for its class, and for planes that were added.
+        """
+        base, home = self.base, self.home
+        if base is None or home is None or not base.number:
+            return False
+        now = home.get(base.number)
+        return now is None or any(
+            now.views.get(place) is not view
+            for place, view in base.views.items()
+        )
+
+    def release(self, gone: Objects) -> bool:
+        """Make it a new object if the labels that it was in are gone.
+
+        Returns
+        -------
+        bool
+            Whether they are.
+        """
+        if self.home is not gone:
+            return False
+        self.record = replace(self.record, number=0, label=0)
+        self.base = self.home = None
+        self.modified = True
+        return True
+
 
 def home_of(
-    closed: ClosedObject, find_objects: Callable[[bool], Objects | None]
+    edited: EditedObject, find_objects: Callable[[bool], Objects | None]
 ) -> Objects:
-    """Return the objects that a closed object is written to.
+    """Return the objects that an object is written to.
 
     Raises
     ------
@@ -66,22 +95,22 @@ def home_of(
         There are no labels, and none can be made.
     """
     # not `or`: `Objects` without an object are false
-    home = find_objects(True) if closed.home is None else closed.home
+    home = find_objects(True) if edited.home is None else edited.home
     if home is None:
         raise LabelsError('There are no labels to write the object to.')
     return home
 
 
-def write_closed(
-    closed: ClosedObject,
+def write_edited(
+    edited: EditedObject,
     find_objects: Callable[[bool], Objects | None],
     recorder: Recorder,
 ) -> ObjectRecord:
-    """Write a closed object to its labels, as one step.
+    """Write an object to its labels, as one step.
 
     Parameters
     ----------
-    closed : ClosedObject
+    edited : EditedObject
         The object.
     find_objects : callable
         Returns the objects of the labels to write to, if its own are gone.
@@ -101,22 +130,22 @@ def write_closed(
     LabelsError
         The labels cannot be written.
     """
-    base, record = closed.base, closed.record
+    base, record = edited.base, edited.record
     # its labels may have been removed while it waited
-    objects = home_of(closed, find_objects)
+    objects = home_of(edited, find_objects)
     if not record.masks:
         raise PromptError(
             'The model found nothing here: add a point or draw a box.'
         )
     now = None if base is None else objects.now(base)
-    if base is not None and not closed.modified and (now or not base.number):
+    if base is not None and not edited.modified and (now or not base.number):
         # only marked as reviewed; labelled pixels are there already
         return base if now is None else objects.review(now.number)
     if base is not None and now is not None:
         record, base = _with_changes(record, base, now), now
-    record = finished(record, base, objects, closed.options)
-    replay_code = recorder.object(record, now, closed.options)
-    write_object(objects, record, base, closed.options.policy, replay_code)
+    record = finished(record, base, objects, edited.options)
+    replay_code = recorder.object(record, now, edited.options)
+    write_object(objects, record, base, edited.options.policy, replay_code)
     return record
 
 
@@ -139,22 +168,3 @@ def _with_changes(
     changed = record.class_name != base.class_name
     class_name = record.class_name if changed else now.class_name
     return replace(now, views=views, class_name=class_name)
-
-
-def is_undone(base: ObjectRecord | None, home: Objects | None) -> bool:
-    """Return whether an object was replaced or removed since it was opened."""
-    if base is None or home is None or not base.number:
-        return False
-    return not is_same(base, home.get(base.number))
-
-
-def is_same(base: ObjectRecord | None, now: ObjectRecord | None) -> bool:
-    """Return whether an object is as it was opened.
-
-    But for its class, and for planes that were added.
-    """
-    return (
-        base is not None
-        and now is not None
-        and all(now.views.get(p) is view for p, view in base.views.items())
-    )
