@@ -7,38 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_mobilesam.session.objects.targets import Indices
+from napari_mobilesam.session.objects.targets import Indices, LabelTarget
 
 # Runs of a patch are written together, at most so many pixels at a time, if
 # there are not that many others in between, altogether and in one place.
 SPAN_PIXELS = 1 << 20
 MOST_BETWEEN = 32
 LONGEST_GAP = 1 << 16
-
-
-class Array(Protocol):
-    """Array that a patch is applied to; see `LabelTarget`."""
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Shape of the array."""
-
-    def read(self, indices: Indices) -> NDArray[Any]:
-        """Return the values of pixels."""
-
-    def write(self, indices: Indices, values: NDArray[Any]) -> None:
-        """Set the values of pixels."""
-
-    def row(self, pixels: int) -> NDArray[Any] | None:
-        """Return a flat view of all pixels, None if `write` is faster."""
-
-    def refresh(self, highest: int) -> None:
-        """Show changes made through the row."""
 
 
 class Span(NamedTuple):
@@ -140,7 +120,7 @@ class Patch:
         offsets = np.repeat(self.starts - (ends - self.lengths), self.lengths)
         return offsets + np.arange(len(offsets))
 
-    def undo(self, array: Array) -> Patch:
+    def undo(self, target: LabelTarget) -> Patch:
         """Restore the values before, except where others have painted.
 
         Returns
@@ -149,19 +129,19 @@ class Patch:
             The pixels that were restored. To redo the others would write
             over what was painted, or bring back what was erased.
         """
-        return self._swap(array, self.after, self.before)
+        return self._swap(target, self.after, self.before)
 
-    def redo(self, array: Array) -> Patch:
+    def redo(self, target: LabelTarget) -> Patch:
         """Write again, except where others have painted; see `undo`."""
-        return self._swap(array, self.before, self.after)
+        return self._swap(target, self.before, self.after)
 
     def _swap(
-        self, array: Array, old: NDArray[Any], new: NDArray[Any]
+        self, target: LabelTarget, old: NDArray[Any], new: NDArray[Any]
     ) -> Patch:
         if not len(self.starts):
             return self
         swap = replace(self, before=old, after=new)
-        row = array.row(len(self)) if self.dense else None
+        row = target.row(len(self)) if self.dense else None
         if row is not None:
             parts = []
             for span in swap.spans():
@@ -169,12 +149,12 @@ class Patch:
                 untouched = span.changed & (here == span.before)
                 np.copyto(here, span.after, where=untouched)
                 parts.append(untouched[span.changed])
-            array.refresh(int(new.max()))
+            target.refresh(int(new.max()))
             return self._part(np.concatenate(parts))
-        indices = np.unravel_index(self.flat(), array.shape)
-        untouched = array.read(indices) == _all(swap, 'before')
+        indices = np.unravel_index(self.flat(), target.shape)
+        untouched = target.read(indices) == _all(swap, 'before')
         values = _all(swap, 'after')
-        array.write(
+        target.write(
             tuple(index[untouched] for index in indices), values[untouched]
         )
         return self._part(untouched)

@@ -6,22 +6,16 @@ The changes are computed on `StagedObjects`, a copy that writes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_mobilesam.session.images.planes import ImagePlane
 from napari_mobilesam.session.objects.history import Entry, Records, joined
 from napari_mobilesam.session.objects.object_store import ObjectStore
 from napari_mobilesam.session.objects.patch import Patch
-from napari_mobilesam.session.objects.targets import (
-    Indices,
-    LabelTarget,
-    Pixels,
-)
-from napari_mobilesam.types import Box
+from napari_mobilesam.session.objects.targets import Indices, LabelTarget
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -72,7 +66,7 @@ class StagedObjects(ObjectStore):
 
     def __init__(self, objects: ObjectStore, last: Entry | None) -> None:
         self._staged_target = StagedTarget(objects.target)
-        super().__init__(self._staged_target)
+        super().__init__(cast(LabelTarget, self._staged_target))
         self._records.update(objects._records)
         self._reserved = objects._reserved
         self._held.update(objects._held)
@@ -188,69 +182,22 @@ class StagedTarget:
 
     def __init__(self, target: LabelTarget) -> None:
         self.target = target
-        self.edited = target.edited
         self._shape = target.shape
         self._highest: int | None = None
         self._before: pd.DataFrame | None = None
         self._after: pd.DataFrame | None = None
 
-    @property
-    def name(self) -> str:
-        """Name for messages."""
-        return self.target.name
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Shape of the array."""
-        return self.target.shape
-
-    @property
-    def limit(self) -> int:
-        """Largest label that the dtype holds."""
-        return self.target.limit
-
-    @property
-    def preserved(self) -> bool:
-        """True if existing labels are preserved."""
-        return self.target.preserved
-
-    def check(self) -> None:
-        """Raise `LabelsError` if the labels are not editable."""
-        self.target.check()
+    def __getattr__(self, name: str) -> Any:
+        """Read from the target."""
+        return getattr(self.target, name)
 
     def highest(self) -> int:
         """Return the largest label."""
         self._highest = self.target.highest()
         return self._highest
 
-    def present(self, labels: Collection[int]) -> set[int]:
-        """Return the labels that have pixels."""
-        return self.target.present(labels)
-
-    def locate(
-        self, plane: ImagePlane, picture: NDArray[Any], corner: tuple[int, int]
-    ) -> Pixels:
-        """Return the pixels that a picture covers."""
-        return self.target.locate(plane, picture, corner)
-
-    def channels(self, plane: ImagePlane) -> int:
-        """Return in how many channels of the image the labels are the same."""
-        return self.target.channels(plane)
-
-    def picture(self, plane: ImagePlane, box: Box) -> NDArray[Any]:
-        """Return the labels in a box of a plane."""
-        return self.target.picture(plane, box)
-
-    def read(self, indices: Indices) -> NDArray[Any]:
-        """Return the values of pixels."""
-        return self.target.read(indices)
-
     def write(self, indices: Indices, values: NDArray[Any]) -> None:
         """Do nothing: the step keeps its patches."""
-
-    def array(self) -> NDArray[Any] | None:
-        """Return all pixels; None if they are not one array in memory."""
-        return self.target.array()
 
     def row(self, pixels: int) -> None:
         """Return None: there is no memory to write into."""
