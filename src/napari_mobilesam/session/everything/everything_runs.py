@@ -233,7 +233,7 @@ class EverythingRuns:
         except BaseException as error:  # noqa: BLE001 - SystemExit, too
             if not (run.planes or run.fresh):
                 run.settle()
-                self._runs.tell(run, self._failer(error))
+                self._runs.tell(run, self._services.fail, error, 'everything')
                 return
             run.problem = explain(error)
         self._settle(run)
@@ -267,8 +267,7 @@ class EverythingRuns:
         given = run.request.examples
         if given is not None:
             self._runs.tell(
-                run,
-                lambda: self.progress.emit(0, 1000, 'Reading the examples'),
+                run, self.progress.emit, 0, 1000, 'Reading the examples'
             )
             engine = self._services.engine
             run.examples = Examples.of(
@@ -291,14 +290,10 @@ class EverythingRuns:
             return
         if query.detector not in self._detectors:
             self._runs.tell(
-                run,
-                lambda: self.progress.emit(0, 1000, 'Loading the detector'),
+                run, self.progress.emit, 0, 1000, 'Loading the detector'
             )
             self._detectors[query.detector] = load_detector(query.detector)
         run.detector = self._detectors[query.detector]
-
-    def _failer(self, error: BaseException) -> Callable[[], None]:
-        return lambda: self._services.fail(error, 'everything')
 
     def _plane(self, run: EverythingRun, number: int, model: Sam) -> None:
         from napari_mobilesam.segmentation.candidates import Candidates
@@ -357,7 +352,7 @@ class EverythingRuns:
         if not request.parameters.scale_given:
             # takes seconds where hardly anything is on the plane
             step = (number, count, f'{named}Measuring the size of the objects')
-            self._runs.tell(run, partial(self._show_progress, *step))
+            self._runs.tell(run, self._show_progress, *step)
         work = PlaneWork(
             self._experience,
             task,
@@ -372,11 +367,11 @@ class EverythingRuns:
             # proportional to time, not to prompts
             share = 1.0 if done >= total else work.share
             step = (number + share, count, f'{named}{message}')
-            self._runs.tell(run, partial(self._show_progress, *step))
+            self._runs.tell(run, self._show_progress, *step)
 
         def on_masks(masks: list[Mask]) -> None:
             run.fresh.extend(masks)
-            self._runs.tell(run, lambda: self.found.emit(number, masks))
+            self._runs.tell(run, self.found.emit, number, masks)
 
         started = time.perf_counter()
         candidates = self._search(run)(
@@ -489,9 +484,9 @@ class EverythingRuns:
                 outlines,
             )
         except Exception as error:  # noqa: BLE001
-            self._runs.tell(run, self._failer(error))
+            self._runs.tell(run, self._services.fail, error, 'everything')
             return
-        self._runs.tell(run, lambda: answer(result))
+        self._runs.tell(run, answer, result)
 
     def _apart(
         self,
@@ -502,6 +497,6 @@ class EverythingRuns:
         try:
             job()
         except Exception as error:  # noqa: BLE001
-            self._runs.tell(run, self._failer(error))
+            self._runs.tell(run, self._services.fail, error, 'everything')
             return
         self._runs.tell(run, then)

@@ -193,7 +193,7 @@ class LargeRuns:
             text = describe_plan(plan, seconds)
         except Exception as error:  # noqa: BLE001 - shown where it would be
             text = explain(error)
-        self._estimates.finish(run, lambda: self.estimated.emit(text))
+        self._estimates.finish(run, self.estimated.emit, text)
 
     def _plan(self, request: LargeRequest, model: Sam) -> LargePlan:
         """Plan a run; the diameter is measured once for all of its plans."""
@@ -227,19 +227,13 @@ class LargeRuns:
             ) as folder:
                 result = self._segment(run, model, Path(folder))
         except JournalError as error:
-            conflict = error
-            self._runs.finish(
-                run, lambda: self.conflicting.emit(run.request, conflict)
-            )
+            self._runs.finish(run, self.conflicting.emit, run.request, error)
             return
         except BaseException as error:  # noqa: BLE001 - SystemExit, too
-            failure = error
-            self._runs.finish(
-                run, lambda: self._services.fail(failure, 'everything')
-            )
+            self._runs.finish(run, self._services.fail, error, 'everything')
             return
         answer = LargeAnswer(run.request, result, time.perf_counter() - start)
-        self._runs.finish(run, lambda: self.finished.emit(answer))
+        self._runs.finish(run, self.finished.emit, answer)
 
     def _segment(
         self, run: _LargeRun, model: Sam, folder: Path
@@ -256,7 +250,7 @@ class LargeRuns:
         time_left = TimeLeft()
 
         def on_plan(plan: LargePlan) -> None:
-            self._runs.tell(run, lambda: self.began.emit(picture.levels))
+            self._runs.tell(run, self.began.emit, picture.levels)
 
         def on_tile(found: TileFound) -> None:
             if found.masks and not run.cancelled.is_set():
@@ -267,9 +261,7 @@ class LargeRuns:
             seconds = time_left(done, total)
             if seconds is not None and done < total:
                 message = f'{message}, about {duration(seconds)} left'
-            self._runs.tell(
-                run, lambda: self.progress.emit(done, total, message)
-            )
+            self._runs.tell(run, self.progress.emit, done, total, message)
 
         return segment_large(
             request.source,

@@ -257,7 +257,7 @@ class PlaneJobs:
             self._services.fail(error, 'everything')
             return
         estimate = _times(one, len(tasks), search)
-        self._estimates.tell(run, lambda: self.estimated.emit(estimate))
+        self._estimates.tell(run, self.estimated.emit, estimate)
 
     def _timed_diameter(
         self,
@@ -311,9 +311,7 @@ class PlaneJobs:
             return
 
         def progress(done: int, total: int, message: str) -> None:
-            self._jobs.tell(
-                run, lambda: self.progress.emit(done, total, message)
-            )
+            self._jobs.tell(run, self.progress.emit, done, total, message)
 
         try:
             engine = self._services.engine
@@ -325,10 +323,7 @@ class PlaneJobs:
                 cancelled=self._services.between_steps(run),
             )
         except BaseException as error:  # noqa: BLE001 - SystemExit, too
-            failure = error
-            self._jobs.finish(
-                run, lambda: self._services.fail(failure, 'everything')
-            )
+            self._jobs.finish(run, self._services.fail, error, 'everything')
             return
         result = JobResult(
             number,
@@ -336,7 +331,7 @@ class PlaneJobs:
             not run.cancelled.is_set(),
             time.perf_counter() - start,
         )
-        self._jobs.finish(run, lambda: self.finished.emit(result))
+        self._jobs.finish(run, self.finished.emit, result)
 
 
 def _times(estimate: Estimate, count: int, search: float) -> Estimate:

@@ -113,7 +113,7 @@ class Background:
                 complete = self._take_all(job, model)
         except BaseException as error:  # noqa: BLE001 - SystemExit, too
             self._services.fail(error, self._topic)
-        self._jobs.finish(job, lambda: job.end(complete))
+        self._jobs.finish(job, job.end, complete)
 
     def _take_all(self, job: BackgroundJob[Item], model: Sam) -> bool:
         cancelled = self._services.between_steps(job)

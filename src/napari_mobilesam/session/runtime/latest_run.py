@@ -67,7 +67,9 @@ class LatestRun(Generic[Run]):
         self.cancel()
         self.current = None
 
-    def tell(self, run: Run, function: Callable[[], None]) -> None:
+    def tell(
+        self, run: Run, function: Callable[..., object], *args: object
+    ) -> None:
         """Call a function on the viewer's thread if a run is current then.
 
         May be called from any thread.
@@ -75,15 +77,17 @@ class LatestRun(Generic[Run]):
 
         def tell_if_current() -> None:
             if run is self.current:
-                function()
+                function(*args)
 
         self._deliver(tell_if_current)
 
-    def finish(self, run: Run, function: Callable[[], None]) -> None:
+    def finish(
+        self, run: Run, function: Callable[..., object], *args: object
+    ) -> None:
         """As `tell`; no run is current when the function is called."""
 
         def end() -> None:
             self.current = None
-            function()
+            function(*args)
 
         self.tell(run, end)

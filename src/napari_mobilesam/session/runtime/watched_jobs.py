@@ -112,9 +112,7 @@ class WatchedJobs:
         def tell(done: int, total: int, message: str) -> None:
             if run.cancelled.is_set():
                 raise StoppedError
-            self._runs.tell(
-                run, lambda: self.progress.emit(done, total, message)
-            )
+            self._runs.tell(run, self.progress.emit, done, total, message)
 
         try:
             result = job(tell)
@@ -122,7 +120,6 @@ class WatchedJobs:
             if run.cancelled.is_set() or isinstance(error, StoppedError):
                 self._runs.finish(run, self.stopped.emit)
                 return
-            text = explain(error)
-            self._runs.finish(run, lambda: self.failed.emit(text))
+            self._runs.finish(run, self.failed.emit, explain(error))
         else:
-            self._runs.finish(run, lambda: then(result))
+            self._runs.finish(run, then, result)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -370,12 +370,9 @@ class SeriesJobs:
                 self._tell_failure(error)
                 return
             if saved:
-                self._services.deliver(self._teller(number))
+                self._services.deliver(lambda: self.changed.emit(number))
 
         self._files.submit(f'found {number}', work)
-
-    def _teller(self, number: int) -> Callable[[], None]:
-        return lambda: self.changed.emit(number)
 
     def _tell_failure(self, error: BaseException) -> None:
         text = explain(error)
@@ -437,13 +434,13 @@ class SeriesJobs:
         result = SeriesResult(complete=False)
 
         def progress(done: int, total: int, text: str) -> None:
-            self._runs.tell(run, lambda: self.progress.emit(done, total, text))
+            self._runs.tell(run, self.progress.emit, done, total, text)
 
         def write(*found: Any) -> bool:
             return self._keep_found(run, series, SaveRequest(*found))
 
         def on_image(number: int) -> None:
-            self._runs.tell(run, self._teller(number))
+            self._runs.tell(run, self.changed.emit, number)
 
         try:
             model = self._services.load(model_name, KIND)
@@ -460,7 +457,7 @@ class SeriesJobs:
                 )
         except BaseException as error:  # noqa: BLE001 - SystemExit, too
             self._services.fail(error, KIND)
-        self._runs.finish(run, lambda: self.finished.emit(result))
+        self._runs.finish(run, self.finished.emit, result)
 
     def _keep_found(
         self, run: BackgroundRun, series: Series, request: SaveRequest
@@ -469,7 +466,7 @@ class SeriesJobs:
         number = request.number
         if number == self.current:
             # the layer takes them, and is saved
-            self._runs.tell(run, lambda: self.segmented.emit(request))
+            self._runs.tell(run, self.segmented.emit, request)
             return True
         try:
             return self.saving.save_found(series, request)
