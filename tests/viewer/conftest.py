@@ -218,7 +218,7 @@ def oracle(monkeypatch):
     """Model that every session loads instead of a real one."""
     model = OracleSam()
     monkeypatch.setattr(
-        'napari_mobilesam.session.session._load_model', lambda name: model
+        'napari_mobilesam.session.session.load_by_name', lambda name: model
     )
     monkeypatch.setattr(
         'napari_mobilesam.session.session._check_model', lambda name: None

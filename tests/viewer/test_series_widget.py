@@ -236,7 +236,7 @@ def test_another_model_while_a_series_is_open(
 ):
     other = OracleSam()
     monkeypatch.setattr(
-        'napari_mobilesam.session.session._load_model',
+        'napari_mobilesam.session.session.load_by_name',
         lambda name: other if name == 'other' else oracle,
     )
     d = series_desk(folder, prompts=True)

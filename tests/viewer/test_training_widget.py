@@ -58,7 +58,7 @@ def trainer(monkeypatch):
         return model
 
     monkeypatch.setattr(fine_tuning, 'options', lambda request: quick)
-    monkeypatch.setattr(fine_tuning, '_load_model', load)
+    monkeypatch.setattr(fine_tuning, 'load_by_name', load)
     monkeypatch.setattr(
         'napari_mobilesam.training.held_back.object_scores', score
     )

@@ -10,6 +10,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +36,9 @@ from napari_mobilesam.session.images.plane_reader import PlaneReader
 from napari_mobilesam.session.runtime.latest_run import (
     BackgroundRun,
     LatestRun,
+    StoppedError,
 )
+from napari_mobilesam.session.runtime.models import load_by_name
 from napari_mobilesam.session.runtime.worker import LatestWorker
 from napari_mobilesam.text import explain
 from napari_mobilesam.types import Deliver, SegmentationError
@@ -57,14 +60,6 @@ class _FineTuningRun(BackgroundRun):
     trained: bool = False  # one step at least
     losses: list[float] = field(default_factory=list)
     told: float = -math.inf
-
-
-class _Abandoned(Exception):
-    """The run was abandoned."""
-
-
-class _StoppedEarly(Exception):
-    """The run was cancelled before its first step."""
 
 
 class FineTuning:
@@ -112,7 +107,7 @@ class FineTuning:
         load_model: Callable[[str], Sam] | None = None,
     ) -> None:
         self._deliver = deliver or (lambda function: function())
-        self._load_model = load_model or _load_model
+        self._load_model = load_model or load_by_name
         self._worker = LatestWorker('napari-mobilesam-fine-tuning')
         self._runs: LatestRun[_FineTuningRun] = LatestRun(self._deliver)
         self._surveys: LatestRun[BackgroundRun] = LatestRun(self._deliver)
@@ -153,8 +148,7 @@ class FineTuning:
         check_name(request.name)
         check_folder()
         self._unsaved = None
-        run = self._runs.start(_FineTuningRun())
-        self._worker.submit('train', lambda: self._train(request, run))
+        self._begin(self._fine_tune, request)
 
     def save(self, name: str) -> None:
         """Write a model that could not be written, under this name.
@@ -169,11 +163,14 @@ class FineTuning:
         check_name(name)
         check_folder()
         request, tuned, complete = self._unsaved
-        request = replace(request, name=name)
+        self._begin(self._keep, replace(request, name=name), tuned, complete)
+
+    def _begin(
+        self, job: Callable[..., None], request: FineTuneRequest, *args: Any
+    ) -> None:
         run = self._runs.start(_FineTuningRun())
         self._worker.submit(
-            'train',
-            lambda: self._guard(self._keep, run, request, tuned, complete),
+            'train', lambda: self._guard(job, run, request, *args)
         )
 
     def cancel(self) -> None:
@@ -199,58 +196,47 @@ class FineTuning:
             answer: Any = survey(planes())
         except Exception as error:  # noqa: BLE001 - every failure is reported
             signal, answer = self.uncountable, sentence(error)
-        self._surveys.tell(run, lambda: signal.emit(answer))
-
-    def _tell(self, run: _FineTuningRun, signal: Any, *values: Any) -> None:
-        self._runs.tell(run, lambda: signal.emit(*values))
-
-    def _end(self, run: _FineTuningRun, signal: Any, value: Any) -> None:
-        self._runs.finish(run, lambda: signal.emit(value))
+        self._surveys.tell(run, signal.emit, answer)
 
     def _guard(
-        self, job: Callable[..., None], run: _FineTuningRun, *args: Any
+        self,
+        job: Callable[..., None],
+        run: _FineTuningRun,
+        request: FineTuneRequest,
+        *args: Any,
     ) -> None:
         try:
-            job(run, *args)
-        except _Abandoned:
-            pass
-        except BaseException as error:  # noqa: BLE001 - SystemExit, too
-            self._end(run, self.failed, sentence(error))
-
-    def _train(self, request: FineTuneRequest, run: _FineTuningRun) -> None:
-        self._guard(self._train_or_stop, run, request)
-
-    def _train_or_stop(
-        self, run: _FineTuningRun, request: FineTuneRequest
-    ) -> None:
-        try:
-            self._fine_tune(run, request)
-        except _StoppedEarly:
+            job(run, request, *args)
+        except StoppedError:
+            # before the first step; nobody is told of an abandoned run
             result = FineTuneResult(
                 request, math.nan, math.nan, 0, False, None
             )
-            self._end(run, self.finished, result)
+            self._runs.finish(run, self.finished.emit, result)
+        except BaseException as error:  # noqa: BLE001 - SystemExit, too
+            self._runs.finish(run, self.failed.emit, sentence(error))
 
     def _fine_tune(
         self, run: _FineTuningRun, request: FineTuneRequest
     ) -> None:
-        self._tell(run, self.status, 'Reading image and labels …')
+        tell = partial(self._runs.tell, run)
+        tell(self.status.emit, 'Reading image and labels …')
         images = list(labelled_images(request.planes()))
         if not images:
             raise SegmentationError(Survey(0, 0).text)
-        self._tell(run, self.status, f'Loading {request.base} …')
+        tell(self.status.emit, f'Loading {request.base} …')
         from napari_mobilesam.training.finetune import finetune
 
         model = self._load_model(request.base)
         check_space(model)
         # measuring the model on the objects held back is counted in crops
-        self._tell(run, self.status, 'Preparing the training …')
+        tell(self.status.emit, 'Preparing the training …')
 
         def cancelled() -> bool:
             # surveys are answered between steps
             self._worker.serve('survey')
             if run is not self._runs.current:
-                raise _Abandoned
+                raise StoppedError
             return run.cancelled.is_set()
 
         tuned = finetune(
@@ -258,18 +244,18 @@ class FineTuning:
             images,
             options(request),
             save=False,
-            progress=lambda done, total, _: self._tell(
-                run, self.progress, done, total
+            progress=lambda done, total, _: tell(
+                self.progress.emit, done, total
             ),
             cancelled=cancelled,
-            on_validation=lambda entry: self._tell(
-                run, self.validated, entry['minutes'], entry['score']
+            on_validation=lambda entry: tell(
+                self.validated.emit, entry['minutes'], entry['score']
             ),
             on_step=lambda minutes, step: self._step(run, minutes, step),
             on_crop=lambda done, total: self._measure(run, done, total),
         )
         if run is not self._runs.current:
-            raise _Abandoned
+            raise StoppedError
         self._check_stopped(run)
         self._keep(run, request, tuned, not run.cancelled.is_set())
 
@@ -277,13 +263,13 @@ class FineTuning:
     def _check_stopped(run: _FineTuningRun) -> None:
         """End a run that was cancelled before its first step."""
         if run.cancelled.is_set() and not run.trained:
-            raise _StoppedEarly
+            raise StoppedError
 
     def _measure(self, run: _FineTuningRun, done: int, total: int) -> None:
         self._check_stopped(run)
-        self._tell(
+        self._runs.tell(
             run,
-            self.status,
+            self.status.emit,
             f'Measuring on the objects held back: {done} of {total} crops …',
         )
 
@@ -297,7 +283,7 @@ class FineTuning:
             return
         loss = float(np.mean(run.losses))
         run.told, run.losses = now, []
-        self._tell(run, self.stepped, minutes, loss)
+        self._runs.tell(run, self.stepped.emit, minutes, loss)
 
     def _keep(
         self,
@@ -324,7 +310,7 @@ class FineTuning:
             tuned.base_f1,
             tuned.f1,
         )
-        self._end(run, self.finished, result)
+        self._runs.finish(run, self.finished.emit, result)
 
 
 def labelled_images(
@@ -375,9 +361,3 @@ def _write(tuned: FineTuned, path: Path) -> None:
     record = replace(tuned.model.record, name=path.stem)
     tuned.model.record = record
     write_result(tuned.model, path, record)
-
-
-def _load_model(name: str) -> Sam:
-    from napari_mobilesam.model.checkpoints import load_model
-
-    return load_model(name)

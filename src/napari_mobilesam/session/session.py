@@ -44,7 +44,7 @@ from napari_mobilesam.session.prompts.recorder import Recorder
 from napari_mobilesam.session.prompts.refine_all import RefineAll
 from napari_mobilesam.session.runtime.background import Background
 from napari_mobilesam.session.runtime.inbox import Inbox
-from napari_mobilesam.session.runtime.models import Models
+from napari_mobilesam.session.runtime.models import Models, load_by_name
 from napari_mobilesam.session.runtime.services import Services
 from napari_mobilesam.session.runtime.watched_jobs import WatchedJobs
 from napari_mobilesam.session.runtime.worker import LatestWorker
@@ -215,7 +215,7 @@ class Session:
     ) -> None:
         self._deliver = Inbox(deliver or (lambda function: function()))
         self._worker = LatestWorker()
-        self._engine = Engine(load_model or _load_model)
+        self._engine = Engine(load_model or load_by_name)
         # another loader has names of its own
         self._check_model = _no_check if load_model else _check_model
         self._users = 0
@@ -569,9 +569,3 @@ def _check_model(name: str) -> None:
 
 def _no_check(name: str) -> None:
     """Take any name."""
-
-
-def _load_model(name: str) -> Sam:
-    from napari_mobilesam.model.checkpoints import load_model
-
-    return load_model(name)

@@ -237,3 +237,10 @@ class Models:
             self.downloaded.emit(name)
 
         self._deliver(arrived)
+
+
+def load_by_name(name: str) -> Sam:
+    """Load a model with the `load_model` of the package, which loads torch."""
+    from napari_mobilesam.model.checkpoints import load_model
+
+    return load_model(name)
