@@ -208,11 +208,9 @@ class ClassCommands:
                 'few of them.'
             )
         plane = self._scene().plane()
-        found: ProposedClasses = self._waiter.answer(
-            self._jobs.finished,
-            lambda: self._jobs.start(objects, plane),
+        return self._waiter.answer(
+            self._jobs.finished, lambda: self._jobs.start(objects, plane)
         )
-        return found
 
     def accept_classes(
         self,

@@ -69,7 +69,7 @@ class Session:
     The commands, such as `click`, `accept` or `save`, are those of
     `PromptCommands`, `ObjectCommands`, `ClassCommands`, `TrackCommands`,
     `EverythingCommands`, `EmbeddingCommands` and `FileCommands`, and some of
-    `Editor` and `Navigation`.
+    `Editor`, `Navigation`, `Models` and others.
 
     Parameters
     ----------
@@ -158,6 +158,7 @@ class Session:
     outline = command_of(PromptCommands.outline)
     prompt = command_of(PromptCommands.prompt)
     choose = command_of(PromptCommands.choose)
+    forget = command_of(Prompting.forget)
 
     accept = command_of(ObjectCommands.accept)
     reject = command_of(Editor.reject)
@@ -196,6 +197,7 @@ class Session:
     filter_everything = command_of(EverythingCommands.filter_everything)
     find_similar = command_of(EverythingCommands.find_similar)
     segment_text = command_of(EverythingCommands.segment_text)
+    cancel = command_of(EverythingRuns.cancel)
 
     save = command_of(FileCommands.save)
     load = command_of(FileCommands.load)
@@ -205,6 +207,9 @@ class Session:
     prepare = command_of(EmbeddingCommands.prepare)
     use_cache = command_of(EmbeddingCommands.use_cache)
     clear_cache = command_of(EmbeddingCommands.clear_cache)
+
+    download = command_of(Models.download)
+    cancel_download = command_of(Models.cancel_download)
 
     def __init__(
         self,
@@ -285,7 +290,7 @@ class Session:
                 self.classes,
             ),
             self._deliver,
-            self._saving_failed,
+            partial(self.tell, topic=SAVING),
         )
 
     def _make_commands(self) -> None:
@@ -311,6 +316,9 @@ class Session:
             self.runs, waiter, self._plane_code, scene
         )
         parts = (
+            self.models,
+            self.prompting,
+            self.runs,
             editor,
             self.navigation,
             jobs,
@@ -400,40 +408,15 @@ class Session:
         """
         return self.prompting.ask(plane, objects)
 
-    def tell(self, problem: str) -> None:
-        """Report an error message about objects, from any thread."""
-        self._deliver(lambda: self.failed.emit(problem, 'objects'))
-
-    def _saving_failed(self, problem: str) -> None:
-        self._deliver(lambda: self.failed.emit(problem, SAVING))
-
-    def forget(self) -> None:
-        """Drop the answer to the newest prompts."""
-        self.prompting.forget()
+    def tell(self, problem: str, topic: str = 'objects') -> None:
+        """Report an error message, from any thread."""
+        self._deliver(lambda: self.failed.emit(problem, topic))
 
     def forget_planes(self, gone: Callable[[ImagePlane], bool]) -> None:
         """Release planes, such as those of a closed image."""
         self.propagation.forget(gone)
         self.prefetch.forget(gone)
         self._engine.forget(gone)
-
-    def cancel(self) -> None:
-        """Stop segment everything after its current step, keeping masks."""
-        self.runs.cancel()
-
-    def download(self, name: str) -> None:
-        """Download a model and use it; emits `downloaded` when it is done.
-
-        Parameters
-        ----------
-        name : str
-            Name of a model of `list_models`.
-        """
-        self.models.download(name)
-
-    def cancel_download(self) -> None:
-        """Cancel a download; partial files are removed."""
-        self.models.cancel_download()
 
     def wait(self, timeout: float | None = None) -> bool:
         """Block until all work is done; False on time-out.

@@ -70,10 +70,9 @@ class TrackCommands:
         from napari_mobilesam.tracking.track_linking import LinkingParameters
 
         chosen = LinkingParameters(**parameters)
-        found: TrackedLabels = self._waiter.answer(
+        return self._waiter.answer(
             self._jobs.finished, lambda: self._jobs.start(labels, chosen)
         )
-        return found
 
     def open_tracks(self, folder: str | Path) -> TrackedLabels:
         """Open tracks of the Cell Tracking Challenge, to correct them.
@@ -95,10 +94,9 @@ class TrackCommands:
             The folder has no tracks, or they do not suit its images.
         """
         check_path('folder', folder)
-        found: TrackedLabels = self._waiter.answer(
+        return self._waiter.answer(
             self._jobs.finished, lambda: self._jobs.open(Path(folder))
         )
-        return found
 
     def link(self, first: FrameAndTrack, second: FrameAndTrack) -> None:
         """Continue the track of one object with another, as one step.
@@ -181,13 +179,12 @@ class TrackCommands:
         tracked = self._newest
         index = _index(tracked, place)
         chosen = PropagationOptions(direction=direction, **options)
-        found: PropagationResult = self._waiter.answer(
+        return self._waiter.answer(
             self._object_jobs.propagation.finished,
             lambda: self._object_jobs.start_track_propagation(
                 tracked, index, chosen
             ),
         )
-        return found
 
     @property
     def _newest(self) -> TrackedLabels:

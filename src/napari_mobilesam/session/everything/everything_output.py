@@ -171,15 +171,9 @@ class EverythingOutput:
             The labels are not editable, have too few free values, or do not
             cover the image. Nothing is written.
         """
-        rewrite, before = self._rewrite(self.objects), self._begin(key)
+        rewrite, _, work = self._prepared(self.objects, result, key)
         with self._own():
-            rewrite.write(
-                result,
-                key,
-                self._note(before, result),
-                before is not None,
-                self._code(result),
-            )
+            work()
         self._keep(rewrite, result.selection)
 
     def prepare(
@@ -190,14 +184,7 @@ class EverythingOutput:
         Call it on that thread. Parameters as in `write`.
         """
         staged = self.objects.stage()
-        rewrite, before = self._rewrite(staged), self._begin(key)
-        note, code = self._note(before, result), self._code(result)
-        return PreparedWrite(
-            staged,
-            rewrite,
-            note,
-            lambda: rewrite.write(result, key, note, before is not None, code),
-        )
+        return PreparedWrite(staged, *self._prepared(staged, result, key))
 
     def finish(self, prepared: PreparedWrite) -> bool:
         """Write a staged write.
@@ -218,10 +205,21 @@ class EverythingOutput:
             self._keep(prepared.rewrite, prepared.note.after)
         return done
 
-    def _rewrite(self, objects: ObjectStore) -> Rewrite:
+    def _prepared(
+        self, objects: ObjectStore, result: EverythingResult, key: Hashable
+    ) -> tuple[Rewrite, SelectionNote, Callable[[], None]]:
+        """Return what writes a result, its note, and how to write it."""
         known = self._known.without(self._undone())
-        return Rewrite(
+        rewrite = Rewrite(
             objects, self._planes, known, self._overwrite, self._semantic
+        )
+        before = self._begin(key)
+        note = SelectionNote(self._mark, before, result.selection)
+        again, code = before is not None, self._code(result)
+        return (
+            rewrite,
+            note,
+            lambda: rewrite.write(result, key, note, again, code),
         )
 
     def _undone(self) -> set[int]:
@@ -256,11 +254,6 @@ class EverythingOutput:
             # the run itself had no object
             code = code.then(filter_code(chosen))
         return code
-
-    def _note(
-        self, before: Selection | None, result: EverythingResult
-    ) -> SelectionNote:
-        return SelectionNote(self._mark, before, result.selection)
 
     def _begin(self, key: Hashable) -> Selection | None:
         """Return the selection that an undo of the next write restores."""

@@ -24,12 +24,7 @@ from napari_mobilesam.session.objects.records import (
 )
 from napari_mobilesam.session.objects.scene import Scene
 from napari_mobilesam.session.objects.targets import LabelTarget
-from napari_mobilesam.types import (
-    Frame,
-    Mask,
-    Prompts,
-    SegmentationError,
-)
+from napari_mobilesam.types import Mask, Prompts, SegmentationError
 
 # Side of the five parts of a plane that are fingerprinted.
 PART = 64
@@ -218,7 +213,7 @@ def _candidates(candidates: ObjectCandidates) -> Json:
         'logits': [
             optional_of(array_text, part) for part in candidates.logits
         ],
-        'frame': optional_of(_frame, candidates.frame),
+        'frame': optional_of(asdict, candidates.frame),
     }
 
 
@@ -230,10 +225,6 @@ def _mask(mask: Mask) -> Json:
         'point': list(mask.point),
         'crop_box': list(mask.crop_box),
     }
-
-
-def _frame(frame: Frame) -> Json:
-    return asdict(frame)
 
 
 def optional_of(convert: Callable[[Any], Any], value: Any) -> Any:

@@ -14,6 +14,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
 from napari_mobilesam.session.objects.patch import Patch
+from napari_mobilesam.session.objects.targets import with_rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -113,12 +114,9 @@ def _merged(
     labels: tuple[int, ...],
 ) -> pd.DataFrame | None:
     """Return rows, with others instead for their labels."""
-    import pandas as pd
-
     if rows is None or others is None:
         return rows if others is None else others
-    kept = rows[~rows['index'].isin(list(labels))]
-    return pd.concat([kept, others], ignore_index=True)
+    return with_rows(rows, labels, others)
 
 
 @dataclass(frozen=True)
