@@ -31,6 +31,7 @@ from napari_mobilesam.widgets import open_form
 from napari_mobilesam.widgets.parts.form_area import FormArea
 from napari_mobilesam.widgets.parts.message_label import contrast
 from napari_mobilesam.widgets.series import series_saving
+from napari_mobilesam.widgets.series.series_widget import SeriesWidget
 
 from .oracle import OracleSam
 
@@ -833,6 +834,27 @@ def test_going_on_while_all_images_are_segmented(series_desk, folder, qtbot):
     d.settle()
     assert not status.busy
     assert status.text.startswith('8 objects in 2 images. 1 image failed')
+
+
+@pytest.mark.parametrize('alone', [True, False])
+def test_a_run_goes_on_when_the_dock_is_closed(
+    series_desk, folder, oracle, alone
+):
+    d = series_desk(folder, prompts=not alone)
+    oracle.go.clear()
+    d.widget.run.start()
+    d.viewer.window.remove_dock_widget(d.dock)
+    again = SeriesWidget(d.viewer)
+    again.follow_dock(True)
+    assert again.status.busy
+    assert again.panel.table.text(2, 0) == 'c.tif'
+    assert not again.panel.run_button.isEnabled()
+    assert again.panel.cancel_button.isEnabled()
+    again.follow_dock(False)
+    oracle.go.set()
+    d.settle()
+    for name in 'abc':
+        assert saved(folder, name).any()
 
 
 def test_an_unreadable_image_among_good_ones(series_desk, folder):
@@ -1639,6 +1661,26 @@ def test_a_job_goes_on_until_the_window_closes(boxed, folder, monkeypatch):
     d.viewer.window._task_status_manager.cancel_all()
     assert d.session.series.wait(20)
     assert saved(folder, 'a').any()
+
+
+def test_a_run_without_its_dock_ends_with_the_window(
+    series_desk, folder, oracle, monkeypatch
+):
+    d = series_desk(folder)
+    oracle.go.clear()
+    d.widget.run.start()
+    d.widget.detach()
+    window, tasks = d.widget.main_window, d.viewer.window._task_status_manager
+    monkeypatch.setattr(
+        type(window), 'closeEvent', lambda window, event: event.ignore()
+    )
+    window.close()
+    assert any('Segment all images' in text for text in tasks.get_status())
+    oracle.go.set()
+    tasks.cancel_all()
+    assert not d.session.series.running
+    window.close()
+    assert not tasks.is_busy()
 
 
 def test_closing_leaves_a_job_on_an_image_of_no_series(series_desk, blobs):

@@ -240,6 +240,7 @@ class Session:
         self.runs = EverythingRuns(services)
         self.large = LargeRuns(services)
         self.series = SeriesJobs(services)
+        self.series.finished.connect(self._close_unused)
         self.tracking = TrackJobs(self._deliver)
         self.classifying = ClassJobs(services)
         self.detector_downloads = WatchedJobs(
@@ -463,9 +464,12 @@ class Session:
 
     def release(self) -> None:
         """Unregister a user; the last one ends the threads."""
-        self._users -= 1
-        if self._users <= 0:
-            self._users = 0
+        self._users = max(0, self._users - 1)
+        self._close_unused()
+
+    def _close_unused(self, result: object = None) -> None:
+        # a run over all images of a series goes on without its dock
+        if not self._users and not self.series.running:
             self.close()
 
     def close(self) -> None:

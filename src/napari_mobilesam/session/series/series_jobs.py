@@ -31,6 +31,7 @@ from napari_mobilesam.session.series.labels_saving import (
     LabelsSaving,
     SaveRequest,
 )
+from napari_mobilesam.session.series.last_series import LastSeries
 from napari_mobilesam.text import explain
 from napari_mobilesam.types import EverythingParameters, SegmentationError
 
@@ -114,6 +115,8 @@ class SeriesJobs:
         The open series.
     current : int
         Number of the image that is open; -1 if none is.
+    opened_with : LastSeries or None
+        What the open series was opened with.
     saving : LabelsSaving
         Saves labels, and keeps those that could not be saved.
     """
@@ -137,6 +140,7 @@ class SeriesJobs:
         self._asked = 0
         self.series: Series | None = None
         self.current = -1
+        self.opened_with: LastSeries | None = None
         self.saving = LabelsSaving(services)
         self.saving.saved.connect(self.changed.emit)
         self.saving.failed.connect(lambda e: self.failed.emit(explain(e)))
@@ -158,6 +162,13 @@ class SeriesJobs:
         if self.series is None:
             raise SeriesError('No series is open: open a folder or files.')
         return self.series
+
+    def leave(self) -> None:
+        """Close the series, unless its images are being segmented."""
+        if self.running:
+            self.current = -1
+        else:
+            self.open(None)
 
     def open(self, series: Series | None) -> None:
         """Go on with another series; None closes it.
@@ -463,10 +474,8 @@ class SeriesJobs:
         self, run: BackgroundRun, series: Series, request: SaveRequest
     ) -> bool:
         """Save labels that a run has found, unless there are some by now."""
-        number = request.number
-        if number == self.current:
-            # the layer takes them, and is saved
-            self._runs.tell(run, self.segmented.emit, request)
+        if request.number == self.current:
+            self._runs.tell(run, self._offer, request)
             return True
         try:
             return self.saving.save_found(series, request)
@@ -475,6 +484,13 @@ class SeriesJobs:
             # time, and as much memory, for nothing
             run.cancelled.set()
             raise
+
+    def _offer(self, request: SaveRequest) -> None:
+        if request.number == self.current:
+            # the layer takes them, and is saved
+            self.segmented.emit(request)
+        else:
+            self.save_found(request)
 
     def wait(self, timeout: float | None = None) -> bool:
         """Block until files are read and written; False on time-out."""

@@ -87,7 +87,6 @@ class SeriesWidget(ViewerWidget):
         # note on files that a resumed series has lost
         self._gone = ''
         self._ahead: dict[int, list[ImagePlane]] = {}
-        self._opened_with: LastSeries | None = None
         # why the objects of the open image would not be saved
         self._unsaved_output = ''
         self._check_output = DelayedCall(self._tell_unsaved, parent=self)
@@ -173,12 +172,15 @@ class SeriesWidget(ViewerWidget):
         if record is not None:
             self.panel.form.show_thresholds(record)
         self._show_series()
-        self.status.say(HINT)
+        if self._jobs.running:
+            self.status.say('All images are being segmented …', busy=True)
+        else:
+            self.status.say(HINT)
 
     def detach(self) -> None:
         """Accept the open object, save, and stop listening; layers stay.
 
-        Of a job, what it has found is saved.
+        Of a job, what it has found is saved; a run over all images goes on.
         """
         background = self.session.background
         if background.running and self.layers.image_shown:
@@ -188,7 +190,8 @@ class SeriesWidget(ViewerWidget):
         self.leaving.stop()
         self.saving.detach()
         unbind_keys(self.viewer, self._keys)
-        self._jobs.open(None)
+        self._jobs.leave()
+        self._opening = -1
         self.layers.forget()
         self.review.close()
         super().detach()
@@ -283,7 +286,7 @@ class SeriesWidget(ViewerWidget):
             self._ahead = {}
             self._gone = ''
             self.layers.forget()
-            self._opened_with = LastSeries(
+            self._jobs.opened_with = LastSeries(
                 tuple(str(path) for path in images), output, names
             )
             self._show_series()
@@ -300,9 +303,9 @@ class SeriesWidget(ViewerWidget):
         self.panel.resume_button.setVisible(
             series is None and last_series() is not None
         )
-        for button in (*self.panel.buttons.values(), self.panel.run_button):
+        for button in self.panel.buttons.values():
             button.setEnabled(series is not None)
-        self.panel.cancel_button.setEnabled(False)
+        self.run.show_running()
         self._show_summary()
 
     def _show_summary(self) -> None:
@@ -500,9 +503,9 @@ class SeriesWidget(ViewerWidget):
         )
 
     def _remember(self, image: Path) -> None:
-        if self._opened_with is None:
+        used = self._jobs.opened_with
+        if used is None:
             return
-        used = self._opened_with
         # only a convenience: a full disk must not stop the work
         with contextlib.suppress(OSError):
             remember_series(
