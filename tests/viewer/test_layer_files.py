@@ -116,6 +116,27 @@ def test_a_time_series_stays_one(labels, tmp_path, told):
     assert tuple(again.scale) == (2, 0.5, 0.5)
 
 
+@pytest.mark.parametrize('suffix', ['.zip', '.geojson', '.json'])
+def test_channels_are_no_planes(take_viewer, labels, tmp_path, suffix):
+    viewer = take_viewer()
+    scene = get_session(viewer).scene
+    scene.image = viewer.add_image(np.zeros((3, 2, 30, 40)), rgb=False)
+    scene.channel_axis = 1
+    layer = viewer.add_labels(
+        np.stack([labels, labels], 1), scale=(4, 1, 0.5, 0.5)
+    )
+    path = str(tmp_path / f'cells{suffix}')
+    layer.save(path)
+    again = read_labels(path)
+    assert again.axes == 'zyx'
+    assert again.scale in ((4, 0.5, 0.5), ())
+    np.testing.assert_array_equal(again.labels, labels)
+    # labels of another image of this shape, with planes for channels
+    layer.data[:, 1] = 0
+    layer.save(path)
+    assert read_labels(path).shape == layer.data.shape
+
+
 def test_ome_zarr_keeps_the_position(labels, tmp_path):
     path = tmp_path / 'cells.zarr'
     place = {'scale': (2, 0.5, 0.5), 'translate': (0, 100, 200)}

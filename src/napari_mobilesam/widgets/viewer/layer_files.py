@@ -28,10 +28,13 @@ from napari_mobilesam.widgets.viewer.layers import (
     unwrap,
     with_class_text,
 )
+from napari_mobilesam.widgets.viewer.measured_box import axes_without_channels
 
 if TYPE_CHECKING:
     import napari.viewer
     import pandas as pd
+
+    from napari_mobilesam.session import Session
 
 LayerTuple = tuple[Any, dict[str, Any], str]
 # key in the metadata of labels that were read: colours of their classes
@@ -83,15 +86,22 @@ def _write(
     _refuse_own_file(data, Path(path))
     scale, origin = _placement(attributes, len(data.shape))
     units = _units(attributes.get('units'), len(scale))
+    axes = list(range(len(data.shape)))
+    if suffix != '.zarr':
+        # opened in napari, labels in OME-Zarr lie on their image again
+        data, axes = _without_channels(data)
+    units = tuple(units[axis] for axis in axes) if units else ()
+    names = attributes.get('axis_labels') or [''] * len(scale)
+    in_time = len(axes) == 3 and _in_time(names[axes[0]], units)
     image = LabelsWithTable(
         data,
         _table(attributes.get('features')),
         _class_colors(attributes),
-        'tyx' if len(data.shape) == 3 and _in_time(attributes, units) else '',
-        scale,
+        'tyx' if in_time else '',
+        tuple(scale[axis] for axis in axes),
         units,
         str(attributes.get('name') or 'labels'),
-        origin,
+        tuple(origin[axis] for axis in axes),
     )
     export_labels(image, path, overwrite=True)
     return [path]
@@ -120,6 +130,26 @@ def _refuse_own_file(data: Any, path: Path) -> None:
         )
 
 
+def _without_channels(data: Any) -> tuple[Any, list[int]]:
+    """Labels, and which of their axes are left: all but that of channels.
+
+    Of labels that are the same in every channel of the image.
+    """
+    from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
+
+    every = list(range(len(data.shape)))
+    session = _current_session()
+    if session is None or not isinstance(session.scene, ViewerScene):
+        return data, every
+    axes = axes_without_channels(tuple(data.shape), session.scene)
+    if axes == every:
+        return data, every
+    (axis,) = set(every) - set(axes)
+    channels = np.moveaxis(data, axis, 0)
+    same = all(np.array_equal(channels[0], each) for each in channels[1:])
+    return (channels[0], axes) if same else (data, every)
+
+
 def _placement(
     attributes: Mapping[str, Any], ndim: int
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -146,16 +176,20 @@ def _table(features: Any) -> pd.DataFrame | None:
 
 def _class_colors(attributes: Mapping[str, Any]) -> dict[str, str]:
     """Colours of the classes in this viewer, or as they were last time."""
+    known = dict(load_settings().class_colors)
+    session = _current_session()
+    if session is not None:
+        known |= session.classes.colors
+    return known | dict(attributes.get('metadata', {}).get(CLASS_COLORS, {}))
+
+
+def _current_session() -> Session | None:
     import napari
 
     from napari_mobilesam.widgets.viewer.viewer_session import known_session
 
-    known = dict(load_settings().class_colors)
     viewer = napari.current_viewer()
-    session = None if viewer is None else known_session(viewer)
-    if session is not None:
-        known |= session.classes.colors
-    return known | dict(attributes.get('metadata', {}).get(CLASS_COLORS, {}))
+    return None if viewer is None else known_session(viewer)
 
 
 def _units(units: Any, count: int) -> tuple[str | None, ...]:
@@ -166,12 +200,9 @@ def _units(units: Any, count: int) -> tuple[str | None, ...]:
     return tuple(names)
 
 
-def _in_time(
-    attributes: Mapping[str, Any], units: Sequence[str | None]
-) -> bool:
-    """Return whether a layer says that its first axis is time."""
-    names = [str(name).lower() for name in attributes.get('axis_labels', ())]
-    return names[:1] in (['t'], ['time']) or any(map(is_time, units[:1]))
+def _in_time(name: str, units: Sequence[str | None]) -> bool:
+    """Return whether name or unit of the first axis say that it is time."""
+    return str(name).lower() in ('t', 'time') or any(map(is_time, units[:1]))
 
 
 def get_reader(

@@ -25,11 +25,18 @@ def measured_axes(labels: Labels, scene: ViewerScene) -> list[int]:
 
     Labels are the same in every channel of the image that is worked on.
     """
-    image, axes = scene.image, list(range(labels.ndim))
+    return axes_without_channels(data_of(labels).shape, scene)
+
+
+def axes_without_channels(
+    shape: tuple[int, ...], scene: ViewerScene
+) -> list[int]:
+    """Return the axes of an array but that of the channels of the image."""
+    image, axes = scene.image, list(range(len(shape)))
     if (
         image is not None
         and scene.channel_axis is not None
-        and data_of(image).shape == data_of(labels).shape
+        and data_of(image).shape == shape
     ):
         axes.remove(scene.channel_axis)
     return axes
