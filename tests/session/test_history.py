@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 from fakes import FakeTarget, plane_at, square
 from hypothesis import given
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from napari_mobilesam.session.objects.history import Entry, History
 from napari_mobilesam.session.objects.objects import Objects
 from napari_mobilesam.session.objects.patch import Patch
-from napari_mobilesam.session.objects.targets import LabelsError
+from napari_mobilesam.session.objects.targets import LabelsError, Pixels
 
 SHAPE = (3, 12, 14)
 writes = st.lists(
@@ -266,3 +267,36 @@ def test_replacing_a_picture_touches_only_its_own_pixels(data):
     if len(objects.history) and objects.history.undoable == 'new':
         objects.undo()
     assert np.array_equal(objects.target.data[0], np.where(painted, 77, old))
+
+
+class ChannelTarget(FakeTarget):
+    """A plane of labels that are the same in every channel."""
+
+    def channels(self, plane):
+        return self.shape[0]
+
+    def locate(self, plane, picture, corner):
+        locate = super().locate
+        every = [
+            locate(plane_at(n), picture, corner) for n in range(self.shape[0])
+        ]
+        indices = zip(*(indices for indices, _ in every), strict=True)
+        values = np.concatenate([values for _, values in every])
+        return Pixels(tuple(map(np.concatenate, indices)), values)
+
+
+def test_areas_are_those_of_one_channel():
+    objects = Objects(ChannelTarget(SHAPE))
+    with objects.step('two objects') as step:
+        step.paint(plane_at(0), square(0, 0), 1)
+        step.paint(plane_at(0), square(6, 6), 2)
+    target, size = objects.target, square(0, 0).area
+    target.table = pd.DataFrame({'index': [1, 2], 'area': [size, size]})
+    with objects.step('a correction') as step:
+        step.paint(plane_at(0), square(0, 2), 2)
+    counts = np.bincount(target.data[0].reshape(-1))[1:].tolist()
+    assert target.table['area'].tolist() == counts
+    objects.undo()
+    assert target.table['area'].tolist() == [size, size]
+    objects.redo()
+    assert target.table['area'].tolist() == counts

@@ -18,13 +18,15 @@ if TYPE_CHECKING:
 def pixel_changes(patch: Patch) -> dict[int, int]:
     """Return by how many pixels each label has grown.
 
-    Less than 0 if it has shrunk, 0 if its shape alone has changed.
+    Less than 0 if it has shrunk, 0 if its shape alone has changed. Pixels that
+    are the same in several channels count once.
     """
     values = np.concatenate([patch.before, patch.after])
     lengths = np.concatenate([-patch.lengths, patch.lengths])
     labels, place = np.unique(values, return_inverse=True)
-    grown = np.bincount(place, lengths, len(labels)).astype(int)
-    found = dict(zip(labels.tolist(), grown.tolist(), strict=True))
+    grown = np.bincount(place, lengths, len(labels)) / patch.copies
+    counts = np.rint(grown).astype(int).tolist()
+    found = dict(zip(labels.tolist(), counts, strict=True))
     found.pop(0, None)
     return found
 

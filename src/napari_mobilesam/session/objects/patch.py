@@ -52,12 +52,15 @@ class Patch:
         (R,) int64 pixels of each run.
     before, after : ndarray
         (R,) value of the whole run.
+    copies : int
+        In how many channels of the image the pixels are the same.
     """
 
     starts: NDArray[np.int64]
     lengths: NDArray[np.int64]
     before: NDArray[Any]
     after: NDArray[Any]
+    copies: int = 1
 
     @classmethod
     def of(
@@ -66,6 +69,7 @@ class Patch:
         indices: Indices,
         before: NDArray[Any],
         after: NDArray[Any],
+        copies: int = 1,
     ) -> Patch:
         """Describe a write.
 
@@ -77,13 +81,19 @@ class Patch:
             One (N,) intp array per axis; no pixel twice.
         before, after : ndarray
             (N,) values.
+        copies : int
+            In how many channels of the image the pixels are the same.
         """
         flat = np.ravel_multi_index(indices, shape)
-        return cls._of_flat(np.asarray(flat, np.int64), before, after)
+        return cls._of_flat(np.asarray(flat, np.int64), before, after, copies)
 
     @classmethod
     def _of_flat(
-        cls, flat: NDArray[np.int64], before: NDArray[Any], after: NDArray[Any]
+        cls,
+        flat: NDArray[np.int64],
+        before: NDArray[Any],
+        after: NDArray[Any],
+        copies: int,
     ) -> Patch:
         differs = before != after
         if not differs.all():
@@ -100,7 +110,7 @@ class Patch:
         )
         first = np.flatnonzero(new_run)
         lengths = np.diff(np.append(first, len(flat))).astype(np.int64)
-        return cls(flat[first], lengths, before[first], after[first])
+        return cls(flat[first], lengths, before[first], after[first], copies)
 
     def __len__(self) -> int:
         """Number of pixels."""
@@ -167,6 +177,7 @@ class Patch:
             self.flat()[chosen],
             _all(self, 'before')[chosen],
             _all(self, 'after')[chosen],
+            self.copies,
         )
 
     @property
@@ -227,7 +238,10 @@ class Patch:
         new = np.ones(len(flat), dtype=bool)
         new[1:] = flat[1:] != flat[:-1]
         last = np.append(new[1:], True)[: len(flat)]
-        return cls._of_flat(flat[new], before[order[new]], after[order[last]])
+        copies = max(patch.copies for patch in patches)
+        return cls._of_flat(
+            flat[new], before[order[new]], after[order[last]], copies
+        )
 
 
 def _all(patch: Patch, which: str) -> NDArray[Any]:

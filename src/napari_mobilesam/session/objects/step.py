@@ -253,6 +253,7 @@ class Step:
             tuple(index[mine] for index in indices),
             before[mine],
             new.ravel()[chosen][mine],
+            target.channels(plane),
         )
         return len(places)
 
@@ -455,17 +456,22 @@ class Step:
         if not allowed.all():
             indices = tuple(index[allowed] for index in indices)
             before, values = before[allowed], values[allowed]
-        self._swap(indices, before, values_of(values))
+        copies = target.channels(plane)
+        self._swap(indices, before, values_of(values), copies)
         return count
 
     def _swap(
-        self, indices: Any, before: NDArray[Any], after: NDArray[Any]
+        self,
+        indices: Any,
+        before: NDArray[Any],
+        after: NDArray[Any],
+        copies: int = 1,
     ) -> None:
         if not len(before):
             return
         target = self._objects.target
         after = np.asarray(after).astype(before.dtype, copy=False)
-        patch = Patch.of(target.shape, indices, before, after)
+        patch = Patch.of(target.shape, indices, before, after, copies)
         if len(patch):
             target.write(indices, after)
             self._patches.append(patch)
