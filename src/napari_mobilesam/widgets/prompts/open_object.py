@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from napari_mobilesam.session import PromptResult, check_prompts
 from napari_mobilesam.session.images.planes import ImagePlane
-from napari_mobilesam.session.objects.records import ObjectRecord, ObjectView
+from napari_mobilesam.session.objects.records import ObjectRecord
 from napari_mobilesam.types import (
     Mask,
     Prompts,
@@ -25,20 +25,17 @@ from napari_mobilesam.widgets.prompts.collection import (
     Collected,
     PromptReader,
     continued,
-    drawn_box,
-    put_points,
-    put_shapes,
     remove_drawn,
     remove_prompts,
     same_prompts,
 )
 from napari_mobilesam.widgets.prompts.doubtful import DoubtfulObjects
 from napari_mobilesam.widgets.prompts.object_texts import NOTHING, ObjectTexts
+from napari_mobilesam.widgets.prompts.placed_prompts import PlacedPrompts
 from napari_mobilesam.widgets.prompts.prompt_panel import PromptPanel
 from napari_mobilesam.widgets.prompts.prompt_tools import PromptTools
 from napari_mobilesam.widgets.prompts.shapes_aside import ShapesAside
 from napari_mobilesam.widgets.viewer.layer_plane import LayerPlane
-from napari_mobilesam.widgets.viewer.layers import CLOSED_SHAPES
 from napari_mobilesam.widgets.viewer.viewer_scene import ShownPlane
 
 NO_PROMPT = 'No prompt yet: click an object or draw a box.'
@@ -99,26 +96,19 @@ class OpenObject:
         self._scene = dock.scene
         self._preview = preview
         self._hover = hover
-        self._reader = PromptReader()
+        reader = PromptReader()
+        self._placed = PlacedPrompts(tools, reader)
         self._several: SeveralShapes | None = None
         self.doubtful = DoubtfulObjects(self._editor, panel)
-        self._shapes_aside = ShapesAside(dock.viewer, tools, self._reader)
+        self._shapes_aside = ShapesAside(dock.viewer, tools, reader)
         self._texts = ObjectTexts(
             dock, panel, self.doubtful, self._shapes_aside
         )
         # what was said of the object that was written last
         self._written = ''
-        # box, region or mask of a reopened object that no layer shows
-        self._carried: dict[Hashable, Prompts] = {}
-        # planes of the open object, and its prompts in the layers there
-        self._planes: dict[Hashable, LayerPlane] = {}
-        self._drawn: dict[Hashable, Prompts] = {}
         # plane and count of waiting shapes at the last look
         self._place: Hashable = None
         self._waiting_shapes = 0
-        # True for an object whose prompts were drawn into the layers: a
-        # closed shape that is drawn now replaces its own
-        self._reopened = False
         # True until prompts that a batch has left are answered
         self._silent = False
         # True while `update` changes the editor
@@ -140,7 +130,7 @@ class OpenObject:
     @property
     def empty(self) -> bool:
         """True if no plane has prompts."""
-        return not self._planes and self.several is None
+        return not self._placed.planes and self.several is None
 
     @property
     def several(self) -> SeveralShapes | None:
@@ -205,7 +195,7 @@ class OpenObject:
     def _ask(self, shown: ShownPlane) -> None:
         plane, source = shown
         self._leave_replaced(shown)
-        collected = self._collect(shown)
+        collected = self._placed.collect(plane, source.place)
         self._place = source.place
         self._waiting_shapes = collected.waiting
         self._hover.be_quiet(not collected.empty)
@@ -221,20 +211,19 @@ class OpenObject:
             return
         view = self._editor.view(source)
         if collected.empty:
-            self._planes.pop(source.place, None)
-            self._drawn.pop(source.place, None)
+            self._placed.leave(source.place)
             if view is not None:
                 self._editor.ask(source, Prompts())
                 self._panel.status.say(self._panel.hint())
             self._show(shown)
             return
-        self._planes[source.place] = plane
+        self._placed.planes[source.place] = plane
         prompts = collected.objects[0]
         if view is not None:
             prompts = continued(prompts, view.prompts)
-            if self._reopened and collected.waiting:
+            if self._placed.reopened and collected.waiting:
                 self._replace_shape(plane, view.prompts)
-        self._drawn[source.place] = prompts
+        self._placed.drawn[source.place] = prompts
         if (
             view is not None
             and view.plane.key == source.key
@@ -242,7 +231,7 @@ class OpenObject:
             and view.plane.geometry.ndim == plane.ndim
             and same_prompts(view.prompts, prompts)
         ):
-            self._drawn[source.place] = view.prompts
+            self._placed.drawn[source.place] = view.prompts
         else:
             self._editor.ask(source, prompts)
             self._wait_later.restart()
@@ -257,7 +246,7 @@ class OpenObject:
         axis = self._scene.channel_axis
         self._asking = True
         try:
-            for place, plane in list(self._planes.items()):
+            for place, plane in list(self._placed.planes.items()):
                 if plane.channel_axis != axis:
                     self._leave(place)
         finally:
@@ -265,15 +254,14 @@ class OpenObject:
 
     def _leave_replaced(self, shown: ShownPlane) -> None:
         """Take the object off the pixels that were here before."""
-        for place, plane in list(self._planes.items()):
+        for place, plane in list(self._placed.planes.items()):
             here = plane.layer is shown.plane.layer
             here = here and plane.index == shown.plane.index
             if here and place != shown.source.place:
                 self._leave(place)
 
     def _leave(self, place: Hashable) -> None:
-        self._planes.pop(place)
-        self._drawn.pop(place, None)
+        self._placed.leave(place)
         self._editor.leave(place)
 
     def _say_waiting(self) -> None:
@@ -288,20 +276,6 @@ class OpenObject:
         with self._tools.blocked():
             remove_drawn(shapes, plane, before.drawn)
         self.schedule()
-
-    def _collect(
-        self,
-        shown: ShownPlane,
-        coming: tuple[NDArray[np.float64], int] | None = None,
-    ) -> Collected:
-        return self._reader.collect(
-            shown.plane,
-            self._tools.points,
-            self._tools.shapes,
-            self._carried.get(shown.source.place),
-            coming,
-            single=self._reopened,
-        )
 
     def expect(self, coordinates: NDArray[np.float64], label: int) -> None:
         """Precompute the mask between press and release of the mouse.
@@ -320,7 +294,10 @@ class OpenObject:
                 self._tools.points, coordinates[None]
             )
             if here.all():
-                (prompts,) = self._collect(shown, (points[0], label)).objects
+                collected = self._placed.collect(
+                    shown.plane, shown.source.place, (points[0], label)
+                )
+                (prompts,) = collected.objects
                 self._editor.expect(shown.source, prompts)
 
     # masks to the canvas
@@ -347,12 +324,11 @@ class OpenObject:
             return
         place = shown.source.place
         view = self._editor.view(shown.source)
-        if view is None or view.prompts is self._drawn.get(place):
+        if view is None or view.prompts is self._placed.drawn.get(place):
             return
-        self._planes[place] = shown.plane
+        self._placed.planes[place] = shown.plane
         self.remove_prompts()
-        self._reopened = True
-        self._put_back(shown.plane, view)
+        self._placed.put_back(shown.plane, view)
         self._hover.be_quiet(True)
 
     def _show(self, shown: ShownPlane | None) -> None:
@@ -434,7 +410,7 @@ class OpenObject:
 
     def _explain_no_mask(self) -> None:
         shown = self._scene.shown()
-        collected = self._collect(shown)
+        collected = self._placed.collect(shown.plane, shown.source.place)
         for prompts in collected.objects:
             check_prompts(shown.plane.shape, prompts)
         if not collected.empty:
@@ -465,7 +441,7 @@ class OpenObject:
         self.stop()
         with self._panel.status.errors():
             shown = self._scene.shown()
-            self._planes[shown.source.place] = shown.plane
+            self._placed.planes[shown.source.place] = shown.plane
         self._session.forget()
         self.remove_prompts()
         self._panel.status.say(self._panel.hint())
@@ -488,31 +464,15 @@ class OpenObject:
         self._preview.hide()
 
     def _forget(self) -> None:
-        self._planes.clear()
-        self._drawn.clear()
-        self._carried.clear()
-        self._reopened = False
+        self._placed.forget()
         self.several = None
 
     # prompts in their layers
 
     def remove_prompts(self) -> None:
         """Remove the prompts of the open object from their layers."""
-        points: set[int] = set()
-        shapes: set[int] = set()
-        for plane in self._planes.values():
-            collected = self._reader.collect(
-                plane,
-                self._tools.points,
-                self._tools.shapes,
-                single=self._reopened,
-            )
-            points |= set(collected.points)
-            shapes |= set(collected.shapes)
-        self._forget()
-        with self._tools.blocked():
-            remove_prompts(self._tools.points, points)
-            remove_prompts(self._tools.shapes, shapes)
+        self._placed.remove()
+        self.several = None
         self._preview.hide()
         self._hover.be_quiet(False)
 
@@ -525,9 +485,9 @@ class OpenObject:
             if getattr(view.plane.geometry, 'layer', None) in layers
         ]
         self._put_shapes_aside([plane for plane, _ in views])
-        self._reopened = True
+        self._placed.reopened = True
         for plane, view in views:
-            self._put_back(plane, view)
+            self._placed.put_back(plane, view)
         text, place, axes = self._texts.opened(record), None, None
         with self._panel.status.errors():
             plane, source = self._scene.shown()
@@ -535,7 +495,7 @@ class OpenObject:
         known = {(plane.rows, plane.columns) for plane, _ in views}
         if known and axes is not None and axes not in known:
             text = f'{text} {OTHER_AXES}'
-        elif self._planes and place not in self._planes:
+        elif self._placed.planes and place not in self._placed.planes:
             self._scene.show(next(iter(record.views.values())).plane)
         self._panel.status.say(text)
         self.schedule()
@@ -559,33 +519,12 @@ class OpenObject:
             self._preview.hide()
         self._shapes_aside.take(planes)
 
-    def _put_back(self, plane: LayerPlane, view: ObjectView) -> None:
-        prompts, place = view.prompts, view.plane.place
-        self._planes[place] = plane
-        self._drawn[place] = prompts
-        drawn = prompts.drawn
-        if not any(shape.kind in CLOSED_SHAPES for shape in drawn):
-            rest = Prompts(
-                box=prompts.box,
-                mask_input=prompts.mask_input,
-                region=prompts.region,
-            )
-            unseen = rest.region is not None or rest.mask_input is not None
-            if unseen or (rest.box is not None and view.automatic):
-                self._carried[place] = rest
-            elif rest.box is not None:
-                drawn = (drawn_box(rest.box), *drawn)
-        with self._tools.blocked():
-            if prompts.clicked.any():
-                put_points(self._tools.points_for(plane), plane, prompts)
-            if drawn:
-                put_shapes(self._tools.shapes_for(plane), plane, drawn)
-
     def start_over(self) -> None:
         """Close the object if its prompts are gone, and read what is left."""
         gone = False
         with contextlib.suppress(SegmentationError):
-            gone = self._collect(self._scene.shown()).empty
+            plane, source = self._scene.shown()
+            gone = self._placed.collect(plane, source.place).empty
         self._forget()
         self._preview.hide()
         self._silent = True
