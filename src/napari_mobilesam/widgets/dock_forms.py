@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Literal, cast
 from weakref import ref
 
+from napari.components import ViewerModel
 from napari.layers import Image, Labels, Layer
 from qtpy.QtWidgets import QTabWidget, QToolButton, QWidget
 
@@ -29,8 +30,6 @@ from napari_mobilesam.widgets.prompts.early_clicks import EarlyClicks
 from napari_mobilesam.widgets.viewer.layers import is_ours
 
 if TYPE_CHECKING:
-    from napari.components import ViewerModel
-
     from napari_mobilesam.widgets.everything.everything_widget import (
         EverythingWidget,
     )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from napari.components import ViewerModel
 from qtpy.QtCore import (  # type: ignore[attr-defined]
     QModelIndex,
     Signal,
@@ -23,9 +24,6 @@ from napari_mobilesam.widgets.parts.object_list import (
     ObjectTable,
 )
 from napari_mobilesam.widgets.viewer.layers import is_output
-
-if TYPE_CHECKING:
-    from napari.components import ViewerModel
 
 HEADERS = ('Object', 'Class', 'Certainty')
 TIPS = (

@@ -6,8 +6,9 @@ import os
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from napari.components import ViewerModel
 from napari.layers import Image, Labels
 from qtpy.QtWidgets import (
     QFileDialog,
@@ -31,9 +32,6 @@ from napari_mobilesam.widgets.viewer.layers import (
     insert_below_prompts,
     refresh_pixels,
 )
-
-if TYPE_CHECKING:
-    from napari.components import ViewerModel
 
 LIVE_NAME = 'found so far'
 SUFFIX = '.ome.zarr'

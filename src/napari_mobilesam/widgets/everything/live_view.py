@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from napari.components import ViewerModel
 from napari.layers import Labels
 from numpy.typing import NDArray
 
@@ -19,9 +20,6 @@ from napari_mobilesam.widgets.viewer.layers import (
     insert_below_prompts,
     refresh_pixels,
 )
-
-if TYPE_CHECKING:
-    from napari.components import ViewerModel
 
 NAME = 'found so far'
 INTERVAL_MS = 100

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from napari.components import ViewerModel
 from napari.layers import Shapes
 from numpy.typing import NDArray
 
@@ -17,7 +18,6 @@ from napari_mobilesam.widgets.viewer.layer_plane import LayerPlane
 
 if TYPE_CHECKING:
     import pandas as pd
-    from napari.components import ViewerModel
 
 
 class OutlineLayer:

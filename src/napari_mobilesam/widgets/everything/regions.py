@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
+from napari.components import ViewerModel
 from napari.layers import Shapes
 from numpy.typing import NDArray
 
 from napari_mobilesam.types import SegmentationError, Window
 from napari_mobilesam.widgets.viewer.layer_plane import LayerPlane
 from napari_mobilesam.widgets.viewer.layers import CLOSED_SHAPES
-
-if TYPE_CHECKING:
-    from napari.components import ViewerModel
 
 OUTSIDE = 'The drawn regions are outside the image: draw one on it.'
 

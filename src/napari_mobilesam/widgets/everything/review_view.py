@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from napari.components import ViewerModel
 from napari.layers import Image, Labels
 from qtpy.QtCore import QObject, Signal  # type: ignore[attr-defined]
 
@@ -17,9 +18,6 @@ from napari_mobilesam.widgets.viewer.mouse_clicks import (
     clicked_label,
     is_click,
 )
-
-if TYPE_CHECKING:
-    from napari.components import ViewerModel
 
 NAME, COLOR = 'under review', '#ffd54f'
 LEFT_BUTTON = 1

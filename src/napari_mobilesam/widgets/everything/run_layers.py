@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
+from napari.components import ViewerModel
 from napari.layers import Labels, Layer
 from psygnal import Signal
 
@@ -29,8 +30,6 @@ from napari_mobilesam.widgets.viewer.layers import insert_below_prompts
 from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
 
 if TYPE_CHECKING:
-    from napari.components import ViewerModel
-
     from napari_mobilesam.segmentation.candidates import Selection
 
 # labels with fewer free values may not hold the objects of an image

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from napari.components import ViewerModel
 from qtpy.QtCore import Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import QComboBox, QWidget
 
@@ -15,9 +14,6 @@ from napari_mobilesam.widgets.parts.controls import (
 )
 from napari_mobilesam.widgets.parts.layer_combo import LayerCombo
 from napari_mobilesam.widgets.viewer.layers import is_output
-
-if TYPE_CHECKING:
-    from napari.components import ViewerModel
 
 ALL, SELECTED = 'all labels of the plane', 'the selected label'
 ROW_TIPS = {

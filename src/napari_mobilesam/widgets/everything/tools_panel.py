@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from napari.components import ViewerModel
 from napari.layers import Image, Shapes
 from numpy.typing import NDArray
 from qtpy.QtCore import Signal  # type: ignore[attr-defined]
@@ -29,7 +30,6 @@ from napari_mobilesam.widgets.viewer.layers import (
 
 if TYPE_CHECKING:
     import pandas as pd
-    from napari.components import ViewerModel
 
 BOX_COLUMNS = ['row0', 'column0', 'row1', 'column1']
 ROW_TIPS = {

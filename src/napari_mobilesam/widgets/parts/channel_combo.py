@@ -5,8 +5,9 @@ from __future__ import annotations
 import itertools
 import weakref
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from napari.components import ViewerModel
 from napari.layers import Image
 from qtpy.QtCore import Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import QComboBox, QLabel
@@ -20,9 +21,6 @@ from napari_mobilesam.widgets.viewer.layers import (
     data_of,
     slider_name,
 )
-
-if TYPE_CHECKING:
-    from napari.components import ViewerModel
 
 # limits the number of pairs that are offered
 MOST_OTHERS = 4

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from napari.components import ViewerModel
+
 from napari_mobilesam.session.prompts.hover import HoverResult
 from napari_mobilesam.types import SegmentationError
 from napari_mobilesam.widgets.parts.delayed_call import DelayedCall
@@ -17,8 +19,6 @@ from napari_mobilesam.widgets.parts.preview import (
 from napari_mobilesam.widgets.viewer.layer_plane import LayerPlane
 
 if TYPE_CHECKING:
-    from napari.components import ViewerModel
-
     from napari_mobilesam.session.prompts.hover import Hover
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from napari.components import ViewerModel
 from napari.layers import Labels
 from numpy.typing import NDArray
 
@@ -18,7 +19,6 @@ from napari_mobilesam.widgets.viewer.layers import (
 )
 
 if TYPE_CHECKING:
-    from napari.components import ViewerModel
     from napari.utils.colormaps import DirectLabelColormap
 
 PREVIEW_NAME = 'preview'

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from napari.components import ViewerModel
 from qtpy.QtCore import QEvent
 from qtpy.QtWidgets import QWidget
 
@@ -17,10 +18,6 @@ from napari_mobilesam.widgets.viewer.layers import unwrap
 from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
 from napari_mobilesam.widgets.viewer.viewer_session import get_session
 from napari_mobilesam.widgets.viewer.window_closing import main_window
-
-if TYPE_CHECKING:
-    from napari.components import ViewerModel
-
 
 Connection = tuple[Any, Callable[..., None]]
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Collection
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-from napari.layers import Points
+from napari.layers import Points, Shapes
 from numpy.typing import NDArray
 
 from napari_mobilesam.segmentation.shapes import (
@@ -29,9 +29,6 @@ from napari_mobilesam.widgets.viewer.layers import (
     OPEN_SHAPES,
     data_of,
 )
-
-if TYPE_CHECKING:
-    from napari.layers import Shapes
 
 REGIONS_KEPT = 32
 # positions that went through a layer and back are as far apart, in pixels

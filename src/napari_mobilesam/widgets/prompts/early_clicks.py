@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
+from napari.components import ViewerModel
 from napari.layers import Points, Shapes
 
 from napari_mobilesam.text import counted
 from napari_mobilesam.widgets.viewer.layers import RIGHT_BUTTON
 from napari_mobilesam.widgets.viewer.mouse_clicks import is_click
-
-if TYPE_CHECKING:
-    from napari.components import ViewerModel
 
 STARTING = 'Starting … Clicks are answered when ready.'
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from napari.components import ViewerModel
+from napari.layers import Points, Shapes
+
 from napari_mobilesam.widgets.viewer.layer_plane import LayerPlane
 
 if TYPE_CHECKING:
     import pandas as pd
-    from napari.components import ViewerModel
-    from napari.layers import Points, Shapes
 
 POLARITY = 'polarity'
 POSITIVE, NEGATIVE = 'positive', 'negative'

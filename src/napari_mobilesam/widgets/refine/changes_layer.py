@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import weakref
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from napari.components import ViewerModel
 from napari.layers import Labels
 from napari.utils.colormaps import DirectLabelColormap
 from psygnal import Signal
@@ -24,9 +25,6 @@ from napari_mobilesam.widgets.viewer.layers import (
     insert_below_prompts,
     refresh_pixels,
 )
-
-if TYPE_CHECKING:
-    from napari.components import ViewerModel
 
 NAME = 'changes'
 ADDED, REMOVED, EXCHANGED = 1, 2, 3

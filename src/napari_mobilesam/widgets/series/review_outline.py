@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from napari.components import ViewerModel
 from napari.layers import Labels
 
 from napari_mobilesam.session.images.planes import ImagePlane
@@ -13,9 +12,6 @@ from napari_mobilesam.session.prompts.editor import Editor
 from napari_mobilesam.types import Mask
 from napari_mobilesam.widgets.parts.preview import Preview
 from napari_mobilesam.widgets.viewer.viewer_scene import ShownPlane
-
-if TYPE_CHECKING:
-    from napari.components import ViewerModel
 
 NAME, COLOR, CONTOUR = 'least certain object', '#ffea00', 2
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from napari.components import ViewerModel
 from napari.layers import Image, Labels, Layer
 from napari.layers._source import layer_source
 
@@ -27,9 +28,6 @@ from napari_mobilesam.widgets.viewer.plane_source import (
     image_plane,
 )
 from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
-
-if TYPE_CHECKING:
-    from napari.components import ViewerModel
 
 LABELS_NAME = 'labels'
 # colormaps of channels, added on top of each other

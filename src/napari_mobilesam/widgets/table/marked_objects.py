@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from napari.components import ViewerModel
 from napari.layers import Labels
 from napari.utils.colormaps import DirectLabelColormap
 from numpy.typing import NDArray
@@ -16,9 +17,6 @@ from napari_mobilesam.widgets.viewer.layers import (
     insert_below_prompts,
     placement,
 )
-
-if TYPE_CHECKING:
-    from napari.components import ViewerModel
 
 NAME = 'selected objects'
 SELECTED, CURRENT = 1, 2

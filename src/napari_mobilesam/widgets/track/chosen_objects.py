@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from napari.components import ViewerModel
 from napari.layers import Image, Labels, Points
 from numpy.typing import NDArray
 from psygnal import Signal
@@ -22,9 +23,6 @@ from napari_mobilesam.widgets.viewer.mouse_clicks import (
     is_click,
 )
 from napari_mobilesam.widgets.viewer.track_layers import ShownTracks
-
-if TYPE_CHECKING:
-    from napari.components import ViewerModel
 
 NAME = 'chosen objects'
 COLORS = ('#ffd54f', '#4dd0e1')

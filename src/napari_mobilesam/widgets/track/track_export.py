@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+from napari.layers import Labels
 
 from napari_mobilesam.text import file_name
-
-if TYPE_CHECKING:
-    from napari.layers import Labels
 
 # Filter of the dialog → suffix that is added to names without one.
 KINDS = {

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from napari.layers import Labels
 from numpy.typing import NDArray
 
 from napari_mobilesam.palette import rgb
@@ -20,7 +21,6 @@ from napari_mobilesam.widgets.viewer.layers import data_of, rows_by_label
 
 if TYPE_CHECKING:
     import pandas as pd
-    from napari.layers import Labels
 
 # Number of colours by the bytes of a label. Of wider types napari takes the
 # remainder, which has to fit into 16 bits with some to spare.

@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import contextlib
 import weakref
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from napari.components import ViewerModel
+from napari.components import ViewerModel
 
 
 class CanvasContext:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import weakref
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from napari.components import ViewerModel
 from napari.layers import Labels
 from numpy.typing import NDArray
 
@@ -16,9 +17,6 @@ from napari_mobilesam.widgets.viewer.label_writer import layer_pixels
 from napari_mobilesam.widgets.viewer.layer_plane import LayerPlane
 from napari_mobilesam.widgets.viewer.layers import DISPLAY, refresh_pixels
 from napari_mobilesam.widgets.viewer.look_at import slider_pixels
-
-if TYPE_CHECKING:
-    from napari.components import ViewerModel
 
 
 class HiddenObject:

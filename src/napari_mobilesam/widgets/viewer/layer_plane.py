@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-from napari.layers import Image
+from napari.components import ViewerModel
+from napari.layers import Image, Layer
 from numpy.typing import NDArray
 
 from napari_mobilesam.argument_checks import check_number, quoted
@@ -34,10 +35,6 @@ from napari_mobilesam.widgets.viewer.plane_source import (
     PlaneAxes,
     image_plane,
 )
-
-if TYPE_CHECKING:
-    from napari.components import ViewerModel
-    from napari.layers import Layer
 
 # Names of axes of channels, and most planes along an axis that may be one.
 CHANNEL_NAMES = ('c', 'channel', 'channels')

@@ -12,13 +12,12 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from napari.layers import Labels
+from napari.components import ViewerModel
+from napari.layers import Image, Labels, Layer
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     import pandas as pd
-    from napari.components import ViewerModel
-    from napari.layers import Image, Layer
 
 # key in the metadata of layers that the plugin made: the image they are for
 MARK = 'napari-mobilesam'

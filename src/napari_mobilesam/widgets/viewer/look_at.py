@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
+from napari.components import ViewerModel
+from napari.layers import Layer
 from numpy.typing import ArrayLike, NDArray
 
 from napari_mobilesam.widgets.viewer.layer_plane import camera_of
@@ -14,10 +14,6 @@ from napari_mobilesam.widgets.viewer.layers import (
     data_to_world_matrix,
     world_units,
 )
-
-if TYPE_CHECKING:
-    from napari.components import ViewerModel
-    from napari.layers import Layer
 
 # Screen pixels of the smallest object that is not magnified, and the size
 # that smaller ones are magnified to.

@@ -6,6 +6,8 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 import numpy as np
+from napari.components import ViewerModel
+from napari.layers import Labels
 from numpy.typing import ArrayLike, NDArray
 
 from napari_mobilesam.session.objects.targets import Indices
@@ -14,9 +16,6 @@ from napari_mobilesam.widgets.viewer.layers import data_of
 from napari_mobilesam.widgets.viewer.look_at import slider_pixels
 
 if TYPE_CHECKING:
-    from napari.components import ViewerModel
-    from napari.layers import Labels
-
     from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
 
 

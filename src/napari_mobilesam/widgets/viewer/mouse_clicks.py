@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from napari.components import ViewerModel
+from napari.layers import Labels
 
 from napari_mobilesam.widgets.viewer.layers import mouse_position
-
-if TYPE_CHECKING:
-    from napari.components import ViewerModel
-    from napari.layers import Labels
 
 # a press that moves further, in pixels of the screen, is a drag
 CLICK_PIXELS = 4

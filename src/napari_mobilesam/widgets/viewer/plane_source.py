@@ -5,9 +5,10 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from napari.layers import Image
 from numpy.typing import NDArray
 
 from napari_mobilesam.segmentation.sampling import in_memory
@@ -20,9 +21,6 @@ from napari_mobilesam.session.images.planes import (
     view_plane,
 )
 from napari_mobilesam.widgets.viewer.layers import data_of
-
-if TYPE_CHECKING:
-    from napari.layers import Image
 
 Colors = NDArray[np.uint8]
 # Contrast limits and gamma.

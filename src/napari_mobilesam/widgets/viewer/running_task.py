@@ -8,9 +8,9 @@ import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from napari.components import ViewerModel
+from napari.components import ViewerModel
 
+if TYPE_CHECKING:
     from napari_mobilesam.session import Session
 
 PROVIDER = 'MobileSAM'

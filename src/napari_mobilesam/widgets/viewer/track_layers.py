@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from napari.components import ViewerModel
 from napari.layers import Image, Labels
 from napari.layers import Tracks as TracksLayer
 from numpy.typing import NDArray
@@ -35,9 +36,6 @@ from napari_mobilesam.widgets.viewer.layers import (
     unwrap,
 )
 from napari_mobilesam.widgets.viewer.look_at import move_sliders
-
-if TYPE_CHECKING:
-    from napari.components import ViewerModel
 
 # key in the metadata of labels with one number per track
 TRACKED_MARK = 'napari-mobilesam-tracked'

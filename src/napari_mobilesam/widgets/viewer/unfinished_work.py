@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from napari.components import ViewerModel
 
 from napari_mobilesam.session import Session
 from napari_mobilesam.text import counted
@@ -11,9 +11,6 @@ from napari_mobilesam.widgets.viewer.window_closing import (
     WindowClosing,
     main_window,
 )
-
-if TYPE_CHECKING:
-    from napari.components import ViewerModel
 
 
 class UnfinishedWork:

@@ -6,8 +6,9 @@ import itertools
 import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
+from napari.components import ViewerModel
 from napari.layers import Image, Labels, Layer
 from psygnal import Signal
 
@@ -36,9 +37,6 @@ from napari_mobilesam.widgets.viewer.plane_source import (
     has_same_pixels,
 )
 from napari_mobilesam.widgets.viewer.track_layers import TrackLayers
-
-if TYPE_CHECKING:
-    from napari.components import ViewerModel
 
 U = TypeVar('U', bound=Undoable)
 

@@ -7,6 +7,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import WeakKeyDictionary
 
+from napari.components import ViewerModel
+from napari.layers import Labels
+
 from napari_mobilesam.argument_checks import quoted
 from napari_mobilesam.session import Session
 from napari_mobilesam.settings import load_settings
@@ -18,9 +21,6 @@ from napari_mobilesam.widgets.viewer.napari_preferences import read_settings
 from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
 
 if TYPE_CHECKING:
-    from napari.components import ViewerModel
-    from napari.layers import Labels
-
     from napari_mobilesam.widgets.viewer.unfinished_work import (
         UnfinishedWork,
     )
