@@ -269,13 +269,12 @@ class DockForms(ViewerWidget):
         super().attach()
         session = self.session
         selection = self.viewer.layers.selection
-        for signal, callback in (
+        self.listen_all(
             (selection.events.active, self._active_later.restart),
             (session.model_changed, self.header.show_model),
             (session.navigation.restored, self._say_restored),
             (self.scene.channels_changed, self.header.follow_channels),
-        ):
-            self.listen(signal, callback)
+        )
         self.header.model_box.attach()
         self.header.refresh()
         self.header.show_model()

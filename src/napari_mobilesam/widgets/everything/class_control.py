@@ -56,13 +56,12 @@ class ClassControl:
 
     def attach(self) -> None:
         """Follow the jobs of the session until the dock closes."""
-        for signal, callback in (
+        self._dock.listen_all(
             (self._jobs.progress, self._progress),
             (self._jobs.finished, self._finish),
             (self._jobs.stopped, self._stopped),
             (self._jobs.failed, self._failed),
-        ):
-            self._dock.listen(signal, callback)
+        )
         classes = self._dock.session.classes
         self._dock.listen(classes.renamed, self._panel.classes.rename)
 

@@ -190,7 +190,7 @@ class EverythingWidget(ViewerWidget):
         jobs = session.runs.jobs
         for work in (session.classifying, session.detector_downloads):
             self.listen(work.finished, self.estimate.later.restart)
-        for signal, callback in (
+        self.listen_all(
             (session.runs.progress, self._progress),
             (jobs.progress, self._progress),
             (jobs.finished, self.tools.finish),
@@ -202,8 +202,7 @@ class EverythingWidget(ViewerWidget):
             (session.model_changed, self._model_changed),
             (session.editor.changed, self._editor_changed),
             (self.scene.image_changed, self._follow_scene),
-        ):
-            self.listen(signal, callback)
+        )
         review = self.panel.review
         self._keys = bind_keys(
             self,

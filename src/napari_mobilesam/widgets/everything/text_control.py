@@ -51,13 +51,12 @@ class TextControl:
 
     def attach(self) -> None:
         """Follow the downloads of the session until the dock closes."""
-        for signal, callback in (
+        self._dock.listen_all(
             (self.downloads.progress, self._progress),
             (self.downloads.finished, self._downloaded),
             (self.downloads.stopped, self._stopped),
             (self.downloads.failed, self._failed),
-        ):
-            self._dock.listen(signal, callback)
+        )
 
     def offer(self, shown: bool = True) -> None:
         """Offer the detectors, once the section is opened."""

@@ -57,12 +57,11 @@ class ModelBox(QWidget):
 
     def attach(self) -> None:
         """Follow the models of the session until the dock closes."""
-        for signal, callback in (
+        self._dock.listen_all(
             (self._session.model_changed, self.refresh),
             (self._session.downloaded, self._arrived),
             (self._session.failed, self._failed),
-        ):
-            self._dock.listen(signal, callback)
+        )
 
     @property
     def record(self) -> ModelRecord | None:

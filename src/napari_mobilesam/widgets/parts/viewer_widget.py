@@ -78,6 +78,11 @@ class ViewerWidget(QWidget):
         signal.connect(callback)
         self._connections.append((signal, callback))
 
+    def listen_all(self, *connections: Connection) -> None:
+        """Connect several signals until the dock closes."""
+        for signal, callback in connections:
+            self.listen(signal, callback)
+
     def deafen(self, signal: Any, callback: Callable[..., None]) -> None:
         """Disconnect what `listen` connected."""
         signal.disconnect(callback)

@@ -249,7 +249,7 @@ class PromptWidget(ViewerWidget):
         for event in ('current_step', 'order', 'ndisplay'):
             self.listen(getattr(dims.events, event), self._plane_changed)
         session, editor = self.session, self.session.editor
-        for signal, callback in (
+        self.listen_all(
             (session.preview, self.object.show_answer),
             (session.preview, self.runs.mask_came),
             (session.model_changed, self._model_changed),
@@ -266,8 +266,7 @@ class PromptWidget(ViewerWidget):
             (self.scene.image_changed, self.image.follow_scene),
             (self.scene.labels_changed, self._labels_changed),
             (self.viewer.dims.events.order, self._offer_axes),
-        ):
-            self.listen(signal, callback)
+        )
         self._messages.attach()
         self.preparation.attach()
         self._idle_clicks.attach()

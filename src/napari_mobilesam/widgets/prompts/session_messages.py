@@ -62,14 +62,13 @@ class SessionMessages:
     def attach(self) -> None:
         """Listen to the session."""
         session = self._dock.session
-        for signal, callback in (
+        self._dock.listen_all(
             (session.status, self._say),
             (session.ready, self._ready),
             (session.failed, self._fail),
             (session.progress, self._progress),
             (session.refining.finished, self._refined),
-        ):
-            self._dock.listen(signal, callback)
+        )
         dims = self._dock.viewer.dims
         self._dock.listen(dims.events.current_step, self._plane_changed)
 

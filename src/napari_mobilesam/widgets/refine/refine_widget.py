@@ -121,15 +121,14 @@ class RefineWidget(ViewerWidget):
         layers = self.viewer.layers
         self.listen(layers.events.removed, self.changes.removed)
         session = self.session
-        for signal, callback in (
+        self.listen_all(
             (session.background.progress, self._progress),
             (session.refining.finished, self._finish),
             (session.status, self._say),
             (session.failed, self._fail),
             (session.navigation.restored, self.status.say),
             (self.viewer.dims.events.ndisplay, self._show_planes_box),
-        ):
-            self.listen(signal, callback)
+        )
         self.model_box.attach()
         self._layers.attach()
         self._end()

@@ -132,7 +132,7 @@ class SeriesWidget(ViewerWidget):
         """Listen to the session, and bind the keys."""
         super().attach()
         jobs, scene = self._jobs, self.scene
-        for signal, callback in (
+        self.listen_all(
             (jobs.read, self._show_image),
             (jobs.read_ahead, self._prepare_ahead),
             (jobs.decoded, self._restore),
@@ -155,8 +155,7 @@ class SeriesWidget(ViewerWidget):
             (scene.image_changed, self._follow_channel),
             (self.session.model_changed, self.panel.form.show_thresholds),
             (self.session.model_changed, self._embed_ahead),
-        ):
-            self.listen(signal, callback)
+        )
         self.panel.model_box.attach()
         self.leaving.attach()
         self.saving.attach()

@@ -177,7 +177,7 @@ class TableWidget(ViewerWidget):
     def attach(self) -> None:
         """Listen to viewer and session."""
         super().attach()
-        for signal, callback in (
+        self.listen_all(
             (self.session.editor.opened, self._opened),
             (self.session.navigation.restored, self.status.say),
             (self.session.editor.changed, self._follow_editor),
@@ -185,8 +185,7 @@ class TableWidget(ViewerWidget):
             (self.measuring.finished, self._finish),
             (self.measuring.stopped, self._stopped),
             (self.measuring.failed, self._fail),
-        ):
-            self.listen(signal, callback)
+        )
         self._layers.attach()
         self._labels_chosen(self.labels_combo.layer)
         self._end()

@@ -218,7 +218,7 @@ class TrackWidget(ViewerWidget):
         super().attach()
         self.follow_layers(self._layers_changed, self._active_changed)
         jobs = self._jobs
-        for signal, callback in (
+        self.listen_all(
             (jobs.progress, self._progress),
             (jobs.finished, self._finish),
             (jobs.stopped, self._stopped),
@@ -229,8 +229,7 @@ class TrackWidget(ViewerWidget):
             (self.session.progress, self._show_planes),
             (self.session.failed, self._propagation_failed),
             (self.session.propagation.finished, self._propagated),
-        ):
-            self.listen(signal, callback)
+        )
         jobs.prepare()
         wanted = {ACTIONS[n].key: act for n, act in self.commands.items()}
         self._keys = bind_keys(self, wanted, yields=True)

@@ -57,15 +57,14 @@ class TrainingControl:
     def attach(self) -> None:
         """Follow the training until the dock closes."""
         tuning = self._tuning
-        for signal, callback in (
+        self._dock.listen_all(
             (tuning.status, self._say),
             (tuning.progress, self._panel.status.show_progress),
             (tuning.stepped, self._stepped),
             (tuning.validated, self._panel.plot.add_iou),
             (tuning.finished, self._finish),
             (tuning.failed, self._fail),
-        ):
-            self._dock.listen(signal, callback)
+        )
         self._end()
 
     def start(self) -> None:

@@ -63,13 +63,12 @@ class TrainingWidget(ViewerWidget):
         super().attach()
         self.follow_layers(self._layers_changed, self._active_changed)
         session = self.session
-        for signal, callback in (
+        self.listen_all(
             (session.model_changed, self.training.propose_name),
             (session.downloaded, self._downloaded),
             (session.progress, self._download_progress),
             (session.failed, self._session_failed),
-        ):
-            self.listen(signal, callback)
+        )
         self.training.attach()
         self.listen(self.scene.labels_changed, self._labels_changed)
         self._layers_changed()
