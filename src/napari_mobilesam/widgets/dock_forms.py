@@ -18,7 +18,7 @@ from napari_mobilesam.widgets.parts.controls import (
     show_focus,
 )
 from napari_mobilesam.widgets.parts.delayed_call import DelayedCall
-from napari_mobilesam.widgets.parts.fold_memory import FoldMemory
+from napari_mobilesam.widgets.parts.fold_memory import keep_folds
 from napari_mobilesam.widgets.parts.guide import Guide
 from napari_mobilesam.widgets.parts.image_header import ImageHeader
 from napari_mobilesam.widgets.parts.keys import Keys, bind_keys, unbind_keys
@@ -80,7 +80,6 @@ class DockForms(ViewerWidget):
         super().__init__(viewer)
         self._early_clicks = early_clicks
         self._settings = SettingsStore()
-        self._folds = FoldMemory(self._settings)
         self._forms: dict[FormName, Form] = {}
         self._guide: Guide | None = None
         # undo and redo, until the prompts form binds all keys
@@ -175,7 +174,7 @@ class DockForms(ViewerWidget):
 
     def _build(self, name: FormName) -> None:
         form = self._forms[name] = self._new_form(name)
-        self._folds.keep(form, name, form.status)
+        keep_folds(form, name, self._settings, form.status)
 
     def _new_form(self, name: FormName) -> Form:
         # lazily: each has many modules

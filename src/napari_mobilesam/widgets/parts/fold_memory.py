@@ -13,37 +13,30 @@ from napari_mobilesam.widgets.parts.settings_store import SettingsStore
 from napari_mobilesam.widgets.parts.status_line import StatusLine
 
 
-class FoldMemory:
-    """Restores and saves which sections of forms are open.
+def keep_folds(
+    form: QWidget, name: str, settings: SettingsStore, status: StatusLine
+) -> None:
+    """Restore which sections of a form are open, and save their changes.
 
     Parameters
     ----------
+    form : QWidget
+        Holds the sections.
+    name : str
+        Name of the form.
     settings : SettingsStore
         Keeps the sections that are open.
+    status : StatusLine
+        Shows an error if the settings cannot be saved.
     """
 
-    def __init__(self, settings: SettingsStore) -> None:
-        self._settings = settings
+    def save(key: str, is_open: bool) -> None:
+        sections = {**settings.current.sections, key: is_open}
+        settings.save(status, sections=sections)
 
-    def keep(self, form: QWidget, name: str, status: StatusLine) -> None:
-        """Restore the sections of a form, and save their changes.
-
-        Parameters
-        ----------
-        form : QWidget
-            Holds the sections.
-        name : str
-            Name of the form.
-        status : StatusLine
-            Shows an error if the settings cannot be saved.
-        """
-        for section in form.findChildren(CollapsibleSection):
-            key = f'{name}: {section.title}'
-            is_open = self._settings.current.sections.get(key)
-            if is_open is not None:
-                section.fold(not is_open)
-            section.toggled.connect(partial(self._save, status, key))
-
-    def _save(self, status: StatusLine, key: str, is_open: bool) -> None:
-        sections = {**self._settings.current.sections, key: is_open}
-        self._settings.save(status, sections=sections)
+    for section in form.findChildren(CollapsibleSection):
+        key = f'{name}: {section.title}'
+        is_open = settings.current.sections.get(key)
+        if is_open is not None:
+            section.fold(not is_open)
+        section.toggled.connect(partial(save, key))

@@ -53,11 +53,6 @@ class HoverView:
         self._rest = DelayedCall(self._rests, REST_MS)
         self.preview = Preview(viewer, HOVER_NAME, HOVER_COLOR, HOVER_OPACITY)
 
-    @property
-    def on(self) -> bool:
-        """True if it follows the mouse."""
-        return self._on
-
     def switch(self, on: bool) -> None:
         """Start or stop following the mouse."""
         callbacks = self._viewer.mouse_move_callbacks

@@ -145,10 +145,6 @@ class PromptImage:
         self._new.clear()
         return by_hand
 
-    def refresh(self) -> None:
-        """Offer the images and channels that the viewer has now."""
-        self._header.refresh()
-
     def release(self) -> None:
         """Forget the image."""
         self._later.cancel()

@@ -1,4 +1,4 @@
-"""Button that copies the script of the labels."""
+"""The script of the labels, for the clipboard."""
 
 from __future__ import annotations
 
@@ -6,49 +6,41 @@ from qtpy.QtWidgets import QApplication
 
 from napari_mobilesam.session import Session
 from napari_mobilesam.text import counted
-from napari_mobilesam.widgets.prompts.prompt_panel import PromptPanel
+from napari_mobilesam.widgets.parts.status_line import StatusLine
 
 
-class PromptScript:
-    """Copies Python that makes the labels again.
+def copy_script(session: Session, status: StatusLine) -> None:
+    """Copy Python that makes the labels that are written to again.
 
     Parameters
     ----------
     session : Session
         Session of the viewer.
-    panel : PromptPanel
-        Button and status line.
+    status : StatusLine
+        Says what was copied.
     """
-
-    def __init__(self, session: Session, panel: PromptPanel) -> None:
-        self._session = session
-        self._status = panel.status
-        panel.script_button.clicked.connect(self.copy)
-
-    def copy(self) -> None:
-        """Copy the script of the labels that are written to."""
-        scene = self._session.scene
-        objects = None if scene is None else scene.objects(False)
-        codes = [] if objects is None else objects.history.replay_codes
-        if not codes:
-            self._status.say(
-                'There is nothing to copy yet: accept an object, or add what '
-                'Segment everything finds to these labels.'
+    scene = session.scene
+    objects = None if scene is None else scene.objects(False)
+    codes = [] if objects is None else objects.history.replay_codes
+    if not codes:
+        status.say(
+            'There is nothing to copy yet: accept an object, or add what '
+            'Segment everything finds to these labels.'
+        )
+        return
+    with status.errors():
+        script = session.script()
+        clipboard = QApplication.clipboard()
+        assert clipboard is not None
+        clipboard.setText(script)
+        left = sum(code is None for _, code in codes)
+        text = (
+            f'Copied a script of {counted(len(codes), "step")}: paste it '
+            "into a file, or into napari's console."
+        )
+        if left:
+            text += (
+                f' Of these, {left} cannot be repeated by a script; '
+                'comments say which.'
             )
-            return
-        with self._status.errors():
-            script = self._session.script()
-            clipboard = QApplication.clipboard()
-            assert clipboard is not None
-            clipboard.setText(script)
-            left = sum(code is None for _, code in codes)
-            text = (
-                f'Copied a script of {counted(len(codes), "step")}: paste it '
-                "into a file, or into napari's console."
-            )
-            if left:
-                text += (
-                    f' Of these, {left} cannot be repeated by a script; '
-                    'comments say which.'
-                )
-            self._status.say(text)
+        status.say(text)

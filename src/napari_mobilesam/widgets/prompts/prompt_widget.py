@@ -34,7 +34,7 @@ from napari_mobilesam.widgets.prompts.prompt_output import PromptOutput
 from napari_mobilesam.widgets.prompts.prompt_panel import PromptPanel
 from napari_mobilesam.widgets.prompts.prompt_runs import PromptRuns
 from napari_mobilesam.widgets.prompts.prompt_saving import PromptSaving
-from napari_mobilesam.widgets.prompts.prompt_script import PromptScript
+from napari_mobilesam.widgets.prompts.prompt_script import copy_script
 from napari_mobilesam.widgets.prompts.prompt_tools import PromptTools
 from napari_mobilesam.widgets.prompts.session_messages import (
     SessionMessages,
@@ -146,7 +146,6 @@ class PromptWidget(ViewerWidget):
         self._applied = AppliedSettings(
             self, panel, settings, self.hover, self.object.doubtful
         )
-        self._script = PromptScript(self.session, panel)
         self.runs = PromptRuns(self, panel, self.tools, self.object)
         self.preparation = ViewPreparation(self)
         self._early_clicks = early_clicks
@@ -205,6 +204,7 @@ class PromptWidget(ViewerWidget):
                 button.clicked.connect(self.commands[action])
         panel.candidates_view.chosen.connect(self.object.choose)
         panel.class_box.left.connect(self._focus_canvas)
+        panel.script_button.clicked.connect(self._copy_script)
         self.image.may_leave = self._may_leave
         self.image.chosen.connect(self._image_chosen)
         self.image.channels_changed.connect(self.object.leave_channels)
@@ -317,7 +317,7 @@ class PromptWidget(ViewerWidget):
         if isinstance(layer, Image) and not removed:
             self.image.note_new(layer)
         if not isinstance(layer, Layer) or isinstance(layer, Image):
-            self.image.refresh()
+            self.header.refresh()
         self._raise_later.restart()
         self.tools.follow_units()
         panel = self.panel
@@ -481,6 +481,9 @@ class PromptWidget(ViewerWidget):
 
     def _focus_canvas(self) -> None:
         focus_canvas(self)
+
+    def _copy_script(self) -> None:
+        copy_script(self.session, self.status)
 
     # from other forms
 

@@ -23,7 +23,6 @@ from napari_mobilesam.session.series.series_jobs import ReadImage
 from napari_mobilesam.types import SegmentationError
 from napari_mobilesam.widgets.parts.delayed_call import DelayedCall
 from napari_mobilesam.widgets.parts.viewer_widget import ViewerWidget
-from napari_mobilesam.widgets.series.series_layers import SeriesLayers
 from napari_mobilesam.widgets.viewer.layers import rows_by_label
 
 if TYPE_CHECKING:
@@ -44,14 +43,11 @@ class SeriesSaving:
     ----------
     dock : ViewerWidget
         Gives viewer and session.
-    layers : SeriesLayers
-        Layers of the open image.
     """
 
-    def __init__(self, dock: ViewerWidget, layers: SeriesLayers) -> None:
+    def __init__(self, dock: ViewerWidget) -> None:
         self._dock = dock
         self._scene = dock.scene
-        self._layers = layers
         self._number = -1
         self._labels: Labels | None = None
         self._objects: Objects | None = None

@@ -102,7 +102,7 @@ class SeriesWidget(ViewerWidget):
             self.go_to,
             self.leaving.leave,
         )
-        self.saving = SeriesSaving(self, self.layers)
+        self.saving = SeriesSaving(self)
         self.commands: dict[str, Callable[[], None]] = {
             'previous': self.previous,
             'next': self.next,
