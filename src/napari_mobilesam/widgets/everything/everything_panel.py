@@ -63,8 +63,7 @@ class EverythingPanel(QWidget):
         self.header = header
         self.where = WhereForm(viewer)
         self.form = ParameterForm(EverythingParameters(), first=('diameter',))
-        self.kind_combo = QComboBox()
-        narrow(self.kind_combo)
+        self.kind_combo = narrow(QComboBox())
         self.kind_combo.addItems([INSTANCES, FOREGROUND, OUTLINES])
         self.labels_combo = LayerCombo(
             viewer, is_output, 'a new layer for each run'

@@ -13,7 +13,6 @@ from napari.layers import Image, Labels
 from qtpy.QtWidgets import (
     QFileDialog,
     QGroupBox,
-    QLabel,
 )
 
 from napari_mobilesam.large.journal import JournalError
@@ -25,6 +24,7 @@ from napari_mobilesam.text import counted, explain
 from napari_mobilesam.widgets.parts.controls import wide_button
 from napari_mobilesam.widgets.parts.delayed_call import DelayedCall
 from napari_mobilesam.widgets.parts.layouts import stack, two_columns
+from napari_mobilesam.widgets.parts.message_label import MessageLabel
 from napari_mobilesam.widgets.parts.parameter_form import ParameterForm
 from napari_mobilesam.widgets.viewer.large_source import LargeImage
 from napari_mobilesam.widgets.viewer.layers import (
@@ -58,8 +58,7 @@ class LargePanel(QGroupBox):
         self._image: Image | None = None
         self._output = Path()
         self.chosen = False
-        self.path_label = QLabel()
-        self.path_label.setWordWrap(True)
+        self.path_label = MessageLabel()
         self.path_label.setToolTip(
             'Labels are written here as OME-Zarr. Until they are complete, '
             'finished tiles are kept next to them, so that a run can be '
@@ -67,8 +66,7 @@ class LargePanel(QGroupBox):
         )
         self.browse_button = wide_button('Save in …')
         self.browse_button.setToolTip('Choose another place for the labels.')
-        self.state_label = QLabel()
-        self.state_label.setWordWrap(True)
+        self.state_label = MessageLabel()
         self.continue_button = wide_button('Continue')
         self.continue_button.setToolTip(
             'Continue from the finished tiles, with the parameters that they '

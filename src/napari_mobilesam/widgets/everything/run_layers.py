@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Hashable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING
 
 import numpy as np
 from napari.components import ViewerModel
 from napari.layers import Labels, Layer
 from psygnal import Signal
 
+from napari_mobilesam.segmentation.candidates import Selection
 from napari_mobilesam.session import EverythingResult, PlaneTask
 from napari_mobilesam.session.everything.everything_output import (
     EverythingOutput,
@@ -28,9 +28,6 @@ from napari_mobilesam.widgets.everything.where_form import PlaneRegion
 from napari_mobilesam.widgets.viewer.label_writer import new_labels
 from napari_mobilesam.widgets.viewer.layers import insert_below_prompts
 from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
-
-if TYPE_CHECKING:
-    from napari_mobilesam.segmentation.candidates import Selection
 
 # labels with fewer free values may not hold the objects of an image
 ROOM = 2000

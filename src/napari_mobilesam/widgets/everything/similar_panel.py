@@ -39,8 +39,7 @@ class SimilarPanel(QWidget):
         self.labels_combo.setToolTip(
             'Labels with the examples; the objects found are added to them.'
         )
-        self.which_combo = QComboBox()
-        narrow(self.which_combo)
+        self.which_combo = narrow(QComboBox())
         self.which_combo.addItems([ALL, SELECTED])
         self.button = wide_button('Find similar')
         self.button.setToolTip(

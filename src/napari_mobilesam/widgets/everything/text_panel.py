@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from qtpy.QtCore import Signal  # type: ignore[attr-defined]
-from qtpy.QtWidgets import QComboBox, QLabel, QLineEdit, QWidget
+from qtpy.QtWidgets import QComboBox, QLineEdit, QWidget
 
 from napari_mobilesam.widgets.parts.controls import (
     explain_rows,
@@ -11,6 +11,7 @@ from napari_mobilesam.widgets.parts.controls import (
     narrow,
     wide_button,
 )
+from napari_mobilesam.widgets.parts.message_label import MessageLabel
 
 # as in `model.text_detectors`, which imports torch
 FIND, DOWNLOAD = 'Find objects', 'Download …'
@@ -41,11 +42,9 @@ class TextPanel(QWidget):
         self.text_edit.setToolTip(
             'What to find; several things are separated by dots.'
         )
-        self.detector_combo = QComboBox()
-        narrow(self.detector_combo)
+        self.detector_combo = narrow(QComboBox())
         self.button = wide_button(FIND)
-        self.note = QLabel()
-        self.note.setWordWrap(True)
+        self.note = MessageLabel()
         form = form_layout(self)
         form.addRow('Text', self.text_edit)
         form.addRow('Detector', self.detector_combo)

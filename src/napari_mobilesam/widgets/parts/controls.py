@@ -159,19 +159,19 @@ def confirm(
     box.open()
 
 
-def narrow(combo: QComboBox) -> None:
-    """Allow a combo box to be narrower than its longest entry."""
+def narrow(combo: QComboBox) -> QComboBox:
+    """Let a combo box be narrower than its longest entry; return it."""
     combo.setSizeAdjustPolicy(
         QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
     )
     combo.setMinimumContentsLength(8)
     combo.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+    return combo
 
 
 def choice_combo(entries: Mapping[str, str], chosen: str = '') -> QComboBox:
     """Return a narrow list of texts by name; the first if none is chosen."""
-    combo = QComboBox()
-    narrow(combo)
+    combo = narrow(QComboBox())
     for name, text in entries.items():
         combo.addItem(text, name)
     combo.setCurrentIndex(max(0, combo.findData(chosen)))

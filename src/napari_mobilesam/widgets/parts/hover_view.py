@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from napari.components import ViewerModel
 
-from napari_mobilesam.session.prompts.hover import HoverResult
+from napari_mobilesam.session.prompts.hover import Hover, HoverResult
 from napari_mobilesam.types import SegmentationError
 from napari_mobilesam.widgets.parts.delayed_call import DelayedCall
 from napari_mobilesam.widgets.parts.preview import (
@@ -17,10 +17,6 @@ from napari_mobilesam.widgets.parts.preview import (
     Preview,
 )
 from napari_mobilesam.widgets.viewer.layer_plane import LayerPlane
-
-if TYPE_CHECKING:
-    from napari_mobilesam.session.prompts.hover import Hover
-
 
 # the cursor is at rest after this time
 REST_MS = 250

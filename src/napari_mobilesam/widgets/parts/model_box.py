@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from qtpy.QtWidgets import (
     QComboBox,
     QFileDialog,
-    QLabel,
     QPushButton,
     QWidget,
 )
@@ -17,12 +15,11 @@ from napari_mobilesam.model.registry import (
     cached_path,
     list_models,
 )
+from napari_mobilesam.types import ModelRecord
 from napari_mobilesam.widgets.parts.controls import narrow
 from napari_mobilesam.widgets.parts.layouts import stack
+from napari_mobilesam.widgets.parts.message_label import MessageLabel
 from napari_mobilesam.widgets.parts.viewer_widget import ViewerWidget
-
-if TYPE_CHECKING:
-    from napari_mobilesam.types import ModelRecord
 
 OPEN_FILE = 'Open a file …'
 
@@ -45,10 +42,8 @@ class ModelBox(QWidget):
         self._session = dock.session
         self._downloading = ''
         self._records: dict[str, ModelRecord] = {}
-        self.combo = QComboBox()
-        narrow(self.combo)
-        self.note = QLabel()
-        self.note.setWordWrap(True)
+        self.combo = narrow(QComboBox())
+        self.note = MessageLabel()
         self.button = QPushButton()
         stack(self, self.combo, self.note, self.button, spacing=4)
         self.button.clicked.connect(self._download_or_stop)

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from napari.layers import Layer
 from qtpy.QtCore import Qt, Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import (
-    QLabel,
     QListWidget,
     QListWidgetItem,
     QToolButton,
@@ -17,6 +16,7 @@ from qtpy.QtWidgets import (
 
 from napari_mobilesam.text import counted
 from napari_mobilesam.widgets.parts.layouts import row, stack
+from napari_mobilesam.widgets.parts.message_label import MessageLabel
 from napari_mobilesam.widgets.viewer.layer_plane import LayerPlane
 
 # longer lists scroll
@@ -58,8 +58,7 @@ class ProblemList(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self.problems: tuple[PromptProblem, ...] = ()
-        self.label = QLabel()
-        self.label.setWordWrap(True)
+        self.label = MessageLabel()
         self.list = QListWidget()
         self.list.setWordWrap(True)
         self.list.setHorizontalScrollBarPolicy(

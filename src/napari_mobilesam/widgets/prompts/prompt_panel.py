@@ -115,8 +115,7 @@ class PromptPanel(QWidget):
         self.points_combo = LayerCombo(viewer, is_of(Points), NEW_LAYER)
         self.shapes_combo = LayerCombo(viewer, is_of(Shapes), NEW_LAYER)
         self.labels_combo = LayerCombo(viewer, is_output, NEW_LAYER)
-        self.axis_combo = QComboBox()
-        narrow(self.axis_combo)
+        self.axis_combo = narrow(QComboBox())
         self.axis_combo.setToolTip(
             'Axis of the image along which objects are followed.'
         )

@@ -14,7 +14,6 @@ from qtpy.QtWidgets import (
     QApplication,
     QCheckBox,
     QComboBox,
-    QLabel,
 )
 
 from napari_mobilesam.large.io.tables import write_table
@@ -37,6 +36,7 @@ from napari_mobilesam.widgets.parts.controls import (
 from napari_mobilesam.widgets.parts.delayed_call import DelayedCall
 from napari_mobilesam.widgets.parts.layer_choices import LayerChoices
 from napari_mobilesam.widgets.parts.layouts import column, row
+from napari_mobilesam.widgets.parts.message_label import MessageLabel
 from napari_mobilesam.widgets.parts.save_dialog import ask_where_to_save
 from napari_mobilesam.widgets.parts.status_line import StatusLine
 from napari_mobilesam.widgets.parts.viewer_widget import ViewerWidget
@@ -130,11 +130,9 @@ class TableWidget(ViewerWidget):
         )
         self.rows = ObjectRows()
         self.rows.setToolTip(ROWS_TIP)
-        self.column_combo = QComboBox()
-        narrow(self.column_combo)
+        self.column_combo = narrow(QComboBox())
         self.plot = HistogramPlot()
-        self.count_label = QLabel()
-        self.count_label.setWordWrap(True)
+        self.count_label = MessageLabel()
         self.delete_button = wide_button('Delete selected')
         self.delete_button.setToolTip(
             'Delete the selected objects, as one step that can be undone.\n'

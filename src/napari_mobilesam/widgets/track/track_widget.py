@@ -138,15 +138,13 @@ class TrackWidget(ViewerWidget):
 
     def _build(self) -> None:
         self.labels_combo = LayerCombo(self.viewer, self._layers.can_be_chosen)
-        self.time_label = QLabel()
-        self.time_label.setWordWrap(True)
+        self.time_label = MessageLabel()
         self.form = ParameterForm(LinkingParameters())
         self.track_button = wide_button('Track')
         self.track_button.setToolTip(HINT)
         self.cancel_button = wide_button('Cancel')
         self.cancel_button.setToolTip('Stop; the tracks stay unchanged.')
-        self.summary = QLabel()
-        self.summary.setWordWrap(True)
+        self.summary = MessageLabel()
         self.note = MessageLabel()
         self.rows = TrackRows()
         self.first_label = QLabel()

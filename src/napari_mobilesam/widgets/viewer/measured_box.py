@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import TYPE_CHECKING
 
 import numpy as np
 from napari.components import ViewerModel
@@ -14,9 +13,7 @@ from napari_mobilesam.session.objects.targets import Indices
 from napari_mobilesam.types import SegmentationError
 from napari_mobilesam.widgets.viewer.layers import data_of
 from napari_mobilesam.widgets.viewer.look_at import slider_pixels
-
-if TYPE_CHECKING:
-    from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
+from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
 
 
 def measured_axes(labels: Labels, scene: ViewerScene) -> list[int]:

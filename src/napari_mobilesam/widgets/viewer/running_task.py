@@ -6,12 +6,11 @@ import contextlib
 import time
 import weakref
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from napari.components import ViewerModel
 
-if TYPE_CHECKING:
-    from napari_mobilesam.session import Session
+from napari_mobilesam.session import Session
 
 PROVIDER = 'MobileSAM'
 # when a window or dock is closed, what runs has this long to write what it
