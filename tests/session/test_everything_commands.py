@@ -212,7 +212,7 @@ def test_script_repeats_labels_of_filters_that_were_merged(sessions):
     result = session.segment_everything(None, PARAMETERS)
     output = commands._output
     session.filter_everything(selection(session, (0.0, 1.0)))
-    runs, waiter = session.runs, commands._waiter
+    runs, waiter = session.runs, commands._parts.waiter
     for area in (LARGE, SMALL, None):
         chosen = selection(session, area)
         output.write(

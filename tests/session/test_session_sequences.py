@@ -71,7 +71,7 @@ class Walk:
         self.filter()
         for _ in range(self.rng.randint(1, 3)):
             chosen = self.selection()
-            result = commands._waiter.answer(
+            result = commands._parts.waiter.answer(
                 self.session.runs.selected,
                 lambda c=chosen: self.session.runs.select(c),
             )

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 
 from napari_mobilesam.argument_checks import check_class_name, check_flag
 from napari_mobilesam.session.class_jobs import (
-    ClassJobs,
     ProposedClasses,
     accept_classes,
 )
-from napari_mobilesam.session.objects.classes import Classes
 from napari_mobilesam.session.objects.objects import Objects
-from napari_mobilesam.session.objects.scene import Scene
 from napari_mobilesam.session.objects.writing import (
     assign_class,
     reassign_class,
 )
-from napari_mobilesam.session.prompts.editor import Editor
-from napari_mobilesam.session.waiting import Waiter
+from napari_mobilesam.session.session_parts import SessionParts
 from napari_mobilesam.types import SegmentationError
 
 
@@ -28,33 +24,15 @@ class ClassCommands:
 
     Parameters
     ----------
-    classes : Classes
-        Names and colours.
-    editor : Editor
-        Holds the open object.
-    scene : callable
-        Returns the `Scene` of the session.
-    jobs : ClassJobs
-        Proposes classes.
-    waiter : Waiter
-        Waits for the proposals.
+    parts : SessionParts
+        Parts of the session.
     """
 
-    def __init__(
-        self,
-        classes: Classes,
-        editor: Editor,
-        scene: Callable[[], Scene],
-        jobs: ClassJobs,
-        waiter: Waiter,
-    ) -> None:
-        self._classes = classes
-        self._editor = editor
-        self._scene = scene
-        self._jobs = jobs
-        self._waiter = waiter
+    def __init__(self, parts: SessionParts) -> None:
+        self._parts = parts
         # name, new name (empty: removed or merged) and colour
         self._renamed: list[tuple[str, str, str]] = []
+        parts.navigation.restored.connect(self.follow_history)
 
     def assign_class(self, class_name: str, number: int | None = None) -> None:
         """Assign an object to a class.
@@ -74,13 +52,13 @@ class ClassCommands:
         """
         check_class_name('class_name', class_name)
         if number is None:
-            self._editor.set_class(class_name)
+            self._parts.editor.set_class(class_name)
         else:
-            objects = self._scene().objects(False)
+            objects = self._parts.scene().objects(False)
             if objects is None:
                 raise SegmentationError(f'There is no object {number} yet.')
             assign_class(objects, number, class_name)
-        self._classes.add(class_name)
+        self._parts.classes.add(class_name)
 
     def rename_class(self, class_name: str, new: str) -> None:
         """Rename a class and reassign its objects.
@@ -104,10 +82,10 @@ class ClassCommands:
         self._check_writable(class_name)
         # emitted once the objects are reassigned: listeners that colour
         # objects add the classes that they find
-        color = self._classes.colors.get(class_name, '')
-        merged = new in self._classes
-        with self._classes.changed.paused():
-            self._classes.rename(class_name, new)
+        color = self._parts.classes.colors.get(class_name, '')
+        merged = new in self._parts.classes
+        with self._parts.classes.changed.paused():
+            self._parts.classes.rename(class_name, new)
             self._renamed.append((class_name, '' if merged else new, color))
             if new != class_name:
                 self._reassign(class_name, new)
@@ -129,9 +107,9 @@ class ClassCommands:
             editable, or a job writes it.
         """
         self._check_writable(class_name)
-        color = self._classes.colors.get(class_name, '')
-        with self._classes.changed.paused():
-            self._classes.remove(class_name)
+        color = self._parts.classes.colors.get(class_name, '')
+        with self._parts.classes.changed.paused():
+            self._parts.classes.remove(class_name)
             self._renamed.append((class_name, '', color))
             self._reassign(class_name, '')
 
@@ -145,12 +123,12 @@ class ClassCommands:
         used = self._used() if self._renamed else set()
         for name, new, color in reversed(self._renamed):
             for lost, other in ((name, new), (new, name)):
-                if lost not in used or lost in self._classes:
+                if lost not in used or lost in self._parts.classes:
                     continue
-                if other in self._classes and other not in used:
-                    self._classes.rename(other, lost)
+                if other in self._parts.classes and other not in used:
+                    self._parts.classes.rename(other, lost)
                 else:
-                    self._classes.update({lost: color})
+                    self._parts.classes.update({lost: color})
 
     def _used(self) -> set[str]:
         """Names of the classes that objects and rows of labels have."""
@@ -158,7 +136,7 @@ class ClassCommands:
 
     def _all_objects(self) -> list[Objects]:
         """Objects of all labels of the viewer."""
-        every = self._scene().undoables()
+        every = self._parts.scene().undoables()
         return [each for each in every if isinstance(each, Objects)]
 
     def _check_writable(self, class_name: str) -> None:
@@ -174,7 +152,7 @@ class ClassCommands:
                     objects.check_idle(record)
 
     def _reassign(self, class_name: str, new: str) -> None:
-        editor = self._editor
+        editor = self._parts.editor
         if editor.options.class_name == class_name:
             editor.options = replace(editor.options, class_name=new)
         if editor.record.class_name == class_name:
@@ -201,15 +179,16 @@ class ClassCommands:
         SegmentationError
             There are no labels, or fewer than two classes.
         """
-        objects = self._scene().objects(False)
+        objects = self._parts.scene().objects(False)
         if objects is None:
             raise SegmentationError(
                 'There are no labels: label objects, then assign classes to a '
                 'few of them.'
             )
-        plane = self._scene().plane()
-        return self._waiter.answer(
-            self._jobs.finished, lambda: self._jobs.start(objects, plane)
+        plane = self._parts.scene().plane()
+        return self._parts.waiter.answer(
+            self._parts.classifying.finished,
+            lambda: self._parts.classifying.start(objects, plane),
         )
 
     def accept_classes(
@@ -248,7 +227,7 @@ class ClassCommands:
         SegmentationError
             The colour is unknown.
         """
-        self._classes.set_color(class_name, color)
+        self._parts.classes.set_color(class_name, color)
 
     def color_by_class(self, shown: bool = True) -> None:
         """Show objects in the colours of their classes.
@@ -259,7 +238,7 @@ class ClassCommands:
             False restores the colours that the labels had.
         """
         check_flag('shown', shown)
-        self._classes.shown = shown
+        self._parts.classes.shown = shown
 
 
 def _classes_in(objects: Objects) -> set[str]:

@@ -18,14 +18,14 @@ def command_of(
     Parameters
     ----------
     method : function
-        Method of the class of the part, which is in ``parts`` of the owner
-        by the name of that class.
+        Method of the class of the part, which is in ``commands`` of the
+        owner by the name of that class.
     """
     part, name = method.__qualname__.split('.')
 
     @wraps(method)
     def call(owner: Any, /, *args: P.args, **kwargs: P.kwargs) -> R:
-        result: R = getattr(owner.parts[part], name)(*args, **kwargs)
+        result: R = getattr(owner.commands[part], name)(*args, **kwargs)
         return result
 
     return call

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from os import PathLike
 
 from psygnal import Signal
 
 from napari_mobilesam.segmentation.embedding_cache import EmbeddingCache
 from napari_mobilesam.session.images.planes import ImagePlane
-from napari_mobilesam.session.prompts.prefetch import Prefetch
-from napari_mobilesam.session.runtime.services import Services
+from napari_mobilesam.session.session_parts import SessionParts
 
 
 class EmbeddingCommands:
@@ -18,12 +17,8 @@ class EmbeddingCommands:
 
     Parameters
     ----------
-    services : Services
-        Worker, engine and messages of the session.
-    prefetch : Prefetch
-        Embeds planes that are likely to be shown next.
-    say : callable
-        ``say(text, topic)`` tells what is going on, from any thread.
+    parts : SessionParts
+        Parts of the session.
 
     Attributes
     ----------
@@ -36,18 +31,11 @@ class EmbeddingCommands:
     embedding = Signal(object)
     ready = Signal(object)
 
-    def __init__(
-        self,
-        services: Services,
-        prefetch: Prefetch,
-        say: Callable[[str, str], None],
-    ) -> None:
-        self._services = services
-        self._worker = services.worker
-        self._engine = services.engine
-        self._deliver = services.deliver
-        self._prefetch = prefetch
-        self._say = say
+    def __init__(self, parts: SessionParts) -> None:
+        self._parts = parts
+        self._services = parts.services
+        self._worker = parts.services.worker
+        self._engine = parts.services.engine
 
     def prepare(
         self, plane: ImagePlane, neighbours: Sequence[ImagePlane] = ()
@@ -65,7 +53,7 @@ class EmbeddingCommands:
         """
         name = self._services.model_name()
         self._worker.submit('prepare', lambda: self._prepare(plane, name))
-        self._prefetch.want(neighbours, plane)
+        self._parts.prefetch.want(neighbours, plane)
 
     def use_cache(
         self, max_mb: int, folder: str | PathLike[str] | None = None
@@ -83,7 +71,7 @@ class EmbeddingCommands:
             EmbeddingCache(
                 folder,
                 max_mb * 2**20,
-                lambda text: self._say(text, 'prompts'),
+                lambda text: self._parts.models.say(text, 'prompts'),
             )
             if max_mb > 0
             else None
@@ -110,7 +98,7 @@ class EmbeddingCommands:
             return
         try:
             if not self._engine.prepared(plane, model):
-                self._deliver(lambda: self.embedding.emit(plane))
+                self._services.deliver(lambda: self.embedding.emit(plane))
             done = self._engine.prepare(
                 plane, model, lambda: self._worker.waits(1)
             )
@@ -121,4 +109,4 @@ class EmbeddingCommands:
             # after the prompts, or another view, that wait
             self._worker.resume('prepare', lambda: self._prepare(plane, name))
             return
-        self._deliver(lambda: self.ready.emit(plane))
+        self._services.deliver(lambda: self.ready.emit(plane))

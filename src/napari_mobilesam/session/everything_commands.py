@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,16 +22,14 @@ from napari_mobilesam.session.everything.everything_messages import (
 from napari_mobilesam.session.everything.everything_output import (
     EverythingOutput,
 )
-from napari_mobilesam.session.everything.everything_runs import EverythingRuns
 from napari_mobilesam.session.everything.examples import (
     examples_on,
     text_query,
 )
 from napari_mobilesam.session.images.planes import ImagePlane
 from napari_mobilesam.session.objects.objects import Objects
-from napari_mobilesam.session.objects.replay_code import PlaneCode
 from napari_mobilesam.session.objects.scene import Scene
-from napari_mobilesam.session.waiting import Waiter
+from napari_mobilesam.session.session_parts import SessionParts
 from napari_mobilesam.types import (
     EverythingParameters,
     ImageError,
@@ -50,27 +48,12 @@ class EverythingCommands:
 
     Parameters
     ----------
-    runs : EverythingRuns
-        Does the search.
-    waiter : Waiter
-        Waits for the answer.
-    plane_code : callable
-        Returns the expression that finds a plane.
-    scene : callable
-        Returns the `Scene` of the session.
+    parts : SessionParts
+        Parts of the session.
     """
 
-    def __init__(
-        self,
-        runs: EverythingRuns,
-        waiter: Waiter,
-        plane_code: PlaneCode,
-        scene: Callable[[], Scene],
-    ) -> None:
-        self._runs = runs
-        self._waiter = waiter
-        self._plane_code = plane_code
-        self._scene = scene
+    def __init__(self, parts: SessionParts) -> None:
+        self._parts = parts
         # output of the last run, and the number of that run
         self._output: EverythingOutput | None = None
         self._generation = 0
@@ -123,7 +106,7 @@ class EverythingCommands:
         ):
             check_flag(name, value)
         checked_parameters(parameters, {})
-        scene = self._scene()
+        scene = self._parts.scene()
         chosen = _planes(planes, scene)
         objects = scene.objects(True)
         assert objects is not None
@@ -174,7 +157,7 @@ class EverythingCommands:
                 'objects, or None for all.'
             )
         checked_parameters(parameters, {})
-        scene = self._scene()
+        scene = self._parts.scene()
         objects, plane = scene.objects(False), scene.plane()
         if objects is None:
             raise SegmentationError(
@@ -220,7 +203,7 @@ class EverythingCommands:
             The text is empty, or the detector cannot be used or has failed.
         """
         checked_parameters(parameters, {})
-        scene = self._scene()
+        scene = self._parts.scene()
         plane, objects = scene.plane(), scene.objects(True)
         assert objects is not None
         query = text_query(text, detector, score)
@@ -256,14 +239,15 @@ class EverythingCommands:
         if (
             output is None
             or output.undone
-            or self._generation != self._runs.generation
+            or self._generation != self._parts.runs.generation
         ):
             raise SegmentationError(
                 'There is no run to filter: segment_everything, find_similar '
                 'or segment_text has to be the last run, and not undone.'
             )
-        result: EverythingResult = self._waiter.answer(
-            self._runs.selected, lambda: self._runs.select(selection)
+        result: EverythingResult = self._parts.waiter.answer(
+            self._parts.runs.selected,
+            lambda: self._parts.runs.select(selection),
         )
         output.write(result)
         return result
@@ -290,14 +274,16 @@ class EverythingCommands:
         self.close()
 
         def start() -> None:
-            self._generation = self._runs.start(tasks, parameters, **what)
+            self._generation = self._parts.runs.start(
+                tasks, parameters, **what
+            )
 
-        result: EverythingResult = self._waiter.answer(
-            self._runs.finished, start
+        result: EverythingResult = self._parts.waiter.answer(
+            self._parts.runs.finished, start
         )
         planes = [task.plane for task in tasks]
         self._output = EverythingOutput(
-            objects, planes, overwrite, semantic, self._plane_code
+            objects, planes, overwrite, semantic, self._parts.plane_code
         )
         if result.masks:
             self._output.write(result)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
 from psygnal import Signal
@@ -23,38 +22,12 @@ from napari_mobilesam.session.files.saving import (
 )
 from napari_mobilesam.session.files.saving_jobs import AutoSave, Loader
 from napari_mobilesam.session.files.session_files import Version, version_of
-from napari_mobilesam.session.objects.classes import Classes
 from napari_mobilesam.session.objects.objects import Objects
 from napari_mobilesam.session.objects.replay_code import script
 from napari_mobilesam.session.objects.scene import Scene
-from napari_mobilesam.session.prompts.editor import Editor
-from napari_mobilesam.session.prompts.prompting import Prompting
-from napari_mobilesam.session.runtime.models import Models
-from napari_mobilesam.types import Deliver, SegmentationError
-
-
-class FileParts(NamedTuple):
-    """Parts of a session that its file is made of.
-
-    Attributes
-    ----------
-    scene : callable
-        Returns the `Scene`.
-    editor : Editor
-        Options of writing.
-    prompting : Prompting
-        Clean-up of masks.
-    models : Models
-        Chooses the model.
-    classes : Classes
-        Names and colours.
-    """
-
-    scene: Callable[[], Scene]
-    editor: Editor
-    prompting: Prompting
-    models: Models
-    classes: Classes
+from napari_mobilesam.session.session_parts import SessionParts
+from napari_mobilesam.session.waiting import SAVING
+from napari_mobilesam.types import SegmentationError
 
 
 class FileCommands:
@@ -62,12 +35,8 @@ class FileCommands:
 
     Parameters
     ----------
-    parts : FileParts
-        Parts of the session that a file is made of.
-    deliver : callable
-        Runs a function on the thread that owns the viewer.
-    fail : callable
-        Reports an error message, from any thread.
+    parts : SessionParts
+        Parts of the session.
 
     Attributes
     ----------
@@ -80,12 +49,7 @@ class FileCommands:
     loaded = Signal(object)
     not_loaded = Signal(object, str)
 
-    def __init__(
-        self,
-        parts: FileParts,
-        deliver: Deliver,
-        fail: Callable[[str], None],
-    ) -> None:
+    def __init__(self, parts: SessionParts) -> None:
         self._parts = parts
         self._autosaves: WeakKeyDictionary[Objects, AutoSave] = (
             WeakKeyDictionary()
@@ -98,8 +62,11 @@ class FileCommands:
             WeakKeyDictionary()
         )
         self._owners: WeakKeyDictionary[Objects, str] = WeakKeyDictionary()
-        self.later = deliver
-        self.tell = fail
+        self.later = parts.services.deliver
+
+    def tell(self, problem: str) -> None:
+        """Report an error message, from any thread."""
+        self._parts.tell(problem, SAVING)
 
     def scene(self) -> Scene:
         """Return the viewer of the session."""

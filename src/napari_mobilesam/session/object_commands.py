@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, get_args
 
@@ -17,21 +17,18 @@ from napari_mobilesam.segmentation.refinement import RefineParameters
 from napari_mobilesam.session.images.planes import ImagePlane
 from napari_mobilesam.session.object_jobs import ObjectJobs
 from napari_mobilesam.session.objects.records import ObjectRecord
-from napari_mobilesam.session.objects.scene import Scene
 from napari_mobilesam.session.prompts.batch import (
     BatchItem,
     BatchResult,
     Overlaps,
 )
-from napari_mobilesam.session.prompts.editor import Editor
-from napari_mobilesam.session.prompts.navigation import Navigation
 from napari_mobilesam.session.prompts.propagation import (
     Direction,
     PropagationOptions,
 )
 from napari_mobilesam.session.prompts.propagation_run import PropagationResult
 from napari_mobilesam.session.prompts.refine_all import RefineResult
-from napari_mobilesam.session.waiting import Waiter
+from napari_mobilesam.session.session_parts import SessionParts
 from napari_mobilesam.types import Mask, Prompts, SegmentationError
 
 
@@ -43,31 +40,15 @@ class ObjectCommands:
 
     Parameters
     ----------
-    editor : Editor
-        Holds the open object.
-    navigation : Navigation
-        Opens objects of the labels.
+    parts : SessionParts
+        Parts of the session.
     jobs : ObjectJobs
         Propagation, batches and refinement.
-    scene : callable
-        Returns the `Scene` of the session.
-    waiter : Waiter
-        Waits for answers.
     """
 
-    def __init__(
-        self,
-        editor: Editor,
-        navigation: Navigation,
-        jobs: ObjectJobs,
-        scene: Callable[[], Scene],
-        waiter: Waiter,
-    ) -> None:
-        self._editor = editor
-        self._navigation = navigation
+    def __init__(self, parts: SessionParts, jobs: ObjectJobs) -> None:
+        self._parts = parts
         self._jobs = jobs
-        self._scene = scene
-        self._waiter = waiter
 
     def accept(self, label: int | None = None) -> ObjectRecord:
         """Write the open object as one step and open a new one.
@@ -92,14 +73,14 @@ class ObjectCommands:
         """
         if label is not None:
             check_number('label', label, 1, whole=True)
-        self._waiter.finish()
-        before = self._editor.options
+        self._parts.waiter.finish()
+        before = self._parts.editor.options
         if label is not None:
-            self._editor.options = replace(before, label=label)
+            self._parts.editor.options = replace(before, label=label)
         try:
-            record = self._editor.accept()
+            record = self._parts.editor.accept()
         finally:
-            self._editor.options = before
+            self._parts.editor.options = before
         assert record is not None, 'nothing was awaited'
         return record
 
@@ -129,14 +110,16 @@ class ObjectCommands:
         """
         if number is not None:
             check_number('number', number, 0, whole=True)
-            return self._navigation.open(number)
+            return self._parts.navigation.open(number)
         if at is None:
             raise SegmentationError(
                 'Which object? Give its number, or a position: open(5) or '
                 'open(at=(row, column)).'
             )
         ((row, column),) = checked_path([at], 'at')
-        return self._navigation.open_at(self._scene().plane(), row, column)
+        return self._parts.navigation.open_at(
+            self._parts.scene().plane(), row, column
+        )
 
     def propagate(
         self,
@@ -171,10 +154,10 @@ class ObjectCommands:
             No object is open, the image is a single plane, or the model
             cannot answer.
         """
-        self._waiter.finish()
+        self._parts.waiter.finish()
         chosen = PropagationOptions(direction=direction, **options)
-        return self._waiter.answer(
-            self._jobs.propagation.finished,
+        return self._parts.waiter.answer(
+            self._parts.propagation.finished,
             lambda: self._jobs.start_propagation(chosen, axis),
         )
 
@@ -218,8 +201,8 @@ class ObjectCommands:
         check_choice('overlaps', overlaps, get_args(Overlaps))
         if first_label is not None:
             check_number('first_label', first_label, 1, whole=True)
-        return self._waiter.answer(
-            self._jobs.batching.finished,
+        return self._parts.waiter.answer(
+            self._parts.batching.finished,
             lambda: self._jobs.start_batch(items, overlaps, first_label),
         )
 
@@ -254,10 +237,10 @@ class ObjectCommands:
             There are no labels, or no object in them.
         """
         check_instance('plane', plane, ImagePlane)
-        self._waiter.finish()
+        self._parts.waiter.finish()
         chosen = RefineParameters(**parameters)
-        return self._waiter.answer(
-            self._jobs.refining.finished,
+        return self._parts.waiter.answer(
+            self._parts.refining.finished,
             lambda: self._jobs.start_refinement(
                 chosen, None if plane is None else [plane], before
             ),

@@ -2,31 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 from napari_mobilesam.segmentation.refinement import RefineParameters
 from napari_mobilesam.session.images.planes import ImagePlane
 from napari_mobilesam.session.objects.objects import Objects
 from napari_mobilesam.session.objects.records import ObjectRecord
-from napari_mobilesam.session.objects.scene import Scene
 from napari_mobilesam.session.prompts.batch import (
     BatchItem,
-    BatchSegmentation,
     Overlaps,
 )
-from napari_mobilesam.session.prompts.editor import Editor
-from napari_mobilesam.session.prompts.navigation import Navigation
-from napari_mobilesam.session.prompts.prompting import Prompting
 from napari_mobilesam.session.prompts.propagation import (
     PropagationOptions,
     innermost_point,
 )
-from napari_mobilesam.session.prompts.propagation_run import Propagation
-from napari_mobilesam.session.prompts.recorder import Recorder
-from napari_mobilesam.session.prompts.refine_all import RefineAll
+from napari_mobilesam.session.session_parts import SessionParts
 from napari_mobilesam.session.track.along_track import AlongTrack, label_mask
-from napari_mobilesam.session.track.track_jobs import TrackJobs
 from napari_mobilesam.session.track.tracked_labels import TrackedLabels
 from napari_mobilesam.tracking.tracks import TrackError
 from napari_mobilesam.types import Mask, Prompts, SegmentationError
@@ -37,47 +29,12 @@ class ObjectJobs:
 
     Parameters
     ----------
-    editor : Editor
-        Holds the open object and the options of writing.
-    prompting : Prompting
-        Knows the clean-up of masks.
-    recorder : Recorder
-        Records replay code.
-    scene : callable
-        Returns the `Scene` of the session.
-    navigation : Navigation
-        Opens objects.
-    tracking : TrackJobs
-        Tracks of labels, and their layers.
-    propagation : Propagation
-        Follows objects through stacks.
-    batching : BatchSegmentation
-        Makes one object of each prompt.
-    refining : RefineAll
-        Refines all objects.
+    parts : SessionParts
+        Parts of the session.
     """
 
-    def __init__(
-        self,
-        editor: Editor,
-        prompting: Prompting,
-        recorder: Recorder,
-        scene: Callable[[], Scene],
-        navigation: Navigation,
-        tracking: TrackJobs,
-        propagation: Propagation,
-        batching: BatchSegmentation,
-        refining: RefineAll,
-    ) -> None:
-        self.propagation = propagation
-        self.batching = batching
-        self.refining = refining
-        self._editor = editor
-        self._prompting = prompting
-        self._recorder = recorder
-        self._scene = scene
-        self._navigation = navigation
-        self._tracking = tracking
+    def __init__(self, parts: SessionParts) -> None:
+        self._parts = parts
 
     def start_propagation(
         self,
@@ -88,36 +45,38 @@ class ObjectJobs:
 
         See `ObjectCommands.propagate`.
         """
-        if self._editor.record.empty:
+        editor = self._parts.editor
+        if editor.record.empty:
             raise SegmentationError(
                 'No object is open: click one, or open one, to propagate it.'
             )
-        if self._editor.pending:
+        if editor.pending:
             raise SegmentationError(
                 'The mask is not there yet: propagate when it is.'
             )
-        shown, planes = self._scene().plane(), self._scene().stack(axis)
+        scene = self._parts.scene()
+        shown, planes = scene.plane(), scene.stack(axis)
         options = options or PropagationOptions()
         # those of an object that was opened in other labels are others
-        objects = self._editor.objects
-        record = self._editor.accept()
+        objects = editor.objects
+        record = editor.accept()
         if record is None:
             raise SegmentationError(
                 'An object before it still waits for its mask. This one was '
                 'accepted: open it when it is written, and propagate it.'
             )
         if objects is None:
-            objects = self._scene().objects(False)
+            objects = scene.objects(False)
         assert objects is not None
-        self.propagation.start(
+        self._parts.propagation.start(
             record,
             objects,
             planes,
             options,
-            self._editor.options.policy,
-            self._prompting.clean_up,
-            self._recorder.propagation(
-                record, shown, axis, options, self._editor.options
+            editor.options.policy,
+            self._parts.prompting.clean_up,
+            self._parts.recorder.propagation(
+                record, shown, axis, options, editor.options
             ),
             self._track_of(record, objects, planes),
         )
@@ -148,14 +107,14 @@ class ObjectJobs:
         SegmentationError
             There is no image below, or the object is not on it.
         """
-        if self._tracking.scene is None:
+        if self._parts.tracking.scene is None:
             raise TrackError(
                 'Objects are followed in the image of a viewer, which this '
                 'session does not have.'
             )
         frame, track = tracked.place(index)
-        axis = self._tracking.scene.open_object(tracked, index)
-        scene = self._scene()
+        axis = self._parts.tracking.scene.open_object(tracked, index)
+        scene = self._parts.scene()
         plane, objects = scene.plane(), scene.objects(False)
         assert objects is not None
         mask = label_mask(objects.target, plane, track)
@@ -164,7 +123,7 @@ class ObjectJobs:
                 f'Track {track} in frame {frame} is not on {plane.name}: '
                 'choose the image that was segmented.'
             )
-        self._navigation.open_at(plane, *innermost_point(mask))
+        self._parts.navigation.open_at(plane, *innermost_point(mask))
         self.start_propagation(options, axis)
 
     def _track_of(
@@ -174,7 +133,7 @@ class ObjectJobs:
         planes: Sequence[ImagePlane],
     ) -> AlongTrack | None:
         """Return the track of an object, if its labels are of tracks."""
-        tracked = self._tracking.tracked(objects.target)
+        tracked = self._parts.tracking.tracked(objects.target)
         if tracked is None:
             return None
         return AlongTrack(tracked.tracks, objects.target, planes, record.label)
@@ -186,21 +145,22 @@ class ObjectJobs:
         first_label: int | None = None,
     ) -> None:
         """Begin what `batch` does; `BatchSegmentation.finished` ends it."""
-        shown = self._scene().plane()
+        scene = self._parts.scene()
+        shown = scene.plane()
         items = [
             item if isinstance(item, BatchItem) else BatchItem(shown, item)
             for item in prompts
         ]
-        objects = self._scene().objects(True)
+        objects = scene.objects(True)
         assert objects is not None
-        options = self._editor.options
-        self.batching.start(
+        options = self._parts.editor.options
+        self._parts.batching.start(
             items,
             objects,
             options,
             overlaps,
-            self._prompting.clean_up,
-            partial(self._recorder.batch, items, overlaps, options),
+            self._parts.prompting.clean_up,
+            partial(self._parts.recorder.batch, items, overlaps, options),
             first_label,
         )
 
@@ -219,7 +179,7 @@ class ObjectJobs:
         SegmentationError
             There are no labels, or an object of them is open and changed.
         """
-        editor, scene = self._editor, self._scene()
+        editor, scene = self._parts.editor, self._parts.scene()
         planes = [scene.plane()] if planes is None else planes
         objects = scene.objects(before is not None)
         if objects is None:
@@ -234,13 +194,13 @@ class ObjectJobs:
                 )
             editor.reject()
         chosen = parameters or RefineParameters()
-        self.refining.start(
+        self._parts.refining.start(
             planes,
             objects,
             chosen,
-            self._prompting.clean_up,
+            self._parts.prompting.clean_up,
             before,
-            lambda found: self._recorder.refinement(
-                found, chosen, self._editor.options
+            lambda found: self._parts.recorder.refinement(
+                found, chosen, editor.options
             ),
         )

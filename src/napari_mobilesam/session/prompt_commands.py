@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -22,9 +21,7 @@ from napari_mobilesam.segmentation.shapes import (
 )
 from napari_mobilesam.session.images.planes import ImagePlane
 from napari_mobilesam.session.objects.records import ObjectCandidates
-from napari_mobilesam.session.objects.scene import Scene
-from napari_mobilesam.session.prompts.editor import Editor
-from napari_mobilesam.session.waiting import Waiter
+from napari_mobilesam.session.session_parts import SessionParts
 from napari_mobilesam.types import DrawnShape, PromptError, Prompts
 
 
@@ -37,20 +34,12 @@ class PromptCommands:
 
     Parameters
     ----------
-    editor : Editor
-        Holds the open object.
-    scene : callable
-        Returns the `Scene` of the session.
-    waiter : Waiter
-        Waits for answers.
+    parts : SessionParts
+        Parts of the session.
     """
 
-    def __init__(
-        self, editor: Editor, scene: Callable[[], Scene], waiter: Waiter
-    ) -> None:
-        self._editor = editor
-        self._scene = scene
-        self._waiter = waiter
+    def __init__(self, parts: SessionParts) -> None:
+        self._parts = parts
 
     def click(
         self,
@@ -170,7 +159,7 @@ class PromptCommands:
         click : return value and further errors.
         """
         drawn = checked_path(vertices, 'vertices')
-        plane = plane or self._scene().plane()
+        plane = plane or self._parts.scene().plane()
         box = box_of(drawn, plane.shape)
         flat = np.linalg.matrix_rank(drawn - drawn[0]) < 2
         if flat or (box[2:] - box[:2] < 1).any():
@@ -202,8 +191,8 @@ class PromptCommands:
         click : return value and errors.
         """
         check_instance('prompts', prompts, Prompts, optional=False)
-        plane = plane or self._scene().plane()
-        self._editor.ask(plane, prompts)
+        plane = plane or self._parts.scene().plane()
+        self._parts.editor.ask(plane, prompts)
         return self._candidates(plane)
 
     def choose(self, index: int, plane: ImagePlane | None = None) -> None:
@@ -221,20 +210,20 @@ class PromptCommands:
         SegmentationError
             There is no mask, or none with this index.
         """
-        plane = plane or self._scene().plane()
-        view = self._editor.view(plane)
+        plane = plane or self._parts.scene().plane()
+        view = self._parts.editor.view(plane)
         count = len(view.candidates.masks) if view and view.candidates else 1
         check_number('index', index, 0, count - 1, whole=True)
-        self._editor.choose(plane, index)
+        self._parts.editor.choose(plane, index)
 
     def _add(
         self, plane: ImagePlane | None, **prompts: Any
     ) -> ObjectCandidates | None:
-        plane = plane or self._scene().plane()
-        self._editor.add(plane, **prompts)
+        plane = plane or self._parts.scene().plane()
+        self._parts.editor.add(plane, **prompts)
         return self._candidates(plane)
 
     def _candidates(self, plane: ImagePlane) -> ObjectCandidates | None:
-        self._waiter.finish()
-        view = self._editor.view(plane)
+        self._parts.waiter.finish()
+        view = self._parts.editor.view(plane)
         return None if view is None else view.candidates

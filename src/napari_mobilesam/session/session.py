@@ -19,7 +19,7 @@ from napari_mobilesam.session.embedding_commands import EmbeddingCommands
 from napari_mobilesam.session.everything.everything_runs import EverythingRuns
 from napari_mobilesam.session.everything.large_runs import LargeRuns
 from napari_mobilesam.session.everything_commands import EverythingCommands
-from napari_mobilesam.session.file_commands import FileCommands, FileParts
+from napari_mobilesam.session.file_commands import FileCommands
 from napari_mobilesam.session.images.engine import Engine
 from napari_mobilesam.session.images.planes import ImagePlane
 from napari_mobilesam.session.object_commands import ObjectCommands
@@ -49,9 +49,10 @@ from napari_mobilesam.session.runtime.services import Services
 from napari_mobilesam.session.runtime.watched_jobs import WatchedJobs
 from napari_mobilesam.session.runtime.worker import LatestWorker
 from napari_mobilesam.session.series.series_jobs import SeriesJobs
+from napari_mobilesam.session.session_parts import SessionParts
 from napari_mobilesam.session.track.track_jobs import TrackJobs
 from napari_mobilesam.session.track_commands import TrackCommands
-from napari_mobilesam.session.waiting import SAVING, Waiter
+from napari_mobilesam.session.waiting import Waiter
 from napari_mobilesam.types import (
     Deliver,
     ModelRecord,
@@ -248,91 +249,70 @@ class Session:
             LatestWorker('napari-mobilesam-detectors'),
             'download',
         )
-        self._make_prompt_parts(services)
-        self._make_object_parts(services)
-        self._connect()
-        self._make_commands()
-
-    def _make_prompt_parts(self, services: Services) -> None:
-        """Make the parts that answer prompts and edit the open object."""
         self.prompting = Prompting(services)
         self.hover = Hover(services, lambda: self.prompting.clean_up)
         self.prefetch = Prefetch(
             self._worker, self._engine, self.models.loaded
         )
-        self._embedding_commands = EmbeddingCommands(
-            services, self.prefetch, self.models.say
-        )
         self._queue_prompting = Prompting(services, 'accepted')
-        self.recorder = Recorder(
+        recorder = Recorder(
             self._plane_code, services.model_name, self.prompting
         )
         self.editor = Editor(
-            self.prompting,
-            self._objects,
-            self.recorder,
-            self._queue_prompting,
+            self.prompting, self._objects, recorder, self._queue_prompting
         )
         self.navigation = Navigation(self.editor, self._histories)
-
-    def _make_object_parts(self, services: Services) -> None:
-        """Make the parts for many objects, classes and files."""
         self.background = Background(services, 'objects')
         self.propagation = Propagation(self.background)
         self.batching = BatchSegmentation(self.background)
         self.refining = RefineAll(self.background)
         self.classes = Classes()
-        self.files = FileCommands(
-            FileParts(
-                self._require_scene,
-                self.editor,
-                self.prompting,
-                self.models,
-                self.classes,
-            ),
-            self._deliver,
-            partial(self.tell, topic=SAVING),
-        )
+        self._make_commands(services, recorder)
+        self._connect()
 
-    def _make_commands(self) -> None:
+    def _make_commands(self, services: Services, recorder: Recorder) -> None:
         """Make the parts whose commands are methods of the session."""
-        waiter = Waiter(self.failed, self.finish)
-        scene, editor = self._require_scene, self.editor
-        jobs = ObjectJobs(
-            editor,
+        parts = SessionParts(
+            services,
+            Waiter(self.failed, self.finish),
+            self._require_scene,
+            self._plane_code,
+            self.tell,
+            recorder,
+            self.models,
             self.prompting,
-            self.recorder,
-            scene,
+            self.prefetch,
+            self.editor,
             self.navigation,
-            self.tracking,
             self.propagation,
             self.batching,
             self.refining,
+            self.runs,
+            self.classes,
+            self.classifying,
+            self.tracking,
         )
-        classes = ClassCommands(
-            self.classes, editor, scene, self.classifying, waiter
-        )
-        self.navigation.restored.connect(classes.follow_history)
-        self._everything_commands = EverythingCommands(
-            self.runs, waiter, self._plane_code, scene
-        )
-        parts = (
+        jobs = ObjectJobs(parts)
+        self.files = FileCommands(parts)
+        self._embedding_commands = EmbeddingCommands(parts)
+        self._everything_commands = EverythingCommands(parts)
+        commands = (
             self.models,
             self.prompting,
             self.runs,
-            editor,
+            self.editor,
             self.navigation,
             jobs,
-            PromptCommands(editor, scene, waiter),
-            ObjectCommands(editor, self.navigation, jobs, scene, waiter),
-            classes,
-            TrackCommands(self.tracking, jobs, waiter),
+            PromptCommands(parts),
+            ObjectCommands(parts, jobs),
+            ClassCommands(parts),
+            TrackCommands(parts, jobs),
             self._everything_commands,
             self._embedding_commands,
             self.files,
         )
         # by class, for `command_of`
-        self.parts = {type(part).__name__: part for part in parts}
+        self.commands = {type(each).__name__: each for each in commands}
 
     def _connect(self) -> None:
         models, runs, prompting = self.models, self.runs, self.prompting

@@ -17,12 +17,11 @@ from napari_mobilesam.session.prompts.propagation import (
     PropagationOptions,
 )
 from napari_mobilesam.session.prompts.propagation_run import PropagationResult
-from napari_mobilesam.session.track.track_jobs import TrackJobs
+from napari_mobilesam.session.session_parts import SessionParts
 from napari_mobilesam.session.track.tracked_labels import (
     FrameAndTrack,
     TrackedLabels,
 )
-from napari_mobilesam.session.waiting import Waiter
 from napari_mobilesam.tracking.tracks import TrackError
 
 
@@ -31,20 +30,15 @@ class TrackCommands:
 
     Parameters
     ----------
-    jobs : TrackJobs
-        Tracks in the background.
-    object_jobs : ObjectJobs
+    parts : SessionParts
+        Parts of the session.
+    jobs : ObjectJobs
         Follows objects along their tracks.
-    waiter : Waiter
-        Waits for the answer.
     """
 
-    def __init__(
-        self, jobs: TrackJobs, object_jobs: ObjectJobs, waiter: Waiter
-    ) -> None:
+    def __init__(self, parts: SessionParts, jobs: ObjectJobs) -> None:
+        self._parts = parts
         self._jobs = jobs
-        self._object_jobs = object_jobs
-        self._waiter = waiter
 
     def track(self, /, labels: Any = None, **parameters: Any) -> TrackedLabels:
         """Link the objects of a time series of labels to tracks.
@@ -70,8 +64,9 @@ class TrackCommands:
         from napari_mobilesam.tracking.track_linking import LinkingParameters
 
         chosen = LinkingParameters(**parameters)
-        return self._waiter.answer(
-            self._jobs.finished, lambda: self._jobs.start(labels, chosen)
+        return self._parts.waiter.answer(
+            self._parts.tracking.finished,
+            lambda: self._parts.tracking.start(labels, chosen),
         )
 
     def open_tracks(self, folder: str | Path) -> TrackedLabels:
@@ -94,8 +89,9 @@ class TrackCommands:
             The folder has no tracks, or they do not suit its images.
         """
         check_path('folder', folder)
-        return self._waiter.answer(
-            self._jobs.finished, lambda: self._jobs.open(Path(folder))
+        return self._parts.waiter.answer(
+            self._parts.tracking.finished,
+            lambda: self._parts.tracking.open(Path(folder)),
         )
 
     def link(self, first: FrameAndTrack, second: FrameAndTrack) -> None:
@@ -175,20 +171,18 @@ class TrackCommands:
         SegmentationError
             There is no such object, or no image below it.
         """
-        self._waiter.finish()
+        self._parts.waiter.finish()
         tracked = self._newest
         index = _index(tracked, place)
         chosen = PropagationOptions(direction=direction, **options)
-        return self._waiter.answer(
-            self._object_jobs.propagation.finished,
-            lambda: self._object_jobs.start_track_propagation(
-                tracked, index, chosen
-            ),
+        return self._parts.waiter.answer(
+            self._parts.propagation.finished,
+            lambda: self._jobs.start_track_propagation(tracked, index, chosen),
         )
 
     @property
     def _newest(self) -> TrackedLabels:
-        known = self._jobs.all_tracks()
+        known = self._parts.tracking.all_tracks()
         if not known:
             raise TrackError('There are no tracks yet: track labels first.')
         return known[-1]
