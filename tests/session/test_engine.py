@@ -18,6 +18,7 @@ from napari_mobilesam.session.images.planes import (
     Viewport,
 )
 from napari_mobilesam.types import (
+    EverythingParameters,
     ImageError,
     ModelRecord,
     ObjectDiameter,
@@ -336,9 +337,11 @@ def test_the_object_size_does_not_jump_with_the_contrast(tiny):
     rng = np.random.default_rng(0)
     image = (image + rng.integers(0, 9, image.shape)).astype(np.uint8)
     sizes = {
-        engine.diameter(
+        engine.working_diameter(
             plane_of_array(image, high, (0, high), place='a', gamma=gamma),
+            EverythingParameters(),
             tiny,
+            lambda: None,
         )
         for high, gamma in ((255, 1.0), (240, 0.9), (230, 1.2))
     }

@@ -119,43 +119,30 @@ class Engine:
         """Return a plane as shown, (H, W, 3) uint8, reading all of it."""
         return self._reader.rgb(plane)
 
-    def diameter(
-        self,
-        plane: ImagePlane,
-        model: Sam,
-        between: Callable[[], None] | None = None,
-    ) -> float | None:
-        """Return the typical object diameter in pixels, None if unknown.
-
-        As the model sees it, see `diameters_of`. ``between`` is called
-        between the steps, and within an embedding; it may raise to stop.
-        """
-        from napari_mobilesam.segmentation.object_size import diameters_of
-
-        image = self.image(plane, model)
-        if between is None:
-            found = diameters_of(image, lambda: self._reader.diameter(plane))
-        else:
-            with model.giving_way(between):
-                found = diameters_of(
-                    image, lambda: self._reader.diameter(plane), between
-                )
-        return found[0] if found else None
-
     def working_diameter(
         self,
         plane: ImagePlane,
         parameters: EverythingParameters,
         model: Sam,
-        between: Callable[[], None] | None = None,
+        between: Callable[[], None],
     ) -> float | None:
-        """Return the object diameter that a run works at; see `diameter`.
+        """Return the object diameter in pixels that a run works at.
 
-        None if it works on the whole image, or no object is seen.
+        As the model sees it, see `diameters_of`; None if the run works on the
+        whole image, or no object is seen. ``between`` is called between the
+        steps, and within an embedding; it may raise to stop.
         """
+        from napari_mobilesam.segmentation.object_size import diameters_of
+
         if parameters.scale_given:
             return parameters.diameter
-        return self.diameter(plane, model, between)
+        with model.giving_way(between):
+            found = diameters_of(
+                self.image(plane, model),
+                lambda: self._reader.diameter(plane),
+                between,
+            )
+        return found[0] if found else None
 
     def image(self, plane: ImagePlane, model: Sam) -> ImageEmbedding:
         """Return the embedding of a plane, which is computed lazily."""

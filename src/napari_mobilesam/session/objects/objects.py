@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -173,7 +173,7 @@ class Objects(ObjectStore):
         """
         self.target.check()
         change = staged.change
-        if staged.base != self.version or not staged.up_to_date():
+        if staged.base != self.version or not staged.labels.up_to_date():
             return False
         if change is None:
             return True
@@ -184,7 +184,7 @@ class Objects(ObjectStore):
         if change.pixels is not None and not change.pixels.write(self.target):
             return False
         self.put_records(change.records)
-        staged.write_rows()
+        staged.labels.write_rows()
         if change.joins:
             self.history.replace_last(change.entry)
         else:
@@ -213,15 +213,12 @@ class Objects(ObjectStore):
         if entry is None:
             return None
         done = [patch.undo(self.target) for patch in reversed(entry.patches)]
-        pixels = sum(len(patch) for patch in done)
-        if pixels < sum(len(patch) for patch in entry.patches):
+        if sum(map(len, done)) < sum(map(len, entry.patches)):
             self.history.replace_undone(
                 replace(entry, patches=tuple(reversed(done)))
             )
         self.put_records(entry.records_before)
-        self._restore_rows(entry, entry.rows_before, done, -1)
-        self.changed.emit()
-        return _with_effect(entry, pixels)
+        return self._restored(entry, entry.rows_before, done, -1)
 
     def redo(self) -> str | None:
         """Redo the step that was undone last; return its title.
@@ -236,19 +233,16 @@ class Objects(ObjectStore):
         if entry is None:
             return None
         done = [patch.redo(self.target) for patch in entry.patches]
-        pixels = sum(map(len, done))
         self.put_records(entry.records_after)
-        self._restore_rows(entry, entry.rows_after, done, 1)
-        self.changed.emit()
-        return _with_effect(entry, pixels)
+        return self._restored(entry, entry.rows_after, done, 1)
 
-    def _restore_rows(
+    def _restored(
         self,
         entry: Entry,
         rows: pd.DataFrame | None,
-        done: Iterable[Patch],
+        done: Sequence[Patch],
         sign: int,
-    ) -> None:
+    ) -> str:
         """Set rows of a step, with the areas of what was painted since.
 
         Parameters
@@ -257,21 +251,29 @@ class Objects(ObjectStore):
             The step.
         rows : DataFrame or None
             Rows before or after it.
-        done : iterable of Patch
+        done : sequence of Patch
             What was undone or redone of its pixels.
         sign : {-1, 1}
             -1 if it was undone.
+
+        Returns
+        -------
+        str
+            Title of the step.
         """
-        if rows is None:
-            return
-        now = rows_of(self.target, entry.labels)
-        if 'area' in rows and 'area' in now:
-            grown: Counter[int] = Counter()
-            for patch in done:
-                grown.update(pixel_changes(patch))
-            changes = {label: sign * n for label, n in grown.items()}
-            rows = described_rows(rows, now, changes)
-        set_rows(self.target, entry.labels, rows)
+        if rows is not None:
+            now = rows_of(self.target, entry.labels)
+            if 'area' in rows and 'area' in now:
+                grown: Counter[int] = Counter()
+                for patch in done:
+                    grown.update(pixel_changes(patch))
+                changes = {label: sign * n for label, n in grown.items()}
+                rows = described_rows(rows, now, changes)
+            set_rows(self.target, entry.labels, rows)
+        self.changed.emit()
+        if any(map(len, done)) or not any(map(len, entry.patches)):
+            return entry.title
+        return f'{entry.title} (all of its pixels were painted over since)'
 
     def _check_writable(self, title: str | None) -> None:
         """Raise `LabelsError` if the next step cannot be written."""
@@ -425,13 +427,6 @@ def _certainty(record: ObjectRecord) -> tuple[float, int]:
     # unknown scores come last
     score = record.score
     return (math.inf if math.isnan(score) else score), record.number
-
-
-def _with_effect(entry: Entry, pixels: int) -> str:
-    """Return the title of a step that was undone or redone."""
-    if pixels or not any(len(patch) for patch in entry.patches):
-        return entry.title
-    return f'{entry.title} (all of its pixels were painted over since)'
 
 
 def _covers(mask: Any, place: tuple[int, int]) -> bool:

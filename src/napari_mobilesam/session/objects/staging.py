@@ -58,6 +58,8 @@ class StagedObjects(ObjectStore):
 
     Attributes
     ----------
+    labels : StagedTarget
+        Their labels, with the rows of the step.
     base : int
         Version of the objects.
     change : StagedStep or None
@@ -65,8 +67,8 @@ class StagedObjects(ObjectStore):
     """
 
     def __init__(self, objects: ObjectStore, last: Entry | None) -> None:
-        self._staged_target = StagedTarget(objects.target)
-        super().__init__(cast(LabelTarget, self._staged_target))
+        self.labels = StagedTarget(objects.target)
+        super().__init__(cast(LabelTarget, self.labels))
         self._records.update(objects._records)
         self._reserved = objects._reserved
         self._held.update(objects._held)
@@ -93,7 +95,7 @@ class StagedObjects(ObjectStore):
         pixels = None
         if entry.patches:
             (patch,) = entry.patches
-            pixels = PreparedPatch(patch, self._staged_target.target)
+            pixels = PreparedPatch(patch, self.labels.target)
         records = entry.records_after
         joins = self._last is not None and entry.joins(self._last)
         if joins and self._last is not None:
@@ -101,14 +103,6 @@ class StagedObjects(ObjectStore):
         # computed here, off the thread of the viewer
         _ = entry.nbytes
         self.change = StagedStep(entry, joins, records, pixels)
-
-    def up_to_date(self) -> bool:
-        """Return whether labels and rows are unchanged since the staging."""
-        return self._staged_target.up_to_date()
-
-    def write_rows(self) -> None:
-        """Set the rows of the feature table."""
-        self._staged_target.write_rows()
 
 
 class PreparedPatch:

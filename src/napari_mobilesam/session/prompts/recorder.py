@@ -80,15 +80,11 @@ class Recorder:
         """
         if record.origin == 'labels':
             return None
-        arguments = ', '.join(
-            f'{each.name}={getattr(chosen, each.name)!r}'
-            for each in fields(chosen)
-        )
         return self.lines(
             options,
             f'scene.show({self._plane_code(shown)})',
             f'session.open({record.number})',
-            f'session.propagate(axis={axis}, {arguments})',
+            f'session.propagate(axis={axis}, {_arguments(chosen)})',
             'session.reject()',
         )
 
@@ -129,10 +125,6 @@ class Recorder:
         The labels may be those of another program, which a script does not
         have.
         """
-        arguments = ', '.join(
-            f'{each.name}={getattr(parameters, each.name)!r}'
-            for each in fields(parameters)
-        )
         lines: list[str] = []
         for plane, masks in planes:
             lines += [
@@ -142,6 +134,14 @@ class Recorder:
                     f'    {label}: mask_from({mask_text(mask)!r}),'
                     for label, mask in masks.items()
                 ),
-                f'}}, {arguments})',
+                f'}}, {_arguments(parameters)})',
             ]
         return self.lines(options, *lines)
+
+
+def _arguments(chosen: PropagationOptions | RefineParameters) -> str:
+    """Return the fields of parameters as arguments of a command."""
+    return ', '.join(
+        f'{each.name}={getattr(chosen, each.name)!r}'
+        for each in fields(chosen)
+    )
