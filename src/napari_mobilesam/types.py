@@ -32,6 +32,12 @@ Progress = Callable[[int, int, str], None]
 Deliver = Callable[[Callable[[], None]], None]
 
 
+def slices_of(box: Box) -> tuple[slice, slice]:
+    """Return the slices of a plane that are the pixels of a box."""
+    row0, column0, row1, column1 = box
+    return slice(row0, row1), slice(column0, column1)
+
+
 def part_of_progress(
     progress: Progress | None, number: int, count: int
 ) -> Progress | None:

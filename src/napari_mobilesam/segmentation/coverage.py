@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_mobilesam.segmentation.scope import at_points
-from napari_mobilesam.types import Mask
+from napari_mobilesam.types import Mask, slices_of
 
 # A mask is confident, and explains what it covers, this far from the
 # threshold of predicted IoU to 1.
@@ -45,8 +45,7 @@ class Coverage:
         """Note what confident masks cover."""
         for mask in masks:
             if mask.score >= self._confident and self.is_object(mask):
-                row0, column0, row1, column1 = mask.box
-                self._explained[row0:row1, column0:column1] |= mask.data
+                self._explained[slices_of(mask.box)] |= mask.data
 
     def is_object(self, mask: Mask) -> bool:
         """Return whether a mask is small enough to be one object."""

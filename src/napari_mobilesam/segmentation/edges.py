@@ -46,6 +46,7 @@ from napari_mobilesam.types import (
     Frame,
     Mask,
     Progress,
+    slices_of,
 )
 
 if TYPE_CHECKING:
@@ -138,8 +139,7 @@ progress, cancelled
         asked = [(worker, region.points) for worker in run.embed([region])]
         drawn = [one for _, some in run.ask(asked, _draw_all) for one in some]
         for one in _without_duplicates(drawn, chosen.box_nms):
-            row0, column0, row1, column1 = one.box
-            part = edges[row0:row1, column0:column1]
+            part = edges[slices_of(one.box)]
             np.maximum(part, one.edge, out=part)
     edges = np.minimum(edges / np.float32(STEP), 1)
     return thin_edges(edges) if thin else edges

@@ -15,7 +15,7 @@ from napari_mobilesam.argument_checks import (
     check_flag,
     quoted,
 )
-from napari_mobilesam.types import Mask, SegmentationError
+from napari_mobilesam.types import Mask, SegmentationError, slices_of
 
 Range = tuple[float, float]
 
@@ -101,8 +101,7 @@ def measure(
     if name == 'area':
         return float(mask.area)
     if name == 'intensity_mean':
-        row0, column0, row1, column1 = mask.box
-        values = intensity()[row0:row1, column0:column1][mask.data]
+        values = intensity()[slices_of(mask.box)][mask.data]
         seen = values[np.isfinite(values)]
         return float(seen.mean()) if seen.size else math.nan
     (region,) = regionprops(mask.data.astype(np.uint8))

@@ -43,7 +43,13 @@ from napari_mobilesam.segmentation.embedding_grid import (
     EmbeddingGrid,
 )
 from napari_mobilesam.segmentation.image import resize
-from napari_mobilesam.types import Box, Embedding, Frame, SegmentationError
+from napari_mobilesam.types import (
+    Box,
+    Embedding,
+    Frame,
+    SegmentationError,
+    slices_of,
+)
 
 if TYPE_CHECKING:
     from napari_mobilesam.model.sam import Sam
@@ -144,8 +150,7 @@ class ImageEmbedding:
         """Embedding of an image in memory, (H, W, 3) uint8."""
 
         def read(window: Box, shape: tuple[int, int]) -> NDArray[np.uint8]:
-            row0, column0, row1, column1 = window
-            return resize(rgb[row0:row1, column0:column1], shape)
+            return resize(rgb[slices_of(window)], shape)
 
         return cls(model, (rgb.shape[0], rgb.shape[1]), read, cache)
 

@@ -16,7 +16,7 @@ from skimage.measure import label as connected_components
 from napari_mobilesam.segmentation.overlaps import BoxOverlaps
 from napari_mobilesam.segmentation.upscaling import crop_to_mask
 from napari_mobilesam.text import counted, first_three
-from napari_mobilesam.types import Mask
+from napari_mobilesam.types import Mask, slices_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -285,8 +285,7 @@ def paint_labels(
     labels = np.zeros(image_shape, dtype=np.int32)
     painted: list[Mask] = []
     for mask in by_score(masks):
-        row0, column0, row1, column1 = mask.box
-        region = labels[row0:row1, column0:column1]
+        region = labels[slices_of(mask.box)]
         free = mask.data & (region == 0)
         visible = int(np.count_nonzero(free))
         if visible == 0 or visible < visible_fraction * mask.area:
@@ -324,8 +323,7 @@ def paint_objects(
     """
     labels = np.zeros(image_shape, dtype=np.int32)
     for index in sorted(range(len(masks)), key=lambda i: masks[i].score):
-        row0, column0, row1, column1 = masks[index].box
-        region = labels[row0:row1, column0:column1]
+        region = labels[slices_of(masks[index].box)]
         region[masks[index].data] = index + 1
     visible = np.setdiff1d(labels, [0])
     if complete and len(visible) < len(masks):

@@ -33,6 +33,7 @@ from napari_mobilesam.types import (
     ModelRecord,
     Progress,
     Prompts,
+    slices_of,
 )
 
 if TYPE_CHECKING:
@@ -309,18 +310,13 @@ def repaint(
     painted = labels.copy()
     chosen = [each for each in refinements if each.refined]
     for each in chosen:
-        part = _part(painted, each.before)
+        part = painted[slices_of(each.before.box)]
         gone = each.before.data & ~part_of(each.now, each.before.box)
         part[gone & (part == each.label)] = 0
     for each in sorted(chosen, key=lambda e: (-e.now.score, e.label)):
-        part = _part(painted, each.now)
+        part = painted[slices_of(each.now.box)]
         part[each.now.data & (part == 0)] = each.label
     return painted
-
-
-def _part(picture: NDArray[Any], mask: Mask) -> NDArray[Any]:
-    row0, column0, row1, column1 = mask.box
-    return picture[row0:row1, column0:column1]
 
 
 def refinement_table(

@@ -11,7 +11,7 @@ from napari_mobilesam.segmentation.embedding_grid import EmbeddingGrid
 from napari_mobilesam.segmentation.masks import center_of, suppress
 from napari_mobilesam.segmentation.region_worker import RegionWorker
 from napari_mobilesam.segmentation.run import Collector, Run
-from napari_mobilesam.types import Mask
+from napari_mobilesam.types import Mask, slices_of
 
 # A cut mask is asked again unless whole masks cover this share of it, or the
 # box of another overlaps more with its own.
@@ -54,12 +54,10 @@ def _uncovered(
 ) -> list[Mask]:
     covered = np.zeros(shape, dtype=bool)
     for mask in whole:
-        row0, column0, row1, column1 = mask.box
-        covered[row0:row1, column0:column1] |= mask.data
+        covered[slices_of(mask.box)] |= mask.data
     left = []
     for mask in cut:
-        row0, column0, row1, column1 = mask.box
-        share = covered[row0:row1, column0:column1][mask.data].mean()
+        share = covered[slices_of(mask.box)][mask.data].mean()
         if share < COVERED:
             left.append(mask)
     return left

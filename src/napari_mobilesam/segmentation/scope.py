@@ -14,7 +14,7 @@ from napari_mobilesam.argument_checks import (
 )
 from napari_mobilesam.segmentation.masks import VISIBLE_FRACTION
 from napari_mobilesam.segmentation.upscaling import crop_to_mask
-from napari_mobilesam.types import Box, Mask, SegmentationError
+from napari_mobilesam.types import Box, Mask, SegmentationError, slices_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,8 +50,7 @@ class Scope:
         """Cut settled pixels from a mask; None if too little is left."""
         if self.skip is None:
             return mask
-        row0, column0, row1, column1 = mask.box
-        free = mask.data & ~self.skip[row0:row1, column0:column1]
+        free = mask.data & ~self.skip[slices_of(mask.box)]
         left = int(np.count_nonzero(free))
         if left == mask.area:
             return mask

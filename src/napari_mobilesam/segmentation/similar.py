@@ -50,6 +50,7 @@ from napari_mobilesam.types import (
     ModelRecord,
     Progress,
     PromptError,
+    slices_of,
 )
 
 if TYPE_CHECKING:
@@ -387,9 +388,8 @@ def _as_plane(scope: Scope, shape: tuple[int, int]) -> NDArray[np.bool_]:
     if isinstance(scope.region, np.ndarray):
         return scope.region
     assert scope.region is not None
-    row0, column0, row1, column1 = scope.region
     plane = np.zeros(shape, bool)
-    plane[row0:row1, column0:column1] = True
+    plane[slices_of(scope.region)] = True
     return plane
 
 

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
-from napari_mobilesam.types import Frame, Mask
+from napari_mobilesam.types import Frame, Mask, slices_of
 
 # Rows upscaled at once: few enough for the cache.
 STRIP_ROWS = 64
@@ -170,8 +170,7 @@ def upscale_plane(
     """(H, W) bool of the whole image; False outside the window."""
     plane = np.zeros(frame.image_shape, dtype=bool)
     mask = upscale_mask(logits, frame, threshold, 0.0)
-    row0, column0, row1, column1 = mask.box
-    plane[row0:row1, column0:column1] = mask.data
+    plane[slices_of(mask.box)] = mask.data
     return plane
 
 

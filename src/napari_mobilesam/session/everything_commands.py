@@ -35,6 +35,7 @@ from napari_mobilesam.types import (
     ImageError,
     Mask,
     SegmentationError,
+    slices_of,
 )
 
 if TYPE_CHECKING:
@@ -328,8 +329,7 @@ def _regions(
 def _region(region: Region, plane: ImagePlane) -> NDArray[np.bool_]:
     if isinstance(region, Mask):
         whole = np.zeros(plane.shape, dtype=bool)
-        row0, column0, row1, column1 = region.box
-        inside = whole[row0:row1, column0:column1]
+        inside = whole[slices_of(region.box)]
         if inside.shape == region.data.shape:
             inside[...] = region.data
             return whole

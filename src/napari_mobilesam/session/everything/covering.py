@@ -15,7 +15,7 @@ from napari_mobilesam.session.images.planes import ImagePlane
 from napari_mobilesam.session.objects.object_store import ObjectStore
 from napari_mobilesam.session.objects.records import ObjectRecord, ObjectView
 from napari_mobilesam.session.objects.writing import are_crumbs
-from napari_mobilesam.types import Box, Mask
+from napari_mobilesam.types import Box, Mask, slices_of
 
 
 class Covering:
@@ -79,7 +79,7 @@ class Covering:
         left, area = [], 0
         for found in result.masks[label]:
             box = found.mask.box
-            own = _part(result.pictures[found.plane], box) == label
+            own = result.pictures[found.plane][slices_of(box)] == label
             area += int(np.count_nonzero(own))
             there = self._target.picture(self._planes[found.plane], box)
             left.append(own & ~np.isin(there, others))
@@ -162,7 +162,7 @@ class Covering:
         left = mask.data & there
         number = self._number(view.plane)
         if number is not None:
-            over = _part(result.pictures[number], mask.box)
+            over = result.pictures[number][slices_of(mask.box)]
             left &= ~written[np.minimum(over, len(written) - 1)]
         return view.plane, Mask(left, mask.box, mask.score)
 
@@ -175,11 +175,6 @@ class Covering:
             if number is not None:
                 boxes[number].append(box)
         return [np.array(each, np.int64).reshape(-1, 4) for each in boxes]
-
-
-def _part(picture: NDArray[np.int_], box: Box) -> NDArray[np.int_]:
-    row0, column0, row1, column1 = box
-    return picture[row0:row1, column0:column1]
 
 
 def _meets(box: Box, others: NDArray[np.int64]) -> bool:

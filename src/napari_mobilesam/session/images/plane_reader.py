@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from napari_mobilesam.session.images.planes import LONGEST_READ, ImagePlane
 from napari_mobilesam.session.images.recent import LeastRecentlyUsed
-from napari_mobilesam.types import BlankImageError, Frame, Window
+from napari_mobilesam.types import BlankImageError, Frame, Window, slices_of
 
 if TYPE_CHECKING:
     from napari_mobilesam.segmentation.image import ContrastLimits, Limits
@@ -102,9 +102,7 @@ class PlaneReader:
         from napari_mobilesam.segmentation.image import resize
 
         if plane.pixels <= SMALL_PLANE:
-            row0, column0, row1, column1 = window
-            whole = self._whole(plane)
-            inside = slice(row0, row1), slice(column0, column1)
+            whole, inside = self._whole(plane), slices_of(window)
             bad = 0 if whole.holes is None else whole.holes[inside].sum()
             return PlanePixels(
                 resize(whole.rgb[inside], frame.input_shape), int(bad)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from napari_mobilesam.segmentation.image import ContrastLimits, as_rgb_plane
 from napari_mobilesam.segmentation.sampling import in_memory
-from napari_mobilesam.types import ImageError, Window
+from napari_mobilesam.types import ImageError, Window, slices_of
 
 # Longer sides are read from a coarser level: 48 MB as RGB.
 LONGEST_READ = 4096
@@ -320,8 +320,7 @@ class ImagePlane:
         ndarray
             (h, w) or (h, w, channels).
         """
-        row0, column0, row1, column1 = window
-        return np.asarray(self.array(level)[row0:row1, column0:column1])
+        return np.asarray(self.array(level)[slices_of(window)])
 
     def rgb(
         self,

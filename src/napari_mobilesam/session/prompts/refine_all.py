@@ -46,7 +46,7 @@ from napari_mobilesam.session.runtime.background import (
     BackgroundJob,
 )
 from napari_mobilesam.text import counted
-from napari_mobilesam.types import Mask, Prompts, SegmentationError
+from napari_mobilesam.types import Mask, Prompts, SegmentationError, slices_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -148,8 +148,7 @@ class _PlaneObjects:
         kept = []
         for answer in self.answers:
             mask = answer.refinement.before
-            row0, column0, row1, column1 = mask.box
-            before = self.picture[row0:row1, column0:column1]
+            before = self.picture[slices_of(mask.box)]
             same = target.picture(self.plane, mask.box) == before
             if same[mask.data].any():
                 kept.append(answer)
@@ -443,8 +442,7 @@ def _read(
     picture = whole_picture(target, plane).copy()
     drawn = picture.astype(np.int64)
     for label, mask in (before or {}).items():
-        row0, column0, row1, column1 = mask.box
-        drawn[row0:row1, column0:column1][mask.data] = label
+        drawn[slices_of(mask.box)][mask.data] = label
     rows = rows_of(target, tuple(np.unique(drawn).tolist()))
     found = ObjectMasks.of(drawn, column_of(rows, 'score'), not len(objects))
     largest = max(found.masks, default=0)
