@@ -15,7 +15,11 @@ from napari_mobilesam.segmentation.cleanup import CleanUp
 from napari_mobilesam.session.images.engine import Engine
 from napari_mobilesam.session.images.planes import ImagePlane
 from napari_mobilesam.session.objects.objects import Objects
-from napari_mobilesam.session.objects.records import ObjectRecord, ObjectView
+from napari_mobilesam.session.objects.records import (
+    ObjectCandidates,
+    ObjectRecord,
+    ObjectView,
+)
 from napari_mobilesam.session.objects.replay_code import ReplayCode
 from napari_mobilesam.session.objects.step import Step
 from napari_mobilesam.session.objects.targets import WriteOptions
@@ -128,23 +132,21 @@ class _RunningBatch:
 
     def answers(self, engine: Engine, model: Sam) -> Iterator[_Answer]:
         """Predict the objects, on the worker thread."""
+        ask = partial(candidates_of, engine, model, self.clean_up)
         for number in _by_place(self.items):
-            yield self._answer(number, engine, model)
+            yield self._answer(number, ask)
 
-    def _answer(self, number: int, engine: Engine, model: Sam) -> _Answer:
+    def _answer(
+        self,
+        number: int,
+        ask: Callable[[ImagePlane, Prompts], ObjectCandidates | None],
+    ) -> _Answer:
         plane, prompts = self.items[number]
         view = ObjectView(plane, prompts)
         try:
             check_prompts(plane.shape, prompts)
-            found = candidates_of(
-                engine,
-                # the viewport says nothing about prompts that are not clicked
-                replace(plane, viewport=None),
-                prompts,
-                model,
-                None,
-                self.clean_up,
-            )
+            # the viewport says nothing about prompts that are not clicked
+            found = ask(replace(plane, viewport=None), prompts)
         except SegmentationError as error:
             # one invalid prompt must not end the batch
             return _Answer(number, view, explain(error))

@@ -131,9 +131,7 @@ class Hover:
             return None
         clean_up, prompts = self._clean_up(), click(point)
         if rests:
-            found = candidates_of(
-                engine, plane, prompts, model, clean_up=clean_up
-            )
+            found = candidates_of(engine, model, clean_up, plane, prompts)
             return None if found is None else found.mask
         mask = engine.preview(plane, point, model)
         return None if mask is None else clean_up(mask, plane.shape, prompts)

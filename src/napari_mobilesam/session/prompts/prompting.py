@@ -211,7 +211,7 @@ class Prompting:
         engine, plane = self._services.engine, request.plane
         candidates = tuple(
             candidates_of(
-                engine, plane, prompts, model, before, request.clean_up
+                engine, model, request.clean_up, plane, prompts, before
             )
             for prompts, before in zip(
                 request.objects, request.previous, strict=True
@@ -255,13 +255,15 @@ class Prompting:
 
 def candidates_of(
     engine: Engine,
+    model: Sam,
+    clean_up: CleanUp | None,
     plane: ImagePlane,
     prompts: Prompts,
-    model: Sam,
     previous: ObjectCandidates | None = None,
-    clean_up: CleanUp | None = None,
 ) -> ObjectCandidates | None:
     """Predict candidates of one object, on the worker thread.
+
+    The first three parameters are those of all objects of a job.
 
     Returns
     -------

@@ -14,7 +14,6 @@ from napari_mobilesam.session.images.engine import Engine
 from napari_mobilesam.session.images.planes import ImagePlane
 from napari_mobilesam.session.objects.objects import Objects
 from napari_mobilesam.session.objects.records import (
-    ObjectCandidates,
     ObjectRecord,
     ObjectView,
     Origin,
@@ -38,7 +37,7 @@ from napari_mobilesam.session.runtime.background import (
     BackgroundJob,
 )
 from napari_mobilesam.text import counted, first_three
-from napari_mobilesam.types import Mask, Prompts, SegmentationError
+from napari_mobilesam.types import Mask, SegmentationError
 
 if TYPE_CHECKING:
     from napari_mobilesam.model.sam import Sam
@@ -152,16 +151,7 @@ class _PropagationRun:
 
     def follow(self, engine: Engine, model: Sam) -> Iterator[PropagationStep]:
         """Predict the planes, on the worker thread."""
-
-        def predict(
-            plane: ImagePlane,
-            prompts: Prompts,
-            previous: ObjectCandidates | None,
-        ) -> ObjectCandidates | None:
-            return candidates_of(
-                engine, plane, prompts, model, previous, self.clean_up
-            )
-
+        predict = partial(candidates_of, engine, model, self.clean_up)
         return propagate(
             predict, self.planes, self.keys, self.options, self.track
         )

@@ -177,17 +177,10 @@ class _RunningRefinement:
 
     def answers(self, engine: Engine, model: Sam) -> Iterator[_RefineAnswer]:
         """Ask for the objects, on the worker thread."""
+        answer = partial(candidates_of, engine, model, self.clean_up)
         for number, each in enumerate(self.planes):
             # the viewport says nothing about objects that are not clicked
-            plane = replace(each.plane, viewport=None)
-
-            def ask(
-                prompts: Prompts, plane: ImagePlane = plane
-            ) -> ObjectCandidates | None:
-                return candidates_of(
-                    engine, plane, prompts, model, None, self.clean_up
-                )
-
+            ask = partial(answer, replace(each.plane, viewport=None))
             for label, before in each.found.masks.items():
                 prompts, best = _better(ask, before)
                 found = judge(
