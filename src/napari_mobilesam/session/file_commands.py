@@ -51,17 +51,13 @@ class FileCommands:
 
     def __init__(self, parts: SessionParts) -> None:
         self._parts = parts
-        self._autosaves: WeakKeyDictionary[Objects, AutoSave] = (
-            WeakKeyDictionary()
-        )
+        self._autosaves = WeakKeyDictionary[Objects, AutoSave]()
         self._loader: Loader | None = None
         # file of objects, its version when it was written or read, and whose
         # objects it had
-        self._paths: WeakKeyDictionary[Objects, Path] = WeakKeyDictionary()
-        self._versions: WeakKeyDictionary[Objects, Version | None] = (
-            WeakKeyDictionary()
-        )
-        self._owners: WeakKeyDictionary[Objects, str] = WeakKeyDictionary()
+        self._paths = WeakKeyDictionary[Objects, Path]()
+        self._versions = WeakKeyDictionary[Objects, Version | None]()
+        self._owners = WeakKeyDictionary[Objects, str]()
         self.later = parts.services.deliver
 
     def tell(self, problem: str) -> None:

@@ -109,8 +109,8 @@ class FineTuning:
         self._deliver = deliver or (lambda function: function())
         self._load_model = load_model or load_by_name
         self._worker = LatestWorker('napari-mobilesam-fine-tuning')
-        self._runs: LatestRun[_FineTuningRun] = LatestRun(self._deliver)
-        self._surveys: LatestRun[BackgroundRun] = LatestRun(self._deliver)
+        self._runs = LatestRun[_FineTuningRun](self._deliver)
+        self._surveys = LatestRun[BackgroundRun](self._deliver)
         self._unsaved: tuple[FineTuneRequest, FineTuned, bool] | None = None
 
     @property

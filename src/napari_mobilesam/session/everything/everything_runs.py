@@ -94,10 +94,8 @@ class EverythingRuns:
         # by name; loaded on the worker thread
         self._detectors: dict[str, BoxDetector] = {}
         self._sorting = LatestWorker('napari-mobilesam-sorting')
-        self._runs: LatestRun[EverythingRun] = LatestRun(services.deliver)
-        self._selections: LatestRun[BackgroundRun] = LatestRun(
-            services.deliver
-        )
+        self._runs = LatestRun[EverythingRun](services.deliver)
+        self._selections = LatestRun[BackgroundRun](services.deliver)
         self._generation = 0
 
     @property

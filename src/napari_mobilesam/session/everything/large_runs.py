@@ -116,8 +116,8 @@ class LargeRuns:
     def __init__(self, services: Services) -> None:
         self._services = services
         self._worker = LatestWorker('napari-mobilesam-large')
-        self._runs: LatestRun[_LargeRun] = LatestRun(services.deliver)
-        self._estimates: LatestRun[_LargeRun] = LatestRun(services.deliver)
+        self._runs = LatestRun[_LargeRun](services.deliver)
+        self._estimates = LatestRun[_LargeRun](services.deliver)
         # what the diameter was measured for last, and the diameter
         self._measured: tuple[Hashable, float | None] = (None, None)
 

@@ -101,8 +101,8 @@ class PlaneJobs:
         self._services = services
         self._experience = experience
         self._number = 0
-        self._jobs: LatestRun[BackgroundRun] = LatestRun(services.deliver)
-        self._estimates: LatestRun[BackgroundRun] = LatestRun(services.deliver)
+        self._jobs = LatestRun[BackgroundRun](services.deliver)
+        self._estimates = LatestRun[BackgroundRun](services.deliver)
         # plane whose size was looked for last, and the seconds that took
         self._looked: tuple[Hashable, float] = (None, 0.0)
 

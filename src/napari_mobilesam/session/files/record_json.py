@@ -72,7 +72,7 @@ class RecordEncoder:
     def __init__(self, scene: Scene) -> None:
         self._scene = scene
         self._numbers: dict[Hashable, int] = {}
-        self._views: WeakKeyDictionary[ObjectView, bytes] = WeakKeyDictionary()
+        self._views = WeakKeyDictionary[ObjectView, bytes]()
         self.planes: list[Json] = []
 
     def present(self, records: Sequence[ObjectRecord]) -> list[ObjectRecord]:

@@ -83,15 +83,11 @@ class Engine:
         self._reader = PlaneReader(PLANES_KEPT)
         # threads that embed blocks share what follows
         self._lock = threading.RLock()
-        self._images: LeastRecentlyUsed[_EmbeddedPlane] = LeastRecentlyUsed(
-            IMAGES_KEPT
-        )
+        self._images = LeastRecentlyUsed[_EmbeddedPlane](IMAGES_KEPT)
         # scales of the newest answers, by place
-        self._usual: LeastRecentlyUsed[int] = LeastRecentlyUsed(LOOKS_KEPT)
+        self._usual = LeastRecentlyUsed[int](LOOKS_KEPT)
         # pixels that are not finite, by appearance and window
-        self._not_finite: LeastRecentlyUsed[int] = LeastRecentlyUsed(
-            8 * LOOKS_KEPT
-        )
+        self._not_finite = LeastRecentlyUsed[int](8 * LOOKS_KEPT)
 
     def clear(self) -> None:
         """Drop cached planes, sizes and embeddings, but not the model."""

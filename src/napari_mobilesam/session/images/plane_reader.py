@@ -55,14 +55,10 @@ class PlaneReader:
     """
 
     def __init__(self, planes: int) -> None:
-        self._planes: LeastRecentlyUsed[_WholePlane] = LeastRecentlyUsed(
-            planes
-        )
-        self._diameters: LeastRecentlyUsed[float | None] = LeastRecentlyUsed(
-            512
-        )
+        self._planes = LeastRecentlyUsed[_WholePlane](planes)
+        self._diameters = LeastRecentlyUsed[float | None](512)
         # last estimate of each place, whatever its appearance
-        self._newest: LeastRecentlyUsed[float | None] = LeastRecentlyUsed(512)
+        self._newest = LeastRecentlyUsed[float | None](512)
         self._automatic: LeastRecentlyUsed[Limits] = LeastRecentlyUsed(512)
         self._limits: LeastRecentlyUsed[ContrastLimits] = LeastRecentlyUsed(
             512

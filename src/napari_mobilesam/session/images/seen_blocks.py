@@ -54,12 +54,8 @@ class SeenBlocks:
     def __init__(self) -> None:
         self.cache: EmbeddingCache | None = None
         self.on_embedded: Callable[[Sam, float], None] = _ignore
-        self._small: LeastRecentlyUsed[_SeenBlock] = LeastRecentlyUsed(
-            LOOKS_KEPT
-        )
-        self._large: LeastRecentlyUsed[_SeenBlock] = LeastRecentlyUsed(
-            LARGE_LOOKS_KEPT
-        )
+        self._small = LeastRecentlyUsed[_SeenBlock](LOOKS_KEPT)
+        self._large = LeastRecentlyUsed[_SeenBlock](LARGE_LOOKS_KEPT)
 
     def clear(self) -> None:
         """Drop the features in memory."""

@@ -71,7 +71,7 @@ class Background:
     def __init__(self, services: Services, topic: str) -> None:
         self._services = services
         self._topic = topic
-        self._jobs: LatestRun[BackgroundJob[Any]] = LatestRun(services.deliver)
+        self._jobs = LatestRun[BackgroundJob[Any]](services.deliver)
 
     @property
     def running(self) -> bool:

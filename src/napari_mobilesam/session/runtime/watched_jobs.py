@@ -52,7 +52,7 @@ class WatchedJobs:
         self._deliver = deliver
         self._worker = worker
         self._kind = kind
-        self._runs: LatestRun[BackgroundRun] = LatestRun(deliver)
+        self._runs = LatestRun[BackgroundRun](deliver)
 
     @property
     def running(self) -> bool:

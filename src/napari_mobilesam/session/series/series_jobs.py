@@ -135,8 +135,8 @@ class SeriesJobs:
     def __init__(self, services: Services) -> None:
         self._services = services
         self._files = LatestWorker('napari-mobilesam-series')
-        self._runs: LatestRun[BackgroundRun] = LatestRun(services.deliver)
-        self._images: LeastRecentlyUsed[ImageArray] = LeastRecentlyUsed(KEPT)
+        self._runs = LatestRun[BackgroundRun](services.deliver)
+        self._images = LeastRecentlyUsed[ImageArray](KEPT)
         self._asked = 0
         self.series: Series | None = None
         self.current = -1
