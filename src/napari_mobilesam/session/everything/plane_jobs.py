@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from psygnal import Signal
 
@@ -25,16 +25,11 @@ from napari_mobilesam.types import (
     MOST_POINTS_PER_SIDE,
     BlankImageError,
     EverythingParameters,
-    Progress,
 )
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from napari_mobilesam.model.sam import Sam
     from napari_mobilesam.segmentation.estimate import Estimate
-    from napari_mobilesam.segmentation.image_embedding import ImageEmbedding
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,20 +52,6 @@ class JobResult:
     value: Any
     complete: bool
     seconds: float
-
-
-class _Work(Protocol):
-    """Work of a job on the worker thread."""
-
-    def __call__(
-        self,
-        rgb: NDArray[np.uint8],
-        model: Sam,
-        *,
-        embedding: ImageEmbedding,
-        progress: Progress,
-        cancelled: Callable[[], bool],
-    ) -> Any: ...
 
 
 class PlaneJobs:
@@ -204,7 +185,8 @@ class PlaneJobs:
         self._services.worker.discard('job')
         self.forget_estimate()
 
-    def _start(self, task: PlaneTask, work: _Work) -> int:
+    def _start(self, task: PlaneTask, work: Callable[..., Any]) -> int:
+        """Start ``work(rgb, model, *, embedding, progress, cancelled)``."""
         run = self._jobs.start(BackgroundRun())
         self._number += 1
         number, model_name = self._number, self._services.model_name()
@@ -303,7 +285,7 @@ class PlaneJobs:
         number: int,
         task: PlaneTask,
         model_name: str,
-        work: _Work,
+        work: Callable[..., Any],
     ) -> None:
         start = time.perf_counter()
         model = self._services.load(model_name, 'everything')

@@ -68,7 +68,7 @@ class Navigation:
         LabelsError
             There is no such object.
         """
-        objects = self._objects
+        objects = self._editor.target_objects
         if objects is None:
             raise LabelsError('There are no objects yet.')
         record = objects[number]
@@ -89,7 +89,7 @@ class Navigation:
         row, column : float
             Data pixels.
         """
-        objects = self._objects
+        objects = self._editor.target_objects
         if objects is None:
             return None
         record = objects.at(plane, row, column)
@@ -110,7 +110,7 @@ class Navigation:
         ObjectRecord or None
             None if there is no object.
         """
-        objects, record = self._objects, self._editor.record
+        objects, record = self._editor.target_objects, self._editor.record
         if objects is None:
             return None
         here = record.number or record.label
@@ -122,7 +122,7 @@ class Navigation:
 
     def next_uncertain(self) -> ObjectRecord | None:
         """Open the least certain object that was not reviewed yet."""
-        objects, here = self._objects, self._editor.record.number
+        objects, here = self._editor.target_objects, self._editor.record.number
         if objects is None:
             return None
         return self._open(objects, objects.least_certain(here))
@@ -189,10 +189,6 @@ class Navigation:
         self._editor.forget_undone()
         several = len(self._histories()) > 1
         return f'{title} in “{undone.name}”' if several else title
-
-    @property
-    def _objects(self) -> Objects | None:
-        return self._editor.target_objects
 
     def _open(
         self, objects: Objects, record: ObjectRecord | None
