@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
@@ -249,10 +250,16 @@ class PlaneJobs:
         model: Sam,
     ) -> tuple[float | None, float]:
         """Diameter for a plane, and the seconds that looking for it takes."""
-        start = time.perf_counter()
-        diameter = self._diameter(run, task, parameters, model)
         if parameters.scale_given:
-            return diameter, 0.0
+            return parameters.diameter, 0.0
+        between = ServeBetween(
+            self._services.worker, lambda: run is not self._estimates.current
+        )
+        start, diameter = time.perf_counter(), None
+        with contextlib.suppress(BlankImageError):
+            diameter = self._services.engine.working_diameter(
+                task.plane, parameters, model, between
+            )
         seconds = time.perf_counter() - start
         place, before = self._looked
         # at once where the size is known
@@ -260,24 +267,6 @@ class PlaneJobs:
             seconds = max(seconds, before)
         self._looked = task.plane.place, seconds
         return diameter, seconds
-
-    def _diameter(
-        self,
-        run: BackgroundRun,
-        task: PlaneTask,
-        parameters: EverythingParameters,
-        model: Sam,
-    ) -> float | None:
-        between = ServeBetween(
-            self._services.worker,
-            lambda: run is not self._estimates.current,
-        )
-        try:
-            return self._services.engine.working_diameter(
-                task.plane, parameters, model, between
-            )
-        except BlankImageError:
-            return None
 
     def _do(
         self,

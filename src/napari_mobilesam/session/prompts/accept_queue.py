@@ -108,15 +108,8 @@ class AcceptQueue:
             self.written.emit(record)
 
     def _take_answer(self, result: PromptResult) -> None:
-        if not self._items:
-            return
-        first, place = self._items[0], result.request.plane.place
-        view = first.waiting.get(place)
-        if view is None or view.prompts is not result.request.objects[0]:
-            return
-        del first.waiting[place]
-        first.record = first.record.with_answer(view, result.candidates[0])
-        self._go_on()
+        if self._items and self._items[0].take(result):
+            self._go_on()
 
     def _no_answer(self, generation: int) -> None:
         if self._items:

@@ -306,13 +306,13 @@ class BatchSegmentation:
             replay_code,
             first_label,
         )
-        end = partial(self._end, batch)
+
+        def end(complete: bool) -> None:
+            self.finished.emit(batch.end(complete))
+
         self._background.start(
             BackgroundJob(batch.answers, batch.take, end, len(items), 'Object')
         )
-
-    def _end(self, batch: _RunningBatch, complete: bool) -> None:
-        self.finished.emit(batch.end(complete))
 
 
 def _first_label(

@@ -10,6 +10,7 @@ from napari_mobilesam.session.objects.objects import Objects
 from napari_mobilesam.session.objects.records import ObjectRecord, ObjectView
 from napari_mobilesam.session.objects.targets import LabelsError, WriteOptions
 from napari_mobilesam.session.objects.writing import finished, write_object
+from napari_mobilesam.session.prompts.prompt_messages import PromptResult
 from napari_mobilesam.session.prompts.recorder import Recorder
 from napari_mobilesam.types import PromptError
 
@@ -67,6 +68,16 @@ class EditedObject:
             now.views.get(place) is not view
             for place, view in base.views.items()
         )
+
+    def take(self, result: PromptResult) -> bool:
+        """Take an answer; return whether a view has waited for it."""
+        place = result.request.plane.place
+        view = self.waiting.get(place)
+        if view is None or view.prompts is not result.request.objects[0]:
+            return False
+        del self.waiting[place]
+        self.record = self.record.with_answer(view, result.candidates[0])
+        return True
 
     def release(self, gone: Objects) -> bool:
         """Make it a new object if the labels that it was in are gone.

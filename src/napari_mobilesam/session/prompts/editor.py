@@ -543,24 +543,18 @@ class Editor:
     def take_answer(self, result: PromptResult) -> None:
         """Show the candidates that the model has answered.
 
-        Ignored unless these prompts wait for an answer. An object that was
-        accepted meanwhile is written now.
+        Ignored unless these prompts wait for an answer.
 
         Parameters
         ----------
         result : PromptResult
             Answer to the newest prompts.
         """
-        place = result.request.plane.place
-        view = self._open.waiting.get(place)
-        if view is None or view.prompts is not result.request.objects[0]:
-            # those of others were asked instead
-            self._ask_next()
-            return
-        del self._open.waiting[place]
-        self.record = self.record.with_answer(view, result.candidates[0])
+        taken = self._open.take(result)
+        # those of others may have been asked instead
         self._ask_next()
-        self.changed.emit()
+        if taken:
+            self.changed.emit()
 
     def _no_answer(self, generation: int) -> None:
         if generation != self._asked:
