@@ -267,7 +267,8 @@ def test_undo_takes_the_newest_step_of_the_viewer(track_desk):
     d.widget.corrections.unlink()
     with objects.step('drawing') as step:
         del step
-    assert d.session.undo() == 'unlink of track 1 in frame 4 in “cells”'
+    d.widget.shown.labels.name = 'mine'
+    assert d.session.undo() == 'unlink of track 1 in frame 4 in “mine”'
 
 
 def test_undo_leaves_what_is_not_of_the_tracks(track_desk):
@@ -552,6 +553,20 @@ def test_tracking_again_replaces_tracks_without_corrections(track_desk):
         'tracks of cells',
     ]
     assert d.widget.summary.text().endswith('0 divisions.')
+
+
+def test_lines_go_when_labels_whose_tracks_were_removed_are_tracked_again(
+    track_desk,
+):
+    d = track_desk()
+    d.viewer.layers.remove(d.widget.shown.labels)
+    d.widget.track()
+    d.settle()
+    assert [layer.name for layer in d.viewer.layers] == [
+        'cells',
+        'tracked cells',
+        'tracks of cells',
+    ]
 
 
 def test_corrected_tracks_are_kept_when_labels_are_tracked_again(track_desk):

@@ -382,10 +382,10 @@ class TrackWidget(ViewerWidget):
 
     def _show_note(self) -> None:
         shown = self.shown
-        edited = shown is not None and shown.edited
-        self.note.setVisible(edited)
-        if shown is not None and edited:
-            self.note.show_message(EDITED.format(shown.tracked.name), True)
+        source = shown.source if shown is not None and shown.edited else None
+        self.note.setVisible(source is not None)
+        if source is not None:
+            self.note.show_message(EDITED.format(source.name), True)
 
     def _row_chosen(self, track: int) -> None:
         """Show the first object of a track."""

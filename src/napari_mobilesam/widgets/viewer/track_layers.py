@@ -129,6 +129,8 @@ class ShownTracks:
             getattr(source.events, name).connect(self._edit)
         self._written: set[int] = set()
         self._brushed: set[int] = set()
+        # undo names them
+        labels.events.name.connect(self._renamed)
         labels.events.paint.connect(self._brush)
         # napari tells of a stroke before, or after, it writes the pixels
         labels.events.labels_update.connect(self._drawn)
@@ -149,6 +151,10 @@ class ShownTracks:
     def tracks(self) -> TracksLayer | None:
         """Layer with the tracks."""
         return self._tracks()
+
+    def _renamed(self, event: Any = None) -> None:
+        if self.labels is not None:
+            self.tracked.name = self.labels.name
 
     def _edit(self, event: Any = None) -> None:
         if not self.edited:
@@ -316,11 +322,12 @@ class TrackLayers:
         viewer = self._viewer()
         assert viewer is not None
         self._clear_former(layer)
-        tracked = TrackedLabels(layer.name, labels, result, self._clock)
+        name = f'tracked {layer.name}'
+        tracked = TrackedLabels(name, labels, result, self._clock)
         place = _place(layer, result.pixels.ndim)
         shown = Labels(
             result.pixels,
-            name=f'tracked {layer.name}',
+            name=name,
             metadata={TRACKED_MARK: True},
             **place,
         )
@@ -346,8 +353,7 @@ class TrackLayers:
         viewer, layer = self._viewer(), self._layer_of(tracked)
         if viewer is None or layer is None:
             raise ImageError(
-                f'The tracks of “{tracked.name}” are not in the viewer any '
-                'more: track again.'
+                f'“{tracked.name}” is not in the viewer any more: track again.'
             )
         axis = self._write_to(layer)
         move_sliders(viewer, layer, *corners_of(tracked, index))
@@ -372,16 +378,14 @@ class TrackLayers:
     def _clear_former(self, layer: Labels) -> None:
         """Remove former tracks of a layer; hide those that were changed."""
         layers = self._layers
-        for former in self._in_viewer():
+        # their lines may be there alone
+        for former in list(self._shown):
             if former.source is not layer:
                 continue
             history = former.tracked.history
             corrected = history.done or history.undone or former.was_edited
             if not corrected:
                 self._shown.remove(former)
-            elif former.labels is not None:
-                # undo names it
-                former.tracked.name = former.labels.name
             for each in (former.labels, former.tracks):
                 if each is None or each not in layers:
                     continue
@@ -401,7 +405,11 @@ class TrackLayers:
 
     def _in_viewer(self) -> list[ShownTracks]:
         """Tracks whose labels are in the viewer; others are dropped."""
-        self._shown = [each for each in self._shown if each.labels is not None]
+        self._shown = [
+            each
+            for each in self._shown
+            if each.labels is not None or each.tracks is not None
+        ]
         viewer = self._viewer()
         if viewer is None:
             return []
