@@ -11,7 +11,7 @@ import tifffile
 from napari.layers import Image, Labels
 from qtpy.QtCore import QPoint, Qt
 from qtpy.QtTest import QTest
-from qtpy.QtWidgets import QApplication
+from qtpy.QtWidgets import QApplication, QLabel
 
 from napari_mobilesam.measure.object_table import measure_objects
 from napari_mobilesam.measure.table_columns import histogram
@@ -761,3 +761,26 @@ def test_a_range_may_end_far_beyond_the_objects(table_desk, qtbot):
     assert d.widget.rows.selected.tolist() == [1, 2, 3, 4]
     # drawn without an error
     assert not d.widget.plot.grab().isNull()
+
+
+@pytest.mark.window
+def test_outlines_are_those_of_the_tab_in_front(table_desk):
+    d = table_desk(squares())
+    other = d.viewer.window.add_dock_widget(QLabel('another'), name='another')
+    d.widget.main_window.tabifyDockWidget(d.dock, other)
+    d.dock.raise_()
+    d.settle()
+    d.widget.select('area', 200, 300)
+    d.settle()
+    assert d.widget.marked.layer.visible
+    other.raise_()
+    d.settle()
+    assert not d.widget.marked.layer.visible
+    # such as by a click on an object
+    d.widget.select('area', 100, 300)
+    d.settle()
+    assert not d.widget.marked.layer.visible
+    d.dock.raise_()
+    d.settle()
+    assert d.widget.marked.layer.visible
+    d.viewer.window.remove_dock_widget(other)

@@ -14,6 +14,7 @@ from qtpy.QtWidgets import (
     QApplication,
     QCheckBox,
     QComboBox,
+    QDockWidget,
 )
 
 from napari_mobilesam.large.io.tables import write_table
@@ -100,6 +101,8 @@ class TableWidget(ViewerWidget):
         self._listened: Labels | None = None
         self._brush: BrushHistory | None = None
         self._choosing = False
+        # behind another tab, whose objects are looked at
+        self._hidden = False
         # whether the labels have changed since they began to be measured
         self._stale = False
         # range that is selected in the histogram
@@ -195,6 +198,20 @@ class TableWidget(ViewerWidget):
         self._listen_to(None)
         self.marked.remove()
         super().detach()
+
+    def follow_dock(self, docked: bool) -> None:
+        """Attach in a dock, and follow whether it is seen."""
+        super().follow_dock(docked)
+        dock = self.parent()
+        if isinstance(dock, QDockWidget):
+            dock.visibilityChanged.connect(self._seen)
+
+    def _seen(self, visible: bool) -> None:
+        self._hidden = not visible
+        if visible:
+            self._show_marks()
+        else:
+            self.marked.hide()
 
     @property
     def pending(self) -> bool:
@@ -375,7 +392,7 @@ class TableWidget(ViewerWidget):
     def _show_marks(self) -> bool:
         """Outline the selected objects and that of the current row."""
         labels = self.labels_combo.layer
-        if labels is None:
+        if labels is None or self._hidden:
             return True
         chosen, current = self.rows.marked, self.rows.current
         if self._open_label:
