@@ -441,6 +441,16 @@ def test_labels_that_cannot_be_written_keep_all_tiles(
     assert list(tmp_path.iterdir()) == [output]
 
 
+def test_an_error_of_the_progress_function_is_no_full_disk(tmp_path):
+    def report(done, total, message):
+        if message.startswith('Writing labels'):
+            raise ConnectionError('the log is gone')
+
+    image = drawn((60, 60), (30, 30, 12))
+    with pytest.raises(ConnectionError, match='^the log is gone$'):
+        run(image, tmp_path / 'out.ome.zarr', progress=report)
+
+
 def test_records_are_beside_the_labels_not_in_an_image(tmp_path):
     assert records_folder(tmp_path / 'a.ome.zarr') == (
         tmp_path / 'a.ome.zarr.records'

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
 
@@ -93,9 +93,10 @@ class LabelOutput:
             sink = LabelWriter.create(
                 path, source.planes, source.shape, CHUNK, like=source
             )
-            with open_pool(self._renderer(sink)) as pool:
-                complete = self._render(pool)
-            if complete:
+        with open_pool(self._renderer(sink)) as pool:
+            complete = self._render(pool, path)
+        if complete:
+            with storage_errors(path):
                 sink.finish()
         return self._result(path, complete)
 
@@ -104,8 +105,11 @@ class LabelOutput:
             self._search.journal.folder, self._plan.view.factor, sink
         )
 
-    def _render(self, pool: TaskWorkers) -> bool:
-        """Paint every chunk that has an object; False if cancelled."""
+    def _render(self, pool: TaskWorkers, path: Path | None = None) -> bool:
+        """Paint every chunk that has an object; False if cancelled.
+
+        Chunks are written to a path, or to memory.
+        """
         cancelled = self._search.hooks.cancelled
         if self._search.cancelled:
             # The objects found before an early end are labelled, too.
@@ -113,7 +117,9 @@ class LabelOutput:
         outcomes = run_tasks(pool, self._tasks(), cancelled)
         for written, outcome in enumerate(outcomes, start=1):
             if outcome.error is not None:
-                raise outcome.error
+                # not around the loop: it calls functions of the user
+                with storage_errors(path) if path else nullcontext():
+                    raise outcome.error
             assert outcome.result is not None
             self._table.see(outcome.result)
             self._search.tell(f'Writing labels: chunk {written}')
