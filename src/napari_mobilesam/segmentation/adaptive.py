@@ -1,8 +1,8 @@
-"""Fewer prompts for the same masks.
+"""Segment everything with fewer prompts for the same masks.
 
-The points of the full grid are asked in rounds that grow denser. A point is
-left out where a confident mask explains it, and where it looks like points
-that gave no mask. At last the centre of every object is asked, where the
+The points of the full grid are prompted in rounds of growing density. A point
+is skipped if a confident mask already covers it, or if it resembles points
+that gave no mask. A last round prompts the centre of every object, where the
 answer is best.
 """
 
@@ -33,9 +33,9 @@ from napari_mobilesam.segmentation.region_worker import Divided, RegionWorker
 from napari_mobilesam.segmentation.run import Collector, Run
 from napari_mobilesam.types import Box, Mask
 
-# Offsets of the points of each round in cells of 4 x 4 points of the grid,
-# and how likely a point has to give a mask to be asked: on validation images
-# fewer lose objects, more cost prompts and find nothing.
+# Offsets of the points of each round, in cells of 4 x 4 grid points, and the
+# likelihood of a mask above which a point is prompted. On validation images,
+# fewer prompts lose objects and more find nothing new.
 CELL = 4
 ROUNDS: tuple[tuple[tuple[tuple[int, int], ...], float], ...] = (
     (((1, 1),), 0.1),
@@ -45,12 +45,12 @@ ROUNDS: tuple[tuple[tuple[tuple[int, int], ...], float], ...] = (
     (((0, 1), (0, 3), (2, 1), (2, 3)), 0.2),
     (((1, 0), (1, 2), (3, 0), (3, 2)), 0.2),
 )
-# Typical diameter, in distances of the grid's points, if none is seen.
+# Typical diameter, in units of the grid spacing, if no object has been seen.
 SPACINGS = 2.5
 
 
 class Chooser:
-    """Says which points of the full grid are worth asking.
+    """Choose the points of the full grid that are worth prompting.
 
     Parameters
     ----------
@@ -61,12 +61,12 @@ class Chooser:
     diameter : float
         Typical object diameter in data pixels.
     confident : float
-        Predicted IoU above which a mask explains what it covers.
+        Predicted IoU above which the pixels of a mask are explained.
 
     Attributes
     ----------
     coverage : Coverage
-        Pixels that masks explain: points on them are left out.
+        Pixels that masks explain; points on them are skipped.
     """
 
     def __init__(
@@ -90,7 +90,7 @@ class Chooser:
         offsets: Sequence[tuple[int, int]],
         least: float = 0.0,
     ) -> NDArray[np.float64]:
-        """Points of a region with these offsets that may bring something."""
+        """Return points of a region with these offsets that may be objects."""
         index = self._lattice.index(region.points)
         due = np.zeros((CELL, CELL), dtype=bool)
         due[tuple(np.transpose(offsets))] = True
@@ -103,7 +103,7 @@ class Chooser:
     def learn(
         self, points: NDArray[np.float64], masks: Sequence[Mask]
     ) -> None:
-        """Note which points of the grid gave these good masks."""
+        """Note which points of the grid gave good masks."""
         gave = {mask.point for mask in masks}
         hits = [tuple(point) in gave for point in points.tolist()]
         self._appearance.learn(
@@ -112,7 +112,7 @@ class Chooser:
 
 
 def ask_adaptively(run: Run, plan: Plan, collector: Collector) -> None:
-    """Ask a part of the points of the full grid; embed where they are."""
+    """Prompt part of the full grid, embedding only where needed."""
     least = collector.thresholds.predicted_iou
     chooser = Chooser(
         run.rgb,
@@ -120,7 +120,7 @@ def ask_adaptively(run: Run, plan: Plan, collector: Collector) -> None:
         plan.diameter or SPACINGS * plan.lattice.spacing,
         confident=confident_iou(least),
     )
-    # What another scale has found is not asked again.
+    # Do not prompt again what another scale has found.
     chooser.coverage.explain(collector.good(collector.masks))
     for part in run.blocks(plan.regions):
         _ask_block(run, part, chooser, collector)
@@ -132,14 +132,14 @@ def _ask_block(
     chooser: Chooser,
     collector: Collector,
 ) -> None:
-    """Ask windows in rounds; what a round finds thins out the next."""
+    """Prompt windows in rounds; each round thins out the next."""
     workers: dict[Box, RegionWorker] = {}
     found: list[Mask] = []
     for offsets, least in ROUNDS:
         if run.cancelled():
             return
-        # Chosen before anything is asked: what is asked at once must not
-        # depend on what is answered first.
+        # Choose before prompting: the batch must not depend on which answer
+        # comes first.
         wanted = [
             (region, chooser.choose(region, offsets, least))
             for region in regions
@@ -171,7 +171,7 @@ def _ask_points(
     workers: dict[Box, RegionWorker],
     wanted: Sequence[tuple[Region, NDArray[np.float64]]],
 ) -> Iterator[tuple[NDArray[np.float64], Divided]]:
-    """Ask points of regions; ``workers`` grows by those not embedded yet."""
+    """Prompt points of regions; regions not embedded yet join ``workers``."""
     wanted = [(region, points) for region, points in wanted if len(points)]
     new = [region for region, _ in wanted if region.window not in workers]
     workers |= {worker.region.window: worker for worker in run.embed(new)}

@@ -1,8 +1,8 @@
-"""Detectors of boxes around what a text names: protocol and names.
+"""Detectors of boxes around objects named by a text.
 
-A detector is any object with one method, `BoxDetector.boxes`. Those of other
-packages have an entry point in the group ``napari_mobilesam.detectors``: a
-function without arguments, such as a class, that returns a detector.
+A detector is any object with a `BoxDetector.boxes` method. Other packages
+register theirs in the entry-point group ``napari_mobilesam.detectors``, as a
+callable without arguments (for example a class) that returns a detector.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from napari_mobilesam.types import PromptError
 
 GROUP = 'napari_mobilesam.detectors'
 DEFAULT_DETECTOR = 'grounding_dino_tiny'
-# Of more boxes than this, the best are taken.
+# Only this many of the best boxes are kept.
 MOST_BOXES = 10_000
 
 
 class BoxDetector(Protocol):
-    """Draws boxes around what a text names."""
+    """Detector that draws boxes around what a text names."""
 
     def boxes(
         self, image: NDArray[np.uint8], text: str
@@ -39,9 +39,9 @@ class BoxDetector(Protocol):
         Parameters
         ----------
         image : ndarray
-            (H, W, 3) uint8 RGB, as it is shown to the model.
+            (H, W, 3) uint8 RGB, as shown to the model.
         text : str
-            What to find, as the user has typed it.
+            What to find, as typed by the user.
 
         Returns
         -------
@@ -53,7 +53,7 @@ class BoxDetector(Protocol):
 
 
 def detector_names() -> list[str]:
-    """Names of all detectors: ours, then those of other packages."""
+    """Return the names of all detectors, built-in ones first."""
     return [*RECORDS, *sorted(set(_entry_points()) - set(RECORDS))]
 
 
@@ -65,7 +65,7 @@ def load_detector(name: str, device: str = 'cpu') -> BoxDetector:
     name : str
         One of `detector_names`.
     device : str
-        Device of torch for our own.
+        Torch device for the built-in detectors.
 
     Raises
     ------
@@ -101,7 +101,7 @@ def _entry_points() -> dict[str, EntryPoint]:
 
 
 def checked_detector(detector: Any) -> BoxDetector:
-    """Return a detector.
+    """Return a detector if it is one.
 
     Raises
     ------
@@ -128,7 +128,7 @@ def check_query(text: Any) -> None:
 def boxes_of_text(
     detector: BoxDetector, image: NDArray[np.uint8], text: str
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Ask a detector, and check its answer.
+    """Run a detector and check its answer.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Which boxes meet, without comparing each with each."""
+"""Pairs of overlapping boxes, found without comparing all pairs."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from numpy.typing import NDArray
 Boxes = NDArray[np.int64]
 Indices = NDArray[np.intp]
 
-# Boxes looked up together: bounds the memory of a search.
+# Number of boxes looked up together, which bounds the memory of a search.
 QUERIES_AT_ONCE = 1 << 14
 # Boxes up to this large share the finest grid.
 SMALLEST_CELL = 16
 
 
 def meeting_pairs(boxes: Boxes) -> Iterator[tuple[Indices, Indices]]:
-    """Pairs of boxes that share pixels, each pair once.
+    """Yield pairs of boxes that share pixels, each pair once.
 
     Boxes are sorted by size into grids whose cells are at least as large, so
-    that a box meets at most four cells, and looked up in their own grid and
-    in the coarser ones.
+    that a box touches at most four cells. Each is looked up in its own grid
+    and in the coarser ones.
 
     Parameters
     ----------
@@ -31,13 +31,13 @@ def meeting_pairs(boxes: Boxes) -> Iterator[tuple[Indices, Indices]]:
     Yields
     ------
     first, second : ndarray
-        (P,) indices of boxes; in bounded parts.
+        (P,) indices of boxes, in chunks of bounded size.
     """
     sides = (boxes[:, 2:] - boxes[:, :2]).max(axis=1, initial=1)
     cells = np.maximum(SMALLEST_CELL, 1 << _bits(sides))
     for cell in np.unique(cells).tolist():
         own = np.flatnonzero(cells == cell)
-        # Boxes of the same grid meet each other both ways round.
+        # Within a grid, each pair is found in both orders.
         others = np.flatnonzero(cells <= cell)
         grid = _Cells(boxes, own, cell)
         for start in range(0, len(others), QUERIES_AT_ONCE):
@@ -48,7 +48,7 @@ def meeting_pairs(boxes: Boxes) -> Iterator[tuple[Indices, Indices]]:
 
 
 def _bits(values: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Bits needed to write value - 1: 2 ** bits is at least the value."""
+    """Return the bits needed for value - 1, so that 2 ** bits >= value."""
     bits = np.zeros(len(values), np.int64)
     rest = np.maximum(values - 1, 0)
     while rest.any():
@@ -58,7 +58,7 @@ def _bits(values: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 class _Cells:
-    """Boxes by the cells of a grid that they meet."""
+    """Boxes indexed by the grid cells that they touch."""
 
     def __init__(self, boxes: Boxes, members: Indices, cell: int) -> None:
         self._cell = cell
@@ -70,7 +70,7 @@ class _Cells:
     def _met(
         self, boxes: Boxes, which: Indices
     ) -> tuple[NDArray[np.int64], Indices]:
-        """(cell, box) of all cells met, up to four for each box."""
+        """Return (cell, box) for all cells touched, up to four per box."""
         low = boxes[which, :2] // self._cell
         high = (boxes[which, 2:] - 1) // self._cell
         numbers, owners = [], []
@@ -85,7 +85,7 @@ class _Cells:
     def lookup(
         self, boxes: Boxes, queries: Indices
     ) -> tuple[Indices, Indices]:
-        """Pairs (query, member) that meet, each once."""
+        """Return overlapping (query, member) pairs, each once."""
         numbers, owners = self._met(boxes, queries)
         start = np.searchsorted(self._numbers, numbers, 'left')
         stop = np.searchsorted(self._numbers, numbers, 'right')
@@ -97,7 +97,7 @@ class _Cells:
         second = self._boxes[np.repeat(start, counts) + within]
         low = np.maximum(boxes[first, :2], boxes[second, :2])
         high = np.minimum(boxes[first, 2:], boxes[second, 2:])
-        # Of the cells that both meet, the one of their first common pixel.
+        # Count a pair only in the cell of its first common pixel.
         corner = low // self._cell
         here = corner[:, 0] * self._columns + corner[:, 1]
         once = (low < high).all(axis=1) & (here == np.repeat(numbers, counts))

@@ -1,7 +1,8 @@
-"""Masks found by segment everything, which can be selected repeatedly.
+"""Masks found by segment everything, to be filtered again and again.
 
-Thresholds, duplicates and filters cost milliseconds, prompts cost seconds:
-a run keeps all it found, and `Candidates.select` picks from it.
+Prompts take seconds; thresholds, duplicate removal and filters take
+milliseconds. A run therefore keeps everything it found, and
+`Candidates.select` picks from it.
 """
 
 from __future__ import annotations
@@ -44,21 +45,22 @@ from napari_mobilesam.types import (
 if TYPE_CHECKING:
     import pandas as pd
 
-# Pairs of boxes that overlap less are looked up only if a threshold asks.
+# Pairs with a lower IoU are looked up only if a threshold requires them.
 LEAST_OVERLAP = 0.25
 
 
 @dataclass(frozen=True)
 class Selection:
-    """Which candidates are objects.
+    """Criteria by which candidates become objects.
 
     Attributes
     ----------
     predicted_iou, stability : float or None
-        Masks with less are dropped; None takes what suits the model. Below
-        the floor of the run nothing more is found.
+        Masks with lower values are dropped; None takes the model's default.
+        Values below the floor of the run find nothing more.
     box_nms : float
-        Box IoU above which the lower-scored mask of a window is dropped.
+        Box IoU above which the lower-scored of two masks of a window is
+        dropped.
     crop_nms : float
         Box IoU above which duplicates between windows are dropped.
     max_area_fraction : float
@@ -66,11 +68,12 @@ class Selection:
     min_area : int
         Holes and islands smaller than this many pixels are removed.
     overlap : float
-        Least share of a mask that no better mask covers, for a label.
+        A mask gets a label only if at least this share of it is not covered by
+        better masks.
     filters : ObjectFilters
-        What else an object has to be like, looked at last.
+        Shape and intensity filters, applied last.
     similarity : float or None
-        Least similarity to examples; None without examples.
+        Minimum similarity to examples; None if there are no examples.
     """
 
     predicted_iou: float | None = None
@@ -98,7 +101,7 @@ class Selection:
 
     @classmethod
     def of(cls, parameters: EverythingParameters) -> Selection:
-        """Selection that corresponds to the parameters of a run."""
+        """Return the selection that corresponds to the parameters of a run."""
         return cls(
             parameters.predicted_iou,
             parameters.stability,
@@ -152,13 +155,13 @@ class Candidates:
     windows: int = 0
 
     def select(self, selection: Selection | None = None) -> list[Mask]:
-        """Objects among the candidates, the highest predicted IoU first.
+        """Return the selected objects, highest predicted IoU first.
 
         Parameters
         ----------
         selection : Selection, optional
-            Thresholds and filters; those of the run if None, which gives
-            what `generate_masks` returns.
+            Thresholds and filters; by default those of the run, which gives
+            the result of `generate_masks`.
 
         Raises
         ------
@@ -176,7 +179,7 @@ class Candidates:
     def paint(
         self, selection: Selection | None = None
     ) -> tuple[NDArray[Any], list[Mask]]:
-        """Label image of the objects selected, see `paint_labels`.
+        """Paint the selected objects into a label image; see `paint_labels`.
 
         Returns
         -------
@@ -192,9 +195,9 @@ class Candidates:
     def label(
         self, selection: Selection | None = None
     ) -> tuple[NDArray[Any], pd.DataFrame]:
-        """Label image and table, as `segment_everything` returns them.
+        """Return label image and table as `segment_everything` does.
 
-        The table has a column ``similarity`` if that is selected by.
+        The table has a column ``similarity`` if the selection uses it.
         """
         labels, painted = self.paint(selection)
         table = label_table(labels, painted)
@@ -203,7 +206,7 @@ class Candidates:
         return labels, table
 
     def _passing(self, selection: Selection) -> NDArray[np.intp]:
-        """Indices of masks that reach the thresholds."""
+        """Return the indices of masks that reach the thresholds."""
         least = thresholds_for(
             replace(
                 self.parameters,
@@ -227,8 +230,8 @@ class Candidates:
     ) -> NDArray[np.intp]:
         """Drop duplicates within windows, then between windows.
 
-        Of two duplicates the better scored stays; of those of two crops that
-        of the smaller crop.
+        Of two duplicates the higher-scored one stays; of duplicates between
+        crops, the one from the smaller crop.
         """
         threshold = min(selection.box_nms, selection.crop_nms)
         overlaps = self._overlaps(threshold)
@@ -256,7 +259,7 @@ class Candidates:
     def _clean(
         self, masks: Sequence[Mask], selection: Selection
     ) -> list[Mask]:
-        """Remove small regions, then the duplicates that arise."""
+        """Remove small regions, then any duplicates this creates."""
         pairs = [(m, self._cleaned(m, selection.min_area)) for m in masks]
         return suppress_cleaned(
             [(old, new) for old, new in pairs if new is not None],
@@ -267,7 +270,7 @@ class Candidates:
         key = (id(mask), min_area)
         if key not in self._cache:
             cleaned, _ = remove_small_regions(mask, min_area, self.image_shape)
-            # A hole that was filled may be a settled pixel.
+            # A filled hole may contain a settled pixel.
             self._cache[key] = self.scope.trim(cleaned)
         result: Mask | None = self._cache[key]
         return result
@@ -289,7 +292,7 @@ class Candidates:
 
     @cached_property
     def intensity(self) -> NDArray[Any]:
-        """(H, W) values of the image; of several channels their mean.
+        """Return the (H, W) intensity, averaged over channels.
 
         Raises
         ------
@@ -310,12 +313,12 @@ class Candidates:
 
     @cached_property
     def _cache(self) -> dict[Any, Any]:
-        """Cached measurements of masks, by identity."""
+        """Return the cached measurements of masks, by identity."""
         return {}
 
     @cached_property
     def _scores(self) -> NDArray[np.float32]:
-        # As the model gave them, so that thresholds mean the same.
+        # As the model predicted them, so that thresholds keep their meaning.
         return np.array([mask.score for mask in self.masks], np.float32)
 
     @cached_property
@@ -336,7 +339,7 @@ class Candidates:
 
     @cached_property
     def _windows(self) -> NDArray[np.intp]:
-        """(N,) number of the window of each mask."""
+        """Return the (N,) window number of each mask."""
         if not self.masks:
             return np.zeros(0, np.intp)
         boxes = np.array([mask.crop_box for mask in self.masks])

@@ -23,12 +23,12 @@ class CleanUp:
     Attributes
     ----------
     min_area : int
-        Holes and islands of fewer pixels are removed; of islands that are
-        all smaller the largest stays (Segment Anything, appendix B).
+        Holes and islands of fewer pixels are removed. If all islands are
+        smaller, the largest stays (Segment Anything, appendix B).
     smooth : bool
         Round off corners and fringes smaller than a pixel or two.
     keep_islands : bool
-        Keep parts that are apart from the prompted part, see
+        Keep parts that are disconnected from the prompted part; see
         `prompted_part`.
     """
 
@@ -54,7 +54,7 @@ class CleanUp:
         image_shape : tuple of int
             (H, W) of its plane.
         prompts : Prompts, optional
-            Prompts of the object, which tell its part.
+            Prompts of the object, which select its part.
         """
         # imported here: opening a window must not wait for scikit-image
         from napari_mobilesam.segmentation.masks import remove_small_regions
@@ -67,7 +67,7 @@ class CleanUp:
 
 
 def prompted_part(mask: Mask, prompts: Prompts | None = None) -> Mask:
-    """Return a mask without the islands that no prompt points at.
+    """Remove the islands of a mask that no prompt points at.
 
     An object is one connected part, as in the removal of small spurious
     components (Segment Anything, appendix B), unless prompts say otherwise.
@@ -82,7 +82,7 @@ def prompted_part(mask: Mask, prompts: Prompts | None = None) -> Mask:
     Returns
     -------
     Mask
-        The largest part if no prompt is on any; the same mask if there are
+        The largest part if no prompt lies on any; the input mask if there are
         no islands.
     """
     from scipy.ndimage import label
@@ -102,7 +102,7 @@ def prompted_part(mask: Mask, prompts: Prompts | None = None) -> Mask:
 def _prompted(
     parts: NDArray[np.int32], mask: Mask, prompts: Prompts
 ) -> NDArray[np.int32]:
-    """Return the numbers of the parts that prompts are on."""
+    """Return the numbers of the parts that prompts lie on."""
     places = np.round(prompts.points[prompts.labels == 1]).astype(int)
     places = places - np.array(mask.box[:2])
     inside = np.all((places >= 0) & (places < parts.shape), axis=1)
@@ -118,7 +118,7 @@ def _smoothed(mask: Mask, image_shape: tuple[int, int]) -> Mask:
 
     pad = int(np.ceil(3 * SIGMA))
     padded = np.pad(mask.data, pad).astype(np.float32)
-    # what ends at the border of the image is not round there
+    # do not round off objects cut by the image border
     inner = slice(pad, -pad)
     if mask.box[0] == 0:
         padded[:pad, inner] = mask.data[:1]
@@ -130,5 +130,5 @@ def _smoothed(mask: Mask, image_shape: tuple[int, int]) -> Mask:
         padded[inner, -pad:] = mask.data[:, -1:]
     round_ = gaussian_filter(padded, SIGMA)[inner, inner] > 0.5
     data, box = crop_to_mask(round_, (mask.box[0], mask.box[1]))
-    # a hair that the blur takes away is better than nothing
+    # keep a thin object that the blur would erase
     return replace(mask, data=data, box=box) if data.size else mask

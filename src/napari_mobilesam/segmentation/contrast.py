@@ -1,10 +1,11 @@
-"""Contrast limits that a few extreme pixels do not move.
+"""Contrast limits that are robust to a few extreme pixels.
 
-Percentiles alone ignore a thousandth of the pixels at either end. Scale
-bars, saturated debris, dead columns and values for "no data" cover more, and
-lie so far from all else that nothing of an image is left between the limits.
-They are told from bright objects by the gap: objects are blurred, and their
-edges take on every value between theirs and the background's.
+Percentiles alone ignore 0.1 % of the pixels at either end. Scale bars,
+saturated debris, dead columns and "no data" values cover more than that, and
+lie so far from all other values that the image itself would be squeezed into a
+few gray levels. A gap in the histogram distinguishes them from bright objects:
+objects are blurred, so their edges take on every value between object and
+background.
 """
 
 from __future__ import annotations
@@ -16,24 +17,26 @@ from numpy.typing import NDArray
 
 Values = NDArray[Any]
 
-# Share of the pixels that may saturate at each end, in percent: ignores hot
-# pixels and dust, keeps nuclei that cover a thousandth of the image.
+# Percentage of the pixels that may saturate at each end: enough to ignore hot
+# pixels and dust, while nuclei that cover 0.1 % of the image stay.
 SATURATED_PERCENT = 0.1
-# Share of pixels of one and the same smallest value above which they are taken
-# for what is around the image.
+# Share of pixels that have the smallest value above which that value is taken
+# for empty surroundings of the image.
 PADDED = 0.9
-# Largest share of the pixels that is taken for extreme at either end.
+# Largest share of the pixels treated as extreme at either end.
 MOST_EXTREME = 0.05
-# The gap, in ranges of the values below it. Of 540 images of ten kinds of
-# microscopy none has one above 0.8; the bundled model finds what it should
-# in an image that fills a ninth of its contrast limits, and less below.
+# Size of the gap, relative to the range of the values below it. None of 540
+# images of ten kinds of microscopy has a gap above 0.8. The bundled model
+# finds all it should in an image that fills a ninth of its contrast limits,
+# and less below that.
 GAP = 7.0
-# Pixels in the gap, as a share of those beyond it: the rims of debris.
+# Pixels tolerated in the gap, as a share of those beyond it: the rims of
+# debris.
 IN_GAP = 0.1
-# Correlation of neighbouring pixels above which values are an image and not
-# noise; beside noise alone, what is extreme is the image.
+# Correlation of neighbouring pixels above which values are an image, not
+# noise. If only noise were left, the extreme values are the image.
 IMAGE_CORRELATION = 0.1
-# Values of this size stand for missing ones in every format.
+# Values of this magnitude mark missing data in every format.
 HUGE = 1e18
 
 ContrastRange = tuple[float, float]
@@ -42,23 +45,23 @@ ContrastRange = tuple[float, float]
 def robust_limits(
     values: Values, nodata: float | None = None
 ) -> ContrastRange:
-    """Contrast limits of the values of an image.
+    """Return the contrast limits of image values.
 
     Parameters
     ----------
     values : ndarray
-        Finite values of any shape and real type, neighbours beside each other
-        along the last axis.
+        Finite values of any shape and real type, with neighbouring pixels
+        adjacent along the last axis.
     nodata : float, optional
-        Value of pixels that were not recorded; not looked at.
+        Value of pixels that were not recorded; ignored.
 
     Returns
     -------
     low, high : float
-        The 0.1 and the 99.9 percentile of all values that are not extreme;
-        the smallest and the largest one where these are equal. Where more
-        than 90 % have the smallest value, as around a mosaic, the 99.9
-        percentile of the others.
+        The 0.1 and 99.9 percentiles of all values that are not extreme, or the
+        minimum and maximum if these are equal. If more than 90 % of the pixels
+        have the smallest value, as around a mosaic, the 99.9 percentile of the
+        others.
     """
     kept = without_extremes(values, nodata)
     low, high = np.percentile(
@@ -66,7 +69,7 @@ def robust_limits(
     )
     beyond = kept[kept > kept.min()] if kept.size else kept
     if 0 < beyond.size < (1 - PADDED) * kept.size:
-        # what little image there is counts, not the zeros around it
+        # only the few image pixels count, not the zeros around them
         high = np.percentile(
             beyond.astype(np.float64), 100 - SATURATED_PERCENT
         )
@@ -77,12 +80,12 @@ def robust_limits(
 
 
 def without_extremes(values: Values, nodata: float | None = None) -> Values:
-    """Values of an image without those that lie far from all others.
+    """Return image values without those far from all others.
 
-    Left out are up to 5 % of the values at either end that a gap of seven
-    times the range of all others separates from them; values that stand for
-    missing ones, whatever their share; and ``nodata``. If nothing but noise
-    or a single value were left, all are kept.
+    Up to 5 % of the values at either end are left out if a gap of seven times
+    the range of all others separates them; so are values that mark missing
+    data, whatever their share, and ``nodata``. All values are kept if only
+    noise or a single value would remain.
 
     Parameters
     ----------
@@ -108,7 +111,7 @@ def without_extremes(values: Values, nodata: float | None = None) -> Values:
 
 
 def _bounds(values: Values) -> ContrastRange | None:
-    """Smallest and largest value that is not extreme; None if none is."""
+    """Return the smallest and largest value that is not extreme, or None."""
     ordered = np.sort(values).astype(np.float64)
     whole = ordered
     ordered = _without_fill(ordered)
@@ -120,10 +123,10 @@ def _bounds(values: Values) -> ContrastRange | None:
 
 
 def _without_fill(ordered: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Leave out one value far below or above all others, if it is no pixel's.
+    """Leave out a single fill value far below or above all others.
 
-    Negative ones such as -9999 below an image, and those of a size that no
-    detector gives, may cover most of a mosaic.
+    Negative fill values such as -9999, and values larger than any detector
+    gives, may cover most of a mosaic.
     """
     first = int(np.searchsorted(ordered, ordered[0], 'right'))
     rest = ordered[first:]
@@ -147,7 +150,7 @@ def _is_gap(size: float, ordered: NDArray[np.float64]) -> bool:
 
 
 def _top(ordered: NDArray[np.float64]) -> float:
-    """Value near the upper end above which all are extreme."""
+    """Return the value near the upper end above which all are extreme."""
     count = len(ordered)
     least = max(1, int(count * SATURATED_PERCENT / 100))
     most = int(count * MOST_EXTREME)
@@ -155,7 +158,7 @@ def _top(ordered: NDArray[np.float64]) -> float:
         return float(ordered[-1])
     beyond = np.unique(np.geomspace(least, most, 200).astype(int))
     in_gap = (IN_GAP * beyond).astype(int)
-    last = count - 1 - beyond - in_gap  # of what is kept
+    last = count - 1 - beyond - in_gap  # of the values kept
     start = ordered[int(count * MOST_EXTREME)]
     inner = ordered[last] - start
     gaps = ordered[count - beyond] - ordered[last]
@@ -163,16 +166,16 @@ def _top(ordered: NDArray[np.float64]) -> float:
     if not wide.any():
         return float(ordered[-1])
     cut = int(last[wide].min())
-    # what was counted as lying in the gap may be the brightest of the image
+    # values counted as in the gap may be the brightest of the image
     return float(2 * ordered[cut] - start)
 
 
 def _is_image(values: Values) -> bool:
-    """Return whether neighbouring pixels are alike but not constant."""
+    """Return whether neighbouring pixels are correlated but not constant."""
     if len(values) < 3:
         return False
     line = values.astype(np.float64)
-    # what is far out of the rest must not decide
+    # outliers must not decide
     line = np.clip(line, *np.percentile(line, (1, 99)))
     line -= line.mean()
     power = float(np.dot(line, line))

@@ -1,8 +1,8 @@
-"""Measured cost of runs, to correct estimates.
+"""Measured cost of past runs, to correct estimates.
 
-The speed of a machine is measured once, when it may be idle. Meanwhile other
-work may have begun, and an image may need more prompts than images do on
-average. Both show in what was done last.
+The speed of a machine is measured once, possibly while it is idle. Later,
+other programs may be running, or an image may need more prompts than average.
+Recent runs show both.
 """
 
 from __future__ import annotations
@@ -15,19 +15,20 @@ from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-# Of what happened so many seconds ago half as much is believed.
+# Half-life of an observation, in seconds.
 HALF_LIFE = 180.0
-# What is remembered at the most.
+# Maximum number of observations kept.
 RECENT = 48
-# Seconds of work, or runs, that outweigh what was measured or is usual.
+# Seconds of work, or number of runs, that outweigh the prior measurement.
 SECONDS_BELIEVED, RUNS_BELIEVED = 0.1, 1.0
-# Ratios beyond these are taken for these.
+# Ratios are clipped to this range.
 LEAST, MOST = 1 / 4, 8.0
-# What a run does besides, such as maps, duplicates and labels, takes this
-# share of embedding all windows: 0.2 s for the sample nuclei and 5 s for a
-# mosaic of 2,600² pixels of them, with everything embedded.
+# Overhead of a run (maps, duplicates, labels) as a share of the time to embed
+# all windows: 0.2 s for the sample nuclei and 5 s for a mosaic of 2,600²
+# pixels of them, with everything embedded.
 BESIDES = 0.35
-# An embedding that took a smaller share of its time was read from a disk.
+# An embedding that took less than this share of its expected time was read
+# from disk.
 READ = 1 / 8
 
 
@@ -40,7 +41,7 @@ class Speed:
     embedding : float
         Embedding of one window.
     prompt : float
-        One prompt, asked with others, whose masks are not drawn.
+        One prompt in a batch, without drawing its masks.
     mask : float
         Drawing and measuring one mask.
     """
@@ -63,7 +64,7 @@ class Work:
     masks_per_prompt : float
         Masks drawn per prompt, on average.
     looked_at : int
-        Windows of the run, also those that are embedded already.
+        All windows of the run, including those already embedded.
     """
 
     prompts: int
@@ -77,19 +78,20 @@ class Work:
         return self.windows * speed.embedding + self.prompts * per_prompt
 
     def seconds_of_run(self, speed: Speed) -> float:
-        """Return the duration of a run, with what it does besides."""
+        """Return the duration of a run in seconds, overhead included."""
         besides = BESIDES * max(self.looked_at, self.windows)
         return self.seconds(speed) + besides * speed.embedding
 
     def share_of(self, expected: Work, speed: Speed) -> float:
-        """Which share of the time of a run has passed when this is done.
+        """Return the share of a run's time that has passed.
 
         Parameters
         ----------
         expected : Work
-            The run; where more was done the end is near, but not here.
+            Expected work of the run. If more has been done, the share stays
+            just below 1.
         speed : Speed
-            How steps compare.
+            Relative cost of the steps.
         """
         left = replace(
             expected,
@@ -101,7 +103,7 @@ class Work:
 
 
 class _Seen(NamedTuple):
-    """A ratio of what happened to what was expected, and its weight."""
+    """Observed ratio of actual to expected cost, and its weight."""
 
     when: float
     what: Hashable
@@ -110,9 +112,9 @@ class _Seen(NamedTuple):
 
 
 class CostHistory:
-    """Learns how much longer, and how much more, than expected runs take.
+    """Learn how much more time and work than expected runs take.
 
-    Safe to be used from any thread. Old experience counts less and less.
+    Thread-safe. Older observations count less.
 
     Parameters
     ----------
@@ -133,42 +135,42 @@ class CostHistory:
         Parameters
         ----------
         expected : float
-            Seconds that it takes at the measured speed.
+            Seconds expected at the measured speed.
         seconds : float
-            Seconds that it took.
+            Seconds it took.
         """
         self._learn(self._times, None, expected, seconds, weight=expected)
 
     def learn_embedding(self, expected: float, seconds: float) -> None:
-        """Note how long an embedding took, unless it was only read."""
+        """Note how long an embedding took, unless it was read from disk."""
         if seconds > READ * expected:
             self.learn_time(expected, seconds)
 
     def learn_work(self, expected: Work, done: Work, what: Hashable) -> None:
-        """Note what a complete run has done.
+        """Note what a complete run did.
 
         Parameters
         ----------
         expected : Work
-            What runs like it do on average.
+            Average work of such runs.
         done : Work
-            What it did.
+            Work done.
         what : hashable
-            Tells its image and parameters from others.
+            Identifies its image and parameters.
         """
         self._learn(self._prompts, what, expected.prompts, done.prompts)
         self._learn(self._windows, what, expected.windows, done.windows)
 
     @property
     def pace(self) -> float:
-        """Ratio of actual to measured duration."""
+        """Return the ratio of actual to measured duration."""
         return self._ratio(self._times, SECONDS_BELIEVED)
 
     def work(self, expected: Work, what: Hashable) -> Work:
-        """Return what a run is going to do.
+        """Return the expected work of a run.
 
         The same image with the same parameters needs what it needed before;
-        of others the recent ones say something, too.
+        otherwise recent runs serve as a guide.
         """
         prompts, windows = (
             self._ratio(seen, RUNS_BELIEVED, what)
@@ -206,7 +208,7 @@ class CostHistory:
 
 
 def _mean(seen: Iterable[_Seen], now: float, believed: float) -> float:
-    """Mean of logarithms, drawn towards nothing by what is believed."""
+    """Return the mean of the logarithms, shrunk towards zero by the prior."""
     total, weights = 0.0, believed
     for one in seen:
         weight = one.weight * 0.5 ** ((now - one.when) / HALF_LIFE)

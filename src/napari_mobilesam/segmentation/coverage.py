@@ -10,16 +10,16 @@ from numpy.typing import NDArray
 from napari_mobilesam.segmentation.scope import at_points
 from napari_mobilesam.types import Mask, slices_of
 
-# A mask is confident, and explains what it covers, this far from the
-# threshold of predicted IoU to 1.
+# A mask is confident if its predicted IoU is at least this fraction of the way
+# from the threshold to 1.
 CONFIDENT = 1 / 3
-# Masks larger than this many discs of the typical diameter explain nothing:
-# they may hold several objects.
+# Masks larger than this many discs of the typical diameter explain nothing,
+# since they may hold several objects.
 LARGEST = 4.0
 
 
 class Coverage:
-    """Notes which pixels need no more prompts.
+    """Record of the pixels that need no more prompts.
 
     Parameters
     ----------
@@ -28,7 +28,7 @@ class Coverage:
     diameter : float
         Typical object diameter in data pixels.
     confident : float
-        Predicted IoU above which a mask explains what it covers.
+        Predicted IoU above which the pixels of a mask are explained.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class Coverage:
         self._explained = np.zeros(image_shape, dtype=bool)
 
     def explain(self, masks: Sequence[Mask]) -> None:
-        """Note what confident masks cover."""
+        """Mark what confident masks cover."""
         for mask in masks:
             if mask.score >= self._confident and self.is_object(mask):
                 self._explained[slices_of(mask.box)] |= mask.data
@@ -52,11 +52,11 @@ class Coverage:
         return mask.area <= self._largest
 
     def at(self, points: NDArray[np.float64]) -> NDArray[np.bool_]:
-        """(N,) bool: which of (N, 2) points (row, column) are explained."""
+        """Return (N,) bool: which of (N, 2) points are explained."""
         explained: NDArray[np.bool_] = at_points(self._explained, points)
         return explained
 
 
 def confident_iou(least: float) -> float:
-    """Predicted IoU of a confident mask where ``least`` is the threshold."""
+    """Return the predicted IoU of a confident mask, given the threshold."""
     return least + CONFIDENT * (1 - least)

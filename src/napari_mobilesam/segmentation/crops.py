@@ -1,6 +1,6 @@
 """Crops and point grids of segment everything (Segment Anything, B).
 
-A run is a list of regions: each is embedded once and asked about its points.
+A run is a list of regions; each is embedded once and prompted with its points.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from napari_mobilesam.types import Box, EverythingParameters, Mask
 
 # A mask this close to an inner edge of its crop, in data pixels, is cut off
-# by it (reference implementation).
+# (as in the reference implementation).
 CROP_EDGE = 20.0
 
 
 class Cut(NamedTuple):
-    """Which decoder block of an image embedding to ask, see `ImageEmbedding`.
+    """Decoder block of an image embedding to prompt; see `ImageEmbedding`.
 
     Attributes
     ----------
@@ -39,7 +39,7 @@ class Cut(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Region:
-    """A part of the image to embed, and the points to ask about.
+    """Part of the image to embed, and the points to prompt in it.
 
     Attributes
     ----------
@@ -48,15 +48,14 @@ class Region:
     points : ndarray
         (N, 2) float64 (row, column) in data pixels of the image.
     edge : float
-        A mask within this distance of an edge of the window, unless it is an
-        edge of the image, is cut off.
+        A mask within this distance of a window edge that is not an image edge
+        is cut off.
     cut : Cut or None
-        Decoder block that is asked; the window is one input of the model,
-        as in the paper, if None.
+        Decoder block to prompt. If None, the window is one model input, as in
+        the paper.
     core : tuple of int or None
-        (row0, column0, row1, column1), half open: the part whose objects it
-        is asked about. Regions of a plan share none; None if it has no
-        such part.
+        (row0, column0, row1, column1), half open: the part whose objects this
+        region owns, or None. The cores of a plan do not overlap.
     """
 
     window: Box
@@ -66,7 +65,7 @@ class Region:
     core: Box | None = None
 
     def owns(self, points: NDArray[np.float64]) -> NDArray[np.bool_]:
-        """(N,) bool: which of (N, 2) points (row, column) are in its core."""
+        """Return (N,) bool: which of (N, 2) points lie in the core."""
         if self.core is None:
             return np.zeros(len(points), dtype=bool)
         low, high = np.array(self.core[:2]), np.array(self.core[2:])
@@ -76,7 +75,7 @@ class Region:
     def cuts(self, mask: Mask, image_shape: tuple[int, int]) -> bool:
         """Return whether the mask ends at an inner edge of the window."""
         row0, column0, row1, column1 = mask.box
-        # Pixel indices, the last one included, as the reference compares.
+        # Inclusive pixel indices, as the reference compares.
         pixels = np.array([row0, column0, row1 - 1, column1 - 1])
         near_window = np.abs(pixels - self.window) <= self.edge
         image = np.array([0, 0, *image_shape])
@@ -85,7 +84,7 @@ class Region:
 
 
 def point_grid(window: Box, points_per_side: int) -> NDArray[np.float64]:
-    """(n * n, 2) points (row, column) spread evenly over a window."""
+    """Return (n * n, 2) points (row, column), evenly spaced in a window."""
     offset = 1 / (2 * points_per_side)
     side = np.linspace(offset, 1 - offset, points_per_side)
     rows = window[0] + side * (window[2] - window[0])
@@ -97,10 +96,10 @@ def point_grid(window: Box, points_per_side: int) -> NDArray[np.float64]:
 def crop_regions(
     image_shape: tuple[int, int], parameters: EverythingParameters
 ) -> list[Region]:
-    """The whole image, then 2 x 2, 4 x 4 … overlapping crops.
+    """Return the whole image, then 2 x 2, 4 x 4 … overlapping crops.
 
-    The overlap is ``crop_overlap`` of the shorter side in the first layer and
-    halves with each, and so does the point grid.
+    The overlap is ``crop_overlap`` of the shorter side in the first layer. It
+    halves with each layer, as does the point grid.
     """
     regions = []
     for layer in range(parameters.crop_layers + 1):
@@ -121,8 +120,8 @@ def _crops(
     overlap = 0
     if layer:
         overlap = int(overlap_fraction * min(image_shape) * (2 / count))
-    # Rounded up, as the reference does; on tiny images that can leave the
-    # last crops with nothing.
+    # Rounded up, as in the reference; on tiny images the last crops can be
+    # empty.
     crop_height, crop_width = (
         math.ceil((overlap * (count - 1) + length) / count)
         for length in image_shape

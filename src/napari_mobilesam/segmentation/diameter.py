@@ -1,10 +1,10 @@
-"""A quick look at an image: how large are its objects?
+"""Quick estimate of the size of the objects in an image.
 
-How far the gray values stay alike tells the size of what the image shows: the
-radius at which the autocorrelation falls to one half grows with the objects,
-however many there are, whether they touch, and whichever is darker. Objects
-drawn as fine outlines and texture, as in phase contrast, are alike in how
-lively they are instead; their autocorrelation is that of the local contrast.
+The width of the autocorrelation reveals the object size: the radius at which
+it falls to one half grows with the objects, however many there are, whether or
+not they touch, and whether they are bright or dark. Objects drawn as fine
+outlines and texture, as in phase contrast, have a characteristic local
+contrast instead, whose autocorrelation is used for them.
 """
 
 from __future__ import annotations
@@ -20,30 +20,31 @@ from skimage.filters import gaussian
 
 Plane = NDArray[np.float32]
 
-# Part of the image looked at: enough to see many objects, quick to transform.
+# Size of the part that is analysed: large enough for many objects, small
+# enough for a quick transform.
 LOOK = 640
-# Parts of an image that is too large to be read.
+# Number of parts of an image that is too large to read.
 PLACES = 4
-# Slower changes than this part of the longer side are illumination.
+# Changes slower than this fraction of the longer side are illumination.
 BACKGROUND = 1 / 8
 # Equivalent diameter per width of the autocorrelation, and the ratio of the
-# widths of contrast and gray values above which objects are outlines: 1.5 to
-# 2.8 on training images of nuclei, tissue and axons, above 4 in phase
-# contrast.
+# widths of contrast and gray values above which objects are outlines. The
+# ratio is 1.5 to 2.8 on training images of nuclei, tissue and axons, and above
+# 4 in phase contrast.
 GRAY_WIDTH = 0.85
 CONTRAST_WIDTH = 0.76
 OUTLINES = 3.3
 # Structure finer than this is noise.
 SMALLEST = 3.0
-# Of a larger image parts are looked at, in which larger objects than this are
-# taken for illumination: they are looked for at half the resolution.
+# In a larger image only parts are analysed, in which objects larger than this
+# are mistaken for illumination; they are searched at half the resolution.
 LARGEST_IN_PART = 20.0
-# Objects within a larger thing (nuclei in an embryo, in a sheet of cells) are
-# what is looked for if much of the contrast is finer than a tenth of the
-# thing, survives a blur, and is spots. On training images of such things, and
-# on the same at half the size, these are from 0.072, 0.69 and 0.23 upwards.
-# Elsewhere the contrast is at most 0.06, or noise that a blur removes, or
-# borders, whose spots are 0.16 at most.
+# Objects within a larger structure (nuclei in an embryo or in a sheet of
+# cells) are the target if much of the contrast is finer than a tenth of the
+# structure, survives a blur, and forms spots. On training images of such
+# structures, also at half size, these values are at least 0.072, 0.69 and
+# 0.23. Elsewhere, the contrast is at most 0.06, or is noise that a blur
+# removes, or comes from borders, whose spot share is at most 0.16.
 NESTED_FROM = 30.0
 NESTED_CONTRAST = 0.07
 NESTED_SMOOTH = 0.65
@@ -61,8 +62,8 @@ def estimate_diameter(image: NDArray[np.uint8]) -> float | None:
     Returns
     -------
     float or None
-        Diameter of a disc as large as a typical object, in pixels; None if
-        nothing but noise is seen.
+        Diameter of a disc with the area of a typical object, in pixels; None
+        if there is only noise.
     """
     longest, step = max(image.shape[:2]), 1
     while True:
@@ -98,7 +99,7 @@ def estimate_from_places(
     size = _median(_look(_gray(place)) for place in places)
     if overview is None or (size is not None and size <= LOOK / 10):
         return size
-    # the places hold too few objects of this size: look from afar
+    # the places hold too few objects of this size: use the overview
     coarse = _look(_gray(overview))
     return None if coarse is None else coarse * step
 
@@ -114,14 +115,14 @@ def places_to_look_at(
     shape : tuple of int
         (H, W) of the image.
     overview : ndarray, optional
-        (h, w, 3) uint8, the whole image at a coarser level: the liveliest
-        parts of it are taken, as most of a slide may be empty. Without it,
-        parts at a quarter and three quarters of each axis.
+        (h, w, 3) uint8, the whole image at a coarser level. The parts with
+        most variance are chosen, as most of a slide may be empty. Without it,
+        parts at 1/4 and 3/4 of each axis.
 
     Returns
     -------
     list of tuple of int
-        (row0, column0, row1, column1), half open; `PLACES` at most.
+        (row0, column0, row1, column1), half open; at most `PLACES`.
     """
     if overview is None:
         centers = [
@@ -148,7 +149,7 @@ def places_to_look_at(
 def _lively(
     overview: NDArray[np.uint8], shape: tuple[int, int]
 ) -> list[tuple[float, float]]:
-    """Centres of the parts that vary most, liveliest first."""
+    """Return the centres of the parts that vary most, liveliest first."""
     gray = _gray(overview)
     step = max(shape) / max(gray.shape)
     side = max(2, min(round(LOOK / step), *gray.shape))
@@ -168,7 +169,7 @@ def _median(sizes: Iterable[float | None]) -> float | None:
 
 
 def _parts(image: NDArray[np.uint8], step: int) -> Iterator[Plane]:
-    """The image at a resolution; of a large one, parts at 1/4 and 3/4."""
+    """Return the resized image, or parts at 1/4 and 3/4 if it is large."""
     side = LOOK * step
     starts = [
         [0]
@@ -188,7 +189,7 @@ def _parts(image: NDArray[np.uint8], step: int) -> Iterator[Plane]:
 
 
 def _shrink(image: NDArray[Any], step: int) -> NDArray[np.float32]:
-    """Mean over step x step pixels; an incomplete last step is left out."""
+    """Average step x step pixels; an incomplete last step is left out."""
     step = min(step, *image.shape[:2])
     height, width = (n // step for n in image.shape[:2])
     cut = image[: height * step, : width * step].astype(np.float32)
@@ -198,7 +199,7 @@ def _shrink(image: NDArray[Any], step: int) -> NDArray[np.float32]:
 
 
 def _gray(image: NDArray[Any]) -> Plane:
-    """Gray values; of a colour image along its main direction of colour."""
+    """Return gray values; colours are projected on their main direction."""
     values = image.astype(np.float32)
     if values.ndim == 2:
         return values
@@ -214,7 +215,7 @@ def _gray(image: NDArray[Any]) -> Plane:
 
 
 def _look(gray: Plane) -> float | None:
-    """Estimate of one part; None if it shows nothing but noise."""
+    """Return the estimate for one part; None if it shows only noise."""
     width = _correlation_width(_flatten(gray))
     if width is None:
         return None
@@ -228,7 +229,7 @@ def _look(gray: Plane) -> float | None:
 
 
 def _nested(gray: Plane, diameter: float) -> float:
-    """Diameter of the objects within larger things, if there are any."""
+    """Return the diameter of objects within larger structures, if any."""
     if diameter < NESTED_FROM:
         return diameter
     fine = gray - _smooth(gray, diameter / 10)
@@ -254,17 +255,17 @@ def _spots(gray: Plane, sigma: float) -> float:
 
 
 def _flatten(plane: Plane) -> Plane:
-    """Subtract what changes slowly."""
+    """Subtract slow changes."""
     return plane - _smooth(plane, BACKGROUND * max(plane.shape))
 
 
 def _smooth(plane: Plane, sigma: float) -> Plane:
-    """Gaussian filter; on a coarser grid if that shows all that is left."""
+    """Apply a Gaussian filter, on a coarser grid if no detail is lost."""
     step = max(1, int(sigma / 4))
     coarse = gaussian(_shrink(plane, step), sigma / step, mode='nearest')
     smoothed: Plane = coarse.astype(np.float32)
     if step > 1:
-        # bilinear, as `skimage.transform.resize` and eight times as fast
+        # bilinear like `skimage.transform.resize`, but eight times as fast
         picture = Image.fromarray(smoothed).resize(
             plane.shape[::-1], Image.Resampling.BILINEAR
         )
@@ -279,7 +280,7 @@ def _local_contrast(gray: Plane, sigma: float) -> Plane:
 
 
 def _correlation_width(plane: Plane) -> float | None:
-    """Twice the radius at which the autocorrelation falls to one half.
+    """Return twice the half-maximum radius of the autocorrelation.
 
     None if the plane is constant or the correlation stays above one half.
     """
@@ -290,7 +291,7 @@ def _correlation_width(plane: Plane) -> float | None:
     reach = min(height, width) // 2
     if reach < 2:
         return None
-    # Padding by the reach keeps ends apart.
+    # Pad by the reach to avoid wrap-around.
     padded = [fft.next_fast_len(n + reach, real=True) for n in plane.shape]
     spectrum = fft.rfft2(plane, s=padded)
     power = np.square(np.abs(spectrum))

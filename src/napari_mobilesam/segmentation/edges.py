@@ -54,12 +54,12 @@ if TYPE_CHECKING:
 
 # Sobel's filter of a step from 0 to 1 gives 4.
 STEP = 4.0
-# Width of the smoothing that finds the direction of an edge, in pixels.
+# Sigma of the smoothing used to find the direction of an edge, in pixels.
 SMOOTHING = 2.0
 
 
 class _Drawn(NamedTuple):
-    """A mask and its edge within its box and one pixel around."""
+    """A mask and its edge within its box, padded by one pixel."""
 
     mask: Mask
     box: Box
@@ -82,14 +82,14 @@ def edge_map(
     cancelled: Callable[[], bool] | None = None,
     **overrides: Any,
 ) -> NDArray[np.float32]:
-    """Edges of all that the model takes for an object or a part of one.
+    """Detect the edges of all objects and object parts.
 
-    A grid of points is asked, duplicates are dropped, and Sobel's filter is
-    applied to the probabilities of each mask before they are thresholded;
-    what does not lie on the border of the mask is zero. The largest value of
-    all masks is the strength of a pixel's edge (Segment Anything, 7.2).
-    Unlike there, masks of low predicted IoU are left out: in the background
-    the borders of a small model's masks are noise.
+    A grid of points is prompted, duplicates are dropped, and a Sobel filter is
+    applied to the unthresholded probabilities of each mask; values off the
+    border of the mask are set to zero. The edge strength of a pixel is its
+    maximum over all masks (Segment Anything, 7.2). Unlike in the paper, masks
+    of low predicted IoU are left out: with a small model, their borders in the
+    background are noise.
 
     Parameters
     ----------
@@ -97,18 +97,18 @@ def edge_map(
 progress, cancelled
         As `generate_candidates`.
     points_per_side : int
-        Prompts along each side of the image, whatever ``parameters`` say; 16
-        in the paper.
+        Prompts along each side of the image (16 in the paper). Overrides
+        ``parameters``.
     thin : bool
         Keep a pixel only where the edge is strongest across it (edge
         non-maximum suppression).
     parameters, **overrides
-        As `generate_candidates`; stability is not looked at.
+        As `generate_candidates`; stability is ignored.
 
     Returns
     -------
     ndarray
-        (H, W) float32 from 0 to 1; of a cancelled run what was found.
+        (H, W) float32 from 0 to 1; the edges found so far if cancelled.
 
     Raises
     ------
@@ -148,7 +148,7 @@ progress, cancelled
 def _draw_all(
     worker: RegionWorker, points: NDArray[np.float64]
 ) -> list[_Drawn]:
-    """Masks and edges of the answers to some points."""
+    """Return the masks and edges of the answers to some points."""
     drawn = [_draw(worker, a, points) for a in worker.ask_points(points)]
     return [one for one in drawn if one is not None]
 
@@ -156,7 +156,7 @@ def _draw_all(
 def _draw(
     worker: RegionWorker, answer: PromptMask, points: NDArray[np.float64]
 ) -> _Drawn | None:
-    """Mask and edge of an answer; None if the mask is empty or cut off."""
+    """Return the mask and edge of an answer; None if empty or cut off."""
     frame = worker.embedding.frame
     threshold = worker.model.mask_threshold
     row, column = points[answer.prompt].tolist()
@@ -178,7 +178,7 @@ def _draw(
 
 
 def _around(box: Box, window: Box) -> Box:
-    """A box and one pixel around it, within a window."""
+    """Pad a box by one pixel, within a window."""
     return (
         max(box[0] - 1, window[0]),
         max(box[1] - 1, window[1]),
@@ -190,7 +190,7 @@ def _around(box: Box, window: Box) -> Box:
 def _upscaled(
     logits: NDArray[np.float32], frame: Frame, box: Box
 ) -> NDArray[np.float32]:
-    """Logits of the pixels of a box of the image."""
+    """Return the logits of the pixels of a box of the image."""
     rows, columns = (
         upscaler(
             logits.shape[0],

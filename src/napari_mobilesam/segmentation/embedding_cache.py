@@ -1,10 +1,10 @@
-"""Embeddings on disk, so that an image that was seen before opens at once.
+"""Embeddings on disk, so that images seen before open at once.
 
-An entry is found by what was embedded: the pixels as the model sees them and
-the model. The file name is their hash, so that nothing is ever out of date:
-changed pixels, other contrast or another model are another entry. Features
-are kept in the precision in which they are used, so that a second visit gives
-the masks of the first.
+An entry is keyed by what was embedded: the pixels as the model sees them, and
+the model. The file name is the hash of both, so entries are never out of date:
+changed pixels, contrast or model give another entry. Features are stored in
+the precision in which they are used, so that a second visit gives the same
+masks.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ SUFFIX = '.embedding'
 DEFAULT_BYTES = 2 * 1024**3
 # Age in seconds after which an unfinished temporary file is deleted.
 ABANDONED = 3600
-# Channels of the features.
+# Number of feature channels.
 CHANNELS = 256
 
 
@@ -62,11 +62,11 @@ class CacheUse:
 
 
 class EmbeddingCache:
-    """Embeddings in a folder, the least recently used are deleted first.
+    """Embeddings in a folder; the least recently used are deleted first.
 
-    Several processes may share a folder. A damaged entry is made anew. Where
-    the disk is full or the folder cannot be written to, `on_problem` is told
-    once, and nothing more is stored.
+    Several processes may share a folder. A damaged entry is recomputed. If the
+    disk is full or the folder is not writable, `on_problem` is called once,
+    and nothing more is stored.
 
     Parameters
     ----------
@@ -74,7 +74,7 @@ class EmbeddingCache:
         By default ``embeddings`` in the platform's cache folder, or in
         ``NAPARI_MOBILESAM_CACHE`` if that is set.
     max_bytes : int
-        Size that is not exceeded.
+        Maximum size.
     on_problem : callable, optional
         Called with one sentence; by default a warning is issued.
     """
@@ -101,24 +101,24 @@ class EmbeddingCache:
         model_key: str,
         make: Callable[[], torch.Tensor],
     ) -> torch.Tensor:
-        """Return the features of a window, from the disk if they are there.
+        """Return the features of a window, read from disk if possible.
 
         Parameters
         ----------
         pixels : ndarray
-            (h, w, 3) uint8, in the size of the model's input.
+            (h, w, 3) uint8, at the size of the model's input.
         frame : Frame
-            Where they lie on the input.
+            Their place on the input.
         model_key : str
-            ``Sam.key`` of the model, and all else that the features depend
-            on, such as their precision.
+            ``Sam.key`` of the model, and anything else that affects the
+            features, such as their precision.
         make : callable
             Runs the model.
 
         Returns
         -------
         torch.Tensor
-            (1, 256, h, w) as made, on the CPU if they were on the disk.
+            (1, 256, h, w) as made; on the CPU if they were read from disk.
         """
         import torch
 
@@ -132,15 +132,15 @@ class EmbeddingCache:
         return features
 
     def clear(self) -> None:
-        """Delete all embeddings, those of other processes too."""
+        """Delete all embeddings, including those of other processes."""
         for file in self._files():
             _delete(Path(file.path))
 
     def use(self) -> CacheUse:
-        """Return how full it is."""
+        """Return the current size of the cache."""
         sizes = []
         for file in self._files():
-            # another process may have dropped it
+            # another process may have deleted it
             with contextlib.suppress(FileNotFoundError):
                 sizes.append(file.stat().st_size)
         return CacheUse(len(sizes), sum(sizes))
@@ -158,7 +158,7 @@ class EmbeddingCache:
         return self.folder / f'{digest.hexdigest()}{SUFFIX}'
 
     def _read(self, path: Path) -> NDArray[Any] | None:
-        """Features of a file; None if it is not there, or not sound."""
+        """Return the features of a file; None if missing or damaged."""
         try:
             content = path.read_bytes()
         except OSError:
@@ -172,7 +172,7 @@ class EmbeddingCache:
             _delete(path)
             return None
         with contextlib.suppress(OSError):
-            # the time of the last use decides what is deleted first
+            # the time of last use determines what is deleted first
             os.utime(path)
         try:
             features: NDArray[Any] = np.load(
@@ -204,7 +204,7 @@ class EmbeddingCache:
         self._evict()
 
     def _evict(self) -> None:
-        """Delete what was not used for longest until the rest fits."""
+        """Delete the least recently used entries until the rest fits."""
         found = []
         for file in self._files():
             with contextlib.suppress(OSError):
@@ -218,7 +218,7 @@ class EmbeddingCache:
             excess -= size
 
     def _files(self) -> Iterator[os.DirEntry[str]]:
-        """Entries of the folder; files nobody will finish are deleted."""
+        """Return the entries of the folder; delete stale temporary files."""
         try:
             with os.scandir(self.folder) as files:
                 entries = list(files)
@@ -235,14 +235,14 @@ class EmbeddingCache:
 
 
 def default_folder() -> Path:
-    """Folder of embeddings in the cache folder of the platform or user."""
+    """Return the folder of embeddings in the platform's or user's cache."""
     from napari_mobilesam.model.registry import cache_folder
 
     return cache_folder().parent / 'embeddings'
 
 
 def _is_sound(features: NDArray[Any], frame: Frame) -> bool:
-    """Return whether features are such as a model makes for a frame."""
+    """Return whether features have the form a model makes for a frame."""
     return (
         features.ndim == 4
         and features.shape[:2] == (1, CHANNELS)

@@ -1,9 +1,9 @@
 """Geometry of the blocks of an image embedding.
 
 A scale is the number of data pixels along a cell of the embedding, its
-*pitch*; a cell is 16 pixels of the model's input. Everything here follows
-from the shape of the image and the record of the model, so that an embedding
-made for a click serves the next one, and equal images are embedded equally.
+*pitch*; a cell is 16 pixels of the model's input. Everything here follows from
+the shape of the image and the record of the model, so that an embedding made
+for one click serves the next, and equal images get equal embeddings.
 """
 
 from __future__ import annotations
@@ -21,27 +21,28 @@ from napari_mobilesam.types import Frame, ModelRecord
 
 # Input pixels along a cell.
 STRIDE = 16
-# Side of TinyViT's smaller attention windows, in cells: a canvas of a multiple
-# of it has less padding. By processor time 21 cells cost 1.3 times as much
-# as 16, 24 cost 2.2 times as much.
+# Side of TinyViT's smaller attention windows, in cells: a canvas that is a
+# multiple of it has less padding. In processor time, 21 cells cost 1.3 times
+# and 24 cells 2.2 times as much as 16.
 ATTENTION_WINDOW = 7
-# Least number of cells of a small block beyond a decoder block: prompts nearby
-# find what they need in it.
+# Minimum margin in cells of a small block around a decoder block, so that
+# nearby prompts can reuse it.
 ROOM = 5
-# A scale of at most so many cells along its longer side is one block.
+# A scale with at most this many cells along its longer side is one block.
 WHOLE_SCALE = 28
-# Greatest side of a large block in cells.
+# Maximum side of a large block in cells.
 LARGE_SIDE = 72
-# Enlarging more than 8 times adds no detail that the decoder could use.
+# Enlarging more than 8 times adds no detail the decoder could use.
 SMALLEST_PITCH = 2
-# A scale this close to that of the whole image is not needed beside it.
+# A scale this close to that of the whole image is omitted.
 SAME_SCALE = 0.85
 
 
 def pitches(image_shape: tuple[int, int], cells: int) -> list[int]:
     """Scales of an image, from the whole image to the finest.
 
-    Powers of the square root of two, as integers: a cell is whole pixels.
+    Powers of the square root of two, rounded to integers: a cell is a whole
+    number of pixels.
 
     Parameters
     ----------
@@ -68,7 +69,7 @@ def pitches(image_shape: tuple[int, int], cells: int) -> list[int]:
 
 
 class BlockKey(NamedTuple):
-    """Place of a block: pitch, first cell and greatest side in cells."""
+    """Place of a block: pitch, first cell and maximum side in cells."""
 
     pitch: int
     row: int
@@ -86,8 +87,8 @@ class Canvas(NamedTuple):
     shape : tuple of int
         (h, w) of these pixels at the scale of the block.
     cells : tuple of int
-        Rows and columns of cells of the block; what the image does not fill
-        is padded at the bottom and right.
+        Rows and columns of cells of the block, padded at the bottom and right
+        where the image ends.
     """
 
     window: tuple[int, int, int, int]
@@ -117,17 +118,17 @@ class EmbeddingGrid:
 
     @property
     def core(self) -> int:
-        """Side in cells of what a decoder block of many prompts owns."""
+        """Side in cells of the core of a decoder block of many prompts."""
         return max(1, self.cells // 2)
 
     @property
     def whole_inputs(self) -> bool:
-        """True if the encoder has absolute positions: blocks are inputs."""
+        """True if the encoder has absolute positions, so blocks are inputs."""
         return self.record.architecture != 'vit_t'
 
     @property
     def slack(self) -> float:
-        """Cells that a decoder block may lie beside the place asked for."""
+        """Cells by which a decoder block may be off the requested place."""
         return self._input_step / 2 if self.whole_inputs else 0.0
 
     @property
@@ -137,7 +138,7 @@ class EmbeddingGrid:
 
     @property
     def most_cells(self) -> int:
-        """Greatest side of a block in cells."""
+        """Maximum side of a block in cells."""
         return self.cells if self.whole_inputs else max(LARGE_SIDE, self.cells)
 
     @property
@@ -146,18 +147,18 @@ class EmbeddingGrid:
         return pitches(self.image_shape, self.cells)
 
     def shape(self, pitch: int) -> tuple[int, int]:
-        """Rows and columns of cells of a scale."""
+        """Return the rows and columns of cells of a scale."""
         rows, columns = (-(-n // pitch) for n in self.image_shape)
         return rows, columns
 
     def pitch_for(self, diameter: float) -> int:
-        """Scale at which objects of a diameter in data pixels suit best."""
+        """Return the scale that best suits objects of a diameter."""
         best = self.record.object_diameter.best
         wanted = math.log(max(diameter, 1e-6) * STRIDE / best)
         return min(self.pitches, key=lambda p: abs(math.log(p) - wanted))
 
     def small_block(self, center: Sequence[float], pitch: int) -> BlockKey:
-        """Small block that a decoder block around a place is cut from."""
+        """Return the small block containing the decoder block at a place."""
         shape = self.shape(pitch)
         if self.whole_inputs:
             step = self._input_step
@@ -185,7 +186,7 @@ class EmbeddingGrid:
         return BlockKey(pitch, row, column, side)
 
     def _around(self, center: Sequence[float], pitch: int) -> tuple[int, int]:
-        """First cell of a decoder block around a place, within the image."""
+        """Return the first cell of a decoder block around a place."""
         row, column = (
             _clamped(
                 round(place / pitch - self.cells / 2),
@@ -197,7 +198,7 @@ class EmbeddingGrid:
         return row, column
 
     def large_block(self, center: Sequence[float], pitch: int) -> BlockKey:
-        """Large block whose core holds a place."""
+        """Return the large block whose core holds a place."""
         counts, side = self._large_blocks(pitch)
         row, column = (
             _even_origin(place / pitch, count, number, side)
@@ -210,7 +211,7 @@ class EmbeddingGrid:
     def large_blocks(
         self, window: tuple[int, int, int, int], pitch: int
     ) -> list[BlockKey]:
-        """Large blocks whose cores hold a window, from its middle outwards.
+        """Return large blocks whose cores meet a window, middle first.
 
         Parameters
         ----------
@@ -221,8 +222,8 @@ class EmbeddingGrid:
         """
         counts, side = self._large_blocks(pitch)
         low, high = window[:2], window[2:]
-        # rows and columns of blocks do not depend on each other; each owns
-        # more than a core along an axis
+        # rows and columns of blocks are independent; each owns more than a
+        # core along an axis
         rows, columns = (
             sorted(
                 {
@@ -245,7 +246,7 @@ class EmbeddingGrid:
         )
 
     def _large_blocks(self, pitch: int) -> tuple[list[int], int]:
-        """Numbers of large blocks along rows and columns, and their side."""
+        """Return the numbers of large blocks per axis, and their side."""
         shape = self.shape(pitch)
         most = self.most_cells
         # A decoder block around the core of a region lies in the block.
@@ -253,7 +254,7 @@ class EmbeddingGrid:
         counts = [_block_count(count, most, halo) for count in shape]
         if self.whole_inputs:
             return counts, most
-        # Blocks are square, so that there are few shapes of canvas.
+        # Blocks are square, to limit the number of canvas shapes.
         side = max(
             min(most, _even_side(count, number, halo))
             for count, number in zip(shape, counts, strict=True)
@@ -261,10 +262,10 @@ class EmbeddingGrid:
         return counts, side
 
     def canvas(self, key: BlockKey) -> Canvas:
-        """Pixels and cells of a block.
+        """Return the pixels and cells of a block.
 
-        At the lower and right edge of the image the input is padded to whole
-        cells, and to a decoder block, as the model was trained.
+        At the lower and right edge of the image, the input is padded to whole
+        cells and to a decoder block, as in training.
         """
         low = key.row * key.pitch, key.column * key.pitch
         sides = [
@@ -280,7 +281,7 @@ class EmbeddingGrid:
     def first_cell(
         self, key: BlockKey, center: Sequence[float]
     ) -> tuple[int, int]:
-        """First cell of the decoder block of a block, around a place."""
+        """Return the first cell of a block's decoder block around a place."""
         canvas = self.canvas(key)
         row, column = (
             _clamped(
@@ -295,7 +296,7 @@ class EmbeddingGrid:
         return row, column
 
     def frame(self, key: BlockKey, center: Sequence[float]) -> Frame:
-        """Frame of the decoder block of a block, around a place."""
+        """Return the frame of a block's decoder block around a place."""
         row, column = self.first_cell(key, center)
         window = self._window(
             (row * key.pitch, column * key.pitch),
@@ -312,14 +313,14 @@ class EmbeddingGrid:
     def frame_at(
         self, center: Sequence[float], pitch: int, large: bool = False
     ) -> Frame:
-        """Frame of the decoder block around a place, see `Cut`."""
+        """Return the frame of the decoder block around a place; see `Cut`."""
         find = self.large_block if large else self.small_block
         return self.frame(find(center, pitch), center)
 
     def _window(
         self, low: tuple[int, int], sides: Sequence[int], pitch: int
     ) -> tuple[int, int, int, int]:
-        """Data pixels of cells, as far as the image goes."""
+        """Return the data pixels of cells, clipped to the image."""
         row1, column1 = (
             min(start + side * pitch, length)
             for start, side, length in zip(
@@ -330,26 +331,26 @@ class EmbeddingGrid:
 
 
 def on_input(window: tuple[int, int, int, int], pitch: int) -> tuple[int, int]:
-    """Pixels of the model's input that a window takes."""
+    """Return the pixels of the model's input that a window takes."""
     height, width = window[2] - window[0], window[3] - window[1]
     scale = STRIDE / pitch
     return max(1, round(height * scale)), max(1, round(width * scale))
 
 
 def _block_count(count: int, side: int, halo: int) -> int:
-    """Blocks of a side that divide an axis of cells, overlapping by halos."""
+    """Return how many blocks with overlapping halos cover an axis."""
     if count <= side:
         return 1
     return 1 + math.ceil((count - side) / max(1, side - 2 * halo))
 
 
 def _even_side(count: int, number: int, halo: int) -> int:
-    """Side of so many blocks that divide an axis of cells evenly."""
+    """Return the side of this many blocks dividing an axis evenly."""
     return math.ceil((count + 2 * halo * (number - 1)) / number)
 
 
 def _even_origin(place: float, count: int, number: int, side: int) -> int:
-    """First cell of the one of evenly spaced blocks whose core it is."""
+    """Return the first cell of the evenly spaced block owning a cell."""
     starts, middles = _even_origins(count, number, side)
     return starts[bisect.bisect_right(middles, place)]
 
@@ -358,7 +359,7 @@ def _even_origin(place: float, count: int, number: int, side: int) -> int:
 def _even_origins(
     count: int, number: int, side: int
 ) -> tuple[list[int], list[float]]:
-    """First cells of evenly spaced blocks, and where their cores meet."""
+    """Return first cells of evenly spaced blocks, and where cores meet."""
     origins = np.linspace(0, max(0, count - side), number)
     starts = origins.round().astype(int)
     middles = (starts[1:] + starts[:-1] + side) / 2

@@ -48,22 +48,21 @@ if TYPE_CHECKING:
     from napari_mobilesam.model.sam import Sam
 
 FILE = 'speed.json'
-# Prompts of a measurement, and how often it is repeated: the fastest counts.
+# Prompts per measurement, and number of repeats, of which the fastest counts.
 PROBES = 4
 REPEATS = 2
-# Masks drawn per prompt, mean of validation images of nuclei: most points of
-# the full grid are background.
+# Masks drawn per prompt, averaged over validation images of nuclei; most
+# points of the full grid are background.
 MASKS_PER_PROMPT = {
     'watershed': 0.0,
     'head': 2.5,
     'adaptive': 1.2,
     'grid': 0.2,
 }
-# How steps compare on a machine that has not been measured.
+# Relative cost of the steps on a machine that has not been measured.
 USUAL_SPEED = Speed(embedding=0.3, prompt=0.007, mask=0.0015)
-# Peak memory: Python with torch, what encoder and decoder hold at a time per
-# pixel of a block, features that are kept, and the image with what is made of
-# it.
+# Peak memory: Python with torch, working memory of encoder and decoder per
+# pixel of a block, features kept, and the image with its derived arrays.
 BASE_BYTES = 350_000_000
 BYTES_PER_INPUT_PIXEL = {'vit_t': 160}
 BYTES_PER_INPUT_PIXEL_OF_VIT = 1600
@@ -86,7 +85,7 @@ class Estimate:
     memory_bytes : int
         Peak memory of the process.
     diameter : float or None
-        Object diameter in data pixels that the run works at; None if it
+        Object diameter in data pixels that the run is scaled for; None if it
         works on the whole image.
     """
 
@@ -108,7 +107,7 @@ class Estimate:
 
 
 def duration(seconds: float) -> str:
-    """Seconds as people say them: ``'9 s'``, ``'3 min'``, ``'2 h 40 min'``."""
+    """Format seconds as ``'9 s'``, ``'3 min'`` or ``'2 h 40 min'``."""
     if seconds < 1:
         return '1 s'
     if seconds < 99.5:
@@ -120,11 +119,10 @@ def duration(seconds: float) -> str:
 
 
 def measure_speed(model: Sam, refresh: bool = False) -> Speed:
-    """Measure what embeddings, prompts and masks cost on this machine.
+    """Measure the cost of embeddings, prompts and masks on this machine.
 
-    It takes a few embeddings and prompts the first time, and is then
-    remembered in the cache folder for this machine, device and kind of
-    model.
+    The first call takes the time of a few embeddings and prompts. The result
+    is stored in the cache folder for this machine, device and kind of model.
 
     Parameters
     ----------
@@ -150,7 +148,7 @@ def measure_speed(model: Sam, refresh: bool = False) -> Speed:
 
 
 def known_speed(model: Sam) -> Speed | None:
-    """Return the speed that `measure_speed` has measured, if it has."""
+    """Return the result of an earlier `measure_speed`, if any."""
     known = _read(cache_folder().parent / FILE).get(_key(model))
     return None if known is None else Speed(**known)
 
@@ -165,7 +163,7 @@ def expected_work(
     diameter: float | None = None,
     embedded: Callable[[BlockKey], bool] | None = None,
 ) -> Work:
-    """Say what runs like this one do on average; see `estimate_run`.
+    """Return the average work of runs like this; see `estimate_run`.
 
     ``embedded`` tells which large blocks need no embedding.
     """
@@ -216,13 +214,12 @@ def estimate_run(
     region, skip : optional
         As in `generate_candidates`.
     diameter : float, optional
-        Object diameter in data pixels that `find_diameters` sees in the
-        image; without it windows are planned only for a diameter among the
-        parameters.
+        Object diameter in data pixels found by `find_diameters`; without it,
+        windows are planned only for a diameter given in the parameters.
     experience : CostHistory, optional
-        What earlier runs have cost.
+        Cost of earlier runs.
     what : hashable
-        Tells image and parameters from others, see `CostHistory.work`.
+        Identifies image and parameters; see `CostHistory.work`.
     embedded : callable, optional
         ``embedded(block)`` tells whether a large block is embedded already.
 
@@ -263,7 +260,7 @@ def estimate_run(
 def _peak_bytes(
     image_shape: tuple[int, int], record: ModelRecord, inputs: int
 ) -> int:
-    """Peak memory of a run that looks at so many inputs of the model."""
+    """Return the peak memory of a run over this many model inputs."""
     grid = EmbeddingGrid(image_shape, record)
     cells = inputs * grid.cells**2
     block = min(cells, grid.most_cells**2) * STRIDE**2
@@ -343,7 +340,7 @@ def _read(path: Path) -> dict[str, dict[str, float]]:
 
 
 def _write(path: Path, known: dict[str, dict[str, float]]) -> None:
-    """Remember by rename; a folder that cannot be written is not an error."""
+    """Store values by rename; an unwritable folder is not an error."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_text_atomic(path, json.dumps(known, indent=1))

@@ -37,25 +37,25 @@ def segment_everything(
 ) -> tuple[NDArray[Any], pd.DataFrame]:
     """Label all objects of an image.
 
-    What `generate_candidates` finds is painted best first; a mask of which
-    less than 70 % stays visible gets no label.
+    The masks found by `generate_candidates` are painted best first; a mask of
+    which less than 70 % stays visible gets no label.
 
     Parameters
     ----------
     image : array
         (H, W), (H, W, 3 or 4), or with ``channels`` (C, H, W) or (H, W, C).
     model : Sam
-        Model of `napari_mobilesam.load_model`.
+        Model, see `napari_mobilesam.load_model`.
     region : box or (H, W) bool, optional
-        Part of the image in which objects are looked for.
+        Part of the image to search for objects.
     skip : (H, W) bool, optional
-        Pixels in which no object is looked for.
+        Pixels to exclude from the search.
     channels, contrast_limits, gamma
         What the model sees of the image, see `Predictor.embed`.
     parameters : EverythingParameters, optional
         All parameters of the run; the defaults if None.
     embedding, progress, cancelled, on_masks, **overrides
-        As of `generate_masks`.
+        As in `generate_masks`.
 
     Returns
     -------

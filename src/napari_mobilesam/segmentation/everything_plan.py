@@ -1,4 +1,4 @@
-"""Plan of segment everything: regions to embed and points to ask."""
+"""Plan of segment everything: regions to embed and points to prompt."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ from napari_mobilesam.types import (
     SegmentationError,
 )
 
-# Points of the full grid that an adaptive run asks: on validation images of
-# cells a sixth.
+# Share of the full grid that an adaptive run prompts: a sixth on validation
+# images of cells.
 ADAPTIVE_SHARE = 1 / 6
-# Points that an instance head makes of them.
+# Share of the full grid that an instance head prompts.
 HEAD_SHARE = 1 / 16
-# Share of the points of the full grid that is asked.
+# Share of the points of the full grid that is prompted.
 SHARES: dict[PointSource, float] = {
     'watershed': 0.0,
     'head': HEAD_SHARE,
@@ -45,7 +45,7 @@ SHARES: dict[PointSource, float] = {
     'grid': 1.0,
 }
 
-# Where the points come from: the instance head, or all or a part of a grid.
+# Source of the points: the instance head, or all or part of a grid.
 PointSource = Literal['watershed', 'head', 'adaptive', 'grid']
 
 
@@ -60,12 +60,12 @@ class Plan:
     lattice : Lattice
         All points of the full grid.
     diameter : float or None
-        Typical object diameter in data pixels, given or seen.
+        Typical object diameter in data pixels, given or found.
     source : {'watershed', 'head', 'adaptive', 'grid'}
-        Where the points that are asked come from. With an instance head the
-        points of the full grid only say which regions there are.
+        Source of the points that are prompted. With an instance head, the full
+        grid only determines the regions.
     inputs : int
-        Pixels to embed, in inputs of the model.
+        Pixels to embed, in units of the model's input.
     """
 
     regions: list[Region]
@@ -87,11 +87,12 @@ def plan_run(
     scope: Scope | None = None,
     between: Callable[[], None] = nothing,
 ) -> list[Plan]:
-    """Decide what is embedded and which points may be asked, by scale.
+    """Decide what to embed and which points to prompt, by scale.
 
-    A given diameter tells the scale; ``whole_image`` or crop layers ask for
-    the procedure of the paper; otherwise the model is asked in a few places,
-    and ``between`` is called in between, which may raise to stop.
+    A given diameter determines the scale; ``whole_image`` or crop layers
+    select the procedure of the paper; otherwise the model is prompted in a few
+    places to find out. ``between`` is called between steps and may raise to
+    stop.
     """
     seen: list[float | None] = [None]
     if not parameters.scale_given:
@@ -114,8 +115,8 @@ def plan_for_shape(
 ) -> Plan:
     """Plan a run on an image of which only the shape is known.
 
-    ``seen`` is the object diameter that `find_diameters` sees in it,
-    ``embedded`` tells which large blocks need no embedding.
+    ``seen`` is the object diameter found by `find_diameters`, ``embedded``
+    tells which large blocks need no embedding.
     """
     scope = scope or Scope()
     diameter = parameters.diameter
@@ -146,8 +147,8 @@ def point_source(
     Raises
     ------
     SegmentationError
-        If a watershed is asked for and the model has no instance head, or
-        the image is to be seen as in the paper.
+        If a watershed is requested but the model has no instance head, or the
+        procedure of the paper is selected.
     """
     if parameters.watershed:
         check_watershed(parameters, record)
@@ -179,11 +180,11 @@ def check_watershed(
 def block_regions(
     grid: EmbeddingGrid, diameter: float, parameters: EverythingParameters
 ) -> list[Region]:
-    """Decoder blocks of segment everything for objects of a known size.
+    """Return the decoder blocks for objects of a known size.
 
-    One lattice of points covers the image, no coarser than the grid of
-    ``points_per_side`` and fine enough for the objects; each decoder block
-    is asked the points in its middle.
+    One lattice of points covers the image, at least as fine as the grid of
+    ``points_per_side`` and fine enough for the objects. Each decoder block is
+    prompted with the points in its core.
     """
     pitch = grid.pitch_for(diameter)
     spacing = min(
@@ -203,7 +204,7 @@ def block_regions(
     order = np.argsort(owner.reshape(-1), kind='stable')
     owned_points = np.split(points[order], np.cumsum(counts)[:-1])
     found: dict[tuple[BlockKey, Box], list[Region]] = {}
-    # One pixel of the low-res logits blurs where a mask ends.
+    # A mask border is blurred over one pixel of the low-res logits.
     edge = 1 + pitch / 4
     for core, own in zip(cores, owned_points, strict=True):
         row, column = ((core + 0.5) * side).tolist()
@@ -218,7 +219,7 @@ def block_regions(
 
 
 def _joined(regions: Sequence[Region]) -> Region:
-    """One region of several of the same decoder block, at an edge."""
+    """Merge regions at an edge that have the same decoder block."""
     cores = np.array([region.core for region in regions])
     low, high = cores[:, :2].min(axis=0), cores[:, 2:].max(axis=0)
     return replace(
@@ -234,7 +235,7 @@ def inputs_of(
     record: ModelRecord,
     embedded: Callable[[BlockKey], bool] | None = None,
 ) -> int:
-    """Pixels that regions embed, in inputs of the model, rounded up."""
+    """Return the pixels that regions embed, in model inputs, rounded up."""
     grid = EmbeddingGrid(image_shape, record)
     cells = [
         math.prod(grid.canvas(key).cells)
@@ -248,14 +249,14 @@ def inputs_of(
 def blocks_of(
     regions: Sequence[Region], grid: EmbeddingGrid
 ) -> list[BlockKey]:
-    """Large blocks that regions are cut from, in order."""
+    """Return the large blocks that regions are cut from, in order."""
     return sorted(by_block(regions, grid))
 
 
 def by_block(
     regions: Sequence[Region], grid: EmbeddingGrid
 ) -> dict[BlockKey, list[Region]]:
-    """Regions that are cut from each large block."""
+    """Group regions by the large block that they are cut from."""
     found: dict[BlockKey, list[Region]] = {}
     for region in regions:
         if region.cut is not None and region.cut.large:
@@ -270,7 +271,7 @@ def expected_prompts(plan: Plan) -> int:
 
 
 def in_scope(regions: Sequence[Region], scope: Scope) -> list[Region]:
-    """Regions with those of their points that may be asked, if any."""
+    """Return the regions with those points that are in scope, if any."""
     admitted = [
         replace(region, points=region.points[scope.admits(region.points)])
         for region in regions

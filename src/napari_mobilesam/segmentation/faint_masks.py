@@ -1,9 +1,9 @@
-"""Masks of nothing: their outline does not show in the image.
+"""Spurious masks, whose outline does not show in the image.
 
-The mask decoder, asked in an empty part of an image, is now and then sure of a
-piece of the background. Such a mask is told from a faint object by what is
-along its outline: no more than between any two places, and far less than along
-the other masks of the image.
+Prompted in an empty part of an image, the mask decoder is sometimes confident
+about a piece of background. The gradient along the outline distinguishes such
+a mask from a faint object: it is no stronger than between any two places, and
+far weaker than along the other masks of the image.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from scipy.ndimage import gaussian_filter
 from napari_mobilesam.types import Mask
 
 # A mask is dropped if the mean gradient along its outline is below this share
-# of what is usual for the surest quarter of the masks of the image, and below
-# so many medians of the gradient. In 121 training and validation images of all
-# kinds these take 356 of 1,302 false objects and 5 of 5,698 true ones.
+# of the typical value of the most confident quarter of the masks, and below
+# this many medians of the gradient. In 121 training and validation images of
+# all kinds this drops 356 of 1,302 false objects and 5 of 5,698 true ones.
 USUAL, BACKGROUND = 0.2, 6.0
 SUREST = 0.75
-# What is usual is not known of fewer masks.
+# Fewer masks do not give a typical value.
 FEWEST = 8
-# Standard deviation of the smoothing, and side of the pixels in which larger
-# objects are looked at, in object diameters.
+# Sigma of the smoothing, and size of the pixels used for larger objects, in
+# object diameters.
 SMOOTHING, FINEST = 1 / 16, 1 / 24
-# Rows that are smoothed at once.
+# Number of rows smoothed at once.
 ROWS = 1024
 
 
@@ -41,14 +41,14 @@ def without_faint(
     masks : sequence of Mask
         Masks of a run.
     rgb : ndarray
-        (H, W, 3) uint8 that was embedded.
+        (H, W, 3) uint8, the embedded image.
     diameter : float
         Typical object diameter in data pixels.
 
     Returns
     -------
     list of Mask
-        The others; all if they are few.
+        The remaining masks; all of them if there are few.
     """
     if len(masks) < FEWEST:
         return list(masks)
@@ -65,7 +65,7 @@ def without_faint(
 def gradient_of(
     rgb: NDArray[np.uint8], diameter: float, step: int
 ) -> NDArray[np.float16]:
-    """Gradient of the smoothed gray values at every ``step``-th pixel.
+    """Return the smoothed gradient at every ``step``-th pixel.
 
     In gray values per pixel of the result.
     """
@@ -93,7 +93,7 @@ def gradient_of(
 def _along_outline(
     mask: Mask, gradient: NDArray[np.float16], step: int
 ) -> float:
-    """Mean gradient at the pixels on both sides of the outline of a mask."""
+    """Return the mean gradient on both sides of a mask's outline."""
     padded = np.pad(mask.data, 2)
     middle = padded[1:-1, 1:-1]
     beside = (

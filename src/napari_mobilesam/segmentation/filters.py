@@ -22,23 +22,23 @@ Range = tuple[float, float]
 
 @dataclass(frozen=True)
 class ObjectFilters:
-    """Ranges that the properties of an object have to lie in.
+    """Ranges that the properties of an object must lie in.
 
-    A range is (least, most), both included; None lets every object pass.
-    The names are those of scikit-image's ``regionprops``. Masks are looked at
-    as a whole: the labels of one that a better one covers in part are smaller.
+    A range is (minimum, maximum), both inclusive; None lets every object pass.
+    The names are those of scikit-image's ``regionprops``. Whole masks are
+    measured: the label of a mask that a better one partly covers is smaller.
 
     Attributes
     ----------
     area : tuple of float or None
         Pixels of the mask.
     eccentricity : tuple of float or None
-        0 for a circle, towards 1 for a line.
+        0 for a circle, close to 1 for a line.
     solidity : tuple of float or None
-        Share of the convex hull that the object fills.
+        Share of its convex hull that the object fills.
     intensity_mean : tuple of float or None
-        Mean value of the image in the object; of several channels their
-        mean. Pixels that are NaN or infinite do not count.
+        Mean intensity of the object, averaged over channels; NaN and infinite
+        pixels are ignored.
     border : bool
         Keep objects that touch the border of the image.
     """
@@ -74,7 +74,7 @@ class ObjectFilters:
 
 
 def touches_border(mask: Mask, image_shape: tuple[int, int]) -> bool:
-    """Return whether a mask has a pixel on the border of the image."""
+    """Return whether a mask has a pixel on the image border."""
     row0, column0, row1, column1 = mask.box
     return (
         row0 == 0
@@ -87,7 +87,7 @@ def touches_border(mask: Mask, image_shape: tuple[int, int]) -> bool:
 def measure(
     mask: Mask, name: str, intensity: Callable[[], NDArray[np.float64]]
 ) -> float:
-    """One property of a mask.
+    """Measure one property of a mask.
 
     Parameters
     ----------
@@ -96,7 +96,7 @@ def measure(
     name : str
         Field of `ObjectFilters`.
     intensity : callable
-        Returns the (H, W) values of the image; called if they are needed.
+        Returns the (H, W) image values; called only if needed.
     """
     if name == 'area':
         return float(mask.area)

@@ -23,11 +23,11 @@ from napari_mobilesam.segmentation.instances import (
 )
 from napari_mobilesam.types import Box
 
-# Cells at the edge of a block in which features suffer; large blocks overlap
-# by twice as many.
+# Cells at the edge of a block whose features are degraded; large blocks
+# overlap by twice as many.
 MARGIN = 4
-# Maps of so many bytes are kept: those that told the size of the objects serve
-# the run that follows.
+# Bytes of maps to keep: those made to find the object size serve the run that
+# follows.
 KEPT_BYTES = 1 << 23
 
 
@@ -39,14 +39,13 @@ class InstanceMaps:
     ----------
     values : ndarray
         (3, h, w) float32, see `InstanceHead.forward`; 0 where the image was
-        not looked at.
+        not analysed.
     pitch : int
-        Data pixels along a cell, which is 4 pixels of the maps.
+        Data pixels along a cell, which is 4 map pixels.
     image_shape : tuple of int
         (H, W) of the image.
     first : tuple of int
-        Row and column of the image at which the maps begin, in pixels of
-        the maps.
+        Row and column of the image at which the maps begin, in map pixels.
     """
 
     values: NDArray[np.float32]
@@ -60,25 +59,25 @@ class InstanceMaps:
         return find_instances(self.values)
 
     def to_data(self, pixels: NDArray[np.intp]) -> NDArray[np.float64]:
-        """Centres of (N, 2) pixels of the maps, in data pixels."""
+        """Convert (N, 2) map pixels to their centres in data pixels."""
         scale = self.pitch / MAP_PIXELS
         last = np.subtract(self.image_shape, 1)
         return np.clip((pixels + self.first + 0.5) * scale - 0.5, 0.0, last)
 
     def to_pixels(self, points: NDArray[np.float64]) -> NDArray[np.intp]:
-        """Pixels of the maps at (N, 2) points in data pixels."""
+        """Convert (N, 2) points in data pixels to map pixels."""
         return np.stack(
             [self._pixels(points[:, axis], axis) for axis in (0, 1)], axis=1
         )
 
     def pixels_of(self, box: Box) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-        """Pixels of the maps under the data pixels of a box, as an index."""
+        """Return the index of the map pixels under a box of data pixels."""
         row0, column0, row1, column1 = box
         rows = self._pixels(np.arange(row0, row1), 0)
         return rows[:, None], self._pixels(np.arange(column0, column1), 1)
 
     def _pixels(self, places: NDArray[Any], axis: int) -> NDArray[np.intp]:
-        """Pixels of the maps at places along an axis of the image."""
+        """Return the map pixels at places along an axis of the image."""
         pixels = (places + 0.5) * MAP_PIXELS / self.pitch - self.first[axis]
         last = self.values.shape[1 + axis] - 1
         return np.clip(pixels, 0, last).astype(np.intp)
@@ -91,7 +90,7 @@ def maps_of(
     window: Box | None = None,
     of_blocks: LatestOnly[NDArray[np.float32]] | None = None,
 ) -> InstanceMaps:
-    """Maps of large blocks of an image, joined.
+    """Compute the maps of large blocks of an image, joined.
 
     Parameters
     ----------
@@ -104,7 +103,7 @@ def maps_of(
     window : tuple of int, optional
         (row0, column0, row1, column1) in cells, half open: only these.
     of_blocks : LatestOnly, optional
-        Keeps the maps of single blocks.
+        Cache of the maps of single blocks.
     """
     wanted = pitch, frozenset(keys), window
     return image.kept_maps.get(
@@ -121,8 +120,8 @@ def _join(
     window: Box | None,
     of_blocks: LatestOnly[NDArray[np.float32]],
 ) -> InstanceMaps:
-    # what is embedded first: if not all blocks can be kept, these are not
-    # dropped for those that are embedded anew
+    # known blocks first: if not all fit in memory, they are not evicted for
+    # those embedded anew
     looked_at = {
         key: of_blocks.get(key, partial(_maps_of_block, image, key))
         for key in sorted(keys, key=lambda key: not image.knows(key))
@@ -151,7 +150,7 @@ def _join(
 
 
 def _filled(grid: EmbeddingGrid, key: BlockKey) -> Box:
-    """Cells that a block fills: without a margin at edges within the image."""
+    """Return the usable cells of a block, without its inner margins."""
     low = key.row, key.column
     ends = (
         start + length - MARGIN if start + length < count else count
@@ -165,7 +164,7 @@ def _filled(grid: EmbeddingGrid, key: BlockKey) -> Box:
 
 
 def _around(boxes: Sequence[Box], shape: tuple[int, int]) -> Box:
-    """Box around boxes, and a cell more: objects end where they are cut."""
+    """Return the box around boxes, plus a cell so cut objects end there."""
     if not boxes:
         return 0, 0, 0, 0
     ends = np.array(boxes)
@@ -187,7 +186,7 @@ def _pixels(box: Box, first: tuple[int, int]) -> tuple[slice, slice]:
 def _maps_of_block(
     image: ImageEmbedding, key: BlockKey
 ) -> NDArray[np.float32]:
-    """(3, h, w) maps of one large block."""
+    """Compute the (3, h, w) maps of one large block."""
     features = image.block(key)[None].float()
     with image.model.threads(long=True):
         return image.model.instance_maps(features)[0].cpu().numpy()

@@ -1,9 +1,9 @@
 """Object size of an image from the maps of the instance head.
 
-At a scale that suits the objects, the instances in the maps are about as
-large on the model's input as the objects that it was trained on. From any
-scale at which the head sees instances, their median diameter tells the scale
-that would suit, and a look there confirms it, or leads further.
+At a suitable scale, the instances in the maps have about the size, on the
+model's input, of the objects it was trained on. From any scale at which the
+head sees instances, their median diameter points to the suitable scale, and a
+look there confirms it or leads further.
 """
 
 from __future__ import annotations
@@ -23,25 +23,26 @@ from napari_mobilesam.segmentation.embedding_grid import (
 from napari_mobilesam.segmentation.head_maps import maps_of
 from napari_mobilesam.segmentation.image_embedding import ImageEmbedding
 
-# Mean height of the peaks from which on a size is taken at once, and from
-# which on if no other start leads to a better one. On training and validation
-# images of 13 kinds sizes of higher peaks were within a factor of 1.5 of the
-# objects', those of lower ones often parts or groups of them.
+# Mean peak height at which a size is accepted at once, and at which it is
+# accepted if no other start gives a better one. On training and validation
+# images of 13 kinds, sizes from higher peaks were within a factor of 1.5 of
+# the true size; those from lower peaks were often of parts or groups of
+# objects.
 CLEAR, SUFFICIENT = 0.7, 0.68
-# A guess this close to what the head sees is taken: autocorrelation tells the
-# size of alike objects better than maps do, whose pixels are large.
+# A guess this close to the head's size is preferred: for uniform objects,
+# autocorrelation is more precise than maps with their large pixels.
 CONFIRMING = 1.3
-# Scales from the one that suits at which a size is taken, in octaves.
+# Distance from the suitable scale at which a size is accepted, in octaves.
 CLOSE = 0.55
-# Looks that follow each other.
+# Maximum number of looks in a row.
 STEPS = 5
-# The whole image as one input costs little to look at, and shows objects of at
-# least so many pixels of the input. It is looked at first where the guess is
-# larger than that, and peaks of this mean height tell that objects are larger
-# than the guess, which is often too small: on 92 images of 15 kinds less is
-# embedded this way, and the sizes are the same.
+# The whole image as one input is cheap to analyse, and shows objects of at
+# least this many input pixels. It is analysed first if the guess is larger
+# than that; peaks of this mean height then tell that the objects are larger
+# than the guess, which is often too small. On 92 images of 15 kinds this
+# embeds less and gives the same sizes.
 VISIBLE, GLIMPSED = 14, 0.5
-# Greatest side in cells of the overview from which a size is looked for.
+# Maximum side in cells of the overview used to search for a size.
 OVERVIEW_SIDE = 36
 
 
@@ -66,26 +67,26 @@ def head_diameter(
     lively: tuple[float, float],
     between: Callable[[], None],
 ) -> float | None:
-    """Typical object diameter of an image, as the instance head sees it.
+    """Return the typical object diameter as the instance head sees it.
 
     Parameters
     ----------
     image : ImageEmbedding
-        Embedding by a model with an instance head; the large blocks that are
-        embedded serve segment everything.
+        Embedding by a model with an instance head; segment everything reuses
+        the large blocks embedded here.
     guess : float, optional
-        Guess in data pixels. Its scale is looked at, after the whole image
-        if objects of this size can be seen there.
+        Guess in data pixels. Its scale is analysed, after the whole image if
+        objects of this size are visible there.
     lively : (row, column)
-        Where to look at scales that are too fine to be looked at as a whole,
-        in data pixels.
+        Where to look, in data pixels, at scales too fine to be analysed as a
+        whole.
     between : callable
         Called before each look; may raise to stop.
 
     Returns
     -------
     float or None
-        Diameter in data pixels; None if the head is not sure of what it sees.
+        Diameter in data pixels; None if the head is not confident.
     """
     best = None
     for pitch in _starts(image, guess, lively, between):
@@ -109,7 +110,7 @@ def _starts(
     lively: tuple[float, float],
     between: Callable[[], None],
 ) -> Iterator[int]:
-    """Scales to begin at, one after the other."""
+    """Yield the scales to begin at, one after the other."""
     whole = image.grid.pitches[0]
     if guess is None:
         yield whole
@@ -135,7 +136,7 @@ def _confirms(found: SizeAtScale, guess: float) -> bool:
 
 
 def _overview(image: ImageEmbedding) -> int:
-    """Finest scale that shows the whole image on a small canvas."""
+    """Return the finest scale that shows the whole image on a small canvas."""
     fitting = [
         pitch
         for pitch in image.grid.pitches
@@ -150,7 +151,7 @@ def _follow(
     lively: tuple[float, float],
     between: Callable[[], None],
 ) -> SizeAtScale | None:
-    """Go from scale to scale until the instances suit the scale."""
+    """Move from scale to scale until the instances suit the scale."""
     visited = set()
     for _ in range(STEPS):
         between()
@@ -168,7 +169,7 @@ def _follow(
 def _size_at(
     image: ImageEmbedding, pitch: int, lively: tuple[float, float]
 ) -> SizeAtScale | None:
-    """Size at a scale, in the whole image or in one block of it."""
+    """Return the size at a scale, from the whole image or one block."""
     maps = maps_of(image, pitch, sorted(_blocks(image, pitch, lively)))
     seeds, heights, labels = maps.instances
     if not len(seeds):

@@ -1,8 +1,8 @@
 """Conversion of any array to the 8-bit RGB that the models were trained on.
 
-Nothing here copies an image that does not have to be read: shape and type are
-checked first, contrast limits come from a sample, and only the window asked
-for is loaded, so that dask and zarr arrays stay lazy.
+No data is copied or read without need: shape and type are checked first,
+contrast limits come from a sample, and only the requested window is loaded, so
+that dask and zarr arrays stay lazy.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from napari_mobilesam.types import BlankImageError, ImageError
 Limits = tuple[float, float]
 ContrastLimits = Limits | Sequence[Limits]
 MOST_GAMMA = 1000
-# Whole numbers up to this are float64.
+# float64 holds integers exactly up to this value.
 EXACT = 2**53
 
 
@@ -47,14 +47,14 @@ def contrast_limits_of(
     *,
     nodata: float | None = None,
 ) -> tuple[Limits, ...]:
-    """Contrast limits that an image is shown to the model with.
+    """Return the contrast limits used to show an image to the model.
 
-    8-bit RGB is taken as it is, and so is RGB of real numbers within 0 … 1;
+    8-bit RGB is used unchanged, and so is floating-point RGB within 0 … 1;
     bool is black and white. Anything else is stretched between the 0.1 and
-    the 99.9 percentile of its finite pixels, without those that lie far from
-    all others (`without_extremes`): the colours of other RGB images together,
-    so that hues stay, and chosen channels each for itself. Large images are
-    sampled, by rule and not by chance.
+    99.9 percentiles of its finite pixels, without those far from all others
+    (`without_extremes`). Other RGB images share the limits of all colours,
+    which preserves hues; selected channels are stretched separately. Large
+    images are sampled deterministically.
 
     Parameters
     ----------
@@ -94,7 +94,7 @@ def contrast_limits_of(
 def limits_without_extremes(
     image: Any, channels: Channels | None, limits: Limits
 ) -> Limits:
-    """Limits given, unless extreme pixels made them so wide.
+    """Return the given limits, unless extreme pixels widened them.
 
     Parameters
     ----------
@@ -106,8 +106,8 @@ def limits_without_extremes(
     Returns
     -------
     low, high : float
-        Those of `robust_limits` if values of the image lie far from all
-        others (`without_extremes`), else those given.
+        `robust_limits` if some values lie far from all others
+        (`without_extremes`), else the given limits.
     """
     image = checked_array(image)
     layout = plane_layout(image, channels)
@@ -118,7 +118,7 @@ def limits_without_extremes(
 
 
 def _samples(image: Any, layout: Layout) -> list[NDArray[Any]]:
-    """Finite values of each channel that is shown."""
+    """Return the finite values of each displayed channel."""
     return [
         sample_channel(image, layout.channel_axis, channel)
         for channel in layout.channels or (None,)
@@ -158,15 +158,15 @@ def as_rgb_plane(
     channels : int or sequence of int, optional
         One to three channels, shown gray (one) or as red, green, blue.
     contrast_limits : (low, high) or one such pair per channel, optional
-        Values shown black and white, as in napari; `contrast_limits_of` the
-        whole plane if None.
+        Values shown as black and white, as in napari; by default
+        `contrast_limits_of` of the whole plane.
     gamma : float
         Exponent applied after the contrast limits, as in napari.
     window : tuple of int, optional
         (row0, column0, row1, column1), half open; only this part is read.
     warn : bool or callable
-        Tell of pixels that are not finite; a function is told which ones
-        they are, (h, w) bool, instead of a warning.
+        Warn about pixels that are not finite. A callable receives their (h, w)
+        bool mask instead of a warning being issued.
 
     Returns
     -------
@@ -176,15 +176,15 @@ def as_rgb_plane(
     Warns
     -----
     UserWarning
-        If pixels of the window are NaN or infinite: how many, and where the
-        first one is.
+        If pixels of the window are NaN or infinite; gives their number and the
+        position of the first.
 
     Raises
     ------
     ImageError
         If the image is empty, has no finite pixel, or is not a plane; if
-        contrast limits or gamma are unusable; if the window is not within
-        the image.
+        contrast limits or gamma are invalid; if the window is not within the
+        image.
     """
     image = checked_array(image)
     layout = plane_layout(image, channels)
@@ -221,7 +221,7 @@ def as_rgb_plane(
 
 
 def _without_offset(image: Any) -> Any:
-    """Subtract the smallest value of integers that float64 would merge."""
+    """Subtract the minimum of integers that float64 would merge."""
     if not isinstance(image, np.ndarray) or image.dtype.kind not in 'iu':
         return image
     if image.dtype.itemsize < 8 or not image.size:
@@ -229,7 +229,7 @@ def _without_offset(image: Any) -> Any:
     low, high = int(image.min()), int(image.max())
     if max(-low, high) <= EXACT:
         return image
-    # differences of int64 need not fit into it; those of uint64 wrap around
+    # differences of int64 may not fit into int64; those of uint64 wrap around
     whole = image.astype(np.uint64)
     difference: NDArray[np.uint64] = whole - np.uint64(low % 2**64)
     return difference
@@ -273,7 +273,7 @@ def _check_gamma(gamma: Any) -> None:
 
 
 def checked_limits(limits: ContrastLimits) -> tuple[Limits, ...]:
-    """Return contrast limits as pairs, one or one for each channel.
+    """Return contrast limits as pairs, one in all or one per channel.
 
     Raises
     ------
@@ -304,13 +304,13 @@ def checked_limits(limits: ContrastLimits) -> tuple[Limits, ...]:
 def _read(
     image: Any, layout: Layout, window: tuple[int, int, int, int]
 ) -> list[NDArray[Any]]:
-    """Load the window of each channel shown, (h, w) each."""
+    """Load the (h, w) window of each displayed channel."""
     row0, column0, row1, column1 = window
     rows, columns = slice(row0, row1), slice(column0, column1)
     if layout.channels is None:
         return [np.asarray(image[rows, columns])]
     if layout.channel_axis == 2:
-        # One read of all channels: they share chunks and memory pages.
+        # Read all channels at once: they share chunks and memory pages.
         last = max(layout.channels) + 1
         block = np.asarray(image[rows, columns, :last])
         return [block[..., channel] for channel in layout.channels]
@@ -358,7 +358,7 @@ def _to_uint8(
     if plane.dtype == np.uint8 and (low, high, gamma) == (0, 255, 1):
         return plane
     if high == low:
-        # Constant: black, and white above, whatever the value is.
+        # A constant image is black, and white above its value.
         return np.where(plane > low, np.uint8(255), np.uint8(0))
     # float64 where float32 would merge neighbouring values.
     enough = plane.dtype.itemsize <= 2 or plane.dtype == np.float32
@@ -380,7 +380,7 @@ def resize(
     shape: tuple[int, int],
     part: tuple[float, float, float, float] | None = None,
 ) -> NDArray[np.uint8]:
-    """Resize an image, bilinear with antialiasing.
+    """Resize an image bilinearly with antialiasing.
 
     Parameters
     ----------
@@ -389,8 +389,8 @@ def resize(
     shape : tuple of int
         (h, w) of the result.
     part : tuple of float, optional
-        (row0, column0, row1, column1) of what is shown, for a window whose
-        edges lie between the pixels of a coarser level; all if None.
+        (row0, column0, row1, column1) to show, for a window whose edges lie
+        between the pixels of a coarser level; everything if None.
     """
     height, width = rgb.shape[:2]
     row0, column0, row1, column1 = part or (0, 0, height, width)

@@ -1,22 +1,24 @@
-"""One embedding of an image at every scale, made where it is asked for.
+"""Lazy embedding of an image at every scale.
 
-Each scale is embedded in overlapping blocks, and a decoder block, as many
-cells as the decoder takes, is cut out of one of them around the prompts.
+Each scale is embedded in overlapping blocks. A decoder block, as many cells as
+the decoder takes, is cut out of one of them around the prompts. TinyViT (Wu et
+al. 2022) has no absolute positions, so any canvas can be embedded in one pass.
+For encoders with absolute positions (ViT), a block is the model's whole input.
 
 TinyViT (Wu et al. 2022) has no absolute positions: any canvas can be embedded
 in one pass. Encoders with absolute positions (ViT) embed blocks that are the
 model's whole input.
 
-There are two lattices of blocks. Prompts of one object take small blocks, so
-that the first click on an image waits for little. Segment everything, and what
-is embedded ahead of clicks, takes large blocks that overlap as little as its
-prompts allow. Prompts whose decoder block lies in any embedded block use that.
+There are two lattices of blocks. Prompts of one object use small blocks, so
+that the first click on an image is quick. Segment everything and prefetching
+use large blocks, which overlap as little as the prompts allow. If the decoder
+block of a prompt lies in any embedded block, that one is used.
 
-The features of a cell depend on what its block shows around it: measured with
-the bundled weights on electron micrographs and cells, by 0.6 of their root
-mean square in the outermost cells of a block, 0.35 one cell further in, and
-0.1 to 0.28 from the fourth. The masks of objects within a decoder block are
-the same but for a few pixels of their edges.
+The features of a cell depend on its surroundings in the block. With the
+bundled weights, on electron micrographs and cells, they vary by 0.6 of their
+root mean square in the outermost cells of a block, 0.35 one cell further in,
+and 0.1 to 0.28 from the fourth cell on. The masks of objects within a decoder
+block differ only in a few edge pixels.
 """
 
 from __future__ import annotations
@@ -60,14 +62,14 @@ ReadPixels = Callable[[Box, tuple[int, int]], NDArray[np.uint8]]
 
 # Features kept, in bytes of half precision.
 BUDGET = 256 * 2**20
-# Decoder blocks kept as they were cut: asked again, they are the same
-# tensor, of which the decoder has kept its share.
+# Number of decoder blocks cached as cut: repeated requests return the same
+# tensor, for which the decoder has cached its shared part.
 CUTS_KEPT = 32
-# Whether an embedding is of an image is seen in windows of so many pixels, of
-# which so many lie along each side.
+# To check that an embedding belongs to an image, windows of this many pixels
+# are compared, this many along each side.
 SAMPLE, SAMPLES = 16, 5
-# Least standard deviation of their gray values for a comparison, and least
-# correlation where the image is the same: the contrast may be another.
+# Minimum standard deviation of their gray values for a comparison, and minimum
+# correlation for the same image, whose contrast may differ.
 LEAST_CONTRAST, LEAST_ALIKE = 2.0, 0.3
 
 
@@ -87,9 +89,9 @@ class BlockCache(Protocol):
 class ImageEmbedding:
     """Lazy embedding of an image at all scales.
 
-    Safe to use from several threads: a block may then be made twice, with
-    the same result. It is neither pickled nor copied: embed the image again
-    in another process, which is fast with an `EmbeddingCache` on disk.
+    Thread-safe: two threads may compute the same block twice, with the same
+    result. It cannot be pickled or copied: embed the image again in another
+    process, which is fast with an `EmbeddingCache` on disk.
 
     Parameters
     ----------
@@ -101,21 +103,22 @@ class ImageEmbedding:
         ``read(window, shape)`` returns the pixels of a window (row0,
         column0, row1, column1) in data pixels, resized to (h, w, 3) uint8.
     cache : BlockCache, optional
-        Keeps blocks, for instance on disk.
+        Cache of blocks, for instance on disk.
     budget : int
-        Bytes of features in memory; the least recently used are dropped.
+        Maximum bytes of features in memory; the least recently used are
+        dropped.
 
     Attributes
     ----------
     grid : EmbeddingGrid
-        Where blocks lie.
+        Geometry of the blocks.
     embedded_pixels : int
         Pixels of model input embedded so far.
     diameters : list of float or None
         Typical object diameters in data pixels, once `diameters_of` has
         found them.
     kept_maps : LatestOnly
-        Maps of the instance head that were made last, see `maps_of`.
+        Latest maps of the instance head; see `maps_of`.
     """
 
     def __init__(
@@ -147,7 +150,7 @@ class ImageEmbedding:
         rgb: NDArray[np.uint8],
         cache: BlockCache | None = None,
     ) -> ImageEmbedding:
-        """Embedding of an image in memory, (H, W, 3) uint8."""
+        """Create the embedding of an (H, W, 3) uint8 image in memory."""
 
         def read(window: Box, shape: tuple[int, int]) -> NDArray[np.uint8]:
             return resize(rgb[slices_of(window)], shape)
@@ -167,18 +170,18 @@ class ImageEmbedding:
         pitch: int,
         large: bool | None = None,
     ) -> Embedding:
-        """Decoder block around a place.
+        """Return the decoder block around a place.
 
         Parameters
         ----------
         center : (row, column)
-            In data pixels; the middle of the decoder block, as far as the
-            edges of the image and of the block it is cut from allow.
+            Middle of the decoder block in data pixels, as far as the edges of
+            the image and of the block it is cut from allow.
         pitch : int
             Scale.
         large : bool, optional
-            Cut from a large block, for prompts all over the image, or from a
-            small one; from any that is embedded if None.
+            Cut from a large block (for prompts all over the image) or from a
+            small one; if None, from any that is embedded.
         """
         grid = self.grid
         if large is None:
@@ -197,7 +200,7 @@ class ImageEmbedding:
         top, left = row - key.row, column - key.column
         cells = slice(top, top + grid.cells), slice(left, left + grid.cells)
         part = self.block(key)[(None, slice(None), *cells)]
-        # so small a piece on several threads waits for cores that are busy
+        # several threads would only wait for busy cores on so small a piece
         with self.model.threads():
             features = part.float().contiguous()
         embedding = Embedding(
@@ -210,13 +213,13 @@ class ImageEmbedding:
         return embedding
 
     def overview(self) -> NDArray[np.uint8]:
-        """(h, w, 3) uint8: the whole image in the size of a model's input."""
+        """Return the whole image, (h, w, 3) uint8, at model input size."""
         key = self.grid.small_block((0, 0), self.grid.pitches[0])
         window, shape, _ = self.grid.canvas(key)
         return self._read(window, shape)
 
     def is_of(self, rgb: NDArray[np.uint8]) -> bool:
-        """Return False if an (H, W, 3) image is hardly like the embedded one.
+        """Return False if an (H, W, 3) image clearly differs from this one.
 
         Takes milliseconds: a few small windows are compared.
         """
@@ -246,13 +249,14 @@ class ImageEmbedding:
         return Embedding(features, frame, self.model_key)
 
     def has(self, center: Sequence[float], pitch: int) -> bool:
-        """Return True if `cut` of any block needs no embedding."""
+        """Return True if `cut` from any block needs no embedding."""
         return self.knows(self.block_at(center, pitch))
 
     def block_at(self, center: Sequence[float], pitch: int) -> BlockKey:
-        """Block that the decoder block around a place is cut from.
+        """Return the block that the decoder block around a place is cut from.
 
-        The small block, or another one that is embedded and holds as much.
+        The small block, or an embedded one that also contains the decoder
+        block.
         """
         grid = self.grid
         small = grid.small_block(center, pitch)
@@ -274,7 +278,7 @@ class ImageEmbedding:
             return key in self._blocks
 
     def block(self, key: BlockKey) -> torch.Tensor:
-        """Features of a block, embedded if they are not known.
+        """Return the features of a block, embedding it if necessary.
 
         Returns
         -------
@@ -293,7 +297,7 @@ class ImageEmbedding:
         return made
 
     def _drop(self) -> None:
-        """Drop the blocks used least recently, beyond the budget."""
+        """Drop the least recently used blocks beyond the budget."""
         size = sum(block.nbytes for block in self._blocks.values())
         while size > max(self._budgets) and len(self._blocks) > 1:
             _, dropped = self._blocks.popitem(last=False)
@@ -301,13 +305,13 @@ class ImageEmbedding:
 
     @contextmanager
     def larger_budget(self, budget: int) -> Iterator[None]:
-        """Context in which features of more bytes are kept."""
+        """Keep more bytes of features within this context."""
         with self._lock:
             self._budgets.append(budget)
         try:
             yield
         finally:
-            # of several runs at a time the others keep theirs
+            # with several runs at a time, the others keep theirs
             with self._lock:
                 self._budgets.remove(budget)
                 self._drop()
@@ -327,7 +331,7 @@ class ImageEmbedding:
             frame = Frame(self.image_shape, window, shape, max(canvas))
             features = self._cache.features(rgb, frame, self.model_key, encode)
             if features.shape[2:] != cells:
-                # kept for equal pixels on another canvas
+                # cached for equal pixels on another canvas
                 features = encode()
         return features[0].to(self.model.device)
 
@@ -335,7 +339,7 @@ class ImageEmbedding:
 def embedding_of(
     model: Sam, rgb: NDArray[np.uint8], known: ImageEmbedding | None = None
 ) -> ImageEmbedding:
-    """Known embedding of an image, or a new one if there is none.
+    """Return the known embedding of an image, or a new one.
 
     Parameters
     ----------
@@ -349,7 +353,7 @@ def embedding_of(
     Raises
     ------
     SegmentationError
-        The embedding is of another model or of another image.
+        The embedding belongs to another model or image.
     """
     check_model(model)
     check_instance('embedding', known, ImageEmbedding)
@@ -381,11 +385,11 @@ def encode_canvas(
     Parameters
     ----------
     model : Sam
-        Model; with a ViT encoder the canvas has to be its input.
+        Model; with a ViT encoder, the canvas must be its input.
     rgb : ndarray
         (h, w, 3) uint8 at the scale of the input.
     canvas : tuple of int
-        (H, W) multiples of 16, padded with zeros below and to the right.
+        (H, W), multiples of 16; padded with zeros at the bottom and right.
 
     Returns
     -------

@@ -1,9 +1,9 @@
 """Segment everything by prompts derived from the instance head.
 
 The head sees all objects of the embedded image at once (Segment Anything for
-Microscopy, Archit et al. 2025). Its peaks are asked as points, and the mask
-decoder draws the objects. Foreground that no confident mask explains is asked
-again.
+Microscopy, Archit et al. 2025). Its peaks are point prompts, from which the
+mask decoder draws the objects. Foreground that no confident mask explains is
+prompted again.
 """
 
 from __future__ import annotations
@@ -44,37 +44,38 @@ from napari_mobilesam.segmentation.run import (
 )
 from napari_mobilesam.types import Box, Mask
 
-# Pixels of the maps are unclear between these, and if there are more of them
-# than of foreground the head does not know such images: on validation images
-# it loses objects to the grid there, and elsewhere does not.
+# Map pixels with values in this range are unclear. If they outnumber the
+# foreground, the head does not know this kind of image: on validation images
+# it loses objects to the grid there, and not elsewhere.
 UNCLEAR = 0.15, 0.85
-# That is said by a few parts of a large image if they show something, at least
-# in this share of their pixels.
+# A few parts of a large image decide this, if at least this share of their
+# pixels shows something.
 FEW_PARTS, SOMETHING = 3, 0.02
-# Unexplained foreground is asked again if it is as likely as this. Half its
-# width in pixels of the maps, and how much wider it is than its narrows.
+# Unexplained foreground is prompted again if it is at least this likely, and
+# if its distance transform has a peak of this height and prominence, in map
+# pixels.
 SURE = 0.75
 LEFT_RADIUS, LEFT_PROMINENCE = 2.0, 1.0
-# The IoU of a mask is estimated by these weights of its predicted IoU, of its
-# IoU with an instance of the head, and of the mean foreground in it, and an
-# offset: about what least squares gives for validation images.
+# Weights to estimate the IoU of a mask from its predicted IoU, its IoU with an
+# instance of the head, and its mean foreground, plus an offset: close to the
+# least-squares fit on validation images.
 OF_DECODER, OF_INSTANCE, OF_FOREGROUND, OFFSET = 0.8, 0.5, 0.4, -0.6
-# So much the estimate may be above the predicted IoU.
+# Amount by which the estimate may exceed the predicted IoU.
 LIFT = 0.25
 
 
 def ask_instances(run: Run, plan: Plan, collector: Collector) -> None:
-    """Ask the objects that the instance head sees.
+    """Prompt the objects that the instance head sees.
 
-    Where it is unsure what it sees, the adaptive grid is asked.
+    If the head is unsure, the adaptive grid is used instead.
 
     Parameters
     ----------
     run : Run
         Run under way.
     plan : Plan
-        Its regions are decoder blocks of one scale with cores; the head
-        looks where they are.
+        Plan whose regions are decoder blocks of one scale with cores, where
+        the head looks.
     collector : Collector
         Takes the masks.
     """
@@ -116,7 +117,7 @@ def ask_instances(run: Run, plan: Plan, collector: Collector) -> None:
 def _knows_little(look: Look, sample: Sequence[Part]) -> bool:
     """Return True if more of the maps is unclear than is foreground.
 
-    Of a sample a few parts are looked at, more if they are almost empty.
+    A sample of a few parts is analysed, more if they are almost empty.
     """
     low, high = UNCLEAR
     unclear = likely = pixels = 0
@@ -143,7 +144,7 @@ def _ask(
     judge: Judge,
     pixels: NDArray[np.intp],
 ) -> None:
-    """Ask pixels of the maps that are in scope and not explained."""
+    """Prompt map pixels that are in scope and not explained."""
     points = maps.to_data(pixels)
     places = points + 0.5  # from the corner of the image
     points = points[collector.scope.admits(places) & ~coverage.at(places)]
@@ -159,17 +160,17 @@ def _ask(
         each = [worker for worker in workers for _ in worker.region.points]
         points = np.array([p for w in workers for p in w.region.points])
         for whole, cut in run.ask_together(each, points, divide_together):
-            # answered is answered, whatever the head thinks of it
+            # a prompt is answered only once, whatever the head thinks of it
             found += collector.good(whole)
             collector.add(judge.judged(whole), cut)
     coverage.explain(found)
 
 
 class Judge:
-    """Estimates the IoU of masks by what decoder and head say.
+    """Estimate the IoU of masks from decoder and head.
 
-    The decoder alone is sure of many a part of the background, and unsure of
-    objects that the head sees well.
+    The decoder alone is confident about many parts of the background, and
+    unsure about objects that the head sees well.
 
     Parameters
     ----------
@@ -190,20 +191,20 @@ class Judge:
         self._maps = maps
         self._instances = instances
         self._least = least
-        # of the instances within a window, in data pixels
+        # areas of the instances within a window, in data pixels
         self._areas: dict[Box, NDArray[np.intp]] = {}
 
     def floor(self, floor: Thresholds) -> Thresholds:
-        """Floor of the decoder's answers that may be estimated higher."""
+        """Return the minimum predicted IoU that may be estimated higher."""
         return floor._replace(predicted_iou=floor.predicted_iou - LIFT)
 
     def judged(self, masks: Sequence[Mask]) -> list[Mask]:
-        """Masks with the estimate as their score, those that reach it."""
+        """Return masks whose estimate reaches the minimum, as their score."""
         estimated = [replace(m, score=self.estimate(m)) for m in masks]
         return [mask for mask in estimated if mask.score >= self._least]
 
     def estimate(self, mask: Mask) -> float:
-        """Estimated IoU of a mask, from 0 to 1."""
+        """Return the estimated IoU of a mask, from 0 to 1."""
         part = self._maps.pixels_of(mask.box)
         foreground = self._maps.values[FOREGROUND][part][mask.data]
         value = (
@@ -217,9 +218,9 @@ class Judge:
     def _agreement(
         self, mask: Mask, part: tuple[NDArray[np.intp], NDArray[np.intp]]
     ) -> float:
-        """IoU of a mask with the instance that it covers most of.
+        """Return the IoU of a mask with the instance that it covers most of.
 
-        As far as its window shows the instance.
+        Only the visible part of the instance in its window counts.
         """
         counts = np.bincount(self._instances[part][mask.data])[1:]
         if not counts.any():
@@ -236,7 +237,7 @@ class Judge:
 
 
 def _unexplained(maps: InstanceMaps, coverage: Coverage) -> NDArray[np.intp]:
-    """(N, 2) pixels of the maps in the middle of unexplained foreground."""
+    """Return (N, 2) map pixels in the middle of unexplained foreground."""
     left = maps.values[FOREGROUND] >= SURE
     pixels = np.argwhere(left)
     left[tuple(pixels[coverage.at(maps.to_data(pixels) + 0.5)].T)] = False

@@ -19,19 +19,19 @@ from napari_mobilesam.model.instance_head import (
     FOREGROUND,
 )
 
-# Foreground at least as likely as this is an object.
+# Minimum foreground probability of an object.
 LIKELY = 0.5
-# Standard deviation in pixels of the maps of the smoothing of the distances.
+# Sigma of the smoothing of the distances, in map pixels.
 SMOOTHING = 1.0
-# A peak is a seed if it is as high as this, and as much higher than the pass
-# to a higher one. On validation images lower peaks are hardly ever objects,
-# and among higher ones some are missing.
+# A peak is a seed if it has at least this height and this prominence (height
+# above the saddle to a higher peak). On validation images, lower peaks are
+# hardly ever objects, and higher limits miss some.
 HEIGHT = 0.45
 PROMINENCE = 0.08
 
 
 def seed_height(maps: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Mean of closeness to the centre and distance to the boundary, smooth.
+    """Return the smoothed mean of centre closeness and boundary distance.
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ def seed_height(maps: NDArray[np.float32]) -> NDArray[np.float32]:
     Returns
     -------
     ndarray
-        (h, w) float32, 0 outside of the foreground.
+        (h, w) float32, 0 outside the foreground.
     """
     mean = (maps[CENTRE] + maps[BOUNDARY]) / 2
     height: NDArray[np.float32] = gaussian_filter(mean, SMOOTHING)
@@ -54,12 +54,12 @@ class FoundInstances(NamedTuple):
     Attributes
     ----------
     seeds : ndarray
-        (N, 2) row and column in pixels of the maps, the highest peak first.
+        (N, 2) row and column in map pixels, highest peak first.
     heights : ndarray
         (N,) float32 heights of these peaks, from 0 to 1.
     labels : ndarray
-        (h, w) int32: 0 is background, i the object of seed i - 1, and
-        numbers beyond are connected foreground without a seed.
+        (h, w) int32: 0 is background, i the object of seed i - 1; higher
+        numbers are connected foreground without a seed.
     """
 
     seeds: NDArray[np.intp]
@@ -78,7 +78,7 @@ def find_instances(maps: NDArray[np.float32]) -> FoundInstances:
     Returns
     -------
     FoundInstances
-        Seeds, one or more in each object, and what each gets by a watershed.
+        Seeds, and the instance that a watershed assigns to each.
     """
     from scipy.ndimage import label
     from skimage.segmentation import watershed
@@ -97,16 +97,16 @@ def find_instances(maps: NDArray[np.float32]) -> FoundInstances:
 def local_peaks(
     height: NDArray[Any], prominence: float, least: float
 ) -> NDArray[np.intp]:
-    """Places of peaks that stand out (h-maxima), the highest first.
+    """Find peaks that stand out (h-maxima), highest first.
 
     Parameters
     ----------
     height : ndarray
         (h, w), not negative.
     prominence : float
-        Least height above the pass to a higher peak.
+        Minimum height above the saddle to a higher peak.
     least : float
-        Least height.
+        Minimum height.
 
     Returns
     -------
@@ -129,13 +129,13 @@ def local_peaks(
 def _one_of_each(
     tops: NDArray[np.bool_], height: NDArray[np.float64]
 ) -> NDArray[np.intp]:
-    """(N, 2) first highest pixel of each connected part."""
+    """Return the (N, 2) first highest pixel of each connected part."""
     from scipy.ndimage import label
 
     parts, _ = label(tops, np.ones((3, 3)))
     places = np.argwhere(tops)
     part, high = parts[tops], height[tops]
-    # the sort is stable: of equal heights the first in the order of rows
+    # the sort is stable: equal heights stay in row order
     order = np.lexsort((-high, part))
     _, first = np.unique(part[order], return_index=True)
     return places[order[first]]

@@ -13,7 +13,7 @@ from scipy.ndimage import find_objects
 from napari_mobilesam.argument_checks import quoted, small_array
 from napari_mobilesam.types import Mask, SegmentationError
 
-# Labels above are numbered anew before their boxes are found.
+# Labels above this are renumbered before their boxes are found.
 LARGEST = 1 << 20
 
 
@@ -23,29 +23,29 @@ def masks_of_labels(
     numbers: Iterable[int] | None = None,
     name: str = 'labels',
 ) -> dict[int, Mask]:
-    """Mask of each label.
+    """Return the mask of each label.
 
     Parameters
     ----------
     labels : array
-        (H, W) whole numbers, 0 is background; bool is one object.
+        (H, W) integers, 0 is background; bool is one object.
     image_shape : tuple of int
         (H, W) of the image.
     numbers : iterable of int, optional
         Labels wanted; all of them if None.
     name : str
-        Name of the labels in messages.
+        Name of the labels in error messages.
 
     Returns
     -------
     dict of int to Mask
-        By label, ascending; the score is NaN.
+        Masks by ascending label; their score is NaN.
 
     Raises
     ------
     SegmentationError
-        The labels are not whole numbers or of another shape, or one of the
-        numbers is not among them.
+        The labels are not integers, have another shape, or lack one of the
+        numbers.
     """
     array = _checked_labels(labels, image_shape, name)
     found = {}
@@ -72,7 +72,7 @@ def masks_of_labels(
 def _checked_labels(
     labels: Any, image_shape: tuple[int, int], name: str
 ) -> NDArray[Any]:
-    """Labels as an array of whole numbers, of the shape of the image."""
+    """Return labels as an integer array with the shape of the image."""
     try:
         array = small_array(labels, name)
     except SegmentationError:
@@ -95,7 +95,7 @@ def _checked_labels(
 def label_boxes(
     array: NDArray[Any],
 ) -> Iterator[tuple[int, tuple[slice, slice]]]:
-    """Yield each label of (H, W) labels and its box, ascending."""
+    """Yield each label of an (H, W) label image and its box, ascending."""
     if array.size == 0:
         return
     names: NDArray[Any] | None = None
@@ -113,11 +113,11 @@ def label_boxes(
 
 
 def equivalent_diameter(mask: Mask) -> float:
-    """Diameter of the circle of the same area, in data pixels."""
+    """Return the diameter of the circle of the same area, in data pixels."""
     return 2 * math.sqrt(mask.area / math.pi)
 
 
 def typical_diameter(masks: Sequence[Mask]) -> float:
-    """Geometric mean of the diameters of masks."""
+    """Return the geometric mean of the diameters of masks."""
     logs = [math.log(max(1.0, equivalent_diameter(mask))) for mask in masks]
     return math.exp(sum(logs) / len(logs))

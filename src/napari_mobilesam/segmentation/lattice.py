@@ -31,12 +31,12 @@ class Lattice:
 
     @classmethod
     def of(cls, regions: Sequence[Region]) -> Lattice:
-        """The lattice that the points of regions lie on."""
+        """Return the lattice that the points of regions lie on."""
         points = np.concatenate([region.points for region in regions])
         return cls(np.unique(points[:, 0]), np.unique(points[:, 1]))
 
     def index(self, points: NDArray[np.float64]) -> NDArray[np.intp]:
-        """(N, 2) indices of (N, 2) points of the lattice."""
+        """Return the (N, 2) indices of (N, 2) lattice points."""
         return np.stack(
             [
                 np.searchsorted(self.rows, points[:, 0]),
@@ -47,7 +47,7 @@ class Lattice:
 
     @property
     def spacing(self) -> float:
-        """Distance of neighbours in pixels; 1 if there are none."""
+        """Return the distance of neighbours in pixels; 1 if there are none."""
         steps = np.concatenate([np.diff(self.rows), np.diff(self.columns)])
         return float(steps.max()) if len(steps) else 1.0
 
@@ -55,14 +55,14 @@ class Lattice:
 def lattice_points(
     image_shape: tuple[int, int], spacing: float, core: Box
 ) -> NDArray[np.float64]:
-    """Points of the lattice of an image that a core owns.
+    """Return the lattice points of an image that a core owns.
 
     Parameters
     ----------
     image_shape : tuple of int
         (H, W); the lattice is the same whatever the core.
     spacing : float
-        Largest distance of neighbours along an axis, in pixels.
+        Maximum distance of neighbours along an axis, in pixels.
     core : tuple of int
         (row0, column0, row1, column1), half open.
 

@@ -29,10 +29,11 @@ class Layout(NamedTuple):
     channel_axis : int or None
         Axis of the channels; None for a gray plane.
     channels : tuple of int or None
-        Channels shown as red, green and blue; one is shown gray. None for a
+        Channels shown as red, green and blue, or one shown as gray; None for a
         gray plane.
     rgb : bool
-        The channels are the colours of one photograph and share their limits.
+        True if the channels are the colours of one photograph, which share
+        their limits.
     """
 
     shape: tuple[int, int]
@@ -60,8 +61,8 @@ def plane_layout(image: Any, channels: Channels | None = None) -> Layout:
     Raises
     ------
     ImageError
-        If the array is empty, has another number of axes, another type than
-        bool, integer or real, or lacks a channel.
+        If the array is empty, has the wrong number of axes, is not bool,
+        integer or real, or lacks a channel.
     """
     image = checked_array(image)
     shape = tuple(int(n) for n in np.shape(image))
@@ -90,7 +91,7 @@ def plane_layout(image: Any, channels: Channels | None = None) -> Layout:
 
 
 def _three_axes(shape: tuple[int, ...], channels: Channels | None) -> Layout:
-    # With colours last the usual RGB image; otherwise the shorter end.
+    # RGB with colours last is the usual case; otherwise the shorter end.
     last = shape[2] in (3, 4) or shape[2] < shape[0]
     axis = 2 if last else 0
     plane = (shape[0], shape[1]) if last else (shape[1], shape[2])
@@ -121,7 +122,7 @@ def _three_axes(shape: tuple[int, ...], channels: Channels | None) -> Layout:
 
 
 def _numbers_of(channels: Any) -> tuple[int, ...]:
-    """Chosen channels as integers."""
+    """Return the selected channels as integers."""
     chosen = (channels,) if isinstance(channels, Integral) else channels
     if not are_numbers(chosen) or not all(
         isinstance(channel, Integral) for channel in chosen
@@ -145,5 +146,5 @@ def _check_type(image: Any) -> None:
 def plane_shape(
     image: Any, channels: Channels | None = None
 ) -> tuple[int, int]:
-    """(H, W) of an image; raises as `plane_layout` does."""
+    """Return the (H, W) of an image; raise as `plane_layout` does."""
     return plane_layout(image, channels).shape

@@ -1,10 +1,10 @@
-"""Objects of neighbouring planes become one: z-stacks and time series.
+"""Link objects of neighbouring planes: z-stacks and time series.
 
 Planes are segmented one by one. An object is linked to the object of an
-earlier plane that it overlaps most, if that one overlaps it most in turn
-(mutual best IoU). What has no partner in the plane before is compared with
-the planes before that, up to the gap allowed. Each object has at most one
-predecessor and one successor, so that no two of a plane are ever linked.
+earlier plane that it overlaps most, if that object overlaps it most in turn
+(mutual best IoU). Objects without a partner in the previous plane are compared
+with the planes before, up to the allowed gap. Each object has at most one
+predecessor and one successor, so two objects of one plane are never linked.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Overlaps(NamedTuple):
     earlier, later : ndarray
         (P,) int, index of the object within its plane.
     iou : ndarray
-        (P,) float, shared pixels per pixel of either.
+        (P,) float, intersection over union.
     """
 
     earlier: NDArray[np.intp]
@@ -36,14 +36,14 @@ class Overlaps(NamedTuple):
     iou: NDArray[np.float64]
 
     def take(self, chosen: NDArray[np.bool_]) -> Overlaps:
-        """The pairs chosen."""
+        """Return the chosen pairs."""
         return Overlaps(
             self.earlier[chosen], self.later[chosen], self.iou[chosen]
         )
 
 
 class Linker:
-    """Links objects plane after plane; holds what may still be continued.
+    """Link objects plane after plane.
 
     Parameters
     ----------
@@ -68,8 +68,8 @@ class Linker:
                 f'gap is {gap}; it has to be 0 or more planes.'
             )
         self.min_iou = min_iou
-        # Number of each object of the last planes, newest first; 0 where
-        # a later object continues it.
+        # Number of each object of the last planes, newest first; 0 if a later
+        # object continues it.
         self._open: deque[NDArray[np.int64]] = deque(maxlen=gap + 1)
         self._count = 0
 
@@ -83,13 +83,13 @@ class Linker:
         count : int
             Objects of the plane.
         overlaps_with : callable
-            ``overlaps_with(k)`` are the overlaps with the plane k + 1 before
-            this one; asked for the nearest plane first.
+            ``overlaps_with(k)`` returns the overlaps with the plane k + 1
+            before this one; called for the nearest plane first.
 
         Returns
         -------
         ndarray
-            (count,) int64 numbers from 1, the same for linked objects.
+            (count,) int64 numbers from 1; linked objects share a number.
         """
         numbers = np.zeros(count, dtype=np.int64)
         for distance, waiting in enumerate(self._open):
@@ -112,7 +112,7 @@ class Linker:
 
 
 def _mutual_best(pairs: Overlaps) -> Overlaps:
-    """Pairs that are the best of both; of equals the lower index."""
+    """Return pairs that are each other's best; ties go to the lower index."""
     best = np.ones(len(pairs.iou), dtype=bool)
     for own, other in (
         (pairs.earlier, pairs.later),
@@ -126,9 +126,9 @@ def _mutual_best(pairs: Overlaps) -> Overlaps:
 
 
 class _Plane(NamedTuple):
-    """A label image whose labels are 0 … len(values) - 1 in the given order.
+    """Label image with labels 0 … len(values) - 1 in the given order.
 
-    ``values[0]`` is the background, 0, whether the plane shows it or not.
+    ``values[0]`` is the background, 0, whether or not it occurs in the plane.
     """
 
     indices: NDArray[np.intp]
@@ -144,13 +144,13 @@ def link_labels(
     progress: Progress | None = None,
     cancelled: Callable[[], bool] | None = None,
 ) -> NDArray[Any]:
-    """Give the objects of a stack the same label in all planes they meet.
+    """Give linked objects of a stack the same label in all planes.
 
     Parameters
     ----------
     stack : array
-        (Z, H, W) integer labels; 0 is background. NumPy, dask or zarr: it is
-        read plane by plane.
+        (Z, H, W) integer labels; 0 is background. NumPy, dask or zarr, read
+        plane by plane.
     min_iou : float
         Objects of two planes that overlap less are not linked.
     gap : int
@@ -158,8 +158,8 @@ def link_labels(
     progress : callable, optional
         ``progress(done, total, message)``, counted in planes.
     cancelled : callable, optional
-        Asked before each plane; True ends the linking: objects of the planes
-        that remain get labels of their own.
+        Called before each plane; True ends the linking, and objects of the
+        remaining planes get labels of their own.
 
     Returns
     -------
@@ -170,8 +170,8 @@ def link_labels(
     Raises
     ------
     ImageError
-        If the stack has not three axes, is not of integers, or has negative
-        labels.
+        If the stack does not have three axes, is not of integers, or has
+        negative labels.
     SegmentationError
         If ``min_iou`` or ``gap`` are out of range.
     """
@@ -226,7 +226,7 @@ def _plane(labels: NDArray[Any]) -> _Plane:
 def _label_overlaps(
     recent: deque[_Plane], later: _Plane, distance: int
 ) -> Overlaps:
-    """Overlaps of two label images; none with a plane that is forgotten."""
+    """Return the overlaps of two label images; none with a forgotten plane."""
     if distance >= len(recent):
         nothing = np.zeros(0, dtype=np.intp)
         return Overlaps(nothing, nothing, nothing.astype(np.float64))

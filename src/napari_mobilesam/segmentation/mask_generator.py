@@ -1,7 +1,7 @@
 """Segment everything: masks of all objects of an image.
 
-Segment Anything, appendix B: a grid of points is asked one by one, the
-answers are filtered by predicted IoU and stability, and duplicates are
+Segment Anything, appendix B: the model is prompted with each point of a grid,
+the answers are filtered by predicted IoU and stability, and duplicates are
 dropped, first within a region, then between regions.
 """
 
@@ -58,8 +58,8 @@ from napari_mobilesam.types import (
 if TYPE_CHECKING:
     from napari_mobilesam.model.sam import Sam
 
-# Features that are kept during a run, in bytes: those of 4,096² pixels where
-# a cell is 4 pixels wide. Beyond, blocks are embedded again for each look.
+# Bytes of features kept during a run: enough for 4,096² pixels where a cell is
+# 4 pixels wide. Beyond that, blocks are embedded again for each look.
 RUN_BYTES = 1 << 29
 
 
@@ -84,21 +84,22 @@ def generate_masks(
     image : array
         (H, W), (H, W, 3 or 4), or with ``channels`` (C, H, W) or (H, W, C).
     model : Sam
-        Model of `napari_mobilesam.load_model`.
+        Model, see `napari_mobilesam.load_model`.
     channels, contrast_limits, gamma
         What the model sees of the image, see `Predictor.embed`.
     parameters : EverythingParameters, optional
         All parameters of the run; the defaults if None.
     embedding : ImageEmbedding, optional
-        Embedding of the same pixels by the same model, of `Predictor.embed`:
-        what is embedded is not embedded again, and serves later prompts.
+        Embedding of the same pixels by the same model, from `Predictor.embed`.
+        It is reused, and serves later prompts.
     progress : callable, optional
         ``progress(done, total, message)``, counted in prompts.
     cancelled : callable, optional
-        Asked between batches; True ends the run with what was found.
+        Called between batches; if True, the run ends with the masks found so
+        far.
     on_masks : callable, optional
-        Called with the masks of each batch of prompts; duplicates are
-        dropped only at the end.
+        Called with the masks of each batch of prompts; duplicates are only
+        dropped at the end.
     **overrides
         Single fields of `EverythingParameters`, for example
         ``points_per_side=16`` or ``diameter=30``.
@@ -156,10 +157,10 @@ def generate_candidates(
     on_work: Callable[[int, int], None] | None = None,
     **overrides: Any,
 ) -> Candidates:
-    """Ask the prompts of segment everything and keep all that is found.
+    """Prompt as segment everything does, and keep everything found.
 
     Masks whose outline does not show in the image are dropped
-    (`without_faint`), but not in the procedure of the paper.
+    (`without_faint`), except in the procedure of the paper.
 
     Parameters
     ----------
@@ -167,26 +168,24 @@ def generate_candidates(
 progress, cancelled, on_masks, **overrides
         As `generate_masks`.
     region : tuple of int or array, optional
-        (row0, column0, row1, column1), half open, or (H, W) bool: only
-        prompts on these pixels are asked. Masks may reach beyond.
+        (row0, column0, row1, column1), half open, or (H, W) bool: only these
+        pixels are prompted. Masks may extend beyond.
     skip : array, optional
-        (H, W) bool, or labels: prompts on these pixels are not asked, and
-        masks do not cover them; a mask of which they take more than 30 % is
-        dropped.
+        (H, W) bool, or labels: these pixels are not prompted, and masks do not
+        cover them. A mask that would lose more than 30 % of its pixels to them
+        is dropped.
     floor : tuple of float, optional
-        (predicted IoU, stability) below which masks are not kept. A floor
-        below the thresholds of the run lets `Candidates.select` lower them
-        later, and costs the time to draw these masks. The thresholds
-        themselves if None.
+        (predicted IoU, stability) below which masks are not kept; by default
+        the thresholds of the run. A lower floor lets `Candidates.select` lower
+        the thresholds later, at the cost of drawing more masks.
     on_work : callable, optional
-        Called before ``progress`` with prompts answered and windows embedded
-        so far.
+        Called before ``progress`` with the number of prompts answered and
+        windows embedded so far.
 
     Returns
     -------
     Candidates
-        To be sorted out with `Candidates.select`; of a cancelled run what
-        was found.
+        Candidates for `Candidates.select`; those found so far if cancelled.
 
     Raises
     ------
@@ -216,12 +215,12 @@ progress, cancelled, on_masks, **overrides
         for plan in plans:
             ask_plan(run, plan, collector)
         if plans and not chosen.crop_layers and not chosen.watershed:
-            # The crops of the paper drop what they cut off.
+            # The crops of the paper drop the masks that they cut off.
             ask_again(run, collector)
     masks = collector.masks
     sizes = [plan.diameter for plan in plans if plan.diameter is not None]
     if sizes:
-        # the procedure of the paper keeps all
+        # the procedure of the paper keeps all masks
         masks = without_faint(masks, rgb, min(sizes))
     run.finish()
     return Candidates(
@@ -249,7 +248,7 @@ def _plans_unless_cancelled(
     parameters: EverythingParameters,
     scope: Scope,
 ) -> list[Plan]:
-    """Plans of a run; none if it is cancelled while sizes are looked for."""
+    """Return the plans of a run; none if cancelled meanwhile."""
 
     def between() -> None:
         if hooks.cancelled():
@@ -275,7 +274,7 @@ def _checked_floor(floor: Any) -> Thresholds:
 
 
 def ask_plan(run: Run, plan: Plan, collector: Collector) -> None:
-    """Ask the points of a plan, wherever they come from."""
+    """Prompt the points of a plan, whatever their source."""
     ask = {
         'watershed': take_instances,
         'head': ask_instances,
@@ -286,7 +285,7 @@ def ask_plan(run: Run, plan: Plan, collector: Collector) -> None:
 
 
 def ask_grid(run: Run, plan: Plan, collector: Collector) -> None:
-    """Ask all points of the full grid (Segment Anything, appendix B)."""
+    """Prompt all points of the full grid (Segment Anything, appendix B)."""
     for part in run.blocks(plan.regions, REGIONS_AT_ONCE):
         asked = [(worker, worker.region.points) for worker in run.embed(part)]
         for _, proposed in run.ask(asked, RegionWorker.divide):

@@ -21,18 +21,18 @@ from napari_mobilesam.types import Mask, slices_of
 if TYPE_CHECKING:
     import pandas as pd
 
-# A mask of which less is left once better masks are painted is a duplicate
-# or a fragment, and gets no label of its own. On training images of nuclei
-# AP50 was 0.52, 0.58 and 0.62 with 0.3, 0.5 and 0.7; painting the smallest
-# mask on top, instead of the best, gave 0.25.
+# A mask with less than this share visible, once better masks are painted, is a
+# duplicate or a fragment and gets no label. On training images of nuclei, AP50
+# was 0.52, 0.58 and 0.62 with 0.3, 0.5 and 0.7; painting the smallest instead
+# of the best mask on top gave 0.25.
 VISIBLE_FRACTION = 0.7
-# Predicted IoU that a similarity of 1 to examples is worth where masks
-# compete; on validation images 0.3 gave a better F1 than 0 and 1.
+# Predicted IoU that a similarity of 1 to examples is worth when masks compete.
+# On validation images, 0.3 gave a better F1 than 0 and 1.
 SIMILARITY_SHARE = 0.3
 
 
 def boxes_of(masks: Sequence[Mask]) -> NDArray[np.int64]:
-    """(N, 4) int64 boxes (row0, column0, row1, column1), half open."""
+    """Return (N, 4) int64 boxes (row0, column0, row1, column1), half open."""
     boxes = np.array([mask.box for mask in masks], dtype=np.int64)
     return boxes.reshape(-1, 4)
 
@@ -51,12 +51,12 @@ def non_maximum_suppression(
     keys : sequence of ndarray
         (N,) each; higher is better, see `better_first`.
     threshold : float
-        Boxes that overlap a better one with a larger IoU are dropped.
+        Boxes with a larger IoU with a better box are dropped.
 
     Returns
     -------
     ndarray
-        Indices that are kept, best first.
+        Indices of the boxes kept, best first.
     """
     overlaps = BoxOverlaps(boxes, threshold)
     return overlaps.suppress(np.arange(len(boxes)), keys, threshold)
@@ -69,8 +69,7 @@ def suppress(
 ) -> list[Mask]:
     """Drop masks whose box overlaps that of a better mask; best first.
 
-    Better is a higher score, or what ``keys`` of `non_maximum_suppression`
-    say.
+    Masks are ranked by score, or by the ``keys`` of `non_maximum_suppression`.
     """
     if keys is None:
         keys = [np.array([mask.score for mask in masks])]
@@ -79,19 +78,19 @@ def suppress(
 
 
 def by_score(masks: Sequence[Mask]) -> list[Mask]:
-    """Best first: score, then stability, then position."""
+    """Sort masks best first: by score, then stability, then position."""
     return sorted(masks, key=_rank)
 
 
 def _rank(mask: Mask) -> tuple[float, float, tuple[int, ...], int]:
-    # plain numbers, because thousands of masks are sorted for each movement
-    # of a slider
+    # plain numbers, because thousands of masks are sorted at each movement of
+    # a slider
     stability = 0.0 if math.isnan(mask.stability) else mask.stability
     return -worth(mask), -stability, mask.box, mask.area
 
 
 def worth(mask: Mask) -> float:
-    """Predicted IoU, and with examples a share of the similarity to them."""
+    """Return the predicted IoU, plus a share of the similarity to examples."""
     if math.isnan(mask.similarity):
         return mask.score
     return mask.score + SIMILARITY_SHARE * mask.similarity
@@ -102,7 +101,7 @@ def remove_small_regions(
 ) -> tuple[Mask, bool]:
     """Fill small holes and drop small islands (Segment Anything, B).
 
-    Regions are 8-connected. Of a mask whose islands are all small the largest
+    Regions are 8-connected. If all islands of a mask are small, the largest
     stays.
 
     Parameters
@@ -110,7 +109,7 @@ def remove_small_regions(
     mask : Mask
         Mask to clean.
     min_area : int
-        Holes and islands with fewer pixels go.
+        Holes and islands with fewer pixels are removed.
     image_shape : tuple of int
         (H, W); background enclosed by the mask and the border of the image is
         a hole.
@@ -142,7 +141,7 @@ def _fill_holes(
     mask: Mask, min_area: int, image_shape: tuple[int, int]
 ) -> NDArray[np.bool_]:
     row0, column0, row1, column1 = mask.box
-    # One pixel around the box joins the background beyond it, except where
+    # Padding by one pixel connects the background around the box, except where
     # the image ends.
     pad = (
         (int(row0 > 0), int(row1 < image_shape[0])),
@@ -175,7 +174,7 @@ def clean(
     image_shape: tuple[int, int],
     threshold: float,
 ) -> list[Mask]:
-    """Remove small regions of all masks, then the duplicates that arise."""
+    """Remove small regions of all masks, then any duplicates this creates."""
     return suppress_cleaned(
         [
             (mask, remove_small_regions(mask, min_area, image_shape)[0])
@@ -188,10 +187,10 @@ def clean(
 def suppress_cleaned(
     pairs: Sequence[tuple[Mask, Mask]], threshold: float
 ) -> list[Mask]:
-    """Drop duplicates among cleaned masks, each after what it was.
+    """Drop duplicates among cleaned masks, given the originals.
 
-    Of two duplicates one that needed no cleaning is kept, then the better
-    scored.
+    Of two duplicates, one that needed no cleaning is preferred, then the one
+    with the higher score.
     """
     untouched = np.array([float(new is old) for old, new in pairs])
     scores = np.array([old.score for old, _ in pairs])
@@ -216,26 +215,26 @@ def shared_area(one: Mask, other: Mask) -> int:
 
 
 def mask_iou(one: Mask, other: Mask) -> float:
-    """Return the IoU of two masks of a plane, or of planes of one shape."""
+    """Return the IoU of two masks, of one plane or of planes of one shape."""
     shared = shared_area(one, other)
     total = one.area + other.area - shared
     return shared / total if total else 0.0
 
 
 def center_of(mask: Mask) -> tuple[float, float]:
-    """(row, column) of the middle of the pixel farthest from the border."""
+    """Return (row, column) of the middle of the innermost pixel."""
     row, column = centre_point(mask.data)
     return mask.box[0] + row + 0.5, mask.box[1] + column + 0.5
 
 
 def interior_distance(mask: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """Distance of each pixel of a mask to its outside, the border included."""
+    """Return the distance of each pixel of a mask to its outside."""
     distance = distance_transform_edt(np.pad(mask, 1))
     return np.asarray(distance[1:-1, 1:-1], dtype=np.float32)
 
 
 def centre_point(mask: NDArray[np.bool_]) -> tuple[int, int]:
-    """Pixel farthest from the outside of the mask.
+    """Return the pixel farthest from the outside of the mask.
 
     Parameters
     ----------
@@ -262,7 +261,7 @@ def paint_labels(
     """Paint masks into a label image, better masks over worse ones.
 
     A mask less visible than ``visible_fraction`` gets no label. Labels are
-    numbered from 1 in the order best first.
+    numbered from 1, best first.
 
     Parameters
     ----------
@@ -271,7 +270,7 @@ def paint_labels(
     image_shape : tuple of int
         (H, W).
     visible_fraction : float
-        Least share of a mask that no better mask covers.
+        Minimum share of a mask not covered by better masks.
 
     Returns
     -------
@@ -302,8 +301,8 @@ def paint_objects(
 ) -> tuple[NDArray[Any], pd.DataFrame]:
     """Paint mask i as label i + 1, better masks over worse ones.
 
-    Unlike `paint_labels`, which numbers what was found by score, this keeps
-    the order in which objects were asked for.
+    Unlike `paint_labels`, which numbers masks by score, this keeps their
+    order.
 
     Parameters
     ----------
@@ -312,7 +311,7 @@ def paint_objects(
     image_shape : tuple of int
         (H, W).
     complete : bool
-        All objects were asked for: warn of those that have no pixel.
+        All objects were prompted: warn about those without a pixel.
 
     Returns
     -------
@@ -368,10 +367,10 @@ def label_table(labels: NDArray[Any], painted: Sequence[Mask]) -> pd.DataFrame:
 
 
 def _extent(labels: NDArray[Any], number: int, mask: Mask) -> tuple[Any, ...]:
-    """Area, centroid and box of what is visible of a mask."""
+    """Return the area, centroid and box of the visible part of a mask."""
     row0, column0, row1, column1 = mask.box
     visible = labels[row0:row1, column0:column1] == number
-    # how many pixels are in each row and column says all there is to know
+    # the number of pixels in each row and column is all that is needed
     area, row, low, high = _along(np.count_nonzero(visible, axis=1), row0)
     _, column, left, right = _along(np.count_nonzero(visible, axis=0), column0)
     return area, row, column, low, left, high, right
@@ -380,7 +379,7 @@ def _extent(labels: NDArray[Any], number: int, mask: Mask) -> tuple[Any, ...]:
 def _along(
     counts: NDArray[np.intp], start: int
 ) -> tuple[int, float, int, int]:
-    """Sum, mean place, first place and end of pixels counted along an axis."""
+    """Return sum, mean place, first place and end of counts along an axis."""
     places = counts.nonzero()[0]
     first, last = int(places[0]), int(places[-1]) + 1
     counts = counts[first:last]

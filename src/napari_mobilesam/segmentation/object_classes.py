@@ -1,8 +1,8 @@
-"""Classes of objects proposed from a few examples of each.
+"""Propose classes of objects from a few examples of each class.
 
-An object is described by the mean of the image embedding within its mask, and
-by its size, shape and intensities inside and around it. A logistic regression
-on objects of known class tells the probability of each class for the others.
+An object is described by the mean image embedding within its mask, and by its
+size, shape and intensities inside and around it. A logistic regression trained
+on objects of known class gives class probabilities for the others.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ if TYPE_CHECKING:
 
     from napari_mobilesam.model.sam import Sam
 
-# Inverse of the regularisation of scikit-learn; on a mosaic of training images
-# 1 and 100 were no better.
+# Inverse regularisation strength of scikit-learn; 1 and 100 were no better on
+# a mosaic of training images.
 STRENGTH = 10.0
-# Objects described between two reports of progress.
+# Number of objects described between two progress reports.
 AT_ONCE = 50
 
 
@@ -70,7 +70,7 @@ class ClassProposals:
 
     @property
     def proposed(self) -> dict[int, str]:
-        """The likeliest class of each label, the least certain first."""
+        """The most likely class of each label, least certain first."""
         best = self.probabilities.argmax(axis=1)
         return {
             int(label): self.classes[number]
@@ -78,7 +78,7 @@ class ClassProposals:
         }
 
     def table(self) -> pd.DataFrame:
-        """One row per object: label, class, probability of the class."""
+        """Return one row per object: label, class, class probability."""
         import pandas as pd
 
         return pd.DataFrame(
@@ -103,7 +103,7 @@ def propose_classes(
     progress: Progress | None = None,
     cancelled: Callable[[], bool] | None = None,
 ) -> ClassProposals:
-    """Propose classes for labelled objects from those of some.
+    """Propose classes for labelled objects from a few known ones.
 
     Needs scikit-learn: ``pip install "napari-mobilesam[classify]"``.
 
@@ -114,7 +114,7 @@ def propose_classes(
     labels : array
         (H, W) labels of the objects.
     known : mapping of int to str
-        Class of some labels, empty, NaN or NA for none; five of each class are
+        Class of some labels; empty, NaN or NA for none. Five of each class are
         a good start.
     progress : callable, optional
         ``progress(done, total, message)``, counted in objects.
@@ -122,14 +122,15 @@ def propose_classes(
     Returns
     -------
     ClassProposals
-        For all other labels.
+        Proposals for all other labels.
 
     Raises
     ------
     ClassesError
-        Fewer than two classes are known, or a label is not there.
+        Fewer than two classes are known, or a label does not exist.
     ImageError, SegmentationError
-        As `generate_candidates`; also if the labels are not of this image.
+        As `generate_candidates`; also if the labels do not belong to this
+        image.
     MissingExtraError
         scikit-learn is not installed.
     """
@@ -160,7 +161,7 @@ def propose_for_masks(
     progress: Progress | None = None,
     cancelled: Callable[[], bool] | None = None,
 ) -> ClassProposals:
-    """As `propose_classes`, of masks by their labels."""
+    """Propose classes for masks by label; see `propose_classes`."""
     given = _checked(known, masks)
     names = tuple(sorted(set(given.values())))
     others = [label for label in masks if label not in given]
@@ -186,12 +187,12 @@ def classify(
     classes: Sequence[str],
     others: NDArray[np.float64],
 ) -> tuple[tuple[str, ...], NDArray[np.float64]]:
-    """Probabilities of classes by a logistic regression.
+    """Return class probabilities from a logistic regression.
 
     Parameters
     ----------
     known : ndarray
-        (M, F) features of objects of known class, of `described`.
+        (M, F) features of objects of known class, from `described`.
     classes : sequence of str
         Their M classes.
     others : ndarray
@@ -252,7 +253,7 @@ def described(
     progress: Progress | None = None,
     cancelled: Callable[[], bool] | None = None,
 ) -> NDArray[np.float64]:
-    """Describe objects by numbers that a classifier can compare.
+    """Describe objects by features that a classifier can compare.
 
     Parameters
     ----------
@@ -268,13 +269,13 @@ def described(
     Returns
     -------
     ndarray
-        (N, F): features of the embedding, and measures; each of mean 0, and
-        the two groups of equal variance.
+        (N, F): features of the embedding, then measurements; all with mean 0,
+        and both groups with equal variance.
 
     Raises
     ------
     ClassesError
-        It was cancelled.
+        The call was cancelled.
     """
     pitch = image.grid.pitch_for(typical_diameter(masks))
     total = 2 * len(masks)
@@ -297,14 +298,14 @@ def described(
 
 
 def _balanced(values: NDArray[Any]) -> NDArray[np.float64]:
-    """Columns of mean 0, whose variances add up to 1."""
+    """Centre columns, and scale them so that their variances sum to 1."""
     centred = values - values.mean(axis=0)
     scaled = centred / np.maximum(values.std(axis=0), 1e-6)
     return np.asarray(scaled / math.sqrt(values.shape[1]), np.float64)
 
 
 def _measures(rgb: NDArray[np.uint8], mask: Mask) -> list[float]:
-    """Size, shape, and intensities inside and around a mask."""
+    """Measure size, shape, and intensities inside and around a mask."""
     (shape,) = regionprops(mask.data.astype(np.uint8))
     return [
         math.log(mask.area),

@@ -1,8 +1,8 @@
 """Features of objects: the image embedding, and intensities.
 
-The features of a cell of the embedding describe its surroundings, too. Their
-mean over the cells of an object, at a scale that suits its size, is a vector
-that is alike for objects that look alike.
+The features of an embedding cell also describe its surroundings. Their mean
+over the cells of an object, at a scale that suits its size, gives similar
+vectors for objects that look alike.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from napari_mobilesam.segmentation.image_embedding import ImageEmbedding
 from napari_mobilesam.segmentation.label_masks import equivalent_diameter
 from napari_mobilesam.types import Mask
 
-# Width of the surroundings of an object, as part of its diameter.
+# Width of the surroundings of an object, relative to its diameter.
 AROUND = 0.25
-# Interquartile range of a normal distribution in standard deviations.
+# Interquartile range of a normal distribution, in standard deviations.
 IQR = 1.349
 
 
@@ -31,23 +31,25 @@ def pooled_features(
     pitch: int,
     progress: Callable[[int], None] | None = None,
 ) -> NDArray[np.float32]:
-    """Mean features of the image embedding within each mask.
+    """Compute the mean image-embedding features within each mask.
 
     Parameters
     ----------
     image : ImageEmbedding
-        What is not embedded yet is embedded, in large blocks.
+        Missing parts are embedded in large blocks.
     masks : sequence of Mask
-        None of them empty.
+        Masks, none of them empty.
     pitch : int
-        Scale of the embedding, for all masks, so that they are comparable.
+        Scale of the embedding, common to all masks so that they are
+        comparable.
     progress : callable, optional
-        Called with the number of masks done; an exception ends it.
+        Called with the number of masks done; an exception stops the
+        computation.
 
     Returns
     -------
     ndarray
-        (N, C) float32; cells count by the share that the mask covers.
+        (N, C) float32; cells are weighted by the share that the mask covers.
     """
     order: dict[BlockKey, list[int]] = {}
     for number, mask in enumerate(masks):
@@ -65,7 +67,7 @@ def pooled_features(
 
 
 def block_of(image: ImageEmbedding, mask: Mask, pitch: int) -> BlockKey:
-    """Large block that holds the middle of a mask."""
+    """Return the large block that holds the middle of a mask."""
     row0, column0, row1, column1 = mask.box
     center = (row0 + row1) / 2, (column0 + column1) / 2
     return image.grid.large_block(center, pitch)
@@ -86,7 +88,7 @@ def _pooled(
         low[0] - top : high[0] - top, low[1] - left : high[1] - left
     ]
     total = weights.sum()
-    if not total:  # such as a ring that is larger than the block
+    if not total:  # such as a ring larger than the block
         return np.asarray(features.mean(axis=(1, 2)), np.float32)
     mean = np.tensordot(part, weights, axes=([1, 2], [0, 1])) / total
     return np.asarray(mean, np.float32)
@@ -95,7 +97,7 @@ def _pooled(
 def cell_shares(
     mask: Mask, pitch: int
 ) -> tuple[int, int, NDArray[np.float32]]:
-    """Share of each cell that a mask covers.
+    """Return the share of each cell that a mask covers.
 
     Returns
     -------
@@ -121,7 +123,7 @@ def cell_shares(
 
 
 def intensities(rgb: NDArray[np.uint8], mask: Mask) -> NDArray[np.float64]:
-    """Intensities inside and around a mask.
+    """Measure intensities inside and around a mask.
 
     Parameters
     ----------
@@ -133,9 +135,9 @@ def intensities(rgb: NDArray[np.uint8], mask: Mask) -> NDArray[np.float64]:
     Returns
     -------
     ndarray
-        (9,) of each colour the median inside, the interquartile range inside
-        as a standard deviation, and the median inside less that of the
-        surroundings: pixels of a few misplaced edges do not count.
+        (9,): for each colour the median inside, the interquartile range inside
+        scaled to a standard deviation, and the median inside minus that of the
+        surroundings. All are robust to a few misplaced edge pixels.
     """
     row0, column0, row1, column1 = mask.box
     width = max(2.0, AROUND * equivalent_diameter(mask))

@@ -1,15 +1,15 @@
 """Sizes of the objects of an image, as the model sees them.
 
-A few points spread over the image are asked as clicks at several scales, and
-each takes the scale that `scale_choice` would take. Only answers that the
-model is sure of, and that neighbouring scales agree with, tell a size.
+The model is prompted with a few clicks spread over the image, at several
+scales, and each click takes the scale that `scale_choice` would take. Only
+confident answers with which neighbouring scales agree reveal a size.
 
 Autocorrelation guesses a size within milliseconds. The scale of the guess is
-asked first, since it is right more often than not; all scales are asked, from
-coarse to fine, only where the answers there do not confirm it.
+tried first, since it is usually right; all scales are tried, from coarse to
+fine, only if the answers do not confirm it.
 
-A model with an instance head needs no clicks where the head is sure of what
-it sees, see `head_sizes`.
+A model with an instance head needs no clicks if the head is confident; see
+`head_sizes`.
 """
 
 from __future__ import annotations
@@ -37,29 +37,31 @@ from napari_mobilesam.segmentation.scale_choice import (
 from napari_mobilesam.segmentation.shapes import LOW_RES_STRIDE
 from napari_mobilesam.types import EverythingParameters, Prompts
 
-# Points asked, and drawn for each: those of the strongest contrast are taken.
+# Number of points prompted, and of points drawn for each, of which those with
+# the strongest contrast are used.
 POINTS = 16
 DRAWN = 2
-# Points asked at a scale that is too fine to be embedded as a whole.
+# Number of points prompted at a scale too fine to be embedded as a whole.
 FEW = 8
-# The thresholds below are for answers that are worth as much as this.
+# The thresholds below apply to answers of at least this worth.
 WEIGHTS = ScaleWeights(0.15, 0.5, 1.0)
-# Once so many inputs of the model are embedded, a size that is known is taken.
+# Once this many model inputs are embedded, a known size is accepted.
 ENOUGH = 24
-# An answer of less worth, agreement included, tells no size. On training
-# images answers of more were right, most others were not.
+# An answer of less worth, agreement included, reveals no size. On training
+# images, answers above were right, and most below were wrong.
 TELLING = 0.75
-# So many answers of this worth overrule a guess that was not confirmed.
+# This many answers of this worth overrule a guess that was not confirmed.
 STRONG = 0.9
 OVERRULING = 3
-# Such answers that make a second size, and octaves between two sizes.
+# Number of such answers that form a second size, and octaves between two
+# sizes.
 SECOND = 2
 OCTAVES = 1.0
-# Sure answers that confirm a guess, and how far off it may be.
+# Number of confident answers that confirm a guess, and how far off it may be.
 CONFIRMING = 2
 CLOSE = 1.5
-# Half side of the neighbourhood whose contrast counts, in pixels of the
-# overview.
+# Half side of the neighbourhood in which contrast is measured, in overview
+# pixels.
 NEAR = 8
 # Plastic number: its powers spread points evenly over a square.
 PLASTIC = 1.32471795724474602596
@@ -74,12 +76,12 @@ class _Point:
 
     @property
     def pitches(self) -> Collection[int]:
-        """Scales at which it was asked."""
+        """Return the scales at which the point was prompted."""
         return self.answers.predictions
 
     @property
     def diameter(self) -> float:
-        """Diameter of the best mask in data pixels."""
+        """Return the diameter of the best mask in data pixels."""
         _, pitch = self.answers.best()
         answer = self.answers.predictions[pitch]
         inside = answer.logits[answer.best] > answer.threshold
@@ -96,7 +98,7 @@ def diameters_of(
     guess: Callable[[], float | None],
     between: Callable[[], None] = nothing,
 ) -> list[float]:
-    """Diameters that `find_diameters` finds; looked for once in an image."""
+    """Return the diameters from `find_diameters`, cached per image."""
     if image.diameters is None:
         image.diameters = find_diameters(image, guess(), between)
     return image.diameters
@@ -107,14 +109,14 @@ def find_diameters(
     guess: float | None = None,
     between: Callable[[], None] = nothing,
 ) -> list[float]:
-    """Typical object diameters of an image.
+    """Find the typical object diameters of an image.
 
     Parameters
     ----------
     image : ImageEmbedding
-        What is embedded on the way serves later prompts.
+        Embedding of the image; blocks embedded here serve later prompts.
     guess : float, optional
-        Guess of `estimate_diameter` in data pixels.
+        Guess from `estimate_diameter` in data pixels.
     between : callable
         Called before each step, of a fraction of a second to a few seconds;
         may raise to stop.
@@ -122,8 +124,8 @@ def find_diameters(
     Returns
     -------
     list of float
-        Diameters in data pixels, the likeliest first; the guess, if there is
-        one, where the model is sure of nothing.
+        Diameters in data pixels, most likely first; the guess, if there is
+        one, if no answer is confident.
     """
     record = image.model.record
     places = _places(image)
@@ -165,7 +167,7 @@ def find_diameters(
 
 
 def _diameters(points: Sequence[_Point], least: float) -> NDArray[np.float64]:
-    """Diameters of the best answers that are worth enough."""
+    """Return the diameters of the best answers of sufficient worth."""
     return np.array(
         [
             point.diameter
@@ -176,7 +178,7 @@ def _diameters(points: Sequence[_Point], least: float) -> NDArray[np.float64]:
 
 
 def _modes(diameters: NDArray[np.float64]) -> list[float]:
-    """One or two sizes that diameters gather around."""
+    """Return the one or two sizes that diameters cluster around."""
     if not len(diameters):
         return []
     first = _typical(diameters)
@@ -187,17 +189,17 @@ def _modes(diameters: NDArray[np.float64]) -> list[float]:
 
 
 def _typical(diameters: NDArray[np.float64]) -> float:
-    """Median of the objects: points fall on large ones more often."""
+    """Return the median size; points hit large objects more often."""
     order = np.argsort(diameters, kind='stable')
     share = np.cumsum(1 / diameters[order])
     return float(diameters[order][np.searchsorted(share, share[-1] / 2)])
 
 
 def _rising(points: Sequence[_Point], pitch: int) -> list[_Point]:
-    """Points that may find something better at this finer scale.
+    """Return the points that may find something better at this finer scale.
 
-    Those whose best scale is the next coarser one, and if there are none
-    that are sure, the unsure ones.
+    These are the points whose best scale is the next coarser one: the
+    confident ones, or else the others.
     """
     coarser = [p for p in points if any(q > pitch for q in p.pitches)]
     if not coarser:
@@ -211,7 +213,7 @@ def _rising(points: Sequence[_Point], pitch: int) -> list[_Point]:
 
 
 def _places(image: ImageEmbedding) -> list[tuple[float, float]]:
-    """(row, column) of points, those of the strongest contrast first."""
+    """Return (row, column) of points, strongest contrast first."""
     gray = image.overview().mean(axis=2)
     number = np.arange(1, DRAWN * POINTS + 1)[:, None]
     unit = (0.5 + number * (PLASTIC ** np.array([-1.0, -2.0]))) % 1
@@ -234,7 +236,7 @@ def _ask(
     points: Sequence[_Point],
     pitch: int,
 ) -> None:
-    """Ask clicks at a scale."""
+    """Click at a scale."""
     large = max(image.grid.shape(pitch)) <= LARGE_SIDE
     for point in points:
         if pitch not in point.pitches:
@@ -244,7 +246,7 @@ def _ask(
 
 
 def _answer(image: ImageEmbedding, cut: Cut) -> Prediction:
-    """Answer to a click in the middle of a decoder block."""
+    """Return the answer to a click in the middle of a decoder block."""
     window = image.grid.frame_at(*cut).window
     region = Region(window, np.array([cut.center]), -1.0, cut)
     floor = Thresholds(float('-inf'), float('-inf'))

@@ -15,29 +15,29 @@ from napari_mobilesam.argument_checks import (
 )
 from napari_mobilesam.types import ImageError
 
-# Vertices that move the outline by less, in pixels, are left out.
+# Vertices that move the outline by less than this, in pixels, are left out.
 TOLERANCE = 0.5
 
 
 def mask_outlines(
     labels: NDArray[Any], tolerance: float = TOLERANCE
 ) -> list[NDArray[np.float64]]:
-    """Outline of each label.
+    """Return the outline of each label.
 
     Parameters
     ----------
     labels : ndarray
         (H, W) integer label image; 0 is background.
     tolerance : float
-        Largest distance, in pixels, of the outline from the label's border.
+        Maximum distance, in pixels, of the outline from the label's border.
 
     Returns
     -------
     list of ndarray
         (N, 2) float64 (row, column) in data pixels for each label, in
-        ascending order; of a label in several pieces the longest outline,
-        and no holes. Pixel centres are integers, so that the outline runs
-        half a pixel outside the centres of a label's outermost pixels.
+        ascending order. A label in several pieces gets the longest outline;
+        holes are ignored. Pixel centres are integers, so the outline runs half
+        a pixel outside the centres of a label's outermost pixels.
     """
     check_number('tolerance', tolerance, 0, 1e6)
     labels = checked_array(labels, 'labels')
@@ -55,7 +55,7 @@ def mask_outlines(
             f'labels are from {labels.min()} to {labels.max()}; number the '
             'objects from 1 to 2,147,483,647.'
         )
-    # regionprops takes labels as places in a list
+    # regionprops uses labels as list indices
     _, compact = np.unique(np.append(labels, 0), return_inverse=True)
     compact = compact[:-1].reshape(labels.shape)
     outlines = []
@@ -64,8 +64,8 @@ def mask_outlines(
         contours = find_contours(padded, 0.5, fully_connected='high')
         longest = max(contours, key=len)
         polygon = approximate_polygon(longest, tolerance)
-        # The last vertex repeats the first one; of a pixel or a line no more
-        # than two would be left.
+        # The last vertex repeats the first; a single pixel or line would be
+        # left with no more than two.
         if len(polygon) < 4:
             polygon = longest
         origin = np.array(region.bbox[:2]) - 1

@@ -1,4 +1,4 @@
-"""Which boxes overlap how much, asked once and used for many thresholds."""
+"""Overlaps of boxes, computed once and used for many thresholds."""
 
 from __future__ import annotations
 
@@ -14,15 +14,16 @@ from napari_mobilesam.segmentation.box_pairs import meeting_pairs
 class BoxOverlaps:
     """Pairs of boxes that overlap, for greedy non-maximum suppression.
 
-    Finding them costs far more than using them: with the pairs kept, another
-    threshold is answered at once.
+    Finding the pairs costs far more than using them: once they are known,
+    another threshold takes no time.
 
     Parameters
     ----------
     boxes : ndarray
         (N, 4) int (row0, column0, row1, column1), half open.
     least : float
-        Pairs with an IoU up to this are not kept: no threshold may be lower.
+        Pairs with an IoU up to this are not kept, so no threshold may be
+        lower.
     """
 
     def __init__(self, boxes: NDArray[np.int64], least: float) -> None:
@@ -38,19 +39,20 @@ class BoxOverlaps:
         threshold: float,
         groups: NDArray[np.intp] | None = None,
     ) -> NDArray[np.intp]:
-        """Indices of ``chosen`` that greedy suppression keeps, best first.
+        """Return the indices that greedy suppression keeps, best first.
 
         Parameters
         ----------
         chosen : ndarray
-            (M,) indices of boxes that take part.
+            (M,) indices of the boxes to consider.
         keys : sequence of ndarray
-            (N,) each, of all boxes; see `better_first`.
+            (N,) each, for all boxes; see `better_first`.
         threshold : float
-            Boxes that overlap a better one with a larger IoU are dropped; at
-            least ``least``.
+            Boxes with a larger IoU with a better box are dropped; at least
+            ``least``.
         groups : ndarray, optional
-            (N,) boxes of different groups leave each other alone.
+            (N,) group of each box; boxes of different groups do not suppress
+            each other.
         """
         alive = np.zeros(len(self.boxes), dtype=bool)
         alive[chosen] = True
@@ -74,10 +76,10 @@ class BoxOverlaps:
 def box_iou(
     box: NDArray[np.int64], boxes: NDArray[np.int64]
 ) -> NDArray[np.float64]:
-    """IoU of boxes with boxes of a shape that broadcasts, (..., 4) each.
+    """Compute the IoU of boxes of shapes (..., 4) that broadcast.
 
     The reference measures boxes from the centre of the first pixel to that of
-    the last, so that a box of one row has no area; so does this.
+    the last, so that a box of one row has no area; this does the same.
     """
     low = np.maximum(box[..., :2], boxes[..., :2])
     high = np.minimum(box[..., 2:], boxes[..., 2:]) - 1
@@ -93,10 +95,10 @@ def box_iou(
 def better_first(
     boxes: NDArray[np.int64], keys: Sequence[NDArray[Any]]
 ) -> NDArray[np.intp]:
-    """Order of boxes by keys, higher first, earlier keys deciding first.
+    """Sort boxes by keys, higher first; earlier keys take precedence.
 
-    What they leave undecided the boxes decide: the order of the input does
-    not matter unless two entries are equal in all of it.
+    Ties are broken by the boxes, so that the order of the input matters only
+    if two entries are entirely equal.
     """
     ties = [boxes[:, axis] for axis in (3, 2, 1, 0)]
     falling = [-np.asarray(key, dtype=np.float64) for key in keys]
@@ -106,7 +108,7 @@ def better_first(
 def _overlapping_pairs(
     boxes: NDArray[np.int64], least: float
 ) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float64]]:
-    """(first, second, IoU) of all ordered pairs above ``least``, by first."""
+    """Return ordered (first, second, IoU) pairs above ``least``."""
     firsts = [np.zeros(0, dtype=np.int32)]
     seconds = [np.zeros(0, dtype=np.int32)]
     ious = [np.zeros(0)]

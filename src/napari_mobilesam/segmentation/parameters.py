@@ -20,7 +20,7 @@ from napari_mobilesam.types import (
 
 
 class Thresholds(NamedTuple):
-    """Least predicted IoU and stability of a mask."""
+    """Minimum predicted IoU and stability of a mask."""
 
     predicted_iou: float
     stability: float
@@ -29,7 +29,7 @@ class Thresholds(NamedTuple):
 def thresholds_for(
     parameters: EverythingParameters, record: ModelRecord
 ) -> Thresholds:
-    """The thresholds asked for, or else those that suit the model."""
+    """Return the requested thresholds, or the defaults of the model."""
     iou, stability = parameters.predicted_iou, parameters.stability
     return Thresholds(
         record.predicted_iou if iou is None else iou,
@@ -47,8 +47,7 @@ def checked_parameters(
     TypeError
         If an override is not a parameter.
     SegmentationError
-        If a value is out of range, or diameter and crop layers are both
-        given.
+        If a value is out of range, or diameter and crop layers are both given.
     """
     names = [item.name for item in fields(EverythingParameters)]
     for name in overrides:
@@ -74,17 +73,18 @@ def checked_parameters(
 
 
 def check_fields(parameters: Any) -> None:
-    """Check numbers and flags by the type and the range of their fields.
+    """Check numbers and flags against the type and range of their fields.
 
     Parameters
     ----------
     parameters : dataclass
-        Its fields are made by `napari_mobilesam.parameter_fields.parameter`.
+        Dataclass whose fields are made by
+        `napari_mobilesam.parameter_fields.parameter`.
 
     Raises
     ------
     SegmentationError
-        A value is of another type, or out of range.
+        A value has the wrong type or is out of range.
     """
     kinds = {item.name: str(item.type) for item in fields(parameters)}
     for name, described in parameter_fields(parameters).items():

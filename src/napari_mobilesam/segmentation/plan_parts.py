@@ -1,7 +1,7 @@
-"""Parts of a large image that the instance head looks at in turns.
+"""Parts of a large image that the instance head processes in turn.
 
-The objects of a part are asked before the next one is embedded: masks are
-shown early, and a run that is cancelled keeps them.
+The objects of a part are prompted before the next part is embedded: masks are
+shown early, and a cancelled run keeps them.
 """
 
 from __future__ import annotations
@@ -25,17 +25,16 @@ from napari_mobilesam.segmentation.head_maps import InstanceMaps, maps_of
 from napari_mobilesam.segmentation.run import Run
 from napari_mobilesam.types import Box
 
-# Cells of an image that is looked at as a whole: 2,048² pixels of the model's
-# input, which two cores embed in seconds.
+# Number of cells up to which an image is processed as a whole: 2,048² pixels
+# of model input, which two cores embed in seconds.
 WHOLE_CELLS = 1 << 14
-# Cells around a part that are looked at, too: half a decoder block, in which
-# objects of the part end.
+# Margin in cells around a part: half a decoder block, in which objects of the
+# part end.
 CONTEXT = 8
-# Parts next to each other are looked at in the same blocks, whose maps are
-# kept: two rows of 60.
+# Adjacent parts share blocks, whose maps are kept: two rows of 60.
 BLOCKS_KEPT = 120
-# Parts that stand for all are in the middle of so many groups of parts that
-# follow each other; the first ones of this order lie far from each other.
+# Representative parts are in the middle of this many groups of consecutive
+# parts; the first ones in this order lie far from each other.
 SAMPLE = 4, 0, 8, 2, 6, 1, 7, 3, 5
 
 
@@ -46,12 +45,12 @@ class Part:
     Attributes
     ----------
     regions : list of Region
-        Regions whose objects are asked.
+        Regions whose objects are prompted.
     blocks : list of BlockKey
-        Large blocks that show them and what is around them.
+        Large blocks that show the regions and their surroundings.
     window : tuple of int or None
-        (row0, column0, row1, column1) of these in cells, half open; None is
-        all that the blocks show.
+        (row0, column0, row1, column1) to use, in cells, half open; None uses
+        the blocks entirely.
     """
 
     regions: list[Region]
@@ -59,9 +58,9 @@ class Part:
     window: Box | None = None
 
     def wider(self, grid: EmbeddingGrid) -> Part | None:
-        """Part with half as much around it again on each side.
+        """Return the part enlarged by half on each side.
 
-        None if it shows all already.
+        None if it already shows everything.
         """
         if self.window is None:
             return None
@@ -87,15 +86,14 @@ def parts_of(regions: Sequence[Region], grid: EmbeddingGrid) -> list[Part]:
     Parameters
     ----------
     regions : sequence of Region
-        Decoder blocks of one scale with cores.
+        Decoder blocks of one scale, with cores.
     grid : EmbeddingGrid
-        Where their large blocks lie.
+        Geometry of the large blocks.
 
     Returns
     -------
     list of Part
-        One of all regions if they are few. Parts next to each other follow
-        each other.
+        A single part if there are few regions. Adjacent parts are consecutive.
     """
     of_block = by_block(regions, grid)
     blocks = sorted(of_block)
@@ -109,7 +107,7 @@ def parts_of(regions: Sequence[Region], grid: EmbeddingGrid) -> list[Part]:
 
 
 def sample_of(parts: Sequence[Part], grid: EmbeddingGrid) -> list[Part]:
-    """Some parts that stand for all, without what is around them."""
+    """Return some representative parts, without their surroundings."""
     middles = (np.array(SAMPLE) + 0.5) * len(parts) / len(SAMPLE)
     numbers = dict.fromkeys(middles.astype(int).tolist())
     chosen = [parts[number].regions for number in numbers]
@@ -117,12 +115,12 @@ def sample_of(parts: Sequence[Part], grid: EmbeddingGrid) -> list[Part]:
 
 
 class Look:
-    """Looks at parts of an image with the instance head.
+    """Apply the instance head to parts of an image.
 
     Parameters
     ----------
     run : Run
-        Run under way, whose image is embedded where it is looked at.
+        Run in progress, whose image is embedded where needed.
     pitch : int
         Scale of the parts.
     """
@@ -133,7 +131,7 @@ class Look:
         self._of_blocks = LatestOnly[NDArray[np.float32]](BLOCKS_KEPT)
 
     def at(self, part: Part) -> InstanceMaps | None:
-        """Maps of a part; None if the run is cancelled."""
+        """Compute the maps of a part; None if the run is cancelled."""
         run = self._run
         run.embed_blocks(part.blocks)
         if run.cancelled():
@@ -144,7 +142,7 @@ class Look:
 
 
 def _part(regions: list[Region], pitch: int, grid: EmbeddingGrid) -> Part:
-    """Part of some regions with what is around them."""
+    """Return the part of some regions, with their surroundings."""
     cores = np.array([region.core for region in regions])
     low = np.floor(cores[:, :2].min(axis=0) / pitch) - CONTEXT
     high = np.ceil(cores[:, 2:].max(axis=0) / pitch) + CONTEXT

@@ -1,8 +1,8 @@
-"""Classifier of points at which prompts are likely to find objects.
+"""Predict at which points prompts are likely to find objects.
 
-A prompt on the background costs as much as one on an object and brings
-nothing. What the model took for objects in this image, and what it did not,
-tells which of the other points look like one or the other.
+A prompt on the background costs as much as one on an object and finds nothing.
+The points that did or did not give objects in this image tell which of the
+other points are worth prompting.
 """
 
 from __future__ import annotations
@@ -12,26 +12,27 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 from scipy.spatial import KDTree
 
-# Widths of the smoothing, in object diameters: gray values of a spot and of
+# Sigmas of the smoothing, in object diameters: gray values of a spot and of
 # its surroundings.
 FINE = 1 / 8
 WIDE = 1 / 3
-# Points that are most alike say what a point is like.
+# Number of nearest neighbours that are consulted.
 NEIGHBOURS = 7
-# So many are known before anything is concluded.
+# Minimum number of known points before anything is predicted.
 LEAST_KNOWN = 20
-# Of more the newest are looked at.
+# Beyond this number, only the newest are used.
 MOST_KNOWN = 5000
-# Distance, in standard deviations, at which a neighbour's word counts half
-# of that of one that is the same.
+# Distance, in standard deviations, at which a neighbour has half the weight of
+# an identical one.
 SOFTNESS = 0.05
-# Distance beyond which a point is like none that is known: where the first
-# points all miss, a few objects would be taken for what surrounds them.
+# Distance beyond which a point resembles no known one. Without it, if the
+# first points all miss, a few objects would be mistaken for their
+# surroundings.
 UNLIKE = 1.0
 
 
 class PointClassifier:
-    """Tells points like those that gave masks from points like the others.
+    """Nearest-neighbour classifier of points that give masks.
 
     Parameters
     ----------
@@ -45,13 +46,13 @@ class PointClassifier:
         self._hits = np.zeros(0, dtype=bool)
 
     def learn(self, index: NDArray[np.intp], hits: NDArray[np.bool_]) -> None:
-        """Remember which points, (N, 2) indices, gave masks."""
+        """Remember which points, as (N, 2) indices, gave masks."""
         values = self._features[index[:, 0], index[:, 1]]
         self._known = np.concatenate([self._known, values])[-MOST_KNOWN:]
         self._hits = np.concatenate([self._hits, hits])[-MOST_KNOWN:]
 
     def likelihood(self, index: NDArray[np.intp]) -> NDArray[np.float64]:
-        """(N,) how likely points give masks; 1 where too little is known."""
+        """Return (N,) likelihoods of masks; 1 if too little is known."""
         if len(self._known) < LEAST_KNOWN or not len(index):
             return np.ones(len(index))
         values = self._features[index[:, 0], index[:, 1]]
@@ -69,7 +70,7 @@ def describe(
     columns: NDArray[np.float64],
     diameter: float,
 ) -> NDArray[np.float32]:
-    """Image features at the points of a lattice.
+    """Compute image features at the points of a lattice.
 
     Parameters
     ----------
@@ -83,8 +84,8 @@ def describe(
     Returns
     -------
     ndarray
-        (I, J, F) float32: per channel the smoothed value at two scales and
-        the steepness, in common units.
+        (I, J, F) float32: per channel the smoothed value at two scales and the
+        gradient, in common units.
     """
     places = np.ix_(
         np.minimum(rows.astype(np.intp), rgb.shape[0] - 1),

@@ -1,4 +1,4 @@
-"""The answer of a model to the prompts of one object."""
+"""Answer of a model to the prompts of one object."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ class Prediction:
     scores : ndarray
         (M,) float32 predicted IoU.
     logits : ndarray
-        (M, s, s) float32 low-res logits on the model's input,
-        ``s = input_size // 4``; one of them is a ``mask_input``.
+        (M, s, s) float32 low-res logits on the model's input, ``s = input_size
+        // 4``; one of them can serve as ``mask_input``.
     frame : Frame
-        Where the embedded window lies.
+        Position of the embedded window.
     prompts : Prompts
-        What was asked.
+        Prompts answered.
     threshold : float
         Logit above which a pixel is in the mask.
     ranking : {'predicted_iou', 'agreement'}
-        Which mask is the best, see `ModelRecord`.
+        How the best mask is chosen; see `ModelRecord`.
     """
 
     scores: NDArray[np.float32]
@@ -46,7 +46,7 @@ class Prediction:
 
     @cached_property
     def best(self) -> int:
-        """Index of the mask that is likely to be meant."""
+        """Index of the mask most likely to be meant."""
         if self.ranking == 'predicted_iou':
             return int(np.argmax(self.scores))
         return int(np.argmax(agreement(self.low_res_masks)))
@@ -74,7 +74,7 @@ class Prediction:
         )
 
     def mask(self, index: int | None = None) -> Mask:
-        """One mask cropped to its box, the best if no index is given."""
+        """Return one mask cropped to its box, by default the best."""
         if index is None:
             index = self.best
         upscaled = upscale_mask(self.logits[index], self.frame, self.threshold)
@@ -88,10 +88,10 @@ class Prediction:
 
 
 def agreement(masks: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Mean IoU of each mask with all of them.
+    """Return the mean IoU of each mask with all masks.
 
-    Where each of M masks is as likely to be the right one, this is the IoU
-    to be expected of it.
+    If all M masks are equally likely to be right, this is the expected IoU of
+    each.
 
     Parameters
     ----------

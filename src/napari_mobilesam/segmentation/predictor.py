@@ -1,8 +1,8 @@
-"""Prompts to masks: embed an image once, then ask about it.
+"""Predict masks from prompts: embed an image once, then prompt it.
 
-A `Predictor` holds a model and nothing else: what it knows of an image is in
-the `ImageEmbedding` it returns, so that embeddings can be kept, shared
-between threads and asked in any order.
+A `Predictor` holds only a model; what it knows about an image is in the
+`ImageEmbedding` it returns. Embeddings can thus be kept, shared between
+threads and prompted in any order.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ from napari_mobilesam.types import (
     SegmentationError,
 )
 
-# Largest diameter of an object in data pixels.
+# Maximum diameter of an object in data pixels.
 MOST_DIAMETER = 1e6
 
 if TYPE_CHECKING:
@@ -58,9 +58,9 @@ class Predictor:
     Parameters
     ----------
     model : Sam
-        Model of `napari_mobilesam.load_model`.
+        Model, see `napari_mobilesam.load_model`.
     cache : EmbeddingCache, optional
-        Keeps embeddings on disk; by default nothing is kept.
+        Cache of embeddings on disk; by default none.
     """
 
     def __init__(
@@ -85,8 +85,8 @@ class Predictor:
     ) -> ImageEmbedding:
         """Embed an image at all scales, lazily.
 
-        Nothing is computed yet: `predict` embeds what the prompts need, at
-        the scales that suit their objects, and it is kept for later ones.
+        Nothing is computed yet: `predict` embeds what the prompts need, at the
+        scales that suit their objects, and keeps it for later prompts.
 
         Parameters
         ----------
@@ -128,10 +128,10 @@ class Predictor:
         gamma: float = 1.0,
         window: tuple[int, int, int, int] | None = None,
     ) -> Embedding:
-        """Embed an image, or a window of it, as one input of the model.
+        """Embed an image, or a window of it, as one model input.
 
-        This is what the papers do (Segment Anything, appendix A): objects
-        have to suit the model in the whole image.
+        This is the procedure of the papers (Segment Anything, appendix A);
+        objects must have a suitable size in the whole image.
 
         Parameters
         ----------
@@ -144,7 +144,7 @@ class Predictor:
         Returns
         -------
         Embedding
-            Features on the model's device, with their place in the image.
+            Features on the model's device, with their position in the image.
 
         Raises
         ------
@@ -194,29 +194,29 @@ class Predictor:
         Parameters
         ----------
         embedding : ImageEmbedding or Embedding
-            Of `embed`, which gives the masks of the widget, or of
-            `embed_window` with the same model.
+            From `embed`, which gives the masks of the widget, or from
+            `embed_window`, with the same model.
         points : array-like, optional
             (N, 2) (row, column) in data pixels.
         labels : array-like, optional
             (N,) 1 positive, 0 negative; all positive if None.
         box : array-like, optional
-            (row0, column0, row1, column1) in data pixels; a part beyond the
-            image is cut off.
+            (row0, column0, row1, column1) in data pixels, clipped to the
+            image.
         mask_input : array-like, optional
             (s, s) or (1, s, s) low-res logits of an earlier prediction on
             the same `Embedding`.
         multimask : bool, optional
-            Three masks, for prompts that may mean whole, part or subpart;
-            else one, better for several points or a box with points. Three
-            for a single point, else one, if None.
+            If True, return three masks, for prompts that may mean whole, part
+            or subpart; if False, one, which is better for several points or a
+            box with points. If None, three for a single point, else one.
         diameter : float, optional
-            Diameter of the object in data pixels, if it is known; otherwise
-            box or mask tell, or several scales are tried. For an
+            Diameter of the object in data pixels, if known; otherwise it is
+            taken from box or mask, or several scales are tried. Only for an
             `ImageEmbedding`.
         previous : Prediction, optional
-            Answer that these prompts correct; its best mask is fed back. For
-            an `ImageEmbedding`.
+            Prediction that these prompts correct; its best mask is fed back.
+            Only for an `ImageEmbedding`.
 
         Returns
         -------
@@ -226,8 +226,8 @@ class Predictor:
         Raises
         ------
         PromptError
-            If there is no prompt, or one is malformed, outside the image or
-            the window, or a box without area.
+            If there is no prompt, or a prompt is malformed, outside the image
+            or the window, or a box without area.
         SegmentationError
             If another model made the embedding.
         """
@@ -292,7 +292,7 @@ class Predictor:
         prompts: Prompts,
         multimask: bool | None = None,
     ) -> list[Prediction]:
-        """Predict one object on each of several windows; see `predict`.
+        """Predict one object in each of several windows; see `predict`.
 
         A region becomes the mask input of each window.
         """
@@ -311,7 +311,7 @@ class Predictor:
         prompts: Sequence[Prompts],
         multimask: bool,
     ) -> list[Prediction]:
-        """Decode checked prompts of one kind, one on each window."""
+        """Decode checked prompts of one kind, one per window."""
         with self.model.threads():
             features = torch.cat([each.features for each in embeddings])
             answer = self.model.answer(
@@ -333,7 +333,7 @@ class Predictor:
         ]
 
     def check(self, embedding: Embedding | ImageEmbedding) -> None:
-        """Refuse the embedding of another model."""
+        """Raise an error if another model made the embedding."""
         if not isinstance(embedding, Embedding | ImageEmbedding):
             raise SegmentationError(
                 f'embedding is {quoted(embedding)}; it has to be one of '
@@ -348,7 +348,7 @@ class Predictor:
     def _to_input(
         self, prompts: Sequence[Prompts], frames: Sequence[Frame]
     ) -> dict[str, torch.Tensor]:
-        """Prompts as tensors in x-y pixels of the model's input."""
+        """Return prompts as tensors in x-y pixels of the model's input."""
         arrays: dict[str, list[NDArray[Any]]] = {}
         for each, frame in zip(prompts, frames, strict=True):
             if len(each.points):
@@ -369,13 +369,13 @@ class Predictor:
 
 
 def _in_window(prompts: Prompts, frame: Frame) -> Prompts:
-    """Prompts of a window, checked, with a region as its mask input."""
+    """Check the prompts of a window, with a region as its mask input."""
     pointed = len(prompts.points) > 0
     mask_input, box = prompts.mask_input, prompts.box
     if mask_input is None and prompts.region is not None:
         mask_input = low_res_logits(prompts.region, frame)
         if box is None and not pointed:
-            # models are trained to correct a mask at points or in a box
+            # models are trained to correct a mask with points or a box
             box = np.asarray(prompts.region.box, dtype=np.float64)
     return checked_prompts(
         frame,

@@ -68,12 +68,12 @@ def _numbers(values: ArrayLike, what: str) -> NDArray[np.float64]:
 
 
 def checked_path(values: Any, name: str) -> NDArray[np.float64]:
-    """Return the (N, 2) vertices (row, column) of what was drawn.
+    """Return the (N, 2) vertices (row, column) of a drawn path.
 
     Raises
     ------
     PromptError
-        They are no such array of finite numbers, or there are none.
+        If there are no vertices, or they are not a finite (N, 2) array.
     """
     path = _numbers(values, name)
     if path.ndim != 2 or path.shape[1] != 2 or not len(path):
@@ -114,7 +114,7 @@ def _checked_points(
 def _check_point(index: int, point: NDArray[np.float64], frame: Frame) -> None:
     row, column = (float(value) for value in point)
     height, width = frame.image_shape
-    # A pixel reaches half a pixel around its centre.
+    # A pixel extends half a pixel around its centre.
     if not (-0.5 <= row < height - 0.5 and -0.5 <= column < width - 0.5):
         raise PromptError(
             f'Point {index} at (row, column) ({row:g}, {column:g}) is outside '

@@ -1,4 +1,4 @@
-"""Boxes out and boxes in (Segment Anything, sections 7.3 and 7.4)."""
+"""Object proposals, and boxes as prompts (Segment Anything, 7.3 and 7.4)."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from napari_mobilesam.model.sam import Sam
 
 BOX_COLUMNS = ('row0', 'column0', 'row1', 'column1')
-# A box is an object whatever the model thinks of its mask.
+# A box is an object, whatever the model thinks of its mask.
 ANY = Thresholds(float('-inf'), float('-inf'))
 
 
@@ -63,10 +63,11 @@ def object_proposals(
     parameters: EverythingParameters | None = None,
     **options: Any,
 ) -> pd.DataFrame:
-    """Boxes that may hold objects, the likeliest first.
+    """Return boxes that may contain objects, most likely first.
 
-    Masks of a dense grid of prompts, parts of objects as well as wholes, with
-    fewer duplicates dropped than for labels (Segment Anything, 7.3).
+    The boxes are those of masks from a dense grid of prompts, parts of objects
+    included, with fewer duplicates dropped than for labels (Segment Anything,
+    7.3).
 
     Parameters
     ----------
@@ -75,18 +76,17 @@ def object_proposals(
     points_per_side : int
         Prompts along each side of the image; 64 in the paper.
     box_nms : float
-        Box IoU above which the lower-scored mask is dropped, within a crop
-        and between crops. Like ``points_per_side`` it holds whatever
-        ``parameters`` say.
+        Box IoU above which the lower-scored mask is dropped, within a crop and
+        between crops. Like ``points_per_side``, it overrides ``parameters``.
     most : int
-        Boxes returned at most.
+        Maximum number of boxes.
 
     Returns
     -------
     pandas.DataFrame
         row0, column0, row1, column1 (half open, data pixels), score (mean of
-        predicted IoU and stability, by which they are ranked),
-        predicted_iou, stability, area (pixels).
+        predicted IoU and stability, used for ranking), predicted_iou,
+        stability, area (pixels).
 
     Raises
     ------
@@ -149,7 +149,7 @@ cancelled
         (H, W) int32; box i has label i + 1, better masks over worse ones.
     table : pandas.DataFrame
         As `segment_everything`, one row per box whose object has a visible
-        pixel; of a cancelled run those that were done.
+        pixel; if cancelled, only for boxes done so far.
 
     Raises
     ------
@@ -158,7 +158,7 @@ cancelled
     PromptError
         If a box is malformed, without area or outside the image.
     SegmentationError
-        If the embedding is of another model or image.
+        If the embedding belongs to another model or image.
     """
     check_model(model)
     rgb = as_rgb_plane(
@@ -187,7 +187,7 @@ def masks_of_boxes(
     on_answers: Callable[[list[tuple[int, Mask]]], None] | None = None,
     on_work: Callable[[int, int], None] | None = None,
 ) -> tuple[list[Mask], bool]:
-    """Answer boxes as prompts.
+    """Predict a mask for each box prompt.
 
     Parameters
     ----------
@@ -200,20 +200,20 @@ def masks_of_boxes(
     known : ImageEmbedding
         Embedding of the image.
     on_answers : callable, optional
-        Called with numbers of boxes and their masks as they come in.
+        Called with box indices and their masks as they come in.
 
     Returns
     -------
     masks : list of Mask
-        One for each box; empty where the model finds nothing, and where it
-        was cancelled.
+        One per box; empty if the model finds nothing or the call was
+        cancelled.
     complete : bool
-        False if it was cancelled.
+        False if cancelled.
     """
     groups: dict[Cut, list[int]] = {}
     for index, box in enumerate(corners):
         groups.setdefault(_cut_for(box, known), []).append(index)
-    # No mask is cut off: its box says where it ends.
+    # No mask is cut off: the box says where it ends.
     regions = [
         Region(known.grid.frame_at(*cut).window, np.zeros((0, 2)), -1.0, cut)
         for cut in groups
@@ -250,9 +250,9 @@ def masks_of_boxes(
 
 
 def _cut_for(box: NDArray[np.float64], image: ImageEmbedding) -> Cut:
-    """Decoder block to ask a box in; boxes close by share one.
+    """Return the decoder block for a box; nearby boxes share one.
 
-    Its middle is on a lattice of cores, unless the box does not fit in that.
+    Its middle lies on a lattice of cores, unless the box does not fit.
     """
     grid = image.grid
     prompts = Prompts(box=box)
@@ -274,7 +274,7 @@ def _cut_for(box: NDArray[np.float64], image: ImageEmbedding) -> Cut:
 def _checked_boxes(
     boxes: ArrayLike | pd.DataFrame, shape: tuple[int, int], input_size: int
 ) -> NDArray[np.float64]:
-    """(N, 4) float64 boxes within the image."""
+    """Return (N, 4) float64 boxes within the image."""
     columns = getattr(boxes, 'columns', None)
     if columns is not None:
         missing = [name for name in BOX_COLUMNS if name not in columns]
@@ -310,7 +310,7 @@ def _checked_boxes(
 
 
 def _numbers(table: pd.DataFrame) -> pd.DataFrame:
-    """Table with numbers in all columns."""
+    """Return the table with numeric columns."""
     with contextlib.suppress(TypeError, ValueError):
         return table.astype(float)
     for name in table.columns:
@@ -328,18 +328,18 @@ def _numbers(table: pd.DataFrame) -> pd.DataFrame:
 def boxes_of_table(
     table: pd.DataFrame, plane: Sequence[int] | None = None
 ) -> pd.DataFrame:
-    """Boxes of a table, as `segment_boxes` takes them.
+    """Read boxes from a table, as `segment_boxes` takes them.
 
     Parameters
     ----------
     table : DataFrame
-        With the columns row0, column0, row1, column1; or as napari saves a
-        Shapes layer: index, axis-0, axis-1, … of each vertex, the last two
-        axes being rows and columns. Paths and lines enclose nothing and are
-        left out.
+        Table with the columns row0, column0, row1, column1; or as napari saves
+        a Shapes layer: index, axis-0, axis-1, … of each vertex, the last two
+        axes being rows and columns. Paths and lines are left out, as they
+        enclose nothing.
     plane : sequence of int, optional
-        Index along the axes before rows and columns: shapes of other planes
-        are left out. Needed if there are shapes on several planes.
+        Index along the axes before rows and columns; shapes on other planes
+        are left out. Required if there are shapes on several planes.
 
     Returns
     -------
@@ -349,7 +349,7 @@ def boxes_of_table(
     Raises
     ------
     PromptError
-        If the table has neither, no rows, or no box on the plane.
+        If the table has neither form, no rows, or no box on the plane.
 
     Warns
     -----
@@ -370,14 +370,14 @@ def boxes_of_table(
         return _numbers(table[list(BOX_COLUMNS)])
     table = _on_plane(_areas(table), axes[:-2], plane)
     corners = table.groupby('index')[axes[-2:]]
-    # vertices count from pixel centres, boxes from the edges of pixels
+    # vertices refer to pixel centres, boxes to pixel edges
     low, high = corners.min() + 0.5, corners.max() + 0.5
     low.columns, high.columns = BOX_COLUMNS[:2], BOX_COLUMNS[2:]
     return low.join(high)
 
 
 def _areas(table: pd.DataFrame) -> pd.DataFrame:
-    """Vertices of shapes that enclose an area."""
+    """Return the vertices of shapes that enclose an area."""
     if 'shape-type' not in table.columns:
         return table
     kinds = table['shape-type'].astype(str).str.lower()
@@ -401,7 +401,7 @@ def _areas(table: pd.DataFrame) -> pd.DataFrame:
 def _on_plane(
     table: pd.DataFrame, leading: list[str], plane: Sequence[int] | None
 ) -> pd.DataFrame:
-    """Vertices of shapes on one plane."""
+    """Return the vertices of shapes on one plane."""
     if not leading:
         return table
     places = table[leading].round().astype(int)

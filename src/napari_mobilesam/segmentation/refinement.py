@@ -1,9 +1,9 @@
-"""Refinement of the objects of a label image with a model.
+"""Refine the objects of a label image with a model.
 
-Labels of another program, or of a threshold, are prompts: each object is
-given to the model once as its box, and once as its box with its mask. Of the
-two answers the one with the higher predicted IoU is the refined object, if
-it still is the same object and the model is sure enough of it.
+Labels from another program or a threshold serve as prompts: the model gets
+each object once as a box and once as a box with a mask. The answer with the
+higher predicted IoU becomes the refined object, provided it is still the same
+object and the model is confident enough.
 """
 
 from __future__ import annotations
@@ -51,13 +51,13 @@ COLUMNS = (
     'area',
     'reason',
 )
-# Least predicted IoU of an answer that replaces an object. On validation
-# images labels two pixels too small or too large gained 0.004 and 0.016 of IoU
-# with 0.8, and labels drawn by people lost 0.055; with less, all of them lost
-# more, and with 0.9 nothing changed (benchmarks/refinement.py).
+# Minimum predicted IoU of an answer that replaces an object. On validation
+# images, labels two pixels too small or too large gained 0.004 and 0.016 of
+# IoU with 0.8, and hand-drawn labels lost 0.055; lower values lost more for
+# all of them, and with 0.9 nothing changed (benchmarks/refinement.py).
 SURE = 0.8
-# Objects whose boxes begin within so many pixels follow each other, so that
-# an embedding is used while it is in memory.
+# Objects are processed in tiles of this many pixels, so that an embedding is
+# used while it is in memory.
 NEAR = 512
 
 
@@ -66,8 +66,7 @@ NEAR = 512
 class RefineParameters:
     """Parameters of the refinement of labels.
 
-    One instance serves the Python API, the command line and the form of the
-    widget.
+    One instance serves the Python API, the command line and the widget.
     """
 
     least_overlap: float = parameter(
@@ -96,29 +95,29 @@ class RefineParameters:
         check_fields(self)
 
     def threshold(self, record: ModelRecord) -> float:
-        """Least predicted IoU with a model."""
+        """Return the minimum predicted IoU for a model."""
         if self.least_score is not None:
             return self.least_score
         return max(SURE, record.predicted_iou)
 
 
 class Refinement(NamedTuple):
-    """One object before and after.
+    """One object before and after refinement.
 
     Attributes
     ----------
     label : int
         Label of the object.
     before : Mask
-        The object as it was; its score is NaN if it is unknown.
+        Original object; its score is NaN if unknown.
     after : Mask or None
         Answer of the model; None if it found nothing.
     refined : bool
         Whether the answer replaces the object.
     overlap : float
-        IoU of the two; 0 without an answer.
+        IoU of both; 0 without an answer.
     reason : str
-        Why the object stays as it was; empty if it is refined.
+        Why the object stays unchanged; empty if it is refined.
     """
 
     label: int
@@ -130,20 +129,20 @@ class Refinement(NamedTuple):
 
     @property
     def now(self) -> Mask:
-        """The answer if it replaces the object, else the object before."""
+        """The answer if it replaces the object, else the original."""
         return self.after if self.refined and self.after else self.before
 
 
 @dataclass(frozen=True)
 class ObjectMasks:
-    """Objects of a label image of any program.
+    """Objects of a label image from any program.
 
     Attributes
     ----------
     labels : ndarray
         (H, W) integers, 0 is background.
     masks : dict of int to Mask
-        Mask of each label, in an order that suits embedding part by part.
+        Mask of each label, ordered for embedding part by part.
     """
 
     labels: NDArray[Any]
@@ -156,7 +155,7 @@ class ObjectMasks:
         scores: Mapping[int, float] | None = None,
         split: bool = True,
     ) -> ObjectMasks:
-        """Find the objects of labels.
+        """Find the objects of a label image.
 
         Parameters
         ----------
@@ -164,15 +163,15 @@ class ObjectMasks:
             (H, W) integers, whole floats or bool, with any leading axes of
             length 1.
         scores : mapping of int to float, optional
-            Predicted IoU of objects where it is known.
+            Predicted IoU of objects, where known.
         split : bool
-            If all labelled pixels have the same value, as after a threshold,
-            each connected part is an object, numbered from 1.
+            If all labelled pixels have the same value, as after thresholding,
+            treat each connected component as an object, numbered from 1.
 
         Raises
         ------
         ImageError
-            If these are not labels; the message says why.
+            If the array is not a label image; the message says why.
         """
         plane = label_plane(labels, split)
         masks = masks_of_labels(plane, plane.shape)
@@ -190,14 +189,14 @@ def _place(mask: Mask) -> tuple[int, ...]:
 
 
 def label_plane(labels: Any, split: bool = True) -> NDArray[Any]:
-    """Return labels of any program as one plane of integers.
+    """Return labels from any program as one integer plane.
 
-    Parameters and errors as of `ObjectMasks.of`.
+    Parameters and errors are those of `ObjectMasks.of`.
 
     Returns
     -------
     ndarray
-        (H, W) integers from 0.
+        (H, W) non-negative integers.
     """
     array = checked_array(labels, 'labels')
     check_pixels(array.shape, 'The label image')
@@ -244,12 +243,12 @@ def label_plane(labels: Any, split: bool = True) -> NDArray[Any]:
 
 
 def _one_value(array: NDArray[Any], largest: Any) -> bool:
-    """Return whether all objects have one value, as after a threshold."""
+    """Return whether all objects share one value, as after thresholding."""
     return bool(largest > 0 and np.all((array == 0) | (array == largest)))
 
 
 def prompts_of_mask(mask: Mask) -> tuple[Prompts, Prompts]:
-    """Return the prompts of an object: its box; its box and its mask."""
+    """Return the prompts for an object: box, and box with mask."""
     box = np.asarray(mask.box, dtype=np.float64)
     return Prompts(box=box), Prompts(box=box, region=mask)
 
@@ -268,7 +267,7 @@ def judge(
     label : int
         Label of the object.
     before : Mask
-        The object, with its score where that is known.
+        Original object, with its score if known.
     after : Mask or None
         The better of the two answers.
     parameters : RefineParameters
@@ -293,19 +292,19 @@ def judge(
 def repaint(
     labels: NDArray[Any], refinements: Sequence[Refinement]
 ) -> NDArray[Any]:
-    """Return labels with the refined objects in place of those before.
+    """Return labels with objects replaced by their refinements.
 
-    A refined object keeps the pixels that it had before. Of others it takes
-    background, and pixels that another refined object has given up; where
-    two want the same, the one of the higher predicted IoU gets them. So no
-    object disappears, and the order does not matter.
+    A refined object keeps the original pixels that its answer contains. In
+    addition it takes background, and pixels that another refined object has
+    given up; contested pixels go to the object with the higher predicted IoU.
+    So no object disappears, and the order does not matter.
 
     Parameters
     ----------
     labels : ndarray
         (H, W) integers.
     refinements : sequence of Refinement
-        Objects; those that are not refined stay.
+        Refinements; objects that are not refined stay.
     """
     painted = labels.copy()
     chosen = [each for each in refinements if each.refined]
@@ -322,18 +321,18 @@ def repaint(
 def refinement_table(
     refinements: Sequence[Refinement], painted: NDArray[Any]
 ) -> pd.DataFrame:
-    """Return a row per object of `repaint`, in the order of labels.
+    """Return one row per object of `repaint`, in label order.
 
     Returns
     -------
     pandas.DataFrame
-        label, refined (bool), score (predicted IoU of the object now; NaN if
-        unknown), overlap (IoU of the answer with the object before),
-        area_before, area (pixels), reason (why it stays).
+        label, refined (bool), score (current predicted IoU; NaN if unknown),
+        overlap (IoU of the answer with the original), area_before, area
+        (pixels), reason (why it stays).
     """
     import pandas as pd
 
-    # pixels of an answer that other objects keep are not of the object
+    # pixels of an answer that other objects keep do not belong to it
     numbers, counts = np.unique(painted, return_counts=True)
     areas = dict(zip(numbers.tolist(), counts.tolist(), strict=True))
     rows = [
@@ -373,36 +372,36 @@ def refine_labels(
         (H, W) or (H, W, 3 or 4), or with ``channels``; see
         `Predictor.embed`.
     labels : array
-        (H, W) labels of any program: integers, whole floats, or the bool or
-        0 and 255 of a threshold, of which each connected part is an object.
-        Leading axes of length 1 are left out.
+        (H, W) labels from any program: integers, whole floats, or a binary
+        mask (bool, or 0 and 255), of which each connected component is an
+        object. Leading axes of length 1 are dropped.
     model : Sam
-        Model of `load_model`.
+        Model, see `load_model`.
     channels, contrast_limits, gamma
-        As of `Predictor.embed`.
+        As in `Predictor.embed`.
     scores : mapping of int to float, optional
-        Predicted IoU of objects where it is known: they are replaced by
-        better ones only.
+        Predicted IoU of objects, where known; only better answers replace
+        them.
     parameters : RefineParameters, optional
-        Thresholds; ``overrides`` are single fields of it.
+        Thresholds; ``overrides`` sets single fields.
     progress : callable, optional
-        Called with objects done, objects in all, and a message.
+        Called with objects done, total objects, and a message.
     cancelled : callable, optional
-        Asked after each object; True ends it. Objects until then are
-        refined.
+        Called after each object; if True, refinement stops, and objects so far
+        are refined.
 
     Returns
     -------
     labels : ndarray
         (H, W) uint16, or int32 if there is a label above 65535.
     table : pandas.DataFrame
-        A row per object, see `refinement_table`.
+        One row per object, see `refinement_table`.
 
     Raises
     ------
     ImageError
-        If `labels` is not a label image, or of another shape than the
-        image.
+        If `labels` is not a label image, or its shape differs from the
+        image's.
 
     Examples
     --------
@@ -445,7 +444,7 @@ def refine_labels(
 
 
 def check_shapes(labels: Sequence[int], image: Sequence[int]) -> None:
-    """Refuse labels of another shape than the image.
+    """Check that labels have the shape of the image.
 
     Raises
     ------

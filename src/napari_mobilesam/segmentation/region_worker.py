@@ -1,4 +1,4 @@
-"""One region of an image: embed it, ask points or boxes, keep good masks."""
+"""One region of an image: embed it, prompt it, keep good masks."""
 
 from __future__ import annotations
 
@@ -45,14 +45,14 @@ class PromptMask(NamedTuple):
 
 
 class Divided(NamedTuple):
-    """Masks that lie within their window, and those that it cuts off."""
+    """Masks within their window, and masks cut off by it."""
 
     whole: list[Mask]
     cut: list[Mask]
 
 
 class RegionWorker:
-    """One embedded region and the floor its masks have to reach.
+    """One embedded region, and the floor its masks must reach.
 
     Parameters
     ----------
@@ -86,13 +86,13 @@ class RegionWorker:
 
     @cached_property
     def _decoder(self) -> ImageDecoder:
-        """Decoder with what all prompts of the region share."""
+        """Decoder with the part shared by all prompts of the region."""
         return self.model.image_decoder(self.embedding.features)
 
     def divide(self, points: NDArray[np.float64]) -> Divided:
-        """Masks of (N, 2) points (row, column), up to three for each.
+        """Return the masks of (N, 2) points, up to three per point.
 
-        Those that the window cuts off are apart.
+        Masks that the window cuts off are returned separately.
         """
         divided = Divided([], [])
         for answer in self.ask_points(points):
@@ -114,10 +114,10 @@ class RegionWorker:
     def segment_boxes(
         self, boxes: NDArray[np.float64]
     ) -> list[tuple[int, Mask]]:
-        """Masks of (N, 4) boxes (row0, column0, row1, column1).
+        """Return the masks of (N, 4) boxes (row0, column0, row1, column1).
 
-        One for each box at most, with the index of the box; the point of the
-        mask is the centre of its box.
+        At most one per box, with the index of the box; the point of the mask
+        is the centre of its box.
         """
         centers = boxes.reshape(-1, 2, 2).mean(axis=1)
         return [
@@ -127,7 +127,7 @@ class RegionWorker:
         ]
 
     def ask_points(self, points: NDArray[np.float64]) -> list[PromptMask]:
-        """Answers to (N, 2) points above the floor of predicted IoU."""
+        """Return answers to (N, 2) points above the predicted-IoU floor."""
         labels = torch.ones((len(points), 1), dtype=torch.long)
         return self._decode(
             multimask=True,
@@ -136,12 +136,12 @@ class RegionWorker:
         )
 
     def ask_boxes(self, boxes: NDArray[np.float64]) -> list[PromptMask]:
-        """Answers to (N, 4) boxes above the floor of predicted IoU."""
+        """Return answers to (N, 4) boxes above the predicted-IoU floor."""
         corners = self.to_input(boxes.reshape(-1, 2, 2))
         return self._decode(multimask=False, boxes=corners.flatten(1))
 
     def to_input(self, points: NDArray[np.float64]) -> Tensor:
-        """(..., 2) x-y on the model's input."""
+        """Return (..., 2) x-y coordinates on the model's input."""
         coordinates = self.embedding.frame.to_input_xy(points)
         tensor = torch.from_numpy(coordinates.astype(np.float32))
         return tensor.to(self.model.device)
@@ -158,12 +158,12 @@ class RegionWorker:
     def _decode_batch(
         self, multimask: bool, first: int, prompts: Mapping[str, Tensor]
     ) -> list[PromptMask]:
-        """Answers to prompts that are numbered from ``first``."""
+        """Decode prompts that are numbered from ``first``."""
         decoder = self._decoder
         attended = decoder.attend(**prompts)
         chosen = mask_slice(multimask)
         iou = decoder.predict_iou(attended)[:, chosen]
-        # Most prompts fail here; masks are drawn for the others alone.
+        # Most prompts fail here; masks are only drawn for the others.
         good = iou > self.floor.predicted_iou
         drawn = torch.nonzero(good.any(dim=1)).flatten()
         if not len(drawn):
@@ -200,14 +200,14 @@ class RegionWorker:
 def divide_together(
     workers: Sequence[RegionWorker], points: NDArray[np.float64]
 ) -> Divided:
-    """Masks of one point in each of some regions, asked in one call.
+    """Return masks of one point per region, predicted in one call.
 
-    Takes less time than `RegionWorker.divide` where regions have few points.
+    Faster than `RegionWorker.divide` if regions have few points.
 
     Parameters
     ----------
     workers : sequence of RegionWorker
-        Region of each point; of one model and floor.
+        Region of each point; all with the same model and floor.
     points : ndarray
         (N, 2) row and column in data pixels.
     """
@@ -228,7 +228,7 @@ def divide_together(
 def _answers(
     workers: Sequence[RegionWorker], points: NDArray[np.float64]
 ) -> list[PromptMask]:
-    """Masks above the floor of predicted IoU, three for each point at most."""
+    """Return masks above the predicted-IoU floor, up to three per point."""
     model, least = workers[0].model, workers[0].floor.predicted_iou
     on_input = [
         worker.to_input(point[None])

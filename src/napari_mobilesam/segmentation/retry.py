@@ -1,4 +1,4 @@
-"""Objects that a window cut off, asked again in a window of their own."""
+"""Prompt objects that a window cut off again, in their own window."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from napari_mobilesam.segmentation.region_worker import RegionWorker
 from napari_mobilesam.segmentation.run import Collector, Run
 from napari_mobilesam.types import Mask, slices_of
 
-# A cut mask is asked again unless whole masks cover this share of it, or the
-# box of another overlaps more with its own.
+# A cut mask is prompted again unless whole masks cover this share of it, or
+# another box has a larger IoU than this with its own.
 COVERED = 0.5
 RIVAL = 0.5
-# Side of the window, in sides of what was seen of the object.
+# Side of the window, relative to the side of the visible part of the object.
 ROOM = 2
 
 
 def ask_again(run: Run, collector: Collector) -> None:
-    """Ask what windows cut off once more, in windows centred on it.
+    """Prompt what windows cut off again, in windows centred on it.
 
-    What such a window cuts off in turn is longer than twice what was seen of
-    it, and is dropped.
+    Masks that such a window cuts off as well are more than twice as long as
+    the part seen first, and are dropped.
     """
     left = _uncovered(
         collector.cut,
@@ -64,7 +64,7 @@ def _uncovered(
 
 
 def _coarser(mask: Mask, grid: EmbeddingGrid) -> Region:
-    """A decoder block centred on a mask, and the two points asked in it."""
+    """Return a decoder block centred on a mask, and two points to prompt."""
     row0, column0, row1, column1 = mask.box
     center = (row0 + row1) / 2, (column0 + column1) / 2
     side = max(

@@ -1,4 +1,4 @@
-"""A run under way: windows are embedded and asked in batches."""
+"""A run in progress: windows are embedded and prompted in batches."""
 
 from __future__ import annotations
 
@@ -22,30 +22,32 @@ from napari_mobilesam.segmentation.region_worker import RegionWorker
 from napari_mobilesam.segmentation.scope import Scope
 from napari_mobilesam.types import EverythingParameters, Mask, Progress
 
-# What regions that are asked in turns keep of their decoder blocks, in bytes.
+# Bytes of decoder blocks kept by regions that are prompted in turn: the
+# features of a cell, and what its prompts share in the decoder.
 BLOCK_BYTES = 1 << 27
 # The features of a cell, and what prompts share of them in the decoder.
 BYTES_PER_CELL = 4 * 4 * 256
-# Regions of which what prompts share is kept at once, if it is small.
+# Number of regions whose shared decoder part is kept at once, if it is small.
 REGIONS_AT_ONCE = 64
-# Prompts of different regions in one call of the model: more are no faster,
-# and a run is cancelled between calls.
+# Prompts of different regions per model call: more are no faster, and a run
+# can only be cancelled between calls.
 MOST_TOGETHER = 16
 
 T = TypeVar('T')
 W = TypeVar('W')
 
-# Share of an image that tells how many prompts the rest will take.
+# Share of an image after which the number of remaining prompts is
+# extrapolated.
 LEAST_SHARE = 0.1
-# Prompts in all, per prompt answered, once there are more than expected.
+# Total prompts per prompt answered, once there are more than expected.
 BEYOND_EXPECTED = 1.05
 
 
 def batches(count: int, size: int) -> Iterator[slice]:
     """Divide a number of prompts into batches of few different sizes.
 
-    The model keeps a recording of each size that it meets, up to 35 MB: what
-    is left beside full batches is divided into powers of two.
+    The model keeps a recording of up to 35 MB for each batch size. The
+    remainder after full batches is therefore divided into powers of two.
     """
     start = 0
     while left := count - start:
@@ -55,7 +57,7 @@ def batches(count: int, size: int) -> Iterator[slice]:
 
 
 def _ignore(*_: object) -> None:
-    """Do nothing: default of callbacks."""
+    """Do nothing; default for callbacks."""
 
 
 def _never() -> bool:
@@ -69,14 +71,14 @@ class Hooks:
     Attributes
     ----------
     progress : callable
-        Called with prompts done, prompts in all, and a line for people.
+        Called with prompts done, total prompts, and a readable message.
     cancelled : callable
-        Asked between batches of prompts; True ends the run, and what was
-        found is returned.
+        Called between batches of prompts; if True, the run ends and returns
+        the masks found so far.
     on_masks : callable
         Called with the good masks of each batch of prompts.
     on_work : callable
-        Called with prompts answered and inputs of the model embedded so far.
+        Called with prompts answered and model inputs embedded so far.
     """
 
     progress: Progress = _ignore
@@ -92,12 +94,12 @@ class Hooks:
         on_masks: Callable[[list[Mask]], None] | None = None,
         on_work: Callable[[int, int], None] | None = None,
     ) -> Hooks:
-        """Return hooks of which some may be None.
+        """Return hooks, some of which may be given as None.
 
         Raises
         ------
         SegmentationError
-            If one is not a function.
+            If one is not callable.
         """
         check_callable('progress', progress)
         check_callable('cancelled', cancelled)
@@ -112,7 +114,7 @@ class Hooks:
 
 
 class Collector:
-    """Gathers the masks of a run and shows the good ones."""
+    """Collect the masks of a run, and show the good ones."""
 
     def __init__(
         self, scope: Scope, thresholds: Thresholds, hooks: Hooks
@@ -126,9 +128,9 @@ class Collector:
     def add(
         self, proposed: Sequence[Mask], cut: Sequence[Mask] = ()
     ) -> list[Mask]:
-        """Take masks; return those that the run is looking for.
+        """Add masks; return those that the run is looking for.
 
-        Good masks that a window cuts off are kept apart.
+        Good masks that a window cuts off are kept separately.
         """
         self.cut += self.good(cut)
         trimmed = [self.scope.trim(mask) for mask in proposed]
@@ -140,7 +142,7 @@ class Collector:
         return good
 
     def good(self, masks: Sequence[Mask]) -> list[Mask]:
-        """Those of some masks that reach the thresholds of the run."""
+        """Return the masks that reach the thresholds of the run."""
         return [
             mask
             for mask in masks
@@ -150,25 +152,25 @@ class Collector:
 
 
 class Run:
-    """Embeds windows and asks prompts until it is cancelled.
+    """Embed windows and prompt them until done or cancelled.
 
-    Independent pieces are done at once where that pays; results come in the
-    order in which they were asked for, and do not depend on it.
+    Independent pieces run in parallel where that pays off. Results come in the
+    order of the requests and do not depend on parallelism.
 
     Parameters
     ----------
     image : ImageEmbedding
         Embedding of the image.
     rgb : ndarray
-        (H, W, 3) uint8, what is embedded.
+        (H, W, 3) uint8, the embedded image.
     parameters : EverythingParameters
-        Batch size, and what `RegionWorker` needs.
+        Batch size and parameters of `RegionWorker`.
     floor : Thresholds
-        Below which masks are not kept.
+        Thresholds below which masks are not kept.
     hooks : Hooks
-        Who is told, and who may stop it.
+        Callbacks.
     total : int
-        Prompts expected in all.
+        Total prompts expected.
 
     Attributes
     ----------
@@ -201,7 +203,7 @@ class Run:
     def blocks(
         self, regions: Sequence[Region], most: int | None = None
     ) -> Iterator[Sequence[Region]]:
-        """Divide regions so that what is shared in each can be kept."""
+        """Divide regions so that the shared part of each can be kept."""
         cells = self.image.grid.cells**2
         size = max(1, BLOCK_BYTES // (BYTES_PER_CELL * cells))
         size = min(size, most or size)
@@ -211,9 +213,9 @@ class Run:
     def embed(
         self, regions: Sequence[Region], floor: Thresholds | None = None
     ) -> list[RegionWorker]:
-        """Embed regions; of a cancelled run those that were done.
+        """Embed regions; only those done so far if cancelled.
 
-        Their workers answer above ``floor``, that of the run if None.
+        Their workers answer above ``floor``, by default that of the run.
         """
         if not regions:
             return []
@@ -234,16 +236,16 @@ class Run:
         return done
 
     def embed_blocks(self, keys: Sequence[BlockKey]) -> None:
-        """Embed large blocks that are not, until the run is cancelled.
+        """Embed missing large blocks, until the run is cancelled.
 
-        Of many blocks the first may have been dropped again, and are embedded
-        anew where they are needed.
+        With many blocks, the first may be dropped again; they are embedded
+        anew when needed.
         """
         missing = [key for key in keys if not self.image.knows(key)]
         if not missing:
             return
         self._tell('Embedding')
-        # One alone is embedded by all threads that pay off.
+        # A single block is embedded by all threads that pay off.
         do = self.model.workers().map if len(missing) > 1 else map
         made = do(self.image.block, self._until_cancelled(missing))
         for _ in made:
@@ -251,7 +253,7 @@ class Run:
 
     @property
     def embedded(self) -> int:
-        """Pixels that this run has embedded, in inputs of the model."""
+        """Pixels embedded by this run, in model inputs."""
         pixels = self.image.embedded_pixels - self._embedded_before
         return -(-pixels // self.model.input_size**2)
 
@@ -320,11 +322,11 @@ class Run:
             self._tell('Segmenting')
 
     def expect(self, prompts: int) -> None:
-        """Announce how many prompts are left, once that is known."""
+        """Announce the number of prompts left, once known."""
         self.total = max(self.total, self.prompts + prompts)
 
     def foresee(self, prompts: int, share: float) -> None:
-        """Expect as many prompts in the rest as in the share that is done.
+        """Extrapolate the number of prompts from the share that is done.
 
         Parameters
         ----------
@@ -337,7 +339,7 @@ class Run:
             self.total = self.prompts + round(prompts * (1 / share - 1))
 
     def finish(self) -> None:
-        """Say that nothing more is asked, unless it was cancelled."""
+        """Report completion, unless the run was cancelled."""
         if self.complete:
             done = max(1, self.prompts)
             self.hooks.progress(done, done, 'Removing duplicates')
@@ -357,7 +359,7 @@ class Run:
     def _tell(self, doing: str) -> None:
         total = self.total
         if self.prompts > total:
-            # More was asked than expected: the end is near, but not here.
+            # More prompts than expected: the end is near, but not here.
             total = math.ceil(self.prompts * BEYOND_EXPECTED)
         self.hooks.on_work(self.prompts, self.embedded)
         self.hooks.progress(self.prompts, total, doing)

@@ -1,7 +1,7 @@
-"""A bounded sample of the pixels of an image, by rule and not by chance.
+"""Bounded, deterministic sample of the pixels of an image.
 
 The same image gives the same sample on every machine and in every process, so
-that windows of one image share their contrast.
+windows of one image share their contrast.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ BLOCKS_PER_SIDE = (4, 8, 16, 32)
 
 
 def in_memory(array: Any) -> bool:
-    """Return whether strided reads cost nothing, as in memory.
+    """Return whether strided reads are cheap, as in memory.
 
     A stride over a memory map reads all of its pages.
     """
@@ -29,7 +29,7 @@ def in_memory(array: Any) -> bool:
 def sample_channel(
     image: Any, channel_axis: int | None, channel: int | None
 ) -> NDArray[Any]:
-    """Finite values of a sample of one channel.
+    """Return the finite values of a sample of one channel.
 
     Parameters
     ----------
@@ -43,8 +43,8 @@ def sample_channel(
     Returns
     -------
     ndarray
-        (n,) of the image's type; empty if no pixel that was read is finite,
-        which of a large image that is not in memory are not all.
+        (n,) of the image's type; empty if no pixel read is finite. Of a large
+        image that is not in memory, only some pixels are read.
     """
     height, width = (
         n for axis, n in enumerate(image.shape) if axis != channel_axis

@@ -1,11 +1,11 @@
-"""The scale at which the prompts of one object are answered.
+"""Choose the scale at which the prompts of one object are answered.
 
-A box, an outline or a mask says how large the object is. A click does not:
-it is asked at several scales, and the answers tell, since a model is sure of
-masks of the size it was trained on. An answer is worth its predicted IoU less
-a penalty for each factor of two between the size of its mask on the model's
-input and the size that suits the model best, and more if the answers at
-neighbouring scales show the same object.
+A box, an outline or a mask tells the size of the object; a click does not. A
+click is tried at several scales, and the answers are compared, since a model
+is confident about masks of the size it was trained on. The worth of an answer
+is its predicted IoU, minus a penalty for each factor of two between the size
+of its mask on the model's input and the size that suits the model best, plus a
+bonus if the answers at neighbouring scales show the same object.
 """
 
 from __future__ import annotations
@@ -48,14 +48,14 @@ class ScaleWeights(NamedTuple):
     Attributes
     ----------
     size : float
-        Predicted IoU that a factor of two between the size of a mask and the
-        size that is wanted is worth.
+        Penalty, in predicted IoU, per factor of two between the size of a mask
+        and the preferred size.
     agreement : float
-        IoU with the answers at neighbouring scales, likewise: what is seen
-        at several scales is an object.
+        Bonus for IoU with the answers at neighbouring scales: a mask seen at
+        several scales is an object.
     wanted : float
-        Size of a mask on the model's input that is wanted, as a multiple of
-        the best object diameter of the model.
+        Preferred size of a mask on the model's input, as a multiple of the
+        model's best object diameter.
     """
 
     size: float
@@ -63,26 +63,26 @@ class ScaleWeights(NamedTuple):
     wanted: float
 
 
-# Of clicks, chosen on 604 objects of 21 kinds of images in three sizes, none
+# For clicks; chosen on 604 objects in 21 kinds of images at three sizes, none
 # of them test images, and confirmed on 695 others. At scales that are too
-# coarse masks come out too small or for groups of objects: larger masks are
-# wanted than suit the model best.
+# coarse, masks come out too small or cover groups of objects; hence the
+# preferred masks are larger than suits the model best.
 OF_CLICKS = ScaleWeights(0.1, 0.5, 1.25)
-# The search begins at most so many scales below the coarsest one. It goes
+# The search begins at most this many scales below the coarsest one. It goes
 # coarser while the best answer is that of the coarsest scale so far, or the
-# mask there is larger than this, in octaves from the size that is wanted.
+# mask there is larger than this, in octaves from the preferred size.
 FIRST, COARSER_SIZE = 2, -1.0
-# An answer of this size, predicted IoU, and IoU with one at the coarser scale
-# ends the search: finer scales show parts of the object.
+# An answer of this size and predicted IoU, with this IoU with an answer at the
+# coarser scale, ends the search: finer scales show parts of the object.
 ENDING_SIZE, ENDING_SCORE, ENDING_AGREEMENT = -0.25, 0.5, 0.4
 # Octaves between neighbouring scales.
 NEIGHBOURS = 1.25
 # Scales are tried in steps of two.
 STEP = 2
-# Diameter of an object, as part of the geometric mean of its box's sides; on
+# Diameter of an object relative to the geometric mean of its box's sides; on
 # validation images 0.6 and 1 were worse by 0.01 of IoU.
 BOX_DIAMETER = 0.8
-# Cells of a decoder block at each side that prompts are kept away from.
+# Margin in cells of a decoder block that prompts are kept away from.
 EDGE = 1.0
 
 
@@ -92,7 +92,7 @@ class ScaleAnswers:
     Parameters
     ----------
     record : ModelRecord
-        Says which size of object suits the model.
+        Record of the model, with its best object size.
     weights : ScaleWeights
         Weights of the comparison.
 
@@ -118,7 +118,7 @@ class ScaleAnswers:
         self._boxes[pitch] = _boxes(prediction)
 
     def worth(self, pitch: int) -> float:
-        """Worth of an answer, agreement of near scales included."""
+        """Return the worth of an answer, with agreement of near scales."""
         agreed = [
             self._agreement(pitch, other)
             for other in self.predictions
@@ -128,7 +128,7 @@ class ScaleAnswers:
         return self._values[pitch] + self.weights.agreement * mean
 
     def best(self) -> tuple[float, int]:
-        """Worth and pitch of the best answer, the coarsest of equal ones."""
+        """Return worth and pitch of the best answer, coarsest on ties."""
         return max((self.worth(pitch), pitch) for pitch in self.predictions)
 
     def end_at(self, pitch: int) -> bool:
@@ -151,7 +151,7 @@ class ScaleAnswers:
         return self.best()[1] == pitch or bool(size > COARSER_SIZE)
 
     def _agreement(self, pitch: int, other: int) -> float:
-        """Largest IoU of the best mask's box with those at another scale."""
+        """Return the largest IoU of the best mask's box at another scale."""
         best = self._boxes[pitch][self.predictions[pitch].best]
         return max(_overlap(best, box) for box in self._boxes[other])
 
@@ -161,13 +161,13 @@ def worths(
     record: ModelRecord,
     weights: ScaleWeights = OF_CLICKS,
 ) -> NDArray[np.float64]:
-    """(M,) predicted IoU less the penalty for the size of each mask."""
+    """Return (M,) predicted IoU minus the size penalty of each mask."""
     octaves = np.abs(_size_octaves(prediction, record, weights.wanted))
     return prediction.scores.astype(np.float64) - weights.size * octaves
 
 
 def suits_scale(prediction: Prediction, record: ModelRecord) -> bool:
-    """Return whether the best mask has a size that suits its scale."""
+    """Return whether the best mask has a suitable size for its scale."""
     octaves = _size_octaves(prediction, record)
     return bool(abs(octaves[prediction.best]) <= NEIGHBOURS)
 
@@ -177,7 +177,7 @@ def _size_octaves(
     record: ModelRecord,
     wanted: float = OF_CLICKS.wanted,
 ) -> NDArray[np.float64]:
-    """(M,) factors of two from the size that is wanted to that of masks."""
+    """Return (M,) octaves from the preferred size to that of each mask."""
     areas = prediction.low_res_areas * LOW_RES_STRIDE**2
     diameters = 2 * np.sqrt(np.maximum(areas, 1) / math.pi)
     octaves: NDArray[np.float64] = np.log2(
@@ -195,7 +195,7 @@ def answer_at_scale(
     diameter: float | None = None,
     scales: Sequence[int] | None = None,
 ) -> Prediction:
-    """Answer the prompts of one object at the scale that suits.
+    """Answer the prompts of one object at a suitable scale.
 
     Parameters
     ----------
@@ -207,11 +207,12 @@ def answer_at_scale(
         Prompts in data pixels, checked.
     previous : Prediction, optional
         Answer that the prompts correct: its best mask is fed back, and its
-        scale is kept where it holds all prompts.
+        scale is kept if its block holds all prompts.
     diameter : float, optional
-        Diameter of the object in data pixels; what the prompts say if None.
+        Diameter of the object in data pixels; by default derived from the
+        prompts.
     scales : sequence of int, optional
-        Scales to try, coarse to fine; by default every other one of the
+        Scales to try, coarse to fine; by default every other scale of the
         image.
 
     Returns
@@ -261,9 +262,10 @@ def _search(
     prompts: Prompts,
     scales: Sequence[int],
 ) -> Prediction:
-    """Ask at several scales, the best answer.
+    """Return the best answer of several scales.
 
-    From the first scale to finer ones, then at coarser ones if need be.
+    The search goes from the first scale to finer ones, then to coarser ones if
+    necessary.
     """
     grid = image.grid
     ladder = [p for p in scales if _holds(grid, prompts, p)]
@@ -277,7 +279,7 @@ def _search(
         asked.update(zip(pitches, ask(blocks, prompts), strict=True))
 
     start = first_scale(ladder)
-    # at once, which takes less time, as far as nothing is to be embedded
+    # in one call, which is faster, as far as nothing has to be embedded
     embedded = takewhile(lambda p: image.has(centers[p], p), ladder[start:])
     if known := list(embedded):
         ask_at(known)
@@ -295,12 +297,12 @@ def _search(
 
 
 def first_scale(ladder: Sequence[int]) -> int:
-    """Index of the scale at which a search begins."""
+    """Return the index of the scale at which a search begins."""
     return max(0, min(FIRST, len(ladder) - 2))
 
 
 def in_order_of_search(ladder: Sequence[int]) -> list[int]:
-    """Scales in the order in which a search asks at them."""
+    """Return the scales in the order in which a search tries them."""
     start = first_scale(ladder)
     return [*ladder[start:], *reversed(ladder[:start])]
 
@@ -310,11 +312,11 @@ def _octaves(one: float, other: float) -> float:
 
 
 def _boxes(prediction: Prediction) -> list[FloatBox]:
-    """Tight box of each mask in data pixels, about."""
+    """Return the approximate tight box of each mask in data pixels."""
     row, column = prediction.frame.window[:2]
     pixels = LOW_RES_STRIDE * pitch_of(prediction.frame) / STRIDE
     masks = prediction.low_res_masks
-    # of all masks at once: each step may wait for Python's lock
+    # all masks at once: each step may wait for Python's lock
     rows, columns = np.asarray(masks.any(axis=2)), np.asarray(masks.any(1))
     boxes = []
     for index in range(len(masks)):
@@ -332,13 +334,13 @@ def _boxes(prediction: Prediction) -> list[FloatBox]:
 
 
 def _first_to_last(inside: NDArray[np.bool_]) -> tuple[int, int]:
-    """Range of what is true, half open; (0, 0) if nothing is."""
+    """Return the half-open range of true values; (0, 0) if none."""
     found = np.flatnonzero(inside)
     return (int(found[0]), int(found[-1]) + 1) if found.size else (0, 0)
 
 
 def _overlap(one: FloatBox, other: FloatBox) -> float:
-    """IoU of two boxes."""
+    """Return the IoU of two boxes."""
     height = min(one[2], other[2]) - max(one[0], other[0])
     width = min(one[3], other[3]) - max(one[1], other[1])
     shared = max(height, 0.0) * max(width, 0.0)
@@ -347,14 +349,14 @@ def _overlap(one: FloatBox, other: FloatBox) -> float:
 
 
 def _box_of(prompts: Prompts) -> NDArray[np.float64] | None:
-    """(4,) box of the object, or that of its region, if there is one."""
+    """Return the (4,) box of the object, or of its region, if any."""
     if prompts.box is not None or prompts.region is None:
         return prompts.box
     return np.asarray(prompts.region.box, np.float64)
 
 
 def known_diameter(prompts: Prompts) -> float | None:
-    """Diameter of the object by its box or region, if there is one."""
+    """Return the diameter implied by box or region, if any."""
     box = _box_of(prompts)
     if box is None:
         return None
@@ -363,7 +365,7 @@ def known_diameter(prompts: Prompts) -> float | None:
 
 
 def prompt_corners(prompts: Prompts) -> NDArray[np.float64]:
-    """(N, 2) points, and corners of box and region, in data pixels."""
+    """Return (N, 2) points, and corners of box and region, in data pixels."""
     corners = [prompts.points]
     if prompts.box is not None:
         corners.append(prompts.box.reshape(2, 2))
@@ -374,7 +376,7 @@ def prompt_corners(prompts: Prompts) -> NDArray[np.float64]:
 
 
 def anchor_of(prompts: Prompts) -> NDArray[np.float64]:
-    """(row, column) of what is prompted for: box, region or first point."""
+    """Return the prompted (row, column): box, region or first point."""
     box = _box_of(prompts)
     if box is not None:
         center: NDArray[np.float64] = box.reshape(2, 2).mean(axis=0)
@@ -392,9 +394,9 @@ def anchor_of(prompts: Prompts) -> NDArray[np.float64]:
 def center_of_prompts(
     prompts: Prompts, image: ImageEmbedding, pitch: int
 ) -> tuple[float, float]:
-    """Middle of the decoder block that prompts are answered in.
+    """Return the middle of the decoder block for the prompts.
 
-    The object is in the middle, moved as far as the other prompts need.
+    The object is centred, shifted as far as the other prompts require.
     """
     corners = prompt_corners(prompts)
     half = _room(image.grid) / 2 * pitch
@@ -408,7 +410,7 @@ def center_of_prompts(
 
 
 def pitch_of(frame: Frame) -> int:
-    """Pitch of a decoder block, exact if it is a scale of the image."""
+    """Return the pitch of a decoder block, exact for scales of the image."""
     for pitch in pitches(frame.image_shape, frame.input_size // STRIDE):
         if on_input(frame.window, pitch) == frame.input_shape:
             return pitch
@@ -418,7 +420,7 @@ def pitch_of(frame: Frame) -> int:
 
 
 def holding_pitch(grid: EmbeddingGrid, prompts: Prompts, pitch: int) -> int:
-    """The scale, or the next coarser one whose blocks hold all prompts."""
+    """Return the scale, or the next coarser one that holds all prompts."""
     for candidate in reversed([p for p in grid.pitches if p >= pitch]):
         if _holds(grid, prompts, candidate):
             return candidate
@@ -433,7 +435,7 @@ def _holds(grid: EmbeddingGrid, prompts: Prompts, pitch: int) -> bool:
 
 
 def _room(grid: EmbeddingGrid) -> float:
-    """Cells that prompts may span in a decoder block around them."""
+    """Return the number of cells that prompts may span in a block."""
     return grid.cells - 2 * (EDGE + grid.slack)
 
 

@@ -1,4 +1,4 @@
-"""Which part of an image segment everything works on."""
+"""Part of an image that segment everything works on."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ from napari_mobilesam.types import Box, Mask, SegmentationError, slices_of
 
 @dataclass(frozen=True, eq=False)
 class Scope:
-    """Region in which prompts are asked, and pixels to skip.
+    """Region in which to prompt, and pixels to skip.
 
     Attributes
     ----------
     region : tuple of int or ndarray or None
-        (row0, column0, row1, column1), half open, or (H, W) bool: only
-        prompts on these pixels are asked. Masks may reach beyond.
+        (row0, column0, row1, column1), half open, or (H, W) bool: only these
+        pixels are prompted. Masks may extend beyond.
     skip : ndarray or None
-        (H, W) bool: prompts on these pixels are not asked, and masks do not
-        cover them.
+        (H, W) bool: these pixels are not prompted, and masks do not cover
+        them.
     """
 
     region: Box | NDArray[np.bool_] | None = None
     skip: NDArray[np.bool_] | None = None
 
     def admits(self, points: NDArray[np.float64]) -> NDArray[np.bool_]:
-        """(N,) bool: which of (N, 2) points (row, column) may be asked."""
+        """Return (N,) bool: which of (N, 2) points may be prompted."""
         admitted = np.ones(len(points), dtype=bool)
         if isinstance(self.region, np.ndarray):
             admitted &= at_points(self.region, points)
@@ -63,9 +63,10 @@ class Scope:
 def at_points(
     plane: NDArray[Any], points: NDArray[np.float64]
 ) -> NDArray[Any]:
-    """Values of the pixels that (N, 2) points (row, column) lie on.
+    """Return values of the pixels that (N, 2) points (row, column) lie on.
 
-    Of the first pixel they are 0 to 1, as the points of a lattice.
+    Points count from the image corner, like those of a lattice: the first
+    pixel spans 0 to 1.
     """
     last = np.array(plane.shape[:2]) - 1
     pixels = np.clip(np.floor(points), 0, last).astype(np.intp)
@@ -81,8 +82,8 @@ def checked_scope(
     Raises
     ------
     SegmentationError
-        If a plane is not of the image's shape or has fractions, or the
-        region has no pixel within the image.
+        If a plane has another shape than the image or fractional values, or
+        the region has no pixel within the image.
     """
     if skip is not None:
         skip = _plane(shape, skip, 'skip')

@@ -13,15 +13,15 @@ from numpy.typing import NDArray
 from napari_mobilesam.segmentation.upscaling import crop_to_mask
 from napari_mobilesam.types import Box, Frame, Mask
 
-# A model's low-res logits are four pixels of its input each.
+# A low-res logit covers four pixels of the model's input along each axis.
 LOW_RES_STRIDE = 4
-# Logit of a pixel that is wholly in a drawn region; about what a model says
-# of the inside of an object that it is sure of.
+# Logit of a pixel entirely inside a drawn region; about what a model predicts
+# inside an object it is sure of.
 CERTAIN = 10.0
 # Samples along each side of a low-res cell.
 SAMPLES = 4
 ELLIPSE_VERTICES = 72
-# More points along a scribble add time, and confuse more than they help.
+# More points along a scribble take longer, and confuse more than they help.
 SCRIBBLE_POINTS = 6
 
 
@@ -31,8 +31,8 @@ def ellipse_outline(corners: NDArray[np.float64]) -> NDArray[np.float64]:
     Parameters
     ----------
     corners : ndarray
-        (4, 2) corners in order; the ellipse touches the middle of each side,
-        so that rotated and sheared ellipses need no special case.
+        (4, 2) corners in order. The ellipse touches the middle of each side,
+        so rotated and sheared ellipses need no special case.
 
     Returns
     -------
@@ -66,7 +66,7 @@ def box_of(
     Returns
     -------
     ndarray
-        (4,) float64 (row0, column0, row1, column1); without area if the
+        (4,) float64 (row0, column0, row1, column1); of zero area if the
         outline is outside the image.
     """
     # edges of a half open box lie between pixels
@@ -90,7 +90,7 @@ def region_of(
     Returns
     -------
     Mask or None
-        Pixels whose centre is inside; None if there is none in the image.
+        Pixels whose centre is inside; None if there are none in the image.
     """
     from skimage.draw import polygon
 
@@ -112,15 +112,15 @@ def points_along(
 ) -> NDArray[np.float64]:
     """Return points at equal distances along a path.
 
-    Half a distance is kept from both ends, where scribbles leave an object
-    most easily.
+    Points stay half a spacing away from both ends, where scribbles most easily
+    leave an object.
 
     Parameters
     ----------
     path : ndarray
         (N, 2) row and column of its vertices.
     most : int
-        Largest number of points; shorter paths get one per four pixels.
+        Maximum number of points; shorter paths get one per four pixels.
 
     Returns
     -------
@@ -138,20 +138,20 @@ def points_along(
 
 
 def low_res_logits(mask: Mask, frame: Frame) -> NDArray[np.float32]:
-    """Return the mask input that stands for a mask.
+    """Return the mask input that represents a mask.
 
     Parameters
     ----------
     mask : Mask
-        Region in data pixels; a part outside the window is cut off.
+        Region in data pixels, clipped to the window.
     frame : Frame
-        Window that the mask is prompted on.
+        Window that is prompted.
 
     Returns
     -------
     ndarray
         (s, s) float32 logits, ``s = input_size // 4``: `CERTAIN` inside,
-        minus that outside, and in between by the share that is covered.
+        ``-CERTAIN`` outside, and in between according to coverage.
     """
     size = frame.input_size // LOW_RES_STRIDE
     rows, columns = (_samples(frame, axis) for axis in (0, 1))
@@ -164,7 +164,7 @@ def low_res_logits(mask: Mask, frame: Frame) -> NDArray[np.float32]:
 def sampled(
     mask: Mask, rows: NDArray[np.intp], columns: NDArray[np.intp]
 ) -> NDArray[np.bool_]:
-    """Look a mask up at rows and columns of the image; False beyond its box.
+    """Sample a mask at rows and columns of the image; False outside its box.
 
     Returns
     -------
@@ -183,13 +183,13 @@ def sampled(
 
 
 def part_of(mask: Mask, box: Box) -> NDArray[np.bool_]:
-    """(h, w) bool of a box of the image; False beyond that of the mask."""
+    """Return a mask as (h, w) bool within a box; False where not covered."""
     row0, column0, row1, column1 = box
     return sampled(mask, np.arange(row0, row1), np.arange(column0, column1))
 
 
 def _samples(frame: Frame, axis: int) -> NDArray[np.intp]:
-    """Data pixels in which the samples of all low-res cells lie."""
+    """Return the data pixels sampled for all low-res cells."""
     start, stop = frame.window[axis], frame.window[axis + 2]
     cells = frame.input_size // LOW_RES_STRIDE
     pixels = LOW_RES_STRIDE * (stop - start) / frame.input_shape[axis]

@@ -1,13 +1,13 @@
-"""Find similar: everything in an image that is like a few example objects.
+"""Find similar: find everything in an image that resembles a few examples.
 
-An object is like an example if the features of the image embedding within the
-two point the same way, if intensities inside and around them are about equal,
-and if they are of about the same size. Features are compared as differences
-from those of the whole image, in units of their spread, so that what all of
-the image shares does not count.
+An object resembles an example if the embedding features within both point in
+the same direction, intensities inside and around them are about equal, and
+they have about the same size. Features are compared as differences from those
+of the whole image, in units of their spread, so that what the whole image
+shares does not count.
 
 The image is searched as by *segment everything* at the scale of the examples,
-but prompts are asked only where the embedding is not too unlike them.
+but only points whose embedding is not too dissimilar are prompted.
 """
 
 from __future__ import annotations
@@ -58,24 +58,24 @@ if TYPE_CHECKING:
 
     from napari_mobilesam.model.sam import Sam
 
-# Least similarity of an object by default; without the intensities, F1 on
-# validation images was lower for any other.
+# Default minimum similarity of an object; without the intensities, F1 on
+# validation images was lower for any other value.
 SIMILARITY = 0.1
-# Similarity that each factor of two between the diameters takes away.
+# Similarity lost per factor of two between the diameters.
 SIZE_WEIGHT = 0.5
-# Similarity that a mean difference of so many gray levels takes away. The
-# embedding alone hardly tells bright objects from dark ones: it was trained
-# to outline both alike.
+# Mean intensity difference, in gray levels, that costs a similarity of 1. The
+# embedding alone hardly distinguishes bright objects from dark ones: it was
+# trained to outline both alike.
 GRAY_LEVELS = 64.0
-# Candidates are kept this far below the least similarity, so that it can be
-# lowered later.
+# Candidates are kept down to this far below the minimum similarity, so that it
+# can be lowered later.
 SIMILARITY_FLOOR = 0.3
-# What is like an example need not be as sure a mask as any other: on
-# validation images thresholds of predicted IoU and stability that are lower by
-# this find more objects at the same precision.
+# A mask that resembles an example need not be as confident as any other: on
+# validation images, thresholds of predicted IoU and stability lowered by this
+# find more objects at the same precision.
 RELAXED = (0.15, 0.3)
-# Prompts are asked where the features of cells are this much like those of an
-# example; on validation images that left out half of the pixels and no object.
+# Only cells whose features have at least this similarity to an example are
+# prompted; on validation images that skipped half of the pixels and no object.
 CELL_LEAST = 0.2
 
 
@@ -108,7 +108,7 @@ class Examples:
         rgb: NDArray[np.uint8],
         masks: Sequence[Mask],
     ) -> Examples:
-        """Look at examples.
+        """Describe example objects.
 
         Parameters
         ----------
@@ -153,7 +153,7 @@ class Examples:
         rgb: NDArray[np.uint8],
         masks: Sequence[Mask],
     ) -> NDArray[np.float64]:
-        """Similarity of masks to the example that is most like each.
+        """Return the similarity of each mask to its most similar example.
 
         Parameters
         ----------
@@ -167,9 +167,9 @@ class Examples:
         Returns
         -------
         ndarray
-            (N,) cosine of the features, less `SIZE_WEIGHT` for each factor of
-            two between the diameters, less the mean difference of the
-            intensities in units of `GRAY_LEVELS`: at most 1.
+            (N,) cosine of the features, minus `SIZE_WEIGHT` per factor of two
+            between the diameters, minus the mean intensity difference in units
+            of `GRAY_LEVELS`; at most 1.
         """
         if not masks:
             return np.zeros(0)
@@ -194,7 +194,7 @@ class Examples:
         masks: Sequence[Mask],
         least: float,
     ) -> list[Mask]:
-        """Masks that are similar enough, with their similarity."""
+        """Return masks that are similar enough, with their similarity."""
         scores = self.similarities(image, rgb, masks).tolist()
         return [
             replace(mask, similarity=score)
@@ -208,17 +208,18 @@ class Examples:
         least: float,
         cancelled: Callable[[], bool] = lambda: False,
     ) -> NDArray[np.bool_]:
-        """Pixels on and beside cells that look like an example.
+        """Return pixels on and beside cells that resemble an example.
 
         Parameters
         ----------
         image : ImageEmbedding
-            The whole of it is embedded, at the scale of the examples.
+            Embedding of the image; all of it is embedded at the scale of the
+            examples.
         least : float
-            Least cosine of the features.
+            Minimum cosine of the features.
         cancelled : callable
-            Asked between blocks; True ends it, and what was not looked at is
-            left out.
+            Called between blocks; if True, the search ends and the remaining
+            pixels are left out.
 
         Returns
         -------
@@ -253,14 +254,14 @@ def _directions(
     mean: NDArray[np.float32],
     spread: NDArray[np.float32],
 ) -> NDArray[np.float32]:
-    """(N, C) features of unit length, in units of their spread."""
+    """Return (N, C) features of unit length, in units of their spread."""
     scaled = (features - mean) / (spread + 1e-6)
     length = np.linalg.norm(scaled, axis=1, keepdims=True)
     return np.asarray(scaled / np.maximum(length, 1e-6), np.float32)
 
 
 def _not_empty(examples: Sequence[Mask]) -> list[Mask]:
-    """Examples with pixels; raises `PromptError` if there is none."""
+    """Return examples with pixels; raise `PromptError` if there are none."""
     masks = [mask for mask in examples if mask.area]
     if not masks:
         raise PromptError(
@@ -275,9 +276,9 @@ def parameters_for_examples(
     masks: Sequence[Mask],
     record: ModelRecord,
 ) -> EverythingParameters:
-    """Parameters of a run at the scale of examples.
+    """Return the parameters of a run at the scale of examples.
 
-    Thresholds that are not given are lower than those of the model.
+    Thresholds that are not given are lower than the defaults of the model.
 
     Raises
     ------
@@ -313,7 +314,7 @@ def similar_candidates(
     cancelled: Callable[[], bool] | None = None,
     **options: Any,
 ) -> Candidates:
-    """Find candidates that are like examples.
+    """Find candidates that resemble examples.
 
     See `parameters_for_examples` for the parameters.
 
@@ -323,15 +324,15 @@ def similar_candidates(
 **options
         As `generate_candidates`.
     examples : Examples
-        Examples of this or another image.
+        Examples from this or another image.
     similarity : float
-        Least similarity of the objects wanted; less similar masks are kept
-        down to `SIMILARITY_FLOOR` below it.
+        Minimum similarity of the objects; masks down to `SIMILARITY_FLOOR`
+        below it are kept.
 
     Returns
     -------
     Candidates
-        Masks with their similarity; `Selection.similarity` filters them.
+        Masks with their similarity, which `Selection.similarity` filters.
 
     Raises
     ------
@@ -411,7 +412,7 @@ def find_similar(
     cancelled: Callable[[], bool] | None = None,
     **overrides: Any,
 ) -> tuple[NDArray[Any], pd.DataFrame]:
-    """Label everything in an image that is like one or a few examples.
+    """Label everything in an image that resembles one or a few examples.
 
     Parameters
     ----------
@@ -419,19 +420,19 @@ def find_similar(
 embedding, progress, cancelled, **overrides
         As `generate_candidates`; the diameter is that of the examples.
     examples : array
-        (H, W) labels of the examples; give them as ``skip``, too, to find
-        only others.
+        (H, W) labels of the examples; also pass them as ``skip`` to find only
+        others.
     numbers : sequence of int, optional
-        Labels that are examples; all of them if None.
+        Labels that are examples; by default all.
     similarity : float
-        Least similarity, 1 for what is just like an example.
+        Minimum similarity; 1 means identical to an example.
 
     Returns
     -------
     labels : ndarray
         (H, W) uint16, or int32 if there are more than 65535 labels.
     table : pandas.DataFrame
-        As `segment_everything`, and the similarity of each label.
+        As `segment_everything`, with the similarity of each label.
 
     Raises
     ------

@@ -1,7 +1,7 @@
 """Text to masks (Segment Anything, 7.5): a detector's boxes are prompts.
 
-SAM's own text encoder was never published. Here a detector draws boxes around
-what the text names, and the mask decoder answers each as a box prompt.
+SAM's own text encoder was never published. Here, a detector draws boxes around
+what the text names, and each is a box prompt for the mask decoder.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from napari_mobilesam.model.sam import Sam
 
-# Least score of a box by default, and of those that are kept as candidates.
+# Default minimum score of a box, and minimum score of a candidate.
 TEXT_SCORE, TEXT_FLOOR = 0.3, 0.1
 NOWHERE = (float('nan'), float('nan'))
 
@@ -44,7 +44,7 @@ NOWHERE = (float('nan'), float('nan'))
 def text_selection(
     parameters: EverythingParameters, score: float = TEXT_SCORE
 ) -> Selection:
-    """Selection of what a text has found: by the score of the detector."""
+    """Return the selection for a text: by the detector's score."""
     return replace(
         Selection.of(parameters),
         predicted_iou=0.0,
@@ -77,14 +77,15 @@ def text_candidates(
     ----------
     image, model, region, skip, parameters, embedding, progress, cancelled, \
 on_masks, on_work, **shown
-        As `generate_candidates`; of a region, boxes whose middle lies in it
-        are asked. Channels, contrast limits and gamma are in ``shown``.
+        As `generate_candidates`; with a region, only boxes whose middle lies
+        in it are prompted. Channels, contrast limits and gamma are in
+        ``shown``.
     text : str
         What to find.
     detector : BoxDetector
-        Draws the boxes.
+        Detector that draws the boxes.
     floor : tuple of float, optional
-        Not used: a box is an object whatever the model thinks of its mask.
+        Not used: a box is an object, whatever the model thinks of its mask.
 
     Returns
     -------
@@ -110,7 +111,7 @@ on_masks, on_work, **shown
     boxes, scores = _boxes_in(scope, *boxes_of_text(detector, rgb, text))
 
     def finish(number: int, mask: Mask) -> Mask | None:
-        # without a point it is edited as a box
+        # without a point, it is edited as a box
         scored = replace(mask, similarity=float(scores[number]), point=NOWHERE)
         return scope.trim(scored) if mask.area else None
 
@@ -146,7 +147,7 @@ on_masks, on_work, **shown
 def _boxes_in(
     scope: Scope, boxes: NDArray[Any], scores: NDArray[Any]
 ) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Boxes whose middle lies in the scope, without the least certain."""
+    """Return boxes whose middle lies in scope, without the least certain."""
     middles = boxes.reshape(-1, 2, 2).mean(axis=1)
     kept = scope.admits(middles) & (scores >= TEXT_FLOOR)
     return boxes[kept], scores[kept]
@@ -176,20 +177,20 @@ def segment_text(
     image, model, region, skip, embedding, progress, cancelled, **shown
         As `text_candidates`.
     text : str
-        What to find; several things are separated by dots.
+        What to find; several names are separated by dots.
     detector : str or BoxDetector
-        Name of a detector, see `detector_names`, or any object with a method
-        ``boxes(image, text)`` that returns (N, 4) boxes row0, column0, row1,
-        column1 in data pixels, and (N,) scores.
+        Name of a detector (see `detector_names`), or any object with a method
+        ``boxes(image, text)`` that returns (N, 4) boxes (row0, column0, row1,
+        column1) in data pixels and (N,) scores.
     score : float
-        Least score of a box.
+        Minimum score of a box.
 
     Returns
     -------
     labels : ndarray
         (H, W) uint16, or int32 if there are more than 65535 labels.
     table : pandas.DataFrame
-        As `segment_everything`, and the score of the box as ``similarity``.
+        As `segment_everything`, with the score of the box as ``similarity``.
 
     Raises
     ------

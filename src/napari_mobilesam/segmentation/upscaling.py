@@ -1,4 +1,4 @@
-"""Low-res logits to masks in data pixels, only where the mask can be.
+"""Upscale low-res logits to masks in data pixels, only where needed.
 
 The reference upscales logits twice, bilinearly (``align_corners=False``): to
 the model's input, whose padding is then cut off, and to the image. Each step
@@ -30,12 +30,12 @@ class Upscaler(NamedTuple):
     Attributes
     ----------
     weights : ndarray
-        (n, s) float32, rows sum to one.
+        (n, s) float32; rows sum to one.
     first, last : ndarray
-        (n,) int, columns of the first and last weight that is not zero.
+        (n,) int, columns of the first and last non-zero weight.
     strips : tuple of csr_matrix
-        The weights again, without zeros, in strips of `STRIP_ROWS` rows: a
-        mask is upscaled eight times as fast as by the full matrix.
+        The same weights as sparse strips of `STRIP_ROWS` rows: a mask is
+        upscaled eight times as fast as with the full matrix.
     """
 
     weights: NDArray[np.float32]
@@ -44,7 +44,7 @@ class Upscaler(NamedTuple):
     strips: tuple[csr_matrix, ...]
 
     def reach(self, low: NDArray[np.bool_]) -> tuple[int, int]:
-        """Half-open range of outputs that any of the (s,) inputs reaches."""
+        """Return the half-open range of outputs that inputs reach."""
         hit = np.flatnonzero(low)
         if not hit.size:
             return 0, 0
@@ -67,7 +67,7 @@ class Upscaler(NamedTuple):
 def upscaler(
     low_size: int, input_size: int, cropped: int, size: int
 ) -> Upscaler:
-    """Interpolation from ``low_size`` via the input to ``size`` pixels.
+    """Return the interpolation from ``low_size`` via the input to ``size``.
 
     Parameters
     ----------
@@ -137,7 +137,7 @@ def upscale_mask(
     logits : ndarray
         (s, s) float32 low-res logits.
     frame : Frame
-        Where the window lies.
+        Position of the window.
     threshold : float
         Logit above which a pixel is in the mask.
     offset : float
@@ -167,7 +167,7 @@ def upscale_mask(
 def upscale_plane(
     logits: NDArray[np.float32], frame: Frame, threshold: float = 0.0
 ) -> NDArray[np.bool_]:
-    """(H, W) bool of the whole image; False outside the window."""
+    """Return (H, W) bool of the whole image; False outside the window."""
     plane = np.zeros(frame.image_shape, dtype=bool)
     mask = upscale_mask(logits, frame, threshold, 0.0)
     plane[slices_of(mask.box)] = mask.data
@@ -224,7 +224,7 @@ def as_mask(
     point: tuple[float, float],
     crop_box: tuple[int, int, int, int],
 ) -> Mask:
-    """Put score and origin to an upscaled mask."""
+    """Add score and origin to an upscaled mask."""
     return Mask(
         upscaled.data,
         upscaled.box,

@@ -1,8 +1,8 @@
-"""Segment everything by the maps of the instance head alone.
+"""Segment everything from the maps of the instance head alone.
 
-The instances are a watershed on the maps (Segment Anything for Microscopy,
-Archit et al. 2025, "Automatic instance segmentation"); the mask decoder is not
-asked. The fastest way, with borders as fine as the maps.
+The instances come from a watershed on the maps (Segment Anything for
+Microscopy, Archit et al. 2025, "Automatic instance segmentation"), without the
+mask decoder. This is the fastest method, with borders as fine as the maps.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from napari_mobilesam.segmentation.run import Collector, Run
 from napari_mobilesam.segmentation.upscaling import crop_to_mask
 from napari_mobilesam.types import Mask
 
-# Difference of the foreground's threshold in the stability of a mask.
+# Threshold offset of the foreground for the stability of a mask.
 OFFSET = 0.1
 SHOWN_AT_ONCE = 64  # masks
-# Instances that end at the edge of what is looked at are looked at in a wider
-# part, so often.
+# Instances that touch the edge of a part are searched again in a wider part,
+# up to this often.
 WIDENED = 2
 
 Points = NDArray[np.float64]
@@ -73,22 +73,22 @@ def _take(
     left: Points | None,
     cut_too: bool,
 ) -> Points:
-    """Take the instances of maps whose seeds are in some regions.
+    """Take the instances whose seeds lie in some regions.
 
     Parameters
     ----------
     run, maps, regions, collector
-        As of a part of the run.
+        As for a part of the run.
     left : ndarray or None
-        Instances at these points instead, (N, 2) in data pixels. Their seeds
-        may be elsewhere now: another part may take them, too.
+        Take the instances at these points instead, (N, 2) in data pixels.
+        Their seeds may have moved, so another part may take them, too.
     cut_too : bool
-        Take those, too, that may go on beyond the maps.
+        Also take instances that may continue beyond the maps.
 
     Returns
     -------
     ndarray
-        (M, 2) seeds of instances that were not taken for that reason.
+        (M, 2) seeds of instances not taken for that reason.
     """
     seeds, _, labels = maps.instances
     points = maps.to_data(seeds)
@@ -121,7 +121,7 @@ def _take(
 
 
 def _at_inner_edges(maps: InstanceMaps) -> NDArray[np.int32]:
-    """Instances that touch an edge of the maps within the image."""
+    """Return instances that touch an edge of the maps within the image."""
     labels = maps.instances.labels
     edges = [np.zeros(0, np.int32)]
     for axis, first in enumerate(maps.first):
@@ -141,7 +141,7 @@ def mask_of(
     place: tuple[slice, slice],
     point: NDArray[np.float64],
 ) -> Mask | None:
-    """Mask of one instance in data pixels, with smooth borders.
+    """Return the mask of one instance in data pixels, with smooth borders.
 
     Parameters
     ----------
@@ -159,8 +159,8 @@ def mask_of(
     Returns
     -------
     Mask or None
-        None if it is smaller than a pixel. Its score is the mean foreground,
-        its stability the IoU at a higher and a lower threshold.
+        None if smaller than a pixel. The score is the mean foreground, the
+        stability the IoU at a higher and a lower threshold.
     """
     around = tuple(
         slice(max(0, part.start - 1), part.stop + 1) for part in place

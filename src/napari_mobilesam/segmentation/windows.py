@@ -1,11 +1,11 @@
-"""Sizes of windows in which objects suit a model."""
+"""Size of windows in which objects suit a model."""
 
 from __future__ import annotations
 
 from napari_mobilesam.types import ModelRecord
 
-# Context around a core, in object diameters: an object that a point of the
-# core belongs to, and its surroundings, lie within it.
+# Context around a core, in object diameters: it contains any object to which a
+# point of the core belongs, and its surroundings.
 HALO = 1.5
 # Enlarging more than this adds no detail that the decoder could use.
 MAX_ZOOM = 8
@@ -14,10 +14,10 @@ MAX_ZOOM = 8
 def window_side(
     image_shape: tuple[int, int], diameter: float | None, record: ModelRecord
 ) -> int:
-    """Side in data pixels of windows in which objects suit the model.
+    """Return the side in data pixels of windows in which objects suit a model.
 
-    The longer side of the image if objects suit the model in the whole image,
-    or are too large already.
+    This is the longer side of the image if objects suit the model in the whole
+    image, or are already too large.
     """
     longest = max(image_shape)
     sizes = record.object_diameter
