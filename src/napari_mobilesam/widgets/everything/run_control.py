@@ -129,9 +129,7 @@ class RunControl:
         output: OutputChoice | None = None,
     ) -> RunLayers:
         """Return the layers of a run with the chosen output, or another."""
-        return RunLayers(
-            self._dock.viewer, self._scene, parts, output or self.output
-        )
+        return RunLayers(self._dock, parts, output or self.output)
 
     @property
     def output(self) -> OutputChoice:

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
-from napari.components import ViewerModel
 from napari.layers import Labels, Layer
 from psygnal import Signal
 
@@ -25,9 +24,9 @@ from napari_mobilesam.text import counted
 from napari_mobilesam.widgets.everything.live_view import LiveView
 from napari_mobilesam.widgets.everything.outline_layer import OutlineLayer
 from napari_mobilesam.widgets.everything.where_form import PlaneRegion
+from napari_mobilesam.widgets.parts.viewer_widget import ViewerWidget
 from napari_mobilesam.widgets.viewer.label_writer import new_labels
 from napari_mobilesam.widgets.viewer.layers import insert_below_prompts
-from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
 
 # labels with fewer free values may not hold the objects of an image
 ROOM = 2000
@@ -60,10 +59,8 @@ class RunLayers:
 
     Parameters
     ----------
-    viewer : napari.components.ViewerModel
-        Viewer, no proxy.
-    scene : ViewerScene
-        Knows the objects of layers.
+    dock : ViewerWidget
+        Gives viewer and scene.
     parts : sequence of PlaneRegion
         Planes and regions of the run.
     destination : OutputChoice
@@ -89,13 +86,12 @@ class RunLayers:
 
     def __init__(
         self,
-        viewer: ViewerModel,
-        scene: ViewerScene,
+        dock: ViewerWidget,
         parts: tuple[PlaneRegion, ...],
         destination: OutputChoice,
     ) -> None:
-        self._viewer = viewer
-        self._scene = scene
+        self._viewer = dock.viewer
+        self._scene = dock.scene
         self.destination = destination
         self.plane = parts[0].plane
         self._planes = [part.plane for part in parts]
@@ -104,7 +100,7 @@ class RunLayers:
             PlaneTask.beside(source, self._skipped_target(), part.region)
             for source, part in zip(self._sources, parts, strict=True)
         ]
-        self.live = LiveView(viewer, self._planes)
+        self.live = LiveView(dock.viewer, self._planes)
         self._output: EverythingOutput | None = None
         self._rewriter: Rewriter | None = None
         self._outlines: OutlineLayer | None = None

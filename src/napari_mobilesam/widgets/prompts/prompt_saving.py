@@ -26,6 +26,7 @@ from napari_mobilesam.widgets.prompts.prompt_panel import PromptPanel
 from napari_mobilesam.widgets.viewer.layers import (
     SERIES_MARK,
     data_of,
+    file_of,
     is_ours,
 )
 
@@ -304,9 +305,9 @@ def session_file(image: Image) -> Path | None:
     if SERIES_MARK in image.metadata:
         # saved by the series that it belongs to
         return None
-    path = image.source.path
-    if isinstance(path, str | Path) and Path(path).exists():
-        return beside(path)
+    file = file_of(image)
+    if file is not None:
+        return beside(file)
     array = data_of(image)
     if not isinstance(array, np.ndarray) or array.size == 0:
         return None

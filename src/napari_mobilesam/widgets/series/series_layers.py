@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from napari.components import ViewerModel
 from napari.layers import Image, Labels, Layer
 from napari.layers._source import layer_source
 
@@ -15,6 +14,7 @@ from napari_mobilesam.series.series_images import ImageArray, SavedLabels
 from napari_mobilesam.session.images.planes import ImagePlane, Viewport
 from napari_mobilesam.session.series.series_jobs import ReadImage
 from napari_mobilesam.types import ImageError
+from napari_mobilesam.widgets.parts.viewer_widget import ViewerWidget
 from napari_mobilesam.widgets.viewer.layers import (
     CHANNEL,
     MARK,
@@ -27,7 +27,6 @@ from napari_mobilesam.widgets.viewer.plane_source import (
     PlaneAxes,
     image_plane,
 )
-from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
 
 LABELS_NAME = 'labels'
 # colormaps of channels, added on top of each other
@@ -52,10 +51,8 @@ class SeriesLayers:
 
     Parameters
     ----------
-    viewer : napari.components.ViewerModel
-        Viewer, no proxy.
-    scene : ViewerScene
-        Is told which image and labels are worked on.
+    dock : ViewerWidget
+        Gives the viewer, and the scene, which is told what is worked on.
 
     Attributes
     ----------
@@ -65,9 +62,9 @@ class SeriesLayers:
         The open image.
     """
 
-    def __init__(self, viewer: ViewerModel, scene: ViewerScene) -> None:
-        self._viewer = viewer
-        self._scene = scene
+    def __init__(self, dock: ViewerWidget) -> None:
+        self._viewer = dock.viewer
+        self._scene = dock.scene
         self._images: list[Image] = []
         self._ahead: dict[int, list[Image]] = {}
         self._behind: dict[int, _Left] = {}

@@ -93,7 +93,7 @@ class SeriesWidget(ViewerWidget):
         self.panel = panel = SeriesPanel(self)
         self.status = panel.status
         fill(self, panel)
-        self.layers = SeriesLayers(self.viewer, self.scene)
+        self.layers = SeriesLayers(self)
         self.leaving = SeriesLeaving(self, self.layers, self._left)
         self.review = SeriesReview(
             self,

@@ -52,7 +52,7 @@ from napari_mobilesam.widgets.table.measured_layers import (
 from napari_mobilesam.widgets.table.object_rows import LABEL, ObjectRows
 from napari_mobilesam.widgets.viewer.brush_history import BrushHistory
 from napari_mobilesam.widgets.viewer.delete_labels import delete_labels
-from napari_mobilesam.widgets.viewer.layers import data_of
+from napari_mobilesam.widgets.viewer.layers import data_of, file_of
 from napari_mobilesam.widgets.viewer.look_at import (
     look_at,
     move_sliders,
@@ -529,9 +529,9 @@ class TableWidget(ViewerWidget):
         layer = image or self.scene.image or labels
         if layer is None:
             return 'objects.csv'
-        path = layer.source.path
-        if isinstance(path, str | Path) and Path(path).exists():
-            return str(Path(path).with_suffix('.csv'))
+        file = file_of(layer)
+        if file is not None:
+            return str(file.with_suffix('.csv'))
         return file_name(str(layer.name)) + '.csv'
 
     def _ask_export(self) -> None:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from napari.layers import Labels
 
 from napari_mobilesam.text import file_name
+from napari_mobilesam.widgets.viewer.layers import file_of
 
 # Filter of the dialog → suffix that is added to names without one.
 KINDS = {
@@ -23,7 +22,5 @@ def proposed_path(labels: Labels) -> str:
     """Return a name like that of the labels, beside their file."""
     # what follows a dot would tell the format
     name = file_name(str(labels.name)).replace('.', '_') + '_tracks'
-    source = labels.source.path
-    if isinstance(source, str | Path) and Path(source).exists():
-        return str(Path(source).with_name(name))
-    return name
+    file = file_of(labels)
+    return name if file is None else str(file.with_name(name))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -249,6 +250,13 @@ def unwrap(obj: Any) -> Any:
 def data_of(layer: Layer) -> Any:
     """Return the array of a layer, the finest level of a pyramid."""
     return layer.data[0] if getattr(layer, 'multiscale', False) else layer.data
+
+
+def file_of(layer: Layer) -> Path | None:
+    """Return the file of a layer, if it is on this computer."""
+    path = layer.source.path
+    there = isinstance(path, str | Path) and Path(path).exists()
+    return Path(path) if there else None
 
 
 def rows_by_label(features: pd.DataFrame) -> pd.DataFrame:
