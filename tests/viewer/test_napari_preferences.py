@@ -41,7 +41,7 @@ def test_preferences_reach_the_dock(desk, blobs):
     preferences().device = 'cpu'
     assert box.cache_spin.value() == 100
     assert box.device_combo.currentData() == 'cpu'
-    assert d.widget.settings.current.cache_mb == 100
+    assert d.widget.panel.settings.current.cache_mb == 100
     # a dock that is closed hears nothing
     d.viewer.window.remove_dock_widget(d.dock)
     preferences().cache_mb = 50
@@ -64,7 +64,7 @@ def test_dock_reaches_the_preferences(desk, blobs, tmp_path):
 def test_values_of_an_older_napari_are_taken_over_once(desk, blobs):
     save_settings(Settings(threads=1, cache_mb=70, min_area=5))
     d = desk(blobs)
-    assert d.widget.settings.current == Settings(
+    assert d.widget.panel.settings.current == Settings(
         threads=1, cache_mb=70, min_area=5
     )
     assert preferences().threads == 1
@@ -78,7 +78,7 @@ def test_without_them_the_file_of_settings_has_all(desk, blobs, monkeypatch):
     monkeypatch.delattr(settings, 'get_plugin_settings')
     save_settings(Settings(cache_mb=70))
     d = desk(blobs)
-    assert d.widget.settings.current.cache_mb == 70
+    assert d.widget.panel.settings.current.cache_mb == 70
     d.widget.panel.settings_box.cache_spin.setValue(80)
     assert load_settings().cache_mb == 80
     assert get_session(d.viewer) is d.session
@@ -89,4 +89,4 @@ def test_values_that_the_manifest_refuses_are_left(desk, blobs):
     save_settings(Settings(device='abacus'))
     d = desk(blobs)
     assert preferences().device == 'auto'
-    assert d.widget.settings.current.device == 'auto'
+    assert d.widget.panel.settings.current.device == 'auto'

@@ -9,7 +9,6 @@ from typing import Any
 from napari_mobilesam.segmentation.cleanup import CleanUp
 from napari_mobilesam.widgets.parts.hover_view import HoverView
 from napari_mobilesam.widgets.parts.keys import Keys, bind_keys, unbind_keys
-from napari_mobilesam.widgets.parts.settings_store import SettingsStore
 from napari_mobilesam.widgets.parts.viewer_widget import ViewerWidget
 from napari_mobilesam.widgets.prompts.actions import keys_of
 from napari_mobilesam.widgets.prompts.doubtful import DoubtfulObjects
@@ -31,8 +30,6 @@ class AppliedSettings:
         Gives the session, and has the keys.
     panel : PromptPanel
         Controls of the settings.
-    settings : SettingsStore
-        Settings of the user.
     hover : HoverView
         Switched on and off.
     doubtful : DoubtfulObjects
@@ -43,14 +40,13 @@ class AppliedSettings:
         self,
         dock: ViewerWidget,
         panel: PromptPanel,
-        settings: SettingsStore,
         hover: HoverView,
         doubtful: DoubtfulObjects,
     ) -> None:
         self._dock = dock
         self._session = dock.session
         self._panel = panel
-        self._settings = settings
+        self._settings = panel.settings
         self._hover = hover
         self._doubtful = doubtful
         self._keys = Keys()

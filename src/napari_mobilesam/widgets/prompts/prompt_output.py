@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from napari_mobilesam.session.objects.records import ObjectRecord
 from napari_mobilesam.session.objects.targets import WritePolicy
-from napari_mobilesam.widgets.parts.settings_store import SettingsStore
 from napari_mobilesam.widgets.parts.viewer_widget import ViewerWidget
 from napari_mobilesam.widgets.prompts.prompt_panel import PromptPanel
 from napari_mobilesam.widgets.viewer.layers import data_of
@@ -25,8 +24,6 @@ class PromptOutput:
         Gives the session.
     panel : PromptPanel
         Controls of the output.
-    settings : SettingsStore
-        Keeps choices and classes.
 
     Attributes
     ----------
@@ -38,20 +35,19 @@ class PromptOutput:
         self,
         dock: ViewerWidget,
         panel: PromptPanel,
-        settings: SettingsStore,
     ) -> None:
         self._session = dock.session
         self._editor = dock.session.editor
         self._panel = panel
         self._scene = dock.scene
-        self._settings = settings
+        self._settings = panel.settings
         self._shown_class = ''
         # True while the choice of the scene is shown
         self._showing = False
         self.layer: Labels | None = None
         for combo, value in (
-            (panel.policy_combo, settings.current.policy),
-            (panel.numbers_combo, settings.current.numbers),
+            (panel.policy_combo, panel.settings.current.policy),
+            (panel.numbers_combo, panel.settings.current.numbers),
         ):
             combo.setCurrentIndex(max(0, combo.findData(value)))
             combo.activated.connect(self._use_choices)

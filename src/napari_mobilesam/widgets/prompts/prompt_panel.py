@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from napari.components import ViewerModel
 from napari.layers import Points, Shapes
 from qtpy.QtWidgets import (
     QCheckBox,
@@ -15,8 +14,6 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_mobilesam.session.objects.classes import Classes
-from napari_mobilesam.settings import Settings
 from napari_mobilesam.types import Mask
 from napari_mobilesam.widgets.parts.candidates_view import CandidatesView
 from napari_mobilesam.widgets.parts.class_box import ClassBox
@@ -33,7 +30,9 @@ from napari_mobilesam.widgets.parts.controls import (
 )
 from napari_mobilesam.widgets.parts.layer_combo import LayerCombo
 from napari_mobilesam.widgets.parts.layouts import column
+from napari_mobilesam.widgets.parts.settings_store import SettingsStore
 from napari_mobilesam.widgets.parts.status_line import StatusLine
+from napari_mobilesam.widgets.parts.viewer_widget import ViewerWidget
 from napari_mobilesam.widgets.prompts.actions import (
     ACTIONS,
     key_of,
@@ -89,12 +88,10 @@ class PromptPanel(QWidget):
 
     Parameters
     ----------
-    viewer : napari.components.ViewerModel
-        Viewer, no proxy.
-    classes : Classes
-        Classes to choose from.
-    settings : Settings
-        Initial state.
+    dock : ViewerWidget
+        Gives the viewer, and the classes to choose from.
+    settings : SettingsStore
+        Settings of the user, the initial state.
 
     Attributes
     ----------
@@ -102,15 +99,11 @@ class PromptPanel(QWidget):
         Buttons by action, see `ACTIONS`.
     """
 
-    def __init__(
-        self,
-        viewer: ViewerModel,
-        classes: Classes,
-        settings: Settings,
-    ) -> None:
+    def __init__(self, dock: ViewerWidget, settings: SettingsStore) -> None:
         super().__init__()
-        self._viewer = viewer
-        self._keys: Mapping[str, str] = settings.keys
+        self.settings = settings
+        self._viewer = viewer = dock.viewer
+        self._keys: Mapping[str, str] = settings.current.keys
         self._polarity = POSITIVE
         self.points_combo = LayerCombo(viewer, is_of(Points), NEW_LAYER)
         self.shapes_combo = LayerCombo(viewer, is_of(Shapes), NEW_LAYER)
@@ -125,7 +118,7 @@ class PromptPanel(QWidget):
             'What to do with pixels that already belong to another object.'
         )
         self.numbers_combo = choice_combo(NUMBERS)
-        self.class_box = ClassBox(classes)
+        self.class_box = ClassBox(dock.session.classes)
         self.save_box = QCheckBox('Autosave')
         self.script_button = wide_button('Copy script')
         self.script_button.setToolTip(
@@ -144,10 +137,10 @@ class PromptPanel(QWidget):
         self.cancel_button.hide()
         self.clear_candidates()
         self.problem_list = ProblemList()
-        self.settings_box = SettingsBox(settings)
+        self.settings_box = SettingsBox(settings.current)
         self.status = StatusLine()
         self._arrange()
-        self.show_keys(settings.keys)
+        self.show_keys(self._keys)
 
     def _arrange(self) -> None:
         top = column(

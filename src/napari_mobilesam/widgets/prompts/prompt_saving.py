@@ -20,7 +20,6 @@ from napari_mobilesam.session.files.session_files import (
 from napari_mobilesam.session.images.planes import ImagePlane
 from napari_mobilesam.session.objects.objects import Objects
 from napari_mobilesam.text import counted
-from napari_mobilesam.widgets.parts.settings_store import SettingsStore
 from napari_mobilesam.widgets.parts.viewer_widget import ViewerWidget
 from napari_mobilesam.widgets.prompts.prompt_panel import PromptPanel
 from napari_mobilesam.widgets.viewer.layers import (
@@ -50,8 +49,6 @@ class PromptSaving:
         Gives the session.
     panel : PromptPanel
         Check box, restore button and status line.
-    settings : SettingsStore
-        Keeps whether objects are saved.
 
     Attributes
     ----------
@@ -64,13 +61,12 @@ class PromptSaving:
         self,
         dock: ViewerWidget,
         panel: PromptPanel,
-        settings: SettingsStore,
     ) -> None:
         self._dock = dock
         self._files = dock.session.files
         self._panel = panel
         self._scene = dock.scene
-        self._settings = settings
+        self._settings = panel.settings
         # the image, and the first choice of a file for its objects
         self._image: weakref.ref[Image] | None = None
         self._file: Path | None = None
@@ -82,7 +78,7 @@ class PromptSaving:
         self.news: tuple[str, bool] | None = None
         # whether the session saves because of the check box
         self._saves = False
-        panel.save_box.setChecked(settings.current.autosave)
+        panel.save_box.setChecked(panel.settings.current.autosave)
         panel.save_box.toggled.connect(self._toggle)
         panel.restore_button.clicked.connect(self.restore)
 

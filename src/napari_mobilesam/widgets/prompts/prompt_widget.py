@@ -112,11 +112,8 @@ class PromptWidget(ViewerWidget):
         self._start_later = DelayedCall(self._start, parent=self)
         # in a turn of the event loop of its own, like each layer
         self._preview_later = DelayedCall(self._prepare_preview, parent=self)
-        self.settings = settings
         self.header = header
-        self.panel = panel = PromptPanel(
-            self.viewer, session.classes, self.settings.current
-        )
+        self.panel = panel = PromptPanel(self, settings)
         self.status = panel.status
         fill(self, panel)
         self.preview = Preview(self.viewer)
@@ -132,19 +129,13 @@ class PromptWidget(ViewerWidget):
         self.navigation = PromptNavigation(
             self, panel, self.tools, self.object
         )
-        self.output = PromptOutput(self, panel, self.settings)
-        self.saving = PromptSaving(self, panel, self.settings)
+        self.output = PromptOutput(self, panel)
+        self.saving = PromptSaving(self, panel)
         self._messages = SessionMessages(
-            self,
-            panel,
-            self.image,
-            self.object,
-            self.saving,
-            settings,
-            self.hover.look,
+            self, panel, self.image, self.object, self.saving, self.hover.look
         )
         self._applied = AppliedSettings(
-            self, panel, settings, self.hover, self.object.doubtful
+            self, panel, self.hover, self.object.doubtful
         )
         self.runs = PromptRuns(self, panel, self.tools, self.object)
         self.preparation = ViewPreparation(self)

@@ -10,7 +10,6 @@ from napari_mobilesam.session.images.planes import ImagePlane
 from napari_mobilesam.session.prompts.refine_all import RefineResult
 from napari_mobilesam.session.waiting import SAVING
 from napari_mobilesam.types import SegmentationError
-from napari_mobilesam.widgets.parts.settings_store import SettingsStore
 from napari_mobilesam.widgets.parts.viewer_widget import ViewerWidget
 from napari_mobilesam.widgets.prompts.open_object import OpenObject
 from napari_mobilesam.widgets.prompts.prompt_image import PromptImage
@@ -35,8 +34,6 @@ class SessionMessages:
         The open object.
     saving : PromptSaving
         Session file.
-    settings : SettingsStore
-        Remembers how long embedding takes.
     ready : callable
         Called when a plane can be clicked.
     """
@@ -48,12 +45,11 @@ class SessionMessages:
         image: PromptImage,
         opened: OpenObject,
         saving: PromptSaving,
-        settings: SettingsStore,
         ready: Callable[[], None],
     ) -> None:
         self._dock, self._panel = dock, panel
         self._image, self._opened = image, opened
-        self._saving, self._settings = saving, settings
+        self._saving, self._settings = saving, panel.settings
         self._tell_ready = ready
         self._embedding_since: float | None = None
         # what was said when the sliders were moved last
