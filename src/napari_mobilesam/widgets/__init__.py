@@ -7,12 +7,8 @@ from typing import TYPE_CHECKING, Any
 from napari_mobilesam.background_imports import import_beside
 
 if TYPE_CHECKING:
-    from napari_mobilesam.widgets.dock import (
-        MobileSamDock as MobileSamDock,
-    )
-    from napari_mobilesam.widgets.dock import (
-        open_form as open_form,
-    )
+    from napari_mobilesam.widgets.dock import MobileSamDock as MobileSamDock
+    from napari_mobilesam.widgets.dock import open_form as open_form
     from napari_mobilesam.widgets.refine.refine_widget import (
         RefineWidget as RefineWidget,
     )

@@ -25,10 +25,7 @@ from napari_mobilesam.settings import load_settings
 from napari_mobilesam.widgets.parts.delayed_call import DelayedCall
 from napari_mobilesam.widgets.parts.layouts import stack
 from napari_mobilesam.widgets.prompts.actions import key_of
-from napari_mobilesam.widgets.prompts.early_clicks import (
-    STARTING,
-    EarlyClicks,
-)
+from napari_mobilesam.widgets.prompts.early_clicks import STARTING, EarlyClicks
 from napari_mobilesam.widgets.viewer.layers import unwrap
 from napari_mobilesam.widgets.viewer.main_thread import MainThread
 

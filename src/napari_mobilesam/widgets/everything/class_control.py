@@ -35,11 +35,7 @@ class ClassControl:
         List of proposals and status line.
     """
 
-    def __init__(
-        self,
-        dock: ViewerWidget,
-        panel: EverythingPanel,
-    ) -> None:
+    def __init__(self, dock: ViewerWidget, panel: EverythingPanel) -> None:
         self._dock = dock
         self._panel = panel
         self._scene = dock.scene

@@ -3,12 +3,7 @@
 from __future__ import annotations
 
 from napari.components import ViewerModel
-from qtpy.QtWidgets import (
-    QCheckBox,
-    QComboBox,
-    QLabel,
-    QWidget,
-)
+from qtpy.QtWidgets import QCheckBox, QComboBox, QLabel, QWidget
 
 from napari_mobilesam.types import EverythingParameters
 from napari_mobilesam.widgets.everything.class_panel import ClassPanel

@@ -16,11 +16,7 @@ from napari_mobilesam.session.everything.choices import (
     save_choices,
 )
 from napari_mobilesam.session.objects.records import ObjectRecord
-from napari_mobilesam.types import (
-    ModelRecord,
-    PromptError,
-    SegmentationError,
-)
+from napari_mobilesam.types import ModelRecord, PromptError, SegmentationError
 from napari_mobilesam.widgets.everything.class_control import ClassControl
 from napari_mobilesam.widgets.everything.everything_panel import (
     INSTANCES,

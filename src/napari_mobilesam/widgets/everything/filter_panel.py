@@ -8,13 +8,7 @@ from functools import partial
 from typing import Any
 
 from qtpy.QtCore import Qt, Signal  # type: ignore[attr-defined]
-from qtpy.QtWidgets import (
-    QCheckBox,
-    QGridLayout,
-    QLabel,
-    QPushButton,
-    QWidget,
-)
+from qtpy.QtWidgets import QCheckBox, QGridLayout, QLabel, QPushButton, QWidget
 from superqt import QDoubleRangeSlider, QDoubleSlider
 
 from napari_mobilesam.segmentation.candidates import Selection

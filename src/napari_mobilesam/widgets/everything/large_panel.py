@@ -10,10 +10,7 @@ from typing import Any
 
 from napari.components import ViewerModel
 from napari.layers import Image, Labels
-from qtpy.QtWidgets import (
-    QFileDialog,
-    QGroupBox,
-)
+from qtpy.QtWidgets import QFileDialog, QGroupBox
 
 from napari_mobilesam.large.journal import JournalError
 from napari_mobilesam.large.large_plan import LargeParameters

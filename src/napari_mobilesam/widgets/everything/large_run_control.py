@@ -65,11 +65,7 @@ class LargeRunControl:
     started = Signal()
     ended = Signal()
 
-    def __init__(
-        self,
-        dock: ViewerWidget,
-        panel: EverythingPanel,
-    ) -> None:
+    def __init__(self, dock: ViewerWidget, panel: EverythingPanel) -> None:
         self._dock = dock
         self._session = dock.session
         self._panel = panel

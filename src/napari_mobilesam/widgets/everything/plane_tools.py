@@ -55,10 +55,7 @@ class PlaneTools:
     ended = Signal()
 
     def __init__(
-        self,
-        dock: ViewerWidget,
-        panel: EverythingPanel,
-        runs: RunControl,
+        self, dock: ViewerWidget, panel: EverythingPanel, runs: RunControl
     ) -> None:
         self._viewer = dock.viewer
         self._jobs = dock.session.runs.jobs
@@ -165,11 +162,7 @@ class PlaneTools:
         self._jobs.abandon()
 
     def _write(
-        self,
-        plane: LayerPlane,
-        output: OutputChoice,
-        picture: Any,
-        table: Any,
+        self, plane: LayerPlane, output: OutputChoice, picture: Any, table: Any
     ) -> tuple[Labels, int]:
         """Write objects; return their layer and how many there are."""
         layer, source = output.labels, plane.source()

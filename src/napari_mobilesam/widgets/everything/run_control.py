@@ -31,10 +31,7 @@ from napari_mobilesam.widgets.parts.delayed_call import DelayedCall
 from napari_mobilesam.widgets.parts.viewer_widget import ViewerWidget
 from napari_mobilesam.widgets.viewer.layer_plane import LayerPlane
 from napari_mobilesam.widgets.viewer.layers import SERIES_MARK
-from napari_mobilesam.widgets.viewer.running_task import (
-    RunningTask,
-    end_soon,
-)
+from napari_mobilesam.widgets.viewer.running_task import RunningTask, end_soon
 
 # Share and seconds of a run that pass before the time left is shown: the
 # first prompts of a program take a second more.

@@ -30,10 +30,7 @@ class TextControl:
     """
 
     def __init__(
-        self,
-        dock: ViewerWidget,
-        panel: EverythingPanel,
-        runs: RunControl,
+        self, dock: ViewerWidget, panel: EverythingPanel, runs: RunControl
     ) -> None:
         self._dock = dock
         self._panel = panel

@@ -32,10 +32,7 @@ class CollapsibleSection(QCollapsible):
     """
 
     def __init__(
-        self,
-        title: str,
-        contents: QWidget | QLayout,
-        expanded: bool = False,
+        self, title: str, contents: QWidget | QLayout, expanded: bool = False
     ) -> None:
         super().__init__(title)
         # An empty icon cannot be given to superqt: it is false in PySide6.

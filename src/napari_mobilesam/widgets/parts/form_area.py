@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 from qtpy.QtCore import QEvent, QSize, Qt
-from qtpy.QtWidgets import (
-    QFrame,
-    QScrollArea,
-    QWidget,
-)
+from qtpy.QtWidgets import QFrame, QScrollArea, QWidget
 
 from napari_mobilesam.widgets.parts.delayed_call import DelayedCall
 

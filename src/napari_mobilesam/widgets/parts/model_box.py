@@ -4,17 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from qtpy.QtWidgets import (
-    QComboBox,
-    QFileDialog,
-    QPushButton,
-    QWidget,
-)
+from qtpy.QtWidgets import QComboBox, QFileDialog, QPushButton, QWidget
 
-from napari_mobilesam.model.registry import (
-    cached_path,
-    list_models,
-)
+from napari_mobilesam.model.registry import cached_path, list_models
 from napari_mobilesam.types import ModelRecord
 from napari_mobilesam.widgets.parts.controls import narrow
 from napari_mobilesam.widgets.parts.layouts import stack

@@ -70,9 +70,7 @@ class ObjectListModel(QAbstractTableModel):
         self.endResetModel()
 
     def sort(
-        self,
-        column: int,
-        order: Qt.SortOrder = Qt.SortOrder.AscendingOrder,
+        self, column: int, order: Qt.SortOrder = Qt.SortOrder.AscendingOrder
     ) -> None:
         """Sort the rows by a column."""
         self._column, self._order = column, order

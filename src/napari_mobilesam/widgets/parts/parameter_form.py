@@ -17,10 +17,7 @@ from psygnal import Signal
 from qtpy.QtCore import QEvent, QObject
 from qtpy.QtWidgets import QComboBox, QLabel, QWidget
 
-from napari_mobilesam.parameter_fields import (
-    ParameterField,
-    parameter_fields,
-)
+from napari_mobilesam.parameter_fields import ParameterField, parameter_fields
 from napari_mobilesam.types import ModelRecord
 from napari_mobilesam.widgets.parts.collapsible_section import (
     CollapsibleSection,

@@ -63,10 +63,7 @@ class Preview:
         self.layer: Labels | None = None
 
     def show(
-        self,
-        plane: LayerPlane,
-        masks: Sequence[Mask],
-        doubtful: bool = False,
+        self, plane: LayerPlane, masks: Sequence[Mask], doubtful: bool = False
     ) -> None:
         """Show masks of a plane instead of the previous ones.
 

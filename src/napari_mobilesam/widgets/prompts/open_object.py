@@ -12,11 +12,7 @@ from numpy.typing import NDArray
 from napari_mobilesam.session import PromptResult, check_prompts
 from napari_mobilesam.session.images.planes import ImagePlane
 from napari_mobilesam.session.objects.records import ObjectRecord
-from napari_mobilesam.types import (
-    Mask,
-    Prompts,
-    SegmentationError,
-)
+from napari_mobilesam.types import Mask, Prompts, SegmentationError
 from napari_mobilesam.widgets.parts.delayed_call import DelayedCall
 from napari_mobilesam.widgets.parts.hover_view import HoverView
 from napari_mobilesam.widgets.parts.preview import Preview

@@ -7,12 +7,7 @@ from dataclasses import dataclass
 
 from napari.layers import Layer
 from qtpy.QtCore import Qt, Signal  # type: ignore[attr-defined]
-from qtpy.QtWidgets import (
-    QListWidget,
-    QListWidgetItem,
-    QToolButton,
-    QWidget,
-)
+from qtpy.QtWidgets import QListWidget, QListWidgetItem, QToolButton, QWidget
 
 from napari_mobilesam.text import counted
 from napari_mobilesam.widgets.parts.layouts import row, stack

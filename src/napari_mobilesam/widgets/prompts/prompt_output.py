@@ -31,11 +31,7 @@ class PromptOutput:
         The chosen layer; None until the first object makes one.
     """
 
-    def __init__(
-        self,
-        dock: ViewerWidget,
-        panel: PromptPanel,
-    ) -> None:
+    def __init__(self, dock: ViewerWidget, panel: PromptPanel) -> None:
         self._session = dock.session
         self._editor = dock.session.editor
         self._panel = panel

@@ -33,11 +33,7 @@ from napari_mobilesam.widgets.parts.layouts import column
 from napari_mobilesam.widgets.parts.settings_store import SettingsStore
 from napari_mobilesam.widgets.parts.status_line import StatusLine
 from napari_mobilesam.widgets.parts.viewer_widget import ViewerWidget
-from napari_mobilesam.widgets.prompts.actions import (
-    ACTIONS,
-    key_of,
-    label_of,
-)
+from napari_mobilesam.widgets.prompts.actions import ACTIONS, key_of, label_of
 from napari_mobilesam.widgets.prompts.problem_list import ProblemList
 from napari_mobilesam.widgets.prompts.prompt_layers import COLORS, POSITIVE
 from napari_mobilesam.widgets.prompts.settings_box import SettingsBox

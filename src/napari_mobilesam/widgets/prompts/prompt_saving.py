@@ -57,11 +57,7 @@ class PromptSaving:
         image is embedded.
     """
 
-    def __init__(
-        self,
-        dock: ViewerWidget,
-        panel: PromptPanel,
-    ) -> None:
+    def __init__(self, dock: ViewerWidget, panel: PromptPanel) -> None:
         self._dock = dock
         self._files = dock.session.files
         self._panel = panel

@@ -19,26 +19,20 @@ from napari_mobilesam.widgets.parts.keys import focus_canvas
 from napari_mobilesam.widgets.parts.preview import Preview
 from napari_mobilesam.widgets.parts.settings_store import SettingsStore
 from napari_mobilesam.widgets.parts.viewer_widget import ViewerWidget
-from napari_mobilesam.widgets.prompts.applied_settings import (
-    AppliedSettings,
-)
+from napari_mobilesam.widgets.prompts.applied_settings import AppliedSettings
 from napari_mobilesam.widgets.prompts.early_clicks import EarlyClicks
 from napari_mobilesam.widgets.prompts.idle_clicks import IdleClicks
 from napari_mobilesam.widgets.prompts.key_cursor import KeyCursor
 from napari_mobilesam.widgets.prompts.open_object import OpenObject
 from napari_mobilesam.widgets.prompts.prompt_image import PromptImage
-from napari_mobilesam.widgets.prompts.prompt_navigation import (
-    PromptNavigation,
-)
+from napari_mobilesam.widgets.prompts.prompt_navigation import PromptNavigation
 from napari_mobilesam.widgets.prompts.prompt_output import PromptOutput
 from napari_mobilesam.widgets.prompts.prompt_panel import PromptPanel
 from napari_mobilesam.widgets.prompts.prompt_runs import PromptRuns
 from napari_mobilesam.widgets.prompts.prompt_saving import PromptSaving
 from napari_mobilesam.widgets.prompts.prompt_script import copy_script
 from napari_mobilesam.widgets.prompts.prompt_tools import PromptTools
-from napari_mobilesam.widgets.prompts.session_messages import (
-    SessionMessages,
-)
+from napari_mobilesam.widgets.prompts.session_messages import SessionMessages
 from napari_mobilesam.widgets.prompts.view_preparation import ViewPreparation
 from napari_mobilesam.widgets.viewer.hidden_object import HiddenObject
 from napari_mobilesam.widgets.viewer.labels_target import LabelsTarget

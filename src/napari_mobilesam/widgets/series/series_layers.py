@@ -23,10 +23,7 @@ from napari_mobilesam.widgets.viewer.layers import (
     insert_below_prompts,
     is_ours,
 )
-from napari_mobilesam.widgets.viewer.plane_source import (
-    PlaneAxes,
-    image_plane,
-)
+from napari_mobilesam.widgets.viewer.plane_source import PlaneAxes, image_plane
 
 LABELS_NAME = 'labels'
 # colormaps of channels, added on top of each other

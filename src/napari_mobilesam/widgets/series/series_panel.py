@@ -4,13 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from qtpy.QtWidgets import (
-    QLabel,
-    QLineEdit,
-    QPushButton,
-    QSpinBox,
-    QWidget,
-)
+from qtpy.QtWidgets import QLabel, QLineEdit, QPushButton, QSpinBox, QWidget
 
 from napari_mobilesam.series.series_files import PATTERN
 from napari_mobilesam.types import EverythingParameters

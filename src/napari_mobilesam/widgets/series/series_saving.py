@@ -12,11 +12,7 @@ from napari.layers import Labels
 
 from napari_mobilesam.series.series_images import ImageArray
 from napari_mobilesam.session.files.record_json import RecordEncoder
-from napari_mobilesam.session.files.saving import (
-    LoadedSession,
-    Snapshot,
-    save,
-)
+from napari_mobilesam.session.files.saving import LoadedSession, Snapshot, save
 from napari_mobilesam.session.objects.objects import Objects
 from napari_mobilesam.session.series.labels_saving import SaveRequest
 from napari_mobilesam.session.series.series_jobs import ReadImage

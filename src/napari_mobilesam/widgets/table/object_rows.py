@@ -85,9 +85,7 @@ class _RowsModel(ObjectListModel):
         self.endResetModel()
 
     def sort(
-        self,
-        column: int,
-        order: Qt.SortOrder = Qt.SortOrder.AscendingOrder,
+        self, column: int, order: Qt.SortOrder = Qt.SortOrder.AscendingOrder
     ) -> None:
         """Sort the rows by a column; missing values come last."""
         self.beginResetModel()

@@ -10,12 +10,7 @@ from typing import TYPE_CHECKING, Any
 import napari.viewer
 import numpy as np
 from napari.layers import Labels
-from qtpy.QtWidgets import (
-    QApplication,
-    QCheckBox,
-    QComboBox,
-    QDockWidget,
-)
+from qtpy.QtWidgets import QApplication, QCheckBox, QComboBox, QDockWidget
 
 from napari_mobilesam.large.io.tables import write_table
 from napari_mobilesam.measure.table_columns import (

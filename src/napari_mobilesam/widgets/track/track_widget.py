@@ -9,12 +9,7 @@ from typing import Any
 
 import napari.viewer
 from napari.layers import Labels
-from qtpy.QtWidgets import (
-    QFileDialog,
-    QFormLayout,
-    QLabel,
-    QPushButton,
-)
+from qtpy.QtWidgets import QFileDialog, QFormLayout, QLabel, QPushButton
 
 from napari_mobilesam.session.prompts.propagation import (
     Direction,
@@ -45,10 +40,7 @@ from napari_mobilesam.widgets.track.track_corrections import (
     NO_TRACKS,
     TrackCorrections,
 )
-from napari_mobilesam.widgets.track.track_export import (
-    KINDS,
-    proposed_path,
-)
+from napari_mobilesam.widgets.track.track_export import KINDS, proposed_path
 from napari_mobilesam.widgets.track.track_rows import TrackRows
 from napari_mobilesam.widgets.viewer.layers import data_of
 from napari_mobilesam.widgets.viewer.look_at import look_at

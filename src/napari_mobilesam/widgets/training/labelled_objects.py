@@ -36,10 +36,7 @@ class LabelledObjects:
     """
 
     def __init__(
-        self,
-        dock: ViewerWidget,
-        panel: TrainingPanel,
-        tuning: FineTuning,
+        self, dock: ViewerWidget, panel: TrainingPanel, tuning: FineTuning
     ) -> None:
         self._dock = dock
         self._panel = panel

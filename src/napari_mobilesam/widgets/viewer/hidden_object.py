@@ -68,9 +68,7 @@ class HiddenObject:
             refresh_pixels(layer)
 
     def _displayed(
-        self,
-        raw: NDArray[Any],
-        data_slice: tuple[slice, ...] | None = None,
+        self, raw: NDArray[Any], data_slice: tuple[slice, ...] | None = None
     ) -> NDArray[Any]:
         layer = None if self._layer is None else self._layer()
         assert layer is not None and self._record is not None

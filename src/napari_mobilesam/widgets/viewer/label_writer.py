@@ -14,10 +14,7 @@ from napari_mobilesam.session.objects.sparse_labels import (
     empty_labels,
 )
 from napari_mobilesam.widgets.viewer.layer_plane import LayerPlane
-from napari_mobilesam.widgets.viewer.layers import (
-    apply,
-    data_of,
-)
+from napari_mobilesam.widgets.viewer.layers import apply, data_of
 
 Indices = tuple[NDArray[np.intp], ...]
 Place = tuple[Indices, NDArray[Any]]

@@ -24,10 +24,7 @@ MOST_OF_CANVAS = 0.8
 
 
 def look_at(
-    viewer: ViewerModel,
-    layer: Layer,
-    low: ArrayLike,
-    high: ArrayLike,
+    viewer: ViewerModel, layer: Layer, low: ArrayLike, high: ArrayLike
 ) -> None:
     """Move sliders and camera to a box of a layer.
 
@@ -51,10 +48,7 @@ def look_at(
 
 
 def move_sliders(
-    viewer: ViewerModel,
-    layer: Layer,
-    low: ArrayLike,
-    high: ArrayLike,
+    viewer: ViewerModel, layer: Layer, low: ArrayLike, high: ArrayLike
 ) -> NDArray[np.float64]:
     """Move the sliders to the middle of a box of a layer; see `look_at`.
 
