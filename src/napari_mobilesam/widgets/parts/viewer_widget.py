@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
 from napari.components import ViewerModel
+from napari.layers import Layer
 from qtpy.QtCore import QEvent
 from qtpy.QtWidgets import QWidget
 
@@ -84,9 +85,22 @@ class ViewerWidget(QWidget):
             self.listen(signal, callback)
 
     def deafen(self, signal: Any, callback: Callable[..., None]) -> None:
-        """Disconnect what `listen` connected."""
-        signal.disconnect(callback)
-        self._connections.remove((signal, callback))
+        """Disconnect what `listen` connected, if it is connected still."""
+        if (signal, callback) in self._connections:
+            signal.disconnect(callback)
+            self._connections.remove((signal, callback))
+
+    def listen_instead(
+        self,
+        before: Layer | None,
+        layer: Layer | None,
+        callbacks: Mapping[str, Callable[..., None]],
+    ) -> None:
+        """Listen to events of a layer instead of those of another one."""
+        for each, act in ((before, self.deafen), (layer, self.listen)):
+            if each is not None:
+                for name, callback in callbacks.items():
+                    act(getattr(each.events, name), callback)
 
     def attach(self) -> None:
         """Start listening; subclasses connect their signals here."""

@@ -95,14 +95,9 @@ class PromptImage:
             return
         self._selected = None
         before, self.layer = self.layer, image
-        if before is not None and self._dock.attached:
-            for name, callback in self._events().items():
-                self._dock.deafen(getattr(before.events, name), callback)
+        self._dock.listen_instead(before, image, self._events())
         self._scene.image = image
         self._take_channels()
-        if image is not None:
-            for name, callback in self._events().items():
-                self._dock.listen(getattr(image.events, name), callback)
         self.chosen.emit(before)
 
     def follow_scene(self, image: Image | None) -> None:

@@ -290,9 +290,6 @@ class PromptTools:
             'editable': self._restore_mode,
             **more,
         }
-        if before is not None and self._dock.attached:
-            for name, callback in events.items():
-                self._dock.deafen(getattr(before.events, name), callback)
         self._release_mouse(before)
         if layer is not None:
             if isinstance(layer, Points):
@@ -302,10 +299,9 @@ class PromptTools:
             layer.mouse_drag_callbacks.insert(0, self._press)
             if isinstance(layer, Shapes):
                 layer.mouse_drag_callbacks.insert(0, self._press_shape)
-            for name, callback in events.items():
-                self._dock.listen(getattr(layer.events, name), callback)
             if is_ours(layer):
                 use_units(layer, world_units(self._dock.viewer))
+        self._dock.listen_instead(before, layer, events)
         self.show_tool()
         self._restyled()
         return layer

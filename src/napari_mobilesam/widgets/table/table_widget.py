@@ -70,7 +70,6 @@ NOTHING = 'The table has no rows: the labels have no object.'
 SMALL = 1 << 22
 PAUSE_MS = 800
 KINDS = {'CSV (*.csv)': '.csv', 'Parquet (*.parquet)': '.parquet'}
-EVENTS = ('data', 'labels_update')
 ROWS_TIP = (
     'A click shows an object; a double click or Enter opens it for editing.\n'
     'Delete deletes the selected objects, Ctrl+C copies their rows.'
@@ -228,14 +227,14 @@ class TableWidget(ViewerWidget):
 
     def _listen_to(self, labels: Labels | None) -> None:
         before, self._listened = self._listened, labels
-        for layer, act in ((before, self.deafen), (labels, self.listen)):
-            if layer is None:
-                continue
-            for name in EVENTS:
-                act(getattr(layer.events, name), self._changed)
-            act(layer.events.features, self._features_changed)
-            act(layer.events.selected_label, self._label_selected)
-            act(layer.events.paint, self._repaint)
+        callbacks = {
+            'data': self._changed,
+            'labels_update': self._changed,
+            'features': self._features_changed,
+            'selected_label': self._label_selected,
+            'paint': self._repaint,
+        }
+        self.listen_instead(before, labels, callbacks)
         if self._brush is not None:
             self._brush.close()
         self._brush = None
@@ -309,11 +308,8 @@ class TableWidget(ViewerWidget):
         self._later.cancel()
         if labels is self.labels_combo.layer:
             self._show_table()
-        self.status.say(
-            f'{counted(len(table), "object")} measured.'
-            if len(table)
-            else NOTHING
-        )
+        text = f'{counted(len(table), "object")} measured.'
+        self.status.say(text if len(table) else NOTHING)
 
     def _stopped(self) -> None:
         self._end()
@@ -524,10 +520,8 @@ class TableWidget(ViewerWidget):
         layer = image or self.scene.image or labels
         if layer is None:
             return 'objects.csv'
-        file = file_of(layer)
-        if file is not None:
-            return str(file.with_suffix('.csv'))
-        return file_name(str(layer.name)) + '.csv'
+        file, name = file_of(layer), file_name(str(layer.name)) + '.csv'
+        return name if file is None else str(file.with_suffix('.csv'))
 
     def _ask_export(self) -> None:
         ask_where_to_save(

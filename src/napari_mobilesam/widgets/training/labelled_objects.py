@@ -100,13 +100,9 @@ class LabelledObjects:
 
     def _listen(self, labels: Labels | None) -> None:
         before, self._listened = self._listened, labels
-        dock = self._dock
-        for layer, act in ((before, dock.deafen), (labels, dock.listen)):
-            if layer is None:
-                continue
-            for name in ('data', 'paint', 'labels_update'):
-                if hasattr(layer.events, name):
-                    act(getattr(layer.events, name), self.count_later.restart)
+        edits = ('data', 'paint', 'labels_update')
+        callbacks = dict.fromkeys(edits, self.count_later.restart)
+        self._dock.listen_instead(before, labels, callbacks)
 
     def count(self, image: Any = None) -> None:
         """Count the objects in the background."""
