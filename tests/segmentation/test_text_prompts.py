@@ -6,9 +6,11 @@ from importlib.metadata import EntryPoint
 
 import numpy as np
 import pytest
+import torch
 from viewer.oracle import OracleSam
 
 import napari_mobilesam as nm
+from napari_mobilesam.model import text_detectors
 from napari_mobilesam.model.text_detectors import (
     RECORDS,
     DetectorError,
@@ -170,6 +172,19 @@ def test_detectors_of_other_packages_have_entry_points(image, monkeypatch):
         load_detector('wrong')
 
 
+def test_detectors_run_on_the_device_of_the_model(image, monkeypatch):
+    loaded = []
+
+    def load(*given):
+        loaded.append(given)
+        return StandIn()
+
+    monkeypatch.setattr(box_detectors, 'load_downloaded', load)
+    monkeypatch.setattr(OracleSam, 'device', torch.device('cpu', 0))
+    segment(image, 'clipseg')
+    assert loaded == [('clipseg', 'cpu:0')]
+
+
 def test_weights_are_not_downloaded_unasked(tmp_path, monkeypatch):
     monkeypatch.setenv('NAPARI_MOBILESAM_CACHE', str(tmp_path))
     monkeypatch.setitem(
@@ -186,6 +201,22 @@ def test_weights_are_not_downloaded_unasked(tmp_path, monkeypatch):
     monkeypatch.setitem(__import__('sys').modules, 'transformers', None)
     with pytest.raises(ImportError, match=r'napari-mobilesam\[text\]'):
         load_downloaded(name)
+
+
+def test_full_memory_is_no_damaged_file(tmp_path, monkeypatch):
+    monkeypatch.setenv('NAPARI_MOBILESAM_CACHE', str(tmp_path))
+    monkeypatch.setattr(text_detectors, 'need', lambda *names: None)
+    record = RECORDS['clipseg']
+    record.folder.mkdir(parents=True)
+    for name in record.files:
+        (record.folder / name).touch()
+
+    def load(*given):
+        raise RuntimeError('MPS backend out of memory')
+
+    monkeypatch.setattr(text_detectors, '_loaded', load)
+    with pytest.raises(RuntimeError, match='^MPS backend out of memory$'):
+        load_downloaded('clipseg')
 
 
 def test_download_fetches_what_is_missing(tmp_path, monkeypatch):

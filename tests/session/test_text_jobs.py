@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from fakes import FIRST, SECOND, blobs, oracle_session
+from viewer.oracle import OracleSam
 
+from napari_mobilesam.segmentation import box_detectors
 from napari_mobilesam.types import SegmentationError
 
 
@@ -64,3 +67,19 @@ def test_failures_are_one_sentence_and_lose_nothing(session):
         session.segment_text('cells', StandIn(), score=3)
     assert len(session.segment_text('nothing', StandIn()).table) == 0
     assert np.array_equal(session.scene.target.data, before)
+
+
+def test_a_detector_is_loaded_once_for_each_device(session, monkeypatch):
+    loaded = []
+
+    def load(*given):
+        loaded.append(given)
+        return StandIn()
+
+    monkeypatch.setattr(box_detectors, 'load_downloaded', load)
+    for _ in range(2):
+        session.segment_text('cells', 'clipseg')
+    assert loaded == [('clipseg', 'cpu')]
+    monkeypatch.setattr(OracleSam, 'device', torch.device('cpu', 0))
+    session.segment_text('cells', 'clipseg')
+    assert loaded[1:] == [('clipseg', 'cpu:0')]

@@ -180,6 +180,12 @@ def load_downloaded(name: str, device: str = 'cpu') -> Any:
     try:
         return make(record.folder, device)
     except (OSError, ValueError, RuntimeError, KeyError) as error:
+        # torch is not needed to list the detectors
+        from napari_mobilesam.model.batches import ran_out_of_memory
+
+        if isinstance(error, RuntimeError) and ran_out_of_memory(error):
+            # of a GPU: the files are sound
+            raise
         raise DetectorError(
             f'{name} in {record.folder} cannot be loaded: {error}. Delete the '
             'folder and download it again.'

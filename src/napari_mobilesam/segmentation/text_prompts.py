@@ -182,6 +182,7 @@ def segment_text(
         Name of a detector (see `detector_names`), or any object with a method
         ``boxes(image, text)`` that returns (N, 4) boxes (row0, column0, row1,
         column1) in data pixels and (N,) scores.
+        Detectors that can be downloaded run on the device of the model.
     score : float
         Minimum score of a box.
 
@@ -205,7 +206,7 @@ def segment_text(
     check_number('score', score, 0, 1)
     check_query(text)
     loaded = (
-        load_detector(detector)
+        load_detector(detector, str(model.device))
         if isinstance(detector, str)
         else checked_detector(detector)
     )

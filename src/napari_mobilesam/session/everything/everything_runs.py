@@ -92,7 +92,8 @@ class EverythingRuns:
         self.jobs = PlaneJobs(services, self._experience)
         services.engine.blocks.on_embedded = EmbeddingWatch(self._experience)
         # by name; loaded on the worker thread
-        self._detectors: dict[str, BoxDetector] = {}
+        # by name and device
+        self._detectors: dict[tuple[str, str], BoxDetector] = {}
         self._sorting = LatestWorker('napari-mobilesam-sorting')
         self._runs = LatestRun[EverythingRun](services.deliver)
         self._selections = LatestRun[BackgroundRun](services.deliver)
@@ -223,7 +224,7 @@ class EverythingRuns:
         try:
             self._set_floor(run, model)
             self._look_at_examples(run, model)
-            self._load_detector(run)
+            self._load_detector(run, model)
             for number in range(len(run.request.tasks)):
                 if run.cancelled.is_set():
                     break
@@ -274,7 +275,7 @@ class EverythingRuns:
                 given.masks,
             )
 
-    def _load_detector(self, run: EverythingRun) -> None:
+    def _load_detector(self, run: EverythingRun, model: Sam) -> None:
         from napari_mobilesam.segmentation.box_detectors import (
             checked_detector,
             load_detector,
@@ -286,12 +287,13 @@ class EverythingRuns:
         if not isinstance(query.detector, str):
             run.detector = checked_detector(query.detector)
             return
-        if query.detector not in self._detectors:
+        key = query.detector, str(model.device)
+        if key not in self._detectors:
             self._runs.tell(
                 run, self.progress.emit, 0, 1000, 'Loading the detector'
             )
-            self._detectors[query.detector] = load_detector(query.detector)
-        run.detector = self._detectors[query.detector]
+            self._detectors[key] = load_detector(*key)
+        run.detector = self._detectors[key]
 
     def _plane(self, run: EverythingRun, number: int, model: Sam) -> None:
         from napari_mobilesam.segmentation.candidates import Candidates
