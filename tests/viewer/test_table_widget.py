@@ -681,6 +681,30 @@ def test_lazy_channels_are_measured_part_by_part(blobs):
     assert not read
 
 
+@pytest.mark.parametrize(
+    'place',
+    [
+        {},
+        {'scale': (500, 500), 'units': ('nm', 'nm')},
+        {'translate': (0, 3)},
+        {'scale': (0.5, 0.6), 'units': ('um', 'um')},
+    ],
+)
+def test_an_image_that_lies_elsewhere_is_told(table_desk, place):
+    d = table_desk(squares(), measured=False)
+    here = {'scale': (0.5, 0.5), 'units': ('um', 'um')}
+    if 'units' in place:
+        d.labels.scale, d.labels.units = here['scale'], here['units']
+    other = d.viewer.add_image(d.image.data, **place, name='other')
+    d.widget.image_combo.layer = other
+    d.widget.measure()
+    d.settle()
+    told = d.widget.status.text
+    assert told.startswith('4 objects measured.')
+    elsewhere = place and 'nm' not in place.get('units', ())
+    assert ('does not lie where “cells” lies' in told) == bool(elsewhere)
+
+
 def test_labels_of_channels_between_planes_and_rows_are_measured(blobs):
     pixels = np.stack([np.stack([blobs, 2 * (blobs > 0)])] * 3)
     units = ('um', 'pixel', 'um', 'um')

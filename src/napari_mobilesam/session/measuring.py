@@ -31,6 +31,8 @@ class MeasureRequest:
         Whether objects of a stack are measured in 3-D.
     owner : object
         Handed back with the table.
+    note : str
+        What the user should know of the measurements.
     """
 
     labels: Any
@@ -40,6 +42,7 @@ class MeasureRequest:
     channels: Sequence[str] | None = None
     volumes: bool = False
     owner: Any = None
+    note: str = ''
 
 
 class Measuring(WatchedJobs):

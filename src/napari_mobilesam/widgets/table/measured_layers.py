@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from napari.layers import Image, Labels
+from napari.layers import Image, Labels, Layer
 
 from napari_mobilesam.measure.table_columns import MEASURED
 from napari_mobilesam.readers.unread_views import Reordered, Stacked
@@ -14,7 +15,11 @@ from napari_mobilesam.session.measuring import MeasureRequest
 from napari_mobilesam.types import ImageError
 from napari_mobilesam.units import in_one_unit
 from napari_mobilesam.widgets.viewer.layers import (
+    Matrix,
+    Units,
+    apply,
     data_of,
+    data_to_world_matrix,
     pixel_sizes,
     rows_by_label,
     with_class_text,
@@ -49,13 +54,13 @@ def request_of(
     Raises
     ------
     ImageError
-        The image does not lie on the labels pixel by pixel.
+        The image is not of the shape of the labels.
     """
     data, axes = data_of(labels), measured_axes(labels, scene)
     if len(axes) < labels.ndim:
         # they are the same in every channel
         data = Reordered(data, axes)
-    pixels, channels = None, None
+    pixels, channels, note = None, None, ''
     if image is not None:
         pixels, channels = _intensities(image, scene)
         shape = tuple(pixels.shape)[: len(axes)]
@@ -64,6 +69,13 @@ def request_of(
                 f'“{image.name}” has the shape {shape}, “{labels.name}” has '
                 f'{tuple(data.shape)}: choose the image of the labels, or “no '
                 'intensities”.'
+            )
+        # the channels of others come last
+        others = _axes_of(image, scene)[: len(axes)]
+        if _lies_elsewhere(labels, axes, image, others):
+            note = (
+                f'“{image.name}” does not lie where “{labels.name}” lies: the '
+                'intensities are those of the same rows and columns.'
             )
     scale, units = _scale(labels, axes)
     return MeasureRequest(
@@ -75,7 +87,39 @@ def request_of(
         # a stack of one plane is a plane
         volumes=len(axes) > 2 and data.shape[0] > 1,
         owner=labels,
+        note=note,
     )
+
+
+def _axes_of(image: Image, scene: ViewerScene) -> list[int]:
+    """Return the axes of an image but that of its channels."""
+    channels = scene.channel_axis if image is scene.image else None
+    return [axis for axis in range(image.ndim) if axis != channels]
+
+
+def _lies_elsewhere(
+    labels: Labels, axes: Sequence[int], image: Image, others: Sequence[int]
+) -> bool:
+    """Return whether pixels of labels are not at those of an image.
+
+    Of the same index, along some axes of each.
+    """
+    units = list(image.units)
+    for axis, other in zip(axes, others, strict=True):
+        units[other] = labels.units[axis]
+    to_world = _to_world(labels, axes, labels.units)
+    from_world = np.linalg.inv(_to_world(image, others, tuple(units)))
+    shape = data_of(labels).shape
+    ends = [(0, shape[axis] - 1) for axis in axes]
+    corners = np.array(list(itertools.product(*ends)), float)
+    found = apply(from_world @ to_world, corners)
+    return bool(np.abs(found - corners).max() > 0.5)
+
+
+def _to_world(layer: Layer, axes: Sequence[int], units: Units) -> Matrix:
+    """Map of some axes of a layer to the world, in units of all its axes."""
+    kept = [*axes, layer.ndim]
+    return data_to_world_matrix(layer, layer.ndim, units)[np.ix_(kept, kept)]
 
 
 def _intensities(
@@ -89,10 +133,10 @@ def _intensities(
         layers = [image, *scene.composed]
         arrays = [data_of(layer) for layer in layers]
         return Stacked(arrays), [str(layer.name) for layer in layers]
-    axis = scene.channel_axis if image is scene.image else None
-    if axis is not None:
-        order = [each for each in range(pixels.ndim) if each != axis]
-        moved = Reordered(pixels, [*order, axis])
+    order = _axes_of(image, scene)
+    channels = set(range(image.ndim)) - set(order)
+    if channels:
+        moved = Reordered(pixels, [*order, *channels])
         return moved, [f'channel {n}' for n in range(moved.shape[-1])]
     return pixels, None
 

@@ -308,8 +308,8 @@ class TableWidget(ViewerWidget):
         self._later.cancel()
         if labels is self.labels_combo.layer:
             self._show_table()
-        text = f'{counted(len(table), "object")} measured.'
-        self.status.say(text if len(table) else NOTHING)
+        text = f'{counted(len(table), "object")} measured. {request.note}'
+        self.status.say(text.strip() if len(table) else NOTHING)
 
     def _stopped(self) -> None:
         self._end()
