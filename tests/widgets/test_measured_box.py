@@ -55,7 +55,7 @@ def test_a_row_is_looked_at_in_the_channel_that_is_shown(measured):
 def test_objects_are_deleted_in_all_channels(measured):
     _, scene, labels = measured
     objects = scene.objects_of(labels)
-    delete_labels(objects, labels, [1], scene)
+    delete_labels(labels, [1], scene)
     assert not np.any(labels.data[:])
     objects.undo()
     assert np.count_nonzero(labels.data[:]) == 3 * 2 * 10 * 10

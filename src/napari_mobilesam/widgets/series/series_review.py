@@ -165,7 +165,7 @@ class SeriesReview:
                 objects.delete(record)
                 self.show(shown)
                 return
-            delete_labels(objects, labels, [shown.label], self._scene)
+            delete_labels(labels, [shown.label], self._scene)
             self._shown = None
             self._go_on(shown)
 

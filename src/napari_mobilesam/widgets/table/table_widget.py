@@ -489,9 +489,8 @@ class TableWidget(ViewerWidget):
                 'Measure, then delete.'
             )
             return
-        objects = self.scene.objects_of(labels)
         with self.status.errors():
-            delete_labels(objects, labels, chosen.tolist(), self.scene)
+            delete_labels(labels, chosen.tolist(), self.scene)
             if self._open_label in chosen:
                 # it is no object any more that could be accepted
                 self.session.editor.reject()

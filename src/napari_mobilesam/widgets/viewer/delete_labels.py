@@ -14,30 +14,25 @@ from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
 
 
 def delete_labels(
-    objects: Objects,
-    layer: Labels,
-    labels: Collection[int],
-    scene: ViewerScene,
+    layer: Labels, labels: Collection[int], scene: ViewerScene
 ) -> None:
     """Delete objects on all planes, as one step that can be undone.
 
     Parameters
     ----------
-    objects : Objects
-        Objects of the layer.
     layer : napari.layers.Labels
-        Their layer, see `pixels_of`.
+        The layer, see `pixels_of`.
     labels : collection of int
         Labels of the objects.
     scene : ViewerScene
-        Knows the channels.
+        Knows the objects and the channels.
 
     Raises
     ------
     SegmentationError
         The labels are not in memory, and where an object lies is not known.
     """
-    pixels = pixels_of(layer, labels, scene)
+    objects, pixels = scene.objects_of(layer), pixels_of(layer, labels, scene)
     gone = {int(label) for label in labels}
     title = f'deleting {counted(len(gone), "object")}'
     with objects.step(title) as step:
