@@ -7,10 +7,15 @@ import pytest
 from napari.components import ViewerModel
 
 from napari_mobilesam.measure.object_table import measure_objects
+from napari_mobilesam.types import SegmentationError
 from napari_mobilesam.widgets.table.measured_layers import merged, request_of
+from napari_mobilesam.widgets.viewer import measured_box as measured_box_module
 from napari_mobilesam.widgets.viewer.delete_labels import delete_labels
 from napari_mobilesam.widgets.viewer.look_at import look_at, slider_pixels
-from napari_mobilesam.widgets.viewer.measured_box import measured_box
+from napari_mobilesam.widgets.viewer.measured_box import (
+    measured_box,
+    pixel_near,
+)
 from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
 
 # planes, rows and columns of object 1
@@ -59,3 +64,25 @@ def test_objects_are_deleted_in_all_channels(measured):
     assert not np.any(labels.data[:])
     objects.undo()
     assert np.count_nonzero(labels.data[:]) == 3 * 2 * 10 * 10
+
+
+def test_an_object_is_looked_for_where_it_was_measured(monkeypatch):
+    viewer = ViewerModel()
+    labels = viewer.add_labels(np.zeros((4, 60, 60), np.uint16))
+    labels.data[2, 10:20, 30:40] = 7
+    labels.features = {
+        'index': [7], 'z0': [2], 'row0': [10], 'column0': [30],
+        'z1': [3], 'row1': [20], 'column1': [40],
+    }  # fmt: skip
+    scene = ViewerScene(viewer)
+    with monkeypatch.context() as patch:
+        # which looks through all pixels
+        patch.delattr(measured_box_module, 'pixels_of')
+        place = pixel_near(viewer, labels, 7, scene)
+    assert labels.data[tuple(place)] == 7
+    labels.data = np.roll(labels.data, 25, axis=1)
+    place = pixel_near(viewer, labels, 7, scene)
+    assert labels.data[tuple(place)] == 7
+    labels.data = np.zeros_like(labels.data)
+    with pytest.raises(SegmentationError, match='no object 7 any more'):
+        pixel_near(viewer, labels, 7, scene)

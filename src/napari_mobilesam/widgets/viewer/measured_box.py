@@ -97,20 +97,29 @@ def pixels_of(
         return np.nonzero(np.isin(data, list(labels)))
     found = []
     for label in labels:
-        whole = [[0] * layer.ndim, [size - 1 for size in data.shape]]
-        box = measured_box(layer, label, scene, whole)
-        if box is None:
+        inside = _pixels_in_box(layer, label, scene)
+        if inside is None:
             raise SegmentationError(
                 f'“{layer.name}” is not in memory, and where object {label} '
                 'lies is not known: measure it first.'
             )
-        low, high = box[0], box[1] + 1
-        part = np.asarray(data[tuple(map(slice, low, high))])
-        inside = np.nonzero(part == label)
-        found.append(
-            [axis + first for axis, first in zip(inside, low, strict=True)]
-        )
+        found.append(inside)
     return tuple(np.concatenate(axes) for axes in zip(*found, strict=True))
+
+
+def _pixels_in_box(
+    layer: Labels, label: int, scene: ViewerScene
+) -> Indices | None:
+    """Return the pixels of an object where it was measured, if it was."""
+    data = data_of(layer)
+    whole = [[0] * layer.ndim, [size - 1 for size in data.shape]]
+    box = measured_box(layer, label, scene, whole)
+    if box is None:
+        return None
+    low, high = box[0], box[1] + 1
+    part = np.asarray(data[tuple(map(slice, low, high))])
+    inside = np.nonzero(part == label)
+    return tuple(axis + first for axis, first in zip(inside, low, strict=True))
 
 
 def pixel_near(
@@ -123,7 +132,11 @@ def pixel_near(
     SegmentationError
         The object is gone, or where it lies is not known, see `pixels_of`.
     """
-    pixels = np.array(pixels_of(labels, [label], scene))
+    found = _pixels_in_box(labels, label, scene)
+    if found is None or not len(found[0]):
+        # never measured, or moved since
+        found = pixels_of(labels, [label], scene)
+    pixels = np.array(found)
     if not pixels.size:
         raise SegmentationError(
             f'“{labels.name}” has no object {label} any more: measure again.'
@@ -135,5 +148,5 @@ def pixel_near(
     here = slider_pixels(viewer, labels)
     away = abs(pixels[hidden] - here[hidden, None]).sum(axis=0)
     nearest = np.flatnonzero(away == away.min())
-    found: NDArray[np.intp] = pixels[:, nearest[len(nearest) // 2]]
-    return found
+    middle: NDArray[np.intp] = pixels[:, nearest[len(nearest) // 2]]
+    return middle
