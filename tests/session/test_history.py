@@ -300,3 +300,36 @@ def test_areas_are_those_of_one_channel():
     assert target.table['area'].tolist() == [size, size]
     objects.redo()
     assert target.table['area'].tolist() == counts
+
+
+def interrupted(again):
+    """Return objects after a step that another one has interrupted."""
+    objects = objects_on()
+    plane = plane_at(0)
+    long = objects.begin('long')
+    long.paint(plane, square(0, 0), 1)
+    with objects.step('short') as short:
+        short.paint(plane, square(0, 2), 2)
+    if again:
+        long.paint(plane, square(2, 3), 3)
+    long.finish()
+    return objects
+
+
+@pytest.mark.parametrize('again', [False, True])
+def test_a_step_that_was_interrupted_is_undone_before_the_other(again):
+    objects = interrupted(again)
+    data = objects.target.data
+    end, alone = data.copy(), np.zeros_like(data)
+    mask = square(0, 2)
+    row0, column0, row1, column1 = mask.box
+    alone[0, row0:row1, column0:column1] = 2 * mask.data
+    for _ in range(2):
+        assert objects.undo() == 'long'
+        assert np.array_equal(data, alone)
+        assert objects.undo() == 'short'
+        assert not data.any()
+        objects.redo()
+        assert np.array_equal(data, alone)
+        objects.redo()
+        assert np.array_equal(data, end)

@@ -288,6 +288,15 @@ class ObjectStore(ABC):
         if entry is not None:
             self.push(entry)
 
+    def interrupt(self, entry: Entry) -> None:
+        """Tell the steps that go on that another one has ended."""
+        for step in self._open_steps:
+            step.interrupt(entry)
+
+    @abstractmethod
+    def amend(self, before: Entry, after: Entry) -> None:
+        """Replace a finished step, if it is still known."""
+
     def composed(self, patches: Sequence[Patch]) -> Patch:
         """Return one patch with the effect of those of a step, in order."""
         return Patch.of_all(patches)

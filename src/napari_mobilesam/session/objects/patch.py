@@ -244,6 +244,57 @@ class Patch:
         )
 
 
+class InterruptedWrites:
+    """Pixels of a step as if it had been written after those that ended first.
+
+    Steps are undone in the order in which they ended. Of one that was ended
+    while another one was open, the values before are to be those without the
+    other one; of the other one, they are those that were left.
+
+    Parameters
+    ----------
+    patches : sequence of Patch
+        All patches of the step that was interrupted, in order.
+    """
+
+    def __init__(self, patches: Sequence[Patch]) -> None:
+        self._flat = np.unique(np.concatenate([p.flat() for p in patches]))
+        self._copies = max(patch.copies for patch in patches)
+        # values without the step, and with it, as soon as they are known
+        self._without = np.zeros(len(self._flat), patches[0].before.dtype)
+        self._now = self._without.copy()
+        self._known = np.zeros(len(self._flat), np.bool_)
+
+    def write(self, patch: Patch) -> None:
+        """Go on with a patch of the step."""
+        at = np.searchsorted(self._flat, patch.flat())
+        new = ~self._known[at]
+        self._without[at[new]] = _all(patch, 'before')[new]
+        self._now[at] = _all(patch, 'after')
+        self._known[at] = True
+
+    def interrupt(self, patch: Patch) -> Patch:
+        """Go on with another step; return its patch without this one."""
+        flat = patch.flat()
+        before, after = _all(patch, 'before'), _all(patch, 'after')
+        common = np.isin(flat, self._flat, assume_unique=True)
+        at = np.searchsorted(self._flat, flat[common])
+        mine = self._known[at] & (self._now[at] == before[common])
+        before[np.flatnonzero(common)[mine]] = self._without[at[mine]]
+        # where others have painted in between, both stay as they are
+        plain = mine | ~self._known[at]
+        at, after_both = at[plain], after[common][plain]
+        self._without[at] = self._now[at] = after_both
+        self._known[at] = True
+        return Patch._of_flat(flat, before, after, patch.copies)
+
+    def whole(self) -> Patch:
+        """Return the patch of the step."""
+        return Patch._of_flat(
+            self._flat, self._without, self._now, self._copies
+        )
+
+
 def _all(patch: Patch, which: str) -> NDArray[Any]:
     return np.repeat(getattr(patch, which), patch.lengths)
 

@@ -90,6 +90,9 @@ class StagedObjects(ObjectStore):
             raise OverlappingWriteError('A step cannot write pixels twice.')
         return patch
 
+    def amend(self, before: Entry, after: Entry) -> None:
+        """Do nothing: no step ends while another one is staged."""
+
     def push(self, entry: Entry) -> None:
         """Keep the changes of a step."""
         pixels = None

@@ -21,7 +21,10 @@ from napari_mobilesam.session.objects.measured_rows import (
     described_rows,
     pixel_changes,
 )
-from napari_mobilesam.session.objects.patch import Patch
+from napari_mobilesam.session.objects.patch import (
+    InterruptedWrites,
+    Patch,
+)
 from napari_mobilesam.session.objects.records import ObjectRecord
 from napari_mobilesam.session.objects.targets import (
     Indices,
@@ -69,6 +72,9 @@ class Store(Protocol):
     ) -> None:
         """Raise `LabelsError` if another step writes an object."""
 
+    def amend(self, before: Entry, after: Entry) -> None:
+        """Replace a finished step, if it is still known."""
+
     def end(self, step: Step, entry: Entry | None) -> None:
         """Take the finished step; None if nothing was written."""
 
@@ -115,6 +121,8 @@ class Step:
         self._objects = objects
         self._key = key
         self._patches: list[Patch] = []
+        # steps that have ended meanwhile, and after how many patches
+        self._interruptions: list[tuple[int, Entry]] = []
         self._before: dict[int, ObjectRecord | None] = {}
         self._rows: pd.DataFrame | None = None
         self._labels: set[int] = set()
@@ -130,10 +138,30 @@ class Step:
         """Return by how many pixels each label has grown so far."""
         if not self._patches:
             return {}
-        # as one, which is also undone in one go: each write is drawn by itself
         whole = self._objects.composed(self._patches)
-        self._patches = [whole]
+        if not self._interruptions:
+            # undone in one go: each write is drawn by itself
+            self._patches = [whole]
         return pixel_changes(whole)
+
+    def interrupt(self, entry: Entry) -> None:
+        """Note that another step has ended."""
+        self._interruptions.append((len(self._patches), entry))
+
+    def _settle_interruptions(self) -> None:
+        """Put the steps that have ended meanwhile before this one."""
+        if not self._patches:
+            return
+        pixels, done = InterruptedWrites(self._patches), 0
+        for count, entry in self._interruptions:
+            for patch in self._patches[done:count]:
+                pixels.write(patch)
+            done = count
+            patches = tuple(map(pixels.interrupt, entry.patches))
+            self._objects.amend(entry, replace(entry, patches=patches))
+        for patch in self._patches[done:]:
+            pixels.write(patch)
+        self._patches = [pixels.whole()]
 
     def paint(
         self,
@@ -378,6 +406,8 @@ class Step:
         except BaseException:
             self.roll_back()
             raise
+        if self._interruptions:
+            self._settle_interruptions()
         entry = Entry(
             self.title,
             tuple(self._patches),
