@@ -129,6 +129,9 @@ def test_planes_and_volumes(labels: NDArray[Any]) -> None:
         .reset_index(drop=True),
         one,
     )
+    scaled = measure_objects(stack, scale=(2, 0.5, 0.25), units='µm')
+    np.testing.assert_allclose(scaled['area µm²'], table['area'] / 8)
+    np.testing.assert_allclose(scaled['column µm'], table['column'] / 4)
     volumes = measure_objects(stack, volumes=True, scale=(2, 0.5, 0.5))
     np.testing.assert_array_equal(volumes['area'], 2 * one['area'])
     np.testing.assert_allclose(volumes['area units³'], volumes['area'] * 0.5)

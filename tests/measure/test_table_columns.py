@@ -21,6 +21,7 @@ def test_every_finite_value_is_counted_once() -> None:
     found = histogram(values)
     assert found is not None
     assert found.counts.sum() == 989
+    assert len(found.counts) == 40
     assert found.span == (np.nanmin(values), np.sort(values)[-12])
 
 
@@ -33,6 +34,9 @@ def test_whole_numbers_have_bins_of_whole_width() -> None:
     assert wide is not None
     assert len(wide.counts) == 40
     assert set(wide.counts.tolist()) == {25}
+    wider = histogram(np.arange(0, 1001), bins=40)
+    assert wider is not None
+    assert wider.counts.tolist() == [26] * 38 + [13]
 
 
 @pytest.mark.parametrize('value', [0.25, 3.0, -1e9])
