@@ -50,7 +50,7 @@ IMAGES: dict[str, tuple[Any, str]] = {
         'masked array with 400 masked elements; fill them',
     ),
     'nan': (np.full((9, 9), np.nan), 'no finite pixel'),
-    'unknown shape': (unknown[unknown > 50], 'is not known yet'),
+    'unknown shape': (unknown[unknown > 50], 'is not computed yet'),
     'huge': (
         da.zeros((10**6, 10**6), chunks=4096, dtype=np.uint8),
         'has 1e[+]12 pixels',
@@ -192,12 +192,12 @@ ODD |= {
     'large output': (lambda: large(output=5), 'output is 5; it has to be the'),
     'tracking': (
         lambda: nm.track_labels(np.stack([LABELS, LABELS]), 3),
-        'parameters is 3; it has to be of the class LinkingParameters',
+        'parameters is 3; it has to be an instance of LinkingParameters',
     ),
     'session': (lambda: nm.get_session(None), 'viewer is None; give a napari'),
     'selection': (
         lambda: nm.generate_candidates(IMAGE, MODEL).label(3),
-        'selection is 3; it has to be of the class Selection',
+        'selection is 3; it has to be an instance of Selection',
     ),
     'filters': (lambda: Selection(filters=3), 'filters is 3; it has to be'),
     'threshold': (
@@ -378,7 +378,7 @@ ODD |= {
     'large ragged': (lambda: nm.segment_large([[1], [1, 2]]), 'not an array'),
     'large unknown': (
         lambda: nm.segment_large(unknown[unknown > 9]),
-        'is not known yet',
+        'is not computed yet',
     ),
     'refine ragged': (
         lambda: nm.refine_labels(IMAGE, [[1], [1, 2]], MODEL),

@@ -1,6 +1,6 @@
-"""Checks of the types of arguments at public functions.
+"""Validation of the arguments of public functions.
 
-Every message names the argument, its value and the values that are allowed.
+Every message gives the argument, its value and the allowed values.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from numpy.typing import NDArray
 
 from napari_mobilesam.types import ImageError, SegmentationError
 
-# Pixels of one image in memory: 6 GB as RGB.
+# Maximum pixels of an image in memory: 6 GB as RGB.
 MOST_PIXELS = 1 << 31
-# Pixels, and planes, of an array that is worked through part by part: hours.
+# Maximum pixels and planes of an array processed in parts, which takes hours.
 MOST_PIXELS_IN_PARTS = 1 << 38
 MOST_PLANES = 1 << 20
-# As session files take them.
+# The limit of session files.
 LONGEST_CLASS_NAME = 1000
-# Longest part of a value that is quoted.
+# Maximum characters of a quoted value.
 QUOTED = 60
 
 
 def quoted(value: Any) -> str:
-    """Return a value as a message shows it: short, on one line."""
+    """Return a value as a short text on one line, for messages."""
     if isinstance(value, np.generic):
         value = value.item()
     try:
@@ -46,27 +46,27 @@ def check_number(
     *,
     whole: bool = False,
 ) -> None:
-    """Check a number.
+    """Check that a value is a number within a range.
 
     Parameters
     ----------
     name : str
         Name of the argument.
     value : object
-        What was given.
+        Value of the argument.
     least, most : float
-        Range, both ends allowed.
+        Allowed range, inclusive.
     whole : bool
-        Only integers.
+        Allow integers only.
 
     Raises
     ------
     SegmentationError
-        It is not a finite number of this range.
+        If the value is not a finite number within the range.
     """
     kind: Any = Integral if whole else Real
     is_number = isinstance(value, kind) and not isinstance(value, bool)
-    # comparing keeps integers that are too large for a float apart
+    # compare: math.isfinite fails for integers too large for a float
     if is_number and least <= value <= most and abs(value) < math.inf:
         return
     wanted = []
@@ -101,22 +101,22 @@ def check_callable(name: str, value: Any) -> None:
 def check_instance(
     name: str, value: Any, wanted: type, optional: bool = True
 ) -> None:
-    """Raise `SegmentationError` if a value is of another class."""
+    """Raise `SegmentationError` if a value is not of a class."""
     if not isinstance(value, wanted) and not (optional and value is None):
         raise SegmentationError(
-            f'{name} is {quoted(value)}; it has to be of the class '
+            f'{name} is {quoted(value)}; it has to be an instance of '
             f'{wanted.__name__}{", or None" if optional else ""}.'
         )
 
 
 def check_text(name: str, value: Any) -> None:
-    """Raise `SegmentationError` if a value is not text."""
+    """Raise `SegmentationError` if a value is not a string."""
     if not isinstance(value, str):
-        raise SegmentationError(f'{name} is {quoted(value)}; give a text.')
+        raise SegmentationError(f'{name} is {quoted(value)}; give a string.')
 
 
 def check_choice(name: str, value: Any, choices: Sequence[str]) -> None:
-    """Raise `SegmentationError` if a value is none of some texts."""
+    """Raise `SegmentationError` if a value is not among some strings."""
     if not isinstance(value, str) or value not in choices:
         raise SegmentationError(
             f'{name} is {quoted(value)}; choose one of {", ".join(choices)}.'
@@ -124,18 +124,18 @@ def check_choice(name: str, value: Any, choices: Sequence[str]) -> None:
 
 
 def check_class_name(name: str, value: Any) -> None:
-    """Raise `SegmentationError` if a value is not a name of a class."""
+    """Raise `SegmentationError` if a value is not a valid class name."""
     check_text(name, value)
     try:
         value.encode()
     except UnicodeEncodeError:
         raise SegmentationError(
-            f'{name} is {quoted(value)}; give a text that a file can hold.'
+            f'{name} is {quoted(value)}; give text that UTF-8 can encode.'
         ) from None
     if len(value) > LONGEST_CLASS_NAME:
         raise SegmentationError(
             f'{name} has {len(value):,} characters; give '
-            f'{LONGEST_CLASS_NAME:,} at most.'
+            f'at most {LONGEST_CLASS_NAME:,}.'
         )
 
 
@@ -145,9 +145,9 @@ def check_sizes(name: str, value: Any, most: int) -> None:
     Parameters
     ----------
     name, value : str, object
-        Name of the argument, and what was given.
+        Name and value of the argument.
     most : int
-        Largest number of them; fewer are allowed.
+        Maximum length of the list.
     """
     if (
         not isinstance(value, Sequence | np.ndarray)
@@ -165,18 +165,18 @@ def check_model(model: Any) -> None:
     parts = ('record', 'key', 'encode')
     if isinstance(model, type) or not all(hasattr(model, p) for p in parts):
         raise SegmentationError(
-            f'model is {quoted(model)}; it has to be a model of '
+            f'model is {quoted(model)}; it has to be a model from '
             'napari_mobilesam.load_model.'
         )
 
 
 def checked_array(image: Any, name: str = 'image') -> Any:
-    """Return an array as it is, or anything else as a NumPy array.
+    """Return an array unchanged, and anything else as a NumPy array.
 
     Raises
     ------
     ImageError
-        It cannot be an array of pixels, or has masked elements.
+        If it is not an array of pixels, or has masked elements.
     """
     _check_unmasked(name, image)
     if hasattr(image, 'shape') and hasattr(image, 'dtype'):
@@ -192,8 +192,8 @@ def checked_array(image: Any, name: str = 'image') -> Any:
         return image
     if image is None or isinstance(image, str | bytes | dict):
         raise ImageError(
-            f'{name} is {quoted(image)}; give an array of pixels. Image files '
-            'are read by other packages, such as tifffile or imageio.'
+            f'{name} is {quoted(image)}; give an array of pixels. Read image '
+            'files with a package such as tifffile or imageio.'
         )
     try:
         return np.asarray(image)
@@ -210,9 +210,9 @@ def small_array(values: Any, name: str) -> NDArray[Any]:
     Raises
     ------
     ImageError
-        They are too many or masked, or their shape is not known.
+        If there are too many, some are masked, or their shape is unknown.
     TypeError, ValueError, RuntimeError
-        They cannot be read as an array.
+        If they cannot be converted to an array.
     """
     _check_unmasked(name, values)
     shape = getattr(values, 'shape', None)
@@ -223,7 +223,7 @@ def small_array(values: Any, name: str) -> NDArray[Any]:
 
 
 def _check_unmasked(name: str, values: Any) -> None:
-    """Refuse masked elements, whose values mean nothing."""
+    """Raise `ImageError` for masked elements, whose values mean nothing."""
     if np.ma.is_masked(values):
         count = int(np.count_nonzero(np.ma.getmaskarray(values)))
         raise ImageError(
@@ -261,36 +261,36 @@ def check_path(name: str, value: Any) -> None:
 
 
 def check_pixels(shape: Sequence[int], name: str = 'image') -> None:
-    """Raise `ImageError` if an image is too large to be in memory at once."""
+    """Raise `ImageError` if an image is too large for memory."""
     count = math.prod(shape)
     if count > MOST_PIXELS:
         count = min(count, 10**100)
         raise ImageError(
             f'{name} has {count:.2g} pixels, more than the {MOST_PIXELS:.2g} '
-            'that are held in memory at once: give a window of it, or use '
+            'that are held in memory at once: give a crop of it, or use '
             'napari_mobilesam.segment_large.'
         )
 
 
 def check_extent(shape: Sequence[int], name: str) -> None:
-    """Raise `ImageError` if an array is too large to be read in parts."""
+    """Raise `ImageError` if an array is too large even to read in parts."""
     count = math.prod(shape)
     if count > MOST_PIXELS_IN_PARTS:
         raise ImageError(
             f'{name} has {count:.2g} pixels, more than the '
-            f'{MOST_PIXELS_IN_PARTS:.2g} that are worked through in one go: '
+            f'{MOST_PIXELS_IN_PARTS:.2g} that are processed in one run: '
             'give a part of it.'
         )
     planes = math.prod(shape[:-2])
     if planes > MOST_PLANES:
         raise ImageError(
             f'{name} has {planes:,} planes, more than the {MOST_PLANES:,} '
-            'that are worked through in one go: give a part of it.'
+            'that are processed in one run: give a part of it.'
         )
 
 
 def check_plane_shape(name: str, shape: Any) -> None:
-    """Raise `SegmentationError` if a value is not a shape of a plane."""
+    """Raise `SegmentationError` if a value is not the shape of a plane."""
     if (
         not isinstance(shape, Sequence)
         or not are_numbers(shape)
@@ -299,7 +299,7 @@ def check_plane_shape(name: str, shape: Any) -> None:
     ):
         raise SegmentationError(
             f'{name} is {quoted(shape)}; it has to be (rows, columns), whole '
-            'numbers from 1.'
+            'numbers of at least 1.'
         )
     check_pixels(shape, name)
 
@@ -307,6 +307,6 @@ def check_plane_shape(name: str, shape: Any) -> None:
 def _check_shape(name: str, shape: Any) -> None:
     if any(size != size for size in shape):  # NaN: not computed yet
         raise ImageError(
-            f'{name} has the shape {tuple(shape)}, which is not known yet: '
+            f'{name} has the shape {tuple(shape)}, which is not computed yet: '
             'call compute_chunk_sizes() of the dask array first.'
         )

@@ -1,4 +1,4 @@
-"""Imports on a thread that do not hold up the thread of the windows."""
+"""Imports on a background thread that do not block the GUI thread."""
 
 from __future__ import annotations
 
@@ -15,22 +15,23 @@ from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 
-# imports that met half imported modules of another thread are repeated
+# retries of imports that met modules half imported by another thread
 MOST_TRIES, PAUSE = 20, 0.1
-# in this order: the first holds symbols that all others share
+# in this order: the first holds symbols shared by all others
 TORCH_LIBRARIES = ('libtorch_global_deps.so', 'libtorch_python.so')
 
 _collection_lock = threading.RLock()
 # While one thread loads a library, another that imports compiled code waits
-# for the loader of the system, and keeps Python's lock meanwhile.
+# for the system's loader without releasing the GIL.
 _import_lock = threading.Lock()
 
 
 def import_gently(names: Iterable[str]) -> None:
-    """Import modules so that other threads go on meanwhile.
+    """Import modules without blocking other threads.
 
-    Python's lock is passed on every 5 ms while modules are executed, but not
-    during a garbage collection and not while a shared library is loaded.
+    Python releases the GIL every 5 ms while modules are executed, but not
+    during garbage collection or while a shared library is loaded; both are
+    avoided here.
 
     Parameters
     ----------
@@ -48,11 +49,11 @@ def import_gently(names: Iterable[str]) -> None:
 
 
 def import_beside(name: str) -> ModuleType:
-    """Import a module while other threads may import what it needs.
+    """Import a module while other threads may import its dependencies.
 
-    Two threads that wait for modules of each other, such as those of
-    scipy.spatial, see them half imported: Python would wait for ever. Then
-    the import is repeated after that of `import_gently`.
+    If two threads wait for modules that the other is importing, such as those
+    of scipy.spatial, Python avoids the deadlock by handing out half-imported
+    modules. The import is then repeated after that of `import_gently`.
     """
     try:
         return import_module(name)
@@ -64,7 +65,7 @@ def import_beside(name: str) -> ModuleType:
 
 
 def _import_again(name: str) -> ModuleType:
-    """Import a module; repeat it while another thread imports the same."""
+    """Import a module; retry while another thread is importing it."""
     for _ in range(MOST_TRIES - 1):
         try:
             return import_module(name)
@@ -81,10 +82,9 @@ def _is_half_imported(error: Exception) -> bool:
 
 @contextlib.contextmanager
 def _no_collection() -> Iterator[None]:
-    """Collect no garbage, and spare the objects made meanwhile.
+    """Disable garbage collection, also for the objects created meanwhile.
 
-    A collection of everything that is alive in a viewer takes 150 ms, and an
-    import sets off several.
+    A full collection in a viewer takes 150 ms, and an import triggers several.
     """
     with _collection_lock:
         if not gc.isenabled():
@@ -102,19 +102,19 @@ def _no_collection() -> Iterator[None]:
 
 
 def _load_torch_libraries() -> None:
-    """Load the shared libraries of torch without Python's lock."""
+    """Load the shared libraries of torch without holding the GIL."""
     if not sys.platform.startswith('linux'):
         return
     spec = find_spec('torch')
     if spec is None or not spec.submodule_search_locations:
         return
     folder = Path(spec.submodule_search_locations[0], 'lib')
-    # called as a foreign function, unlike `ctypes.CDLL`, it releases the lock
+    # unlike `ctypes.CDLL`, a foreign function call releases the GIL
     load = ctypes.CDLL(None).dlopen
     load.restype = ctypes.c_void_p
     load.argtypes = (ctypes.c_char_p, ctypes.c_int)
     for name in TORCH_LIBRARIES:
         if (folder / name).exists():
-            # torch, too, loads the first one for all and the others not
+            # like torch, load only the first one globally
             shared = os.RTLD_GLOBAL if name == TORCH_LIBRARIES[0] else 0
             load(os.fsencode(folder / name), os.RTLD_LAZY | shared)

@@ -1,7 +1,6 @@
-"""Drawn nuclei in 3-D and in time, and cells in two channels, to try on.
+"""Synthetic samples: nuclei in 3-D and over time, cells in two channels.
 
-They are computed, always the same, so that the package has no large files and
-the images no licence.
+They are generated deterministically, which saves large files and licences.
 """
 
 from __future__ import annotations
@@ -9,8 +8,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-# (planes, rows, columns) of the stack; planes are four times as far apart as
-# pixels
+# (planes, rows, columns) of the stack; the plane spacing is four times the
+# pixel size
 STACK_SHAPE = (24, 256, 256)
 SPACING = (2.0, 0.5, 0.5)
 # (frames, rows, columns) of the series
@@ -79,12 +78,12 @@ def draw_series() -> NDArray[np.uint8]:
 
 
 def draw_channels() -> NDArray[np.uint8]:
-    """Draw cells in two channels: their nuclei, and their bodies.
+    """Draw cells in two channels: nuclei and cell bodies.
 
     Returns
     -------
     ndarray
-        (2, 256, 256) uint8: c, y, x; the first channel is the nuclei.
+        (2, 256, 256) uint8: c, y, x; the nuclei are the first channel.
     """
     rng = np.random.default_rng(7)
     nuclei, bodies = image = np.full(CHANNELS_SHAPE, BACKGROUND)
@@ -106,7 +105,7 @@ def _add_ellipsoid(
     level: float,
     rng: np.random.Generator,
 ) -> None:
-    """Fill an ellipsoid, or an ellipse in two dimensions, with texture."""
+    """Fill an ellipsoid (in 2-D an ellipse) with texture."""
     axes = [
         (np.arange(size) - middle) / radius
         for size, middle, radius in zip(
@@ -123,7 +122,7 @@ def _as_seen(
     blur: tuple[float, float, float],
     rng: np.random.Generator,
 ) -> NDArray[np.uint8]:
-    """Blur as a microscope does, and add the noise of photons."""
+    """Add the blur of a microscope, shot noise and read noise."""
     from scipy.ndimage import gaussian_filter
 
     seen = rng.poisson(gaussian_filter(image, blur)) + rng.normal(

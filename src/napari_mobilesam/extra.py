@@ -17,9 +17,9 @@ def need(module: str, extra: str = 'large') -> Any:
     Parameters
     ----------
     module : str
-        Such as ``'zarr'``.
+        Dotted name, such as ``'zarr'``.
     extra : str
-        Extra of this package, or name of the package, that brings it.
+        Extra of this package, or package, that provides it.
 
     Raises
     ------
@@ -41,7 +41,7 @@ def installed(module: str) -> bool:
 
 
 def how_to_install(module: str, extra: str) -> str:
-    """Say that a module is missing, and which command installs it."""
+    """Return a message that a module is missing and how to install it."""
     ours = extra in ('classify', 'export', 'large', 'onnx', 'text', 'track')
     what = f'"napari-mobilesam[{extra}]"' if ours else extra
     return f'{module} is not installed: `pip install {what}`.'

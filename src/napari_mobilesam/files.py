@@ -1,4 +1,4 @@
-"""Writing files all or nothing."""
+"""Atomic writing of files and folders."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 PART = '.part'
-# in which writers see more than the last suffix
+# double suffixes that writers look at
 OME_TIFF = ('.ome.tif', '.ome.tiff')
 
 
 @contextmanager
 def atomic_path(path: Path, keep_suffix: bool = False) -> Iterator[Path]:
-    """Path of a temporary file that replaces ``path`` if nothing is raised.
+    """Yield a temporary file that replaces ``path`` if nothing is raised.
 
-    The temporary file lies in the folder of ``path``, so that the last step
-    is a rename: a reader finds the old content or the new, never a part.
-    Threads and processes that write the same file do not meet.
+    The temporary file is in the folder of ``path`` and is renamed at the end:
+    readers see the old or the new content, never a part. Threads and
+    processes may write the same file without conflicts.
 
     Parameters
     ----------
     path : Path
-        The file to be written. Its folder must exist.
+        File to write. Its folder must exist.
     keep_suffix : bool
-        End the temporary name as ``path`` does, for writers that choose a
-        format by it. Otherwise it ends in ``.part``.
+        Give the temporary file the suffix of ``path``, for writers that
+        choose the format by suffix. Otherwise it is ``.part``.
 
     Yields
     ------
@@ -39,9 +39,9 @@ def atomic_path(path: Path, keep_suffix: bool = False) -> Iterator[Path]:
     Raises
     ------
     OSError
-        If the file cannot be written or renamed. The temporary file is
-        deleted and an earlier ``path`` stays as it was, as with any other
-        exception.
+        If the file cannot be written or renamed. On this and any other
+        exception, the temporary file is deleted and an existing ``path`` is
+        left unchanged.
     """
     suffix = path.suffix if keep_suffix else PART
     if keep_suffix and path.name.lower().endswith(OME_TIFF):
@@ -51,7 +51,7 @@ def atomic_path(path: Path, keep_suffix: bool = False) -> Iterator[Path]:
 
 
 def write_atomic(path: Path, *parts: bytes | bytearray | memoryview) -> None:
-    """Write bytes to a file, all or nothing.
+    """Write bytes to a file atomically.
 
     Raises
     ------
@@ -63,7 +63,7 @@ def write_atomic(path: Path, *parts: bytes | bytearray | memoryview) -> None:
 
 
 def write_text_atomic(path: Path, text: str) -> None:
-    """Write UTF-8 text to a file, all or nothing.
+    """Write text to a file as UTF-8, atomically.
 
     Raises
     ------
@@ -75,27 +75,27 @@ def write_text_atomic(path: Path, text: str) -> None:
 
 @contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
-    """Path of a folder to fill, which gets its name once it is whole.
+    """Yield a temporary folder that is renamed to ``path`` once complete.
 
     Parameters
     ----------
     path : Path
-        The folder to be made; the folder that it lies in must exist.
+        Folder to create; its parent must exist.
 
     Yields
     ------
     Path
-        Where to make and fill it; nothing exists there yet.
+        Where to create and fill the folder; nothing exists there yet.
 
     Raises
     ------
     FileExistsError
         If ``path`` exists; it is never replaced.
     FileNotFoundError
-        If there is no folder for it.
+        If the parent folder does not exist.
     OSError
-        If it cannot be written or renamed. What was written is deleted, as
-        with any other exception.
+        If the folder cannot be written or renamed. On this and any other
+        exception, the temporary folder is deleted.
     """
     if path.exists():
         raise FileExistsError(
@@ -108,14 +108,14 @@ def new_folder(path: Path) -> Iterator[Path]:
 
 
 def temporary_path(path: Path, suffix: str = PART) -> Path:
-    """Name in the same folder that no other thread or process takes."""
+    """Return a path in the same folder, unique to this call."""
     token = f'{os.getpid()}-{secrets.token_hex(4)}'
     return path.with_name(f'.{path.name}.{token}{suffix}')
 
 
 @contextmanager
 def _renamed(temporary: Path, path: Path) -> Iterator[Path]:
-    """Rename what was written if nothing is raised, or else delete it."""
+    """Rename ``temporary`` to ``path``, or delete it after an exception."""
     try:
         with named_errors(temporary, path):
             yield temporary
@@ -129,9 +129,9 @@ def _renamed(temporary: Path, path: Path) -> Iterator[Path]:
 
 @contextmanager
 def named_errors(temporary: Path, path: Path) -> Iterator[None]:
-    """Name the file that the user has chosen, not the temporary one.
+    """Name ``path`` in errors about the temporary file.
 
-    A full disk has no name at all.
+    Errors about a full disk name no file at all; they get ``path`` as well.
     """
     try:
         yield

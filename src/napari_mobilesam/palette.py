@@ -1,4 +1,4 @@
-"""Colours that tell classes apart."""
+"""Colours of classes."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ from PIL import ImageColor
 
 from napari_mobilesam.types import SegmentationError
 
-# Distinguishable with colour blindness too; none is gray, which is what has
-# no class.
+# Safe for colour blindness; no gray, which marks objects without a class.
 PALETTE = (
     '#56b4e9',
     '#e69f00',
@@ -18,12 +17,12 @@ PALETTE = (
     '#0072b2',
     '#7a3fbf',
 )
-# What colours of the palette are mixed with when it is used up, and how much.
+# Colours mixed into the palette each time it is used up, and their shares.
 TINTS = (('#000000', 0.0), ('#ffffff', 0.5), ('#000000', 0.4))
 
 
 def default_color(number: int) -> str:
-    """Return the colour that the class with a number gets, from 0 on."""
+    """Return the default colour of the class with a number, from 0 on."""
     rounds, place = divmod(number, len(PALETTE))
     other, share = TINTS[rounds % len(TINTS)]
     pairs = zip(rgb(PALETTE[place]), rgb(other), strict=True)
@@ -32,7 +31,7 @@ def default_color(number: int) -> str:
 
 
 def rgb(color: str) -> tuple[int, int, int]:
-    """Return red, green and blue, 0 to 255.
+    """Return the red, green and blue values, 0 to 255, of a colour.
 
     Parameters
     ----------

@@ -1,9 +1,10 @@
-"""Fields of parameter dataclasses, described once.
+"""Parameter dataclasses whose fields carry their own description.
 
-The description of a parameter stands beside its default. The command line
+Each parameter is described beside its default. The command line
 (`napari_mobilesam.cli.parameter_options`), the forms of the dock widgets
 (`napari_mobilesam.widgets.parts.parameter_form`) and the documentation read
-it from here. The metadata are plain values: nothing here imports a GUI.
+the description from there. The metadata are plain values, without GUI
+imports.
 """
 
 from __future__ import annotations
@@ -33,13 +34,13 @@ class ParameterField:
     minimum, maximum, step : float
         Range and increment of a number.
     group : str
-        Title of the folded part of the form; empty for the visible part.
+        Title of a collapsed section of the form; empty for the visible part.
     automatic : str
-        Meaning of None, for parameters that may be None.
+        Meaning of None, for parameters that accept it.
     typical : float or None
         Number shown, but not used, while a parameter is None.
     choices : tuple of (str, value)
-        Labels and values of a choice.
+        Labels and values to choose from.
     """
 
     description: str
@@ -54,14 +55,14 @@ class ParameterField:
 
     @property
     def text(self) -> str:
-        """Description, with the meaning of None."""
+        """Description, including the meaning of None."""
         if not self.automatic:
             return self.description
         return f'{self.description} Automatic: {self.automatic}'
 
     @property
     def decimals(self) -> int:
-        """Number of decimals that shows each step."""
+        """Number of decimals needed to show each step."""
         return max(0, math.ceil(-math.log10(self.step)))
 
 
@@ -81,7 +82,7 @@ def parameter(
     description : str
         See `ParameterField`.
     default_factory : callable, optional
-        Makes the default value, where it is mutable.
+        Creates a mutable default value.
     **appearance
         Further attributes of `ParameterField`.
     """
@@ -99,7 +100,7 @@ def parameter_fields(parameters: Any) -> dict[str, ParameterField]:
     Parameters
     ----------
     parameters : dataclass or instance of one
-        Parameters; fields that were not made by `parameter` are left out.
+        Parameters; fields not made by `parameter` are left out.
     """
     return {
         item.name: item.metadata[_KEY]
@@ -109,7 +110,7 @@ def parameter_fields(parameters: Any) -> dict[str, ParameterField]:
 
 
 def documented(parameters: _C) -> _C:
-    """Add a numpydoc *Attributes* section to a dataclass, from its fields."""
+    """Add an *Attributes* section to a dataclass docstring."""
     types = {item.name: item.type for item in dataclasses.fields(parameters)}
     lines = [inspect.cleandoc(parameters.__doc__ or ''), '']
     lines += ['Attributes', '----------']

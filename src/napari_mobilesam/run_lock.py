@@ -1,4 +1,4 @@
-"""Lock of a folder: one run at a time writes to it."""
+"""Lock of a folder, so that only one run writes to it at a time."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from pathlib import Path
 from napari_mobilesam.types import SegmentationError
 
 LOCK = 'lock'
-# Byte that is locked on Windows: beyond the text, which others may read.
+# Byte locked on Windows, beyond the text so that others can still read it.
 FAR = 1 << 20
-# Errors of file systems without locks, such as Lustre is mounted by default.
+# Errors of file systems without locks, such as Lustre in its default setup.
 NO_LOCKS = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOLCK)
 
 
 class OutputInUseError(SegmentationError):
-    """Another run writes to the same output; the message names it."""
+    """Another run, named in the message, writes to the same output."""
 
 
 @contextmanager
 def run_lock(folder: Path) -> Iterator[None]:
     """Hold the lock of the folder of a run.
 
-    The operating system releases the lock of a process that ends, however it
-    ends, so that no lock is left after a crash. It holds against threads of
-    the same process, too. A folder that is empty afterwards is removed. On a
-    file system without locks there is a warning, and none is held.
+    The operating system releases the lock when the process ends, even by a
+    crash. The lock also excludes other threads of the same process. If the
+    folder is empty at the end, it is removed. On a file system without locks,
+    a warning is issued and no lock is held.
 
     Parameters
     ----------
@@ -53,13 +53,13 @@ def run_lock(folder: Path) -> Iterator[None]:
         now = datetime.now().astimezone().isoformat(' ', 'seconds')
         host = socket.gethostname()
         text = f'process {os.getpid()} on {host} since {now}'
-        # for others to read: a full disk stops what comes next
+        # only informs other runs; a full disk will fail later anyway
         with suppress(OSError):
             os.write(descriptor, text.encode())
         yield
     finally:
-        # Windows deletes no open file, and elsewhere a file that is deleted
-        # after it was unlocked could be the next run's.
+        # Windows cannot delete an open file. Elsewhere, delete before
+        # unlocking: afterwards the file may belong to the next run.
         if sys.platform != 'win32':
             path.unlink(missing_ok=True)
         os.close(descriptor)
@@ -71,7 +71,7 @@ def run_lock(folder: Path) -> Iterator[None]:
 
 
 def _open_locked(path: Path) -> int:
-    """Open and lock the file, which the run before may be deleting."""
+    """Open and lock a file that the previous run may be deleting."""
     while True:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -100,7 +100,7 @@ def _open_locked(path: Path) -> int:
         with suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(descriptor), path.stat()):
                 return descriptor
-        os.close(descriptor)  # locked, but deleted by the run before
+        os.close(descriptor)  # locked, but deleted by the previous run
 
 
 def _read(descriptor: int) -> str:

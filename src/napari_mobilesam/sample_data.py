@@ -1,7 +1,7 @@
-"""Images to try the plugin on, for File ▸ Open Sample.
+"""Sample images for File ▸ Open Sample.
 
-The images of the package lie in ``samples``, with their licences; the coins
-are those of scikit-image. The stack, the series and the channels are drawn.
+Packaged images are in ``samples``, with their licences; the coins come from
+scikit-image. The stack, the series and the channels are synthetic.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def read_sample(name: str) -> NDArray[np.uint8]:
     Parameters
     ----------
     name : {'nuclei', 'tissue', 'phase_contrast'}
-        Which one.
+        Name of the image.
 
     Returns
     -------
@@ -42,30 +42,30 @@ def read_sample(name: str) -> NDArray[np.uint8]:
 
 
 def nuclei() -> list[LayerData]:
-    """Fluorescent nuclei, (520, 696), CC0."""
+    """Return fluorescent nuclei, (520, 696), CC0."""
     return [(read_sample('nuclei'), {'name': 'nuclei'}, 'image')]
 
 
 def tissue() -> list[LayerData]:
-    """Purple-stained tissue, (256, 320) RGB, CC0."""
+    """Return purple-stained tissue, (256, 320) RGB, CC0."""
     return [(read_sample('tissue'), {'name': 'tissue'}, 'image')]
 
 
 def phase_contrast() -> list[LayerData]:
-    """Cells in phase contrast, (440, 440), MIT."""
+    """Return cells in phase contrast, (440, 440), MIT."""
     image = read_sample('phase_contrast')
     return [(image, {'name': 'phase contrast'}, 'image')]
 
 
 def coins() -> list[LayerData]:
-    """Greek coins from Pompeii, (303, 384), of scikit-image."""
+    """Return Greek coins from Pompeii, (303, 384), from scikit-image."""
     from skimage import data
 
     return [(data.coins(), {'name': 'coins'}, 'image')]
 
 
 def nuclei_stack() -> list[LayerData]:
-    """Drawn nuclei in three dimensions, (24, 256, 256), CC0."""
+    """Return synthetic nuclei in 3-D, (24, 256, 256), CC0."""
     place = {
         'name': 'nuclei in 3D',
         'scale': SPACING,
@@ -76,13 +76,13 @@ def nuclei_stack() -> list[LayerData]:
 
 
 def nuclei_series() -> list[LayerData]:
-    """Drawn nuclei that move and divide, (16, 256, 256), CC0."""
+    """Return synthetic nuclei that move and divide, (16, 256, 256), CC0."""
     place = {'name': 'nuclei over time', 'axis_labels': ('t', 'y', 'x')}
     return [(draw_series(), place, 'image')]
 
 
 def cells_in_channels() -> list[LayerData]:
-    """Drawn cells in two channels, each a layer of (256, 256), CC0."""
+    """Return synthetic cells in two channels, as (256, 256) layers, CC0."""
     nuclei, bodies = draw_channels()
     shown = {'blending': 'additive', 'axis_labels': ('y', 'x')}
     return [

@@ -1,7 +1,7 @@
-"""Schemas of JSON files: each field is checked before it is used.
+"""Schemas of JSON files, which check every field before use.
 
-A schema is a function of a value and its place in the file. It returns the
-value, or raises `SchemaError`. Schemas are composed of the functions below.
+A schema is a function of a value and its place in the file that returns the
+value or raises `SchemaError`. Compose schemas from the functions below.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ from typing import Any
 
 Schema = Callable[[Any, str], Any]
 
-# Longest part of a value that is quoted in a message.
+# Maximum characters of a value quoted in a message.
 QUOTED = 40
 
 
 class SchemaError(ValueError):
-    """A value is not as its schema says; the message names its place."""
+    """A value violates its schema; the message names its place."""
 
 
 def refuse(value: Any, place: str, wanted: str) -> SchemaError:
-    """Return the error about a value that is not as wanted."""
+    """Return an error that says what was found and what was wanted."""
     try:
         text = repr(value)
     except (RecursionError, ValueError):  # nested deeply, or too many digits
@@ -32,7 +32,7 @@ def refuse(value: Any, place: str, wanted: str) -> SchemaError:
 
 
 def text(longest: int = 1000) -> Schema:
-    """Schema of text with up to ``longest`` characters."""
+    """Return a schema of text with at most ``longest`` characters."""
 
     def check(value: Any, place: str) -> str:
         if not isinstance(value, str) or len(value) > longest:
@@ -43,7 +43,7 @@ def text(longest: int = 1000) -> Schema:
 
 
 def whole(least: int, most: int) -> Schema:
-    """Schema of a whole number from ``least`` to ``most``."""
+    """Return a schema of integers from ``least`` to ``most``."""
 
     def check(value: Any, place: str) -> int:
         # True is an int in Python
@@ -55,11 +55,11 @@ def whole(least: int, most: int) -> Schema:
 
 
 def number(least: float, most: float, nan: bool = False) -> Schema:
-    """Schema of a number from ``least`` to ``most``; NaN only with ``nan``."""
+    """Return a schema of numbers in a range, and of NaN if ``nan``."""
 
     def check(value: Any, place: str) -> float:
         if type(value) in (int, float) and (
-            # not `isnan`: whole numbers may be too large for a float
+            # not `isnan`: integers may be too large for a float
             (nan and value != value) or least <= value <= most
         ):
             return float(value)
@@ -69,14 +69,14 @@ def number(least: float, most: float, nan: bool = False) -> Schema:
 
 
 def flag(value: Any, place: str) -> bool:
-    """Schema of true or false."""
+    """Check that a value is true or false; itself a schema."""
     if not isinstance(value, bool):
         raise refuse(value, place, 'true or false')
     return value
 
 
 def one_of(*choices: str) -> Schema:
-    """Schema of one of several texts."""
+    """Return a schema of one of several strings."""
 
     def check(value: Any, place: str) -> str:
         if not isinstance(value, str) or value not in choices:
@@ -87,12 +87,12 @@ def one_of(*choices: str) -> Schema:
 
 
 def optional(schema: Schema) -> Schema:
-    """Schema of a value or null."""
+    """Return a schema that also allows null."""
     return lambda value, place: None if value is None else schema(value, place)
 
 
 def items(schema: Schema, most: int, least: int = 0) -> Schema:
-    """Schema of a list of ``least`` to ``most`` values of one schema."""
+    """Return a schema of ``least`` to ``most`` values of one schema."""
 
     def check(value: Any, place: str) -> list[Any]:
         if not isinstance(value, list) or not least <= len(value) <= most:
@@ -104,7 +104,7 @@ def items(schema: Schema, most: int, least: int = 0) -> Schema:
 
 
 def sequence(*schemas: Schema) -> Schema:
-    """Schema of a list with a schema for each of its values."""
+    """Return a schema of a list with one schema per value."""
 
     def check(value: Any, place: str) -> list[Any]:
         if not isinstance(value, list) or len(value) != len(schemas):
@@ -120,7 +120,7 @@ def sequence(*schemas: Schema) -> Schema:
 
 
 def mapping(key: Schema, schema: Schema, most: int) -> Schema:
-    """Schema of up to ``most`` entries with keys and values of one schema."""
+    """Return a schema of an object of at most ``most`` uniform entries."""
 
     def check(value: Any, place: str) -> dict[str, Any]:
         if not isinstance(value, dict) or len(value) > most:
@@ -138,16 +138,16 @@ def fields(
     others: Mapping[str, Schema] | None = None,
     strict: bool = True,
 ) -> Schema:
-    """Schema of an object with known fields.
+    """Return a schema of an object with known fields.
 
     Parameters
     ----------
     required : mapping of str to schema
-        Fields that have to be there.
+        Required fields.
     others : mapping of str to schema, optional
-        Fields that may be there.
+        Optional fields.
     strict : bool
-        Refuse unknown fields; otherwise they are left out.
+        Refuse unknown fields; otherwise they are dropped.
     """
     known = {**required, **(others or {})}
 
@@ -175,7 +175,8 @@ def parse_json(content: str, place: str) -> Any:
     Raises
     ------
     SchemaError
-        It is no JSON, is nested too deeply, or has numbers without end.
+        If it is not JSON, is nested too deeply, or has numbers with too many
+        digits.
     """
     try:
         return json.loads(content)

@@ -1,6 +1,6 @@
-"""Settings of a user, kept between sessions in JSON files.
+"""User settings, kept between sessions in JSON files.
 
-That of the forms holds only values that differ from the defaults.
+The file of the forms holds only values that differ from the defaults.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ class Settings:
     hover : bool
         Show the mask under the cursor before the click.
     min_area : int
-        Holes and islands of fewer pixels are removed from masks; 0 leaves
-        them as they are (Segment Anything, appendix B).
+        Holes and islands of fewer pixels are removed from masks; 0 keeps
+        them all (Segment Anything, appendix B).
     smooth : bool
         Round off corners smaller than a pixel or two.
     doubtful : str
-        Masks that the model is not certain of: ``'twice'``, *Accept* has to
-        be pressed twice; ``'never'``, they are not accepted; ``'accept'``,
-        they are like others.
+        Treatment of masks that the model is not certain of: ``'twice'``,
+        *Accept* has to be pressed twice; ``'never'``, they are not accepted;
+        ``'accept'``, they are treated like others.
     islands : bool
-        Keep islands of masks that are apart from the prompted part.
+        Keep islands of a mask that are separate from the prompted part.
     policy : str
         Treatment of existing labels: ``'overwrite'`` or ``'keep'``.
     numbers : str
@@ -59,11 +59,11 @@ class Settings:
     cache_mb : int
         Size of the disk cache of embeddings; 0 turns it off.
     keys : mapping of str to str
-        Action to key, for keys that were changed; empty for no key.
+        Action to key, for changed keys; an empty string means no key.
     seconds : mapping of str to float
         Seconds that each model took to embed an image.
     sections : mapping of str to bool
-        Sections of the forms that were opened (True) or folded.
+        Sections of the forms that were expanded (True) or collapsed.
     """
 
     hover: bool = False
@@ -86,9 +86,9 @@ class Settings:
 
 
 def settings_path(name: str = FILE) -> Path:
-    """Return the path of a file of settings.
+    """Return the path of a settings file.
 
-    ``NAPARI_MOBILESAM_CONFIG`` overrides its folder.
+    The environment variable ``NAPARI_MOBILESAM_CONFIG`` overrides the folder.
     """
     override = os.environ.get('NAPARI_MOBILESAM_CONFIG')
     folder = override or platformdirs.user_config_dir(APP_NAME, False)
@@ -96,7 +96,7 @@ def settings_path(name: str = FILE) -> Path:
 
 
 def read_config(name: str) -> dict[str, Any]:
-    """Read a file of settings; empty if it is missing or unusable."""
+    """Read a settings file; return {} if it is missing or invalid."""
     try:
         stored = json.loads(settings_path(name).read_text(encoding='utf-8'))
     except (OSError, ValueError):
@@ -105,12 +105,12 @@ def read_config(name: str) -> dict[str, Any]:
 
 
 def write_config(name: str, content: Mapping[str, Any]) -> None:
-    """Write a file of settings, atomically.
+    """Write a settings file atomically.
 
     Raises
     ------
     OSError
-        The folder is not writable.
+        If the folder is not writable.
     """
     path = settings_path(name)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -118,7 +118,7 @@ def write_config(name: str, content: Mapping[str, Any]) -> None:
 
 
 def load_settings() -> Settings:
-    """Read the settings; missing and unusable values are the defaults."""
+    """Read the settings; missing and invalid values become the defaults."""
     standard = asdict(Settings())
     usable: dict[str, Any] = {
         name: value
@@ -141,12 +141,12 @@ def load_settings() -> Settings:
 
 
 def save_settings(settings: Settings) -> None:
-    """Write the values that differ from the defaults, atomically.
+    """Write the values that differ from the defaults atomically.
 
     Raises
     ------
     OSError
-        The folder is not writable.
+        If the folder is not writable.
     """
     standard = Settings()
     changed = {

@@ -1,4 +1,4 @@
-"""Columns of a table that name the object, and the plane, of each row."""
+"""Table columns that identify the object of each row."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ LABEL_NAMES = ('label', 'index')
 def label_column(
     table: Any, error: type[SegmentationError] = SegmentationError
 ) -> str | None:
-    """Name of the column that holds the labels.
+    """Return the name of the column that holds the labels.
 
     Parameters
     ----------
     table : DataFrame or None
         Table of objects.
     error : type
-        Error that is raised.
+        Type of the error to raise.
 
     Returns
     -------
     str or None
-        None if there is no table, or one without columns.
+        None if there is no table or it has no columns.
 
     Raises
     ------
     SegmentationError
-        If there is no such column, or it holds other things than whole
-        numbers; of type ``error``.
+        If there is no such column, or it does not hold whole numbers; of type
+        ``error``.
     """
     if table is None:
         return None
@@ -51,8 +51,8 @@ def label_column(
             whole_numbers(table, name, error)
             return name
     raise error(
-        'The table has no column “label”, so nothing tells which object a '
-        f'row is of; there are: {", ".join(map(str, table.columns))}.'
+        'The table has no column “label” to say which object each row '
+        f'describes; it has: {", ".join(map(str, table.columns))}.'
     )
 
 
@@ -61,12 +61,12 @@ def whole_numbers(
     column: str,
     error: type[SegmentationError] = SegmentationError,
 ) -> pd.Series[float]:
-    """Column of whole numbers as float64; NaN where it is empty.
+    """Return a column of whole numbers as float64, with NaN where empty.
 
     Raises
     ------
     SegmentationError
-        If there is anything else; of type ``error``.
+        If the column holds anything else; of type ``error``.
     """
     import pandas as pd
 

@@ -1,4 +1,4 @@
-"""Wording of messages and names of files.
+"""Wording of messages, and file names.
 
 Imports neither torch nor Qt.
 """
@@ -18,22 +18,22 @@ FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 def first_three(labels: Sequence[int]) -> str:
-    """Return numbers for a message, such as ``'3, 4, 7 …'``."""
+    """Return the first labels for a message, such as ``'3, 4, 7 …'``."""
     return ', '.join(map(str, labels[:3])) + (' …' if len(labels) > 3 else '')
 
 
 def as_utf8(text: str | Path) -> str:
-    """Return a path, or a text with one, that can be written as UTF-8.
+    """Return a path, or text that contains one, that UTF-8 can encode.
 
-    Names of files may have bytes that are not text: they become ``\\udcff``.
+    Bytes of a file name that are not valid text are escaped, as ``\\udcff``.
     """
     return str(text).encode('utf-8', 'backslashreplace').decode('utf-8')
 
 
 def file_name(text: str) -> str:
-    """Return a text, such as the name of a layer, as a name of a file.
+    """Return a text, such as the name of a layer, as a file name.
 
-    Without what an operating system does not allow, or hides.
+    Leading dots and characters that an operating system forbids become ``_``.
     """
     return re.sub(r'^\.+|[\\/:*?"<>|\x00-\x1f]+', '_', text)
 
@@ -48,19 +48,19 @@ def counted(count: int, noun: str, plural: str | None = None) -> str:
     noun : str
         Singular.
     plural : str, optional
-        By default the singular and an *s*.
+        By default the singular with an *s*.
     """
     return f'{count:,} {noun if count == 1 else plural or f"{noun}s"}'
 
 
 def explain(error: BaseException) -> str:
-    """Return the message for the user about an error.
+    """Return a message about an error for the user.
 
     Parameters
     ----------
     error : BaseException
-        Errors of this package and of the operating system say what to do;
-        any other error is reported with its type.
+        Errors of this package and of the operating system are explained; any
+        other error is reported with its type.
     """
     if isinstance(error, OSError) and error.strerror:
         return _explain_errno(error)
@@ -76,14 +76,14 @@ def explain(error: BaseException) -> str:
 
 
 def _explain_errno(error: OSError) -> str:
-    """Return a sentence about an error of the operating system."""
+    """Return a message about an error of the operating system."""
     name = error.filename if isinstance(error.filename, str) else None
     subject = 'The file' if name is None else name
     if error.errno in FULL:
         place = '' if name is None else f' for {name}'
         return (
-            f'There is no space left{place}: delete files that are not '
-            'needed, or choose a folder on another disk.'
+            f'There is no space left{place}: delete files that you do not '
+            'need, or choose a folder on another disk.'
         )
     if error.errno in FORBIDDEN:
         return (

@@ -22,18 +22,18 @@ if TYPE_CHECKING:
 Architecture = Literal['vit_t', 'vit_b', 'vit_l', 'vit_h']
 Ranking = Literal['predicted_iou', 'agreement']
 
-# (row0, column0, row1, column1) in data pixels, half open: around a mask,
-# and of a part of an image.
+# (row0, column0, row1, column1) in data pixels, half open: the bounding box
+# of a mask, and a window of an image.
 Box = tuple[int, int, int, int]
 Window = tuple[int, int, int, int]
-# Called with (steps done, steps in all or 0 if unknown, name of the step).
+# Called with (steps done, total steps or 0 if unknown, name of the step).
 Progress = Callable[[int, int, str], None]
 # Runs a function on the thread that owns the viewer.
 Deliver = Callable[[Callable[[], None]], None]
 
 
 def slices_of(box: Box) -> tuple[slice, slice]:
-    """Return the slices of a plane that are the pixels of a box."""
+    """Return the slices of a plane that select the pixels of a box."""
     row0, column0, row1, column1 = box
     return slice(row0, row1), slice(column0, column1)
 
@@ -41,7 +41,10 @@ def slices_of(box: Box) -> tuple[slice, slice]:
 def part_of_progress(
     progress: Progress | None, number: int, count: int
 ) -> Progress | None:
-    """Return the progress of one of several parts that are alike, from 0."""
+    """Return a progress function for part ``number`` (from 0) of ``count``.
+
+    All parts are assumed to take the same number of steps.
+    """
     if progress is None or count == 1:
         return progress
 
@@ -53,7 +56,7 @@ def part_of_progress(
 
 
 class SegmentationError(ValueError):
-    """Input or model that cannot be used; the message says what to do."""
+    """An input or a model cannot be used; the message says what to do."""
 
 
 class ImageError(SegmentationError):
@@ -61,7 +64,7 @@ class ImageError(SegmentationError):
 
 
 class BlankImageError(ImageError):
-    """No pixel of the image, or of the part that was read, is finite."""
+    """The image, or the part that was read, has no finite pixel."""
 
 
 class PromptError(SegmentationError):
@@ -69,7 +72,7 @@ class PromptError(SegmentationError):
 
 
 class CheckpointError(SegmentationError):
-    """A checkpoint is missing, corrupt, foreign or of an unknown name."""
+    """A checkpoint is missing, corrupt, incompatible or unknown."""
 
 
 class ObjectDiameter(NamedTuple):
@@ -91,7 +94,7 @@ class ModelRecord:
     Attributes
     ----------
     name : str
-        Key in the registry, or the file's stem for a user's own file.
+        Key in the registry, or the stem of the file for the user's own files.
     architecture : {'vit_t', 'vit_b', 'vit_l', 'vit_h'}
         Image encoder.
     input_size : int
@@ -99,24 +102,24 @@ class ModelRecord:
     object_diameter : ObjectDiameter
         Object sizes in input pixels that the model segments well.
     purpose, licence, citation : str
-        For people: what it is for, under which licence, where it is from.
+        What the model is for, its licence and its source, shown to users.
     url : str
-        Address of the download; empty for bundled and own files.
+        Download URL; empty for bundled files and the user's own.
     hash : str
-        ``'sha256:…'`` or ``'xxh128:…'`` of the file; empty for own files.
+        ``'sha256:…'`` or ``'xxh128:…'`` of the file; empty for the user's own.
     size_bytes : int
-        Size of the file, 0 if unknown.
+        Size of the file; 0 if unknown.
     training : dict
         Training record stored in the file (data hashes, parameters, scores).
     predicted_iou, stability : float
-        Thresholds of segment everything that suit the model's scores.
+        Default thresholds of segment everything for this model's scores.
     ranking : {'predicted_iou', 'agreement'}
-        Which of three masks is the best: that of the highest predicted IoU
-        (Segment Anything, section 3), or that which the others overlap
-        most. The latter suits models whose masks are alternatives, not
+        How to choose the best of three masks: by the highest predicted IoU
+        (Segment Anything, section 3), or by the largest overlap with the
+        others. The latter suits models whose masks are alternatives, not
         parts of each other.
     instance_head : bool
-        The file holds an instance head, which says where objects are.
+        Whether the file holds an instance head, which locates objects.
     """
 
     name: str
@@ -150,7 +153,7 @@ class Frame:
     window : tuple of int
         (row0, column0, row1, column1) of the embedded window, half open.
     input_shape : tuple of int
-        (h, w) of the resized window on the input, before padding.
+        (h, w) of the resized window, before padding.
     input_size : int
         Side of the padded square input.
     """
@@ -167,7 +170,7 @@ class Frame:
         window: Window,
         input_size: int,
     ) -> Frame:
-        """Fit ``window`` of an image on an input of side ``input_size``."""
+        """Fit a window of an image to an input of side ``input_size``."""
         height, width = window[2] - window[0], window[3] - window[1]
         scale = input_size / max(height, width)
         input_shape = (
@@ -185,9 +188,9 @@ class Frame:
     def to_input_xy(self, points: NDArray[Any]) -> NDArray[np.float64]:
         """Map (..., 2) row-column data coordinates to x-y input coordinates.
 
-        napari's data coordinates have pixel centres at integers, SAM's have
-        them as given too: both are scaled about the corner of the image, as
-        the reference does.
+        napari and SAM both have pixel centres at integer coordinates. As in
+        the reference implementation, coordinates are scaled about the origin,
+        not about the corner of the first pixel.
         """
         points = np.asarray(points, dtype=np.float64)
         origin = np.asarray(self.window[:2], dtype=np.float64)
@@ -197,7 +200,7 @@ class Frame:
 
 @dataclass(frozen=True)
 class Embedding:
-    """Image embedding of one window, with everything to decode prompts on it.
+    """Image embedding of one window, complete for decoding prompts on it.
 
     Attributes
     ----------
@@ -206,7 +209,7 @@ class Embedding:
     frame : Frame
         Geometry of the embedded window.
     model_key : str
-        ``Sam.key`` of the model that made it; another model refuses it.
+        ``Sam.key`` of the model that made it; other models refuse it.
     """
 
     features: torch.Tensor
@@ -216,7 +219,7 @@ class Embedding:
 
 @dataclass(frozen=True, eq=False)
 class DrawnShape:
-    """A shape as it was drawn, to be shown again.
+    """A shape as the user drew it, kept to be shown again.
 
     Attributes
     ----------
@@ -224,11 +227,11 @@ class DrawnShape:
         ``'rectangle'``, ``'ellipse'``, ``'polygon'``, ``'path'`` or
         ``'line'``, as in a Shapes layer of napari.
     vertices : ndarray
-        (N, 2) float64 row and column; four corners of an ellipse.
+        (N, 2) float64 row and column; an ellipse has four corners.
     positive : bool
-        Whether a scribble is over the object, not over the background.
+        Whether a scribble marks the object rather than the background.
     first, count : int
-        The points of the prompts that lie along a scribble.
+        Range of the prompts' points that lie along a scribble.
     """
 
     kind: str
@@ -247,17 +250,17 @@ class Prompts:
     points : ndarray
         (N, 2) float64.
     labels : ndarray
-        (N,) int64, 1 positive, 0 negative.
+        (N,) int64: 1 positive, 0 negative.
     box : ndarray or None
         (4,) float64 (row0, column0, row1, column1).
     mask_input : ndarray or None
         (s, s) float32 low-res logits, ``s = input_size // 4``.
     region : Mask or None
-        A drawn region or an existing mask in data pixels; becomes the
-        ``mask_input`` of the window that is embedded, unless there is one.
+        A drawn region or existing mask in data pixels. It is resampled to the
+        ``mask_input`` of the embedded window, unless that is given.
     drawn : tuple of DrawnShape
-        Shapes that box, region and points were drawn as. The model does not
-        see them.
+        Shapes drawn for the box, region and points. The model does not see
+        them.
     """
 
     points: NDArray[np.float64] = field(
@@ -273,7 +276,7 @@ class Prompts:
 
     @property
     def clicked(self) -> NDArray[np.bool_]:
-        """(N,) False for the points that lie along a drawn scribble."""
+        """(N,) bool; False for points that lie along a scribble."""
         clicked = np.ones(len(self.points), dtype=bool)
         for shape in self.drawn:
             clicked[shape.first : shape.first + shape.count] = False
@@ -281,10 +284,10 @@ class Prompts:
 
     @property
     def ambiguous(self) -> bool:
-        """True if a whole, a part and a subpart may be meant.
+        """Whether the prompts may mean a whole, a part or a subpart.
 
-        One point alone is; with more prompts the single mask is better
-        (Segment Anything, section 3, "Resolving ambiguity").
+        Only a single point is ambiguous; with more prompts, the single mask
+        is better (Segment Anything, section 3, "Resolving ambiguity").
         """
         return (
             self.box is None
@@ -307,14 +310,15 @@ class Mask:
     score : float
         Predicted IoU.
     stability : float
-        IoU of the mask thresholded high and low (Segment Anything, B).
+        Stability score: IoU of the mask at a higher and a lower threshold
+        (Segment Anything, appendix B).
     point : tuple of float
-        (row, column) of the prompt it came from; NaN where there is none.
+        (row, column) of the point prompt; NaN if there was none.
     crop_box : tuple of int
-        Crop or window of the image it was found in.
+        Crop or window of the image in which it was found.
     similarity : float
         Similarity to example objects, or score of the box that a detector
-        drew for a text: 1 at most; NaN without either.
+        drew for a text, at most 1; NaN if neither applies.
     """
 
     data: NDArray[np.bool_]
@@ -334,7 +338,7 @@ class Mask:
 MORE_PARAMETERS = 'More parameters'
 
 
-# Point prompts along each side of the image, at most.
+# Maximum point prompts along each side of the image.
 MOST_POINTS_PER_SIDE = 256
 
 
@@ -343,13 +347,13 @@ MOST_POINTS_PER_SIDE = 256
 class EverythingParameters:
     """Parameters of segment everything (Segment Anything, appendix B).
 
-    One instance serves the Python API, the command line and the form of the
-    widget; defaults and descriptions are written here only.
+    The Python API, the command line and the form of the widget share this
+    class; defaults and descriptions are defined only here.
     """
 
     diameter: float | None = parameter(
         None,
-        'Typical object diameter in data pixels. Smaller objects are '
+        'Typical object diameter in data pixels. Small objects are '
         'segmented in overlapping windows that are magnified to suit the '
         'model.',
         label='Diameter (px)',
@@ -360,62 +364,62 @@ class EverythingParameters:
     )
     points_per_side: int = parameter(
         32,
-        'Point prompts along each side of the image; fewer in each further '
-        'crop layer.',
+        'Point prompts along each side of the image; each crop layer has '
+        'fewer.',
         label='Points per side',
         minimum=1,
         maximum=MOST_POINTS_PER_SIDE,
     )
     predicted_iou: float | None = parameter(
         None,
-        'Least predicted IoU; masks below it are dropped.',
+        'Minimum predicted IoU; masks below it are dropped.',
         label='Predicted IoU ≥',
         maximum=1,
         step=0.01,
-        automatic='the value that suits the model, 0.88 for SAM.',
+        automatic='the default of the model, 0.88 for SAM.',
         typical=0.88,
     )
     stability: float | None = parameter(
         None,
-        'Least stability score, the IoU of the mask at a higher and a lower '
-        'threshold; masks below it are dropped.',
+        'Minimum stability score (IoU of the mask at a higher and a lower '
+        'threshold); masks below it are dropped.',
         label='Stability ≥',
         maximum=1,
         step=0.01,
-        automatic='the value that suits the model, 0.95 for SAM.',
+        automatic='the default of the model, 0.95 for SAM.',
         typical=0.95,
     )
     min_area: int = parameter(
         0,
-        'Least area in pixels of the holes and islands of a mask; smaller '
-        'ones are removed.',
+        'Holes and islands of a mask with a smaller area, in pixels, are '
+        'removed.',
         label='Min. area (px)',
         maximum=10_000_000,
     )
     adaptive: bool = parameter(
         True,
-        'Prompt a coarse part of the grid first, and the rest only where it '
-        'is likely to find more: about a sixth of the prompts for the same '
-        'objects. Off, or with crop layers: the full grid, as in the paper.',
+        'Prompt a coarse part of the grid first, and the rest only where '
+        'more objects are likely: about a sixth of the prompts for the same '
+        'objects. If off, or with crop layers: the full grid, as in the '
+        'paper.',
         label='Adaptive grid',
     )
     instance_head: bool = parameter(
         True,
-        'Prompt each object that the instance head of the model sees, '
-        'instead of a grid, where the model has one and the grid is '
-        'adaptive.',
+        'Prompt each object detected by the instance head of the model '
+        'instead of a grid, if the model has one and the grid is adaptive.',
         label='Instance head',
     )
     watershed: bool = parameter(
         False,
-        'Take the objects as the instance head outlines them, without asking '
-        'the mask decoder: the fastest way, with coarser borders. The model '
-        'needs an instance head.',
+        'Take the objects from the instance head, without the mask decoder: '
+        'fastest, but with coarser borders. The model needs an instance '
+        'head.',
         label='Watershed only (fastest)',
     )
     crop_layers: int = parameter(
         0,
-        'Further layers of crops, for small objects: layer i has 2^i × 2^i '
+        'Additional layers of crops, for small objects: layer i has 2^i × 2^i '
         'overlapping crops.',
         label='Crop layers',
         maximum=4,
@@ -440,7 +444,7 @@ class EverythingParameters:
     )
     stability_offset: float = parameter(
         1.0,
-        'Offset of the threshold, in logits, in the stability score.',
+        'Offset of the thresholds of the stability score, in logits.',
         label='Stability offset',
         maximum=10,
         step=0.1,
@@ -448,7 +452,7 @@ class EverythingParameters:
     )
     max_area_fraction: float = parameter(
         0.95,
-        'Largest area of a mask, as a fraction of the image; larger masks '
+        'Maximum area of a mask, as a fraction of the image; larger masks '
         'are dropped.',
         label='Max. area (fraction)',
         maximum=1,
@@ -457,7 +461,7 @@ class EverythingParameters:
     )
     box_nms: float = parameter(
         0.7,
-        'Box IoU above which the mask of lower score is dropped (NMS), '
+        'Box IoU above which the lower-scored mask is dropped (NMS), '
         'within a crop.',
         label='NMS in a crop',
         maximum=1,
@@ -466,7 +470,7 @@ class EverythingParameters:
     )
     crop_nms: float = parameter(
         0.7,
-        'Box IoU above which the mask of the larger crop is dropped (NMS), '
+        'Box IoU above which the mask from the larger crop is dropped (NMS), '
         'between crops.',
         label='NMS between crops',
         maximum=1,
@@ -475,14 +479,14 @@ class EverythingParameters:
     )
     whole_image: bool = parameter(
         False,
-        'Embed the image as a whole, whatever the object size, as in the '
+        'Embed the whole image at once regardless of object size, as in the '
         'paper.',
         label='Whole image',
         group=MORE_PARAMETERS,
     )
     batch_size: int = parameter(
         64,
-        'Most prompts decoded at once; on a CPU a few are faster.',
+        'Maximum prompts decoded at once; on a CPU, few are faster.',
         label='Batch size',
         minimum=1,
         maximum=1024,
@@ -491,6 +495,6 @@ class EverythingParameters:
 
     @property
     def scale_given(self) -> bool:
-        """True if the object size need not be measured in the image."""
+        """Whether the object size need not be estimated from the image."""
         whole = self.whole_image or self.crop_layers > 0
         return whole or self.diameter is not None

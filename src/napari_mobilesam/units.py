@@ -1,10 +1,10 @@
-"""Names of units: those of OME-NGFF, their symbols, and what people write."""
+"""Units: their OME-NGFF names, symbols and common spellings."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-# name in OME-NGFF → symbol in OME, and size in meters or seconds
+# OME-NGFF name → OME symbol, and size in meters or seconds
 _LENGTHS = {
     'picometer': ('pm', 1e-12),
     'angstrom': ('Å', 1e-10),
@@ -35,7 +35,7 @@ METERS = {name: size for name, (_, size) in _LENGTHS.items()}
 SECONDS = {name: size for name, (_, size) in _TIMES.items()}
 _OTHERS = {
     'um': 'micrometer',
-    # with the Greek letter, and as ImageJ writes the micro sign
+    # with the Greek letter mu, and ImageJ's escape of the micro sign
     '\u03bcm': 'micrometer',
     '\\u00B5m': 'micrometer',
     'micron': 'micrometer',
@@ -58,14 +58,14 @@ def converted(size: float, unit: str | None, to: str | None) -> float | None:
     Parameters
     ----------
     size : float
-        The size.
+        Length or duration.
     unit, to : str or None
-        Its unit, and that which is wanted, as `unit_name` knows them.
+        Its unit and the unit to convert to, as known to `unit_name`.
 
     Returns
     -------
     float or None
-        None if one cannot be turned into the other.
+        None if the units cannot be converted.
     """
     unit, to = (each and (unit_name(each) or each) for each in (unit, to))
     if unit == to:
@@ -81,22 +81,22 @@ def in_one_unit(
     units: Sequence[str | None],
     to: str | None = None,
 ) -> tuple[tuple[float, ...], str] | tuple[None, None]:
-    """Return lengths along all axes in one unit.
+    """Return the pixel size along all axes in one unit.
 
     Parameters
     ----------
     scale : sequence of float
         Size of a pixel along each axis.
     units : sequence of str or None
-        Unit of each.
+        Unit of each axis.
     to : str, optional
-        The one unit; that of the last axis if None.
+        Unit to convert to; by default that of the last axis.
 
     Returns
     -------
     scale : tuple of float or None
-        None if an axis is time, or has no unit or another that is not known:
-        nothing can be measured across it.
+        None if nothing can be measured, as an axis is time or has no unit or
+        one that cannot be converted.
     symbol : str or None
         Symbol of the unit, such as ``'µm'``.
     """
@@ -112,27 +112,27 @@ def in_one_unit(
 
 
 def symbol_of(unit: str) -> str:
-    """Return the symbol of a unit; an unknown one as it is."""
+    """Return the symbol of a unit, or an unknown unit unchanged."""
     return SYMBOLS.get(unit_name(unit) or '', unit)
 
 
 def is_time(unit: str | None) -> bool:
-    """True if a unit is one of time."""
+    """Return whether a unit is a unit of time."""
     return unit is not None and unit_name(unit) in SECONDS
 
 
 def unit_name(unit: str) -> str | None:
-    """Return the name of a unit in OME-NGFF, such as ``'micrometer'``.
+    """Return the OME-NGFF name of a unit, such as ``'micrometer'``.
 
     Parameters
     ----------
     unit : str
-        Name in the singular or plural, or symbol, such as ``'µm'``.
+        Singular or plural name, or symbol, such as ``'µm'``.
 
     Returns
     -------
     str or None
-        None if the unit is not known.
+        None if the unit is unknown.
     """
     known = _NAMES.get(unit)
     if known is None and len(unit) > 3:
