@@ -58,7 +58,7 @@ def pyramid(tmp_path):
 def large(oracle, monkeypatch):
     """Images of these tests are large, for a model that sees a part."""
     model = Oracle(128, best=24)
-    monkeypatch.setattr(controller, '_load_model', lambda name: model)
+    monkeypatch.setattr(controller, 'load_by_name', lambda name: model)
     monkeypatch.setattr(large_source, 'MOST_LAZY_PIXELS', 1000)
 
 
