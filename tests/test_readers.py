@@ -488,7 +488,7 @@ def test_colours_that_are_not_rgb_are_refused(tmp_path, colours):
     ('name', 'write', 'message'),
     [
         ('a.ome.tif', ome_with_missing_sibling, '1 of the 2 planes'),
-        ('a.tif', two_images, 'save the one that holds the labels by itself'),
+        ('a.tif', two_images, 'save the one that holds the labels separately'),
     ],
 )
 def test_label_images_are_whole_and_alone(tmp_path, name, write, message):

@@ -80,7 +80,7 @@ def test_options(run: Run, labels_path: Path, tmp_path: Path) -> None:
     ('arguments', 'code', 'message'),
     [
         (['none.tif', '-o', 'c.zip'], 2, 'no file or folder none.tif'),
-        (['{labels}', '-o', 'c.txt'], 2, 'does not tell its format'),
+        (['{labels}', '-o', 'c.txt'], 2, 'has no known suffix'),
         (['{labels}', '-o', '{labels}'], 2, 'is an input'),
         (['{labels}', '-o', 'no/c.zip'], 3, 'there is no folder no'),
         (['{labels}', '-o', 'c.zip', '--table', 'no.csv'], 2, 'no.csv'),
@@ -88,17 +88,17 @@ def test_options(run: Run, labels_path: Path, tmp_path: Path) -> None:
         (
             ['{labels}', '-o', 'c.zip', '--image', 'b.tif'],
             2,
-            '--image is of no use to the format roi, only to geojson, coco',
+            '--image has no effect on the format roi, only on geojson, coco',
         ),
         (
             ['{labels}', '-o', 'c.zip', '--coco-masks', 'polygons'],
             2,
-            '--coco-masks is of no use to the format roi, only to coco',
+            '--coco-masks has no effect on the format roi, only on coco',
         ),
         (
             ['{labels}', '-o', 'c.json', '--object-type', 'cell'],
             2,
-            '--object-type is of no use',
+            '--object-type has no effect',
         ),
         (['{labels}', '-o', 'c.zip', '--shape', '3'], 2, "'3' is not H,W"),
         (['{labels}', '-o', 'c.zip', '--shape', '3,4'], 2, 'not (3, 4)'),
@@ -146,7 +146,7 @@ def test_options(run: Run, labels_path: Path, tmp_path: Path) -> None:
             2,
             'b.tif is an input',
         ),
-        (['{labels}', '-o', 'huge.zarr', '--overwrite'], 2, 'no place'),
+        (['{labels}', '-o', 'huge.zarr', '--overwrite'], 2, 'cannot contain'),
         (['deep.geojson', '-o', 'c.tif'], 2, 'is not valid JSON'),
         (['huge.zarr', '-o', 'c.tif'], 2, '1e+12 pixels'),
         (['{labels}', '-o', ''], 2, 'an argument is empty'),

@@ -147,7 +147,7 @@ def test_two_channels_of_instanseg(
     options = ('-o', output, '--model', 'mobile_sam_cells', '--quiet')
     result = run('refine', image_path, path, *options)
     assert result.code == 2
-    assert 'has 2 channels: say which one holds the labels' in result.err
+    assert 'has 2 channels: give the one that holds the labels' in result.err
     result = run('refine', image_path, path, '--channel', 1, *options)
     assert result.code == 0, result.err
     assert tifffile.imread(output).max() == 3

@@ -154,7 +154,7 @@ def test_columns_that_rois_have_no_place_for_are_told(
     labels: NDArray[Any], tmp_path: Path
 ) -> None:
     table = pd.DataFrame({'label': [1], 'shape': [3.0], 'length': [2.0]})
-    with pytest.warns(UserWarning, match='ROIs use shape themselves'):
+    with pytest.warns(UserWarning, match='ROIs reserve shape'):
         export_labels(LabelsWithTable(labels, table), tmp_path / 'x.zip')
     found = read_labels(tmp_path / 'x.zip').table
     assert found is not None
@@ -539,7 +539,7 @@ def test_ome_zarr_in_the_image_they_belong_to(
     assert known[2]['score'] == 0.75
     with pytest.raises(ExportError, match='2 label images'):
         read_labels(path)
-    with pytest.raises(ExportError, match='not of this image'):
+    with pytest.raises(ExportError, match='image that they belong'):
         export_labels(labels[:9], path / 'labels' / 'cut')
 
 
@@ -587,7 +587,7 @@ def test_ome_zarr_gets_the_scale_of_its_image(
     found = read_labels(path)
     assert found.scale == (0.5, 0.25)
     assert found.units == ('micrometer', 'micrometer')
-    with pytest.raises(ExportError, match='not of this image'):
+    with pytest.raises(ExportError, match='image that they belong'):
         export_labels(labels[:20], tmp_path / 'y.zarr', image=source)
 
 
@@ -664,7 +664,7 @@ def test_png_has_one_plane_of_16_bits(
 ) -> None:
     with pytest.raises(ExportError, match='one plane'):
         export_labels(stack, tmp_path / 'x.png')
-    with pytest.raises(ExportError, match='label 70000'):
+    with pytest.raises(ExportError, match='Label 70000'):
         export_labels(np.full((3, 3), 70_000), tmp_path / 'x.png')
     assert not list(tmp_path.iterdir())
 
@@ -757,7 +757,7 @@ def test_bad_tables_and_names(labels: NDArray[Any], tmp_path: Path) -> None:
         export_labels(
             labels, tmp_path / 'x.zip', table=pd.DataFrame({'a': [1]})
         )
-    with pytest.raises(ExportError, match='does not tell its format'):
+    with pytest.raises(ExportError, match='has no known suffix'):
         export_labels(labels, tmp_path / 'x.txt')
     with pytest.raises(ExportError, match="no format 'svg'"):
         export_labels(labels, tmp_path / 'x', format='svg')
@@ -812,7 +812,7 @@ def test_damaged_files(name: str, content: bytes, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ('name', 'content', 'message'),
     [
-        ('a.json', [], 'not a file of COCO instances: its content is not'),
+        ('a.json', [], 'not a file of COCO instances: its content does not'),
         ('a.json', {'images': []}, '“annotations” is missing'),
         (
             'a.json',
@@ -820,7 +820,7 @@ def test_damaged_files(name: str, content: bytes, tmp_path: Path) -> None:
                 'images': [{'id': 1, 'height': 4, 'width': 4}],
                 'annotations': [{'image_id': 2, 'segmentation': []}],
             },
-            'an annotation of image 2, but no such image',
+            'an annotation of image 2, which it lacks',
         ),
         (
             'a.json',
@@ -842,7 +842,7 @@ def test_damaged_files(name: str, content: bytes, tmp_path: Path) -> None:
             {'features': [{}]},
             'feature 0 .* “geometry” is missing',
         ),
-        ('a.geojson', {'features': [3]}, 'its content is not arranged'),
+        ('a.geojson', {'features': [3]}, 'its content does not have'),
     ],
 )
 def test_what_is_wrong_with_a_file_is_said_plainly(
@@ -885,8 +885,8 @@ def test_a_zip_without_a_roi_and_its_shape(
 @pytest.mark.parametrize(
     ('given', 'message'),
     [
-        ({'scale': (1, 1, 1)}, 'scale is .*of 3 axes, and the labels have 2'),
-        ({'units': ('micrometer',)}, 'units is .*of 1 axes'),
+        ({'scale': (1, 1, 1)}, 'scale is .*for 3 axes, but the labels have 2'),
+        ({'units': ('micrometer',)}, 'units is .*for 1 axes'),
         ({'class_colors': {'a': 'reddish'}}, '“reddish” is not a colour'),
         ({'class_colors': {'a': '#12345'}}, 'for instance #e69f00'),
     ],
@@ -1001,7 +1001,12 @@ def test_half_a_pixel_beyond_the_shape_cuts_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ('rows', 'message'),
-    [((8, 12), None), ((-3, 4), None), ((10, 12), 'beyond'), ((-3, 0), '0')],
+    [
+        ((8, 12), None),
+        ((-3, 4), None),
+        ((10, 12), 'beyond'),
+        ((-3, 0), 'negat'),
+    ],
 )
 def test_objects_at_the_edge_of_the_image_are_cut(
     rows: tuple[int, int], message: str | None, tmp_path: Path
@@ -1039,7 +1044,7 @@ def test_damaged_polygons(tmp_path: Path) -> None:
         {'napari-mobilesam': {'shape': 5}, 'features': []},
     ):
         path.write_text(json.dumps(content), 'utf-8')
-        with pytest.raises(ExportError, match='not a GeoJSON of objects'):
+        with pytest.raises(ExportError, match='not GeoJSON with objects'):
             read_labels(path)
     path = tmp_path / 'a.json'
     image = {'id': 1, 'height': 500_000_000, 'width': 5_000_000}
@@ -1114,7 +1119,7 @@ def test_what_a_format_does_not_use_is_refused(
     }
     for argument, value in given.items():
         if argument in unused:
-            with pytest.raises(ExportError, match=f'^{argument} is of no use'):
+            with pytest.raises(ExportError, match=f'{argument} has no effect'):
                 export_labels(labels, tmp_path / name, **{argument: value})
             assert not (tmp_path / name).exists()
     used = {key: given[key] for key in given if key not in unused}
@@ -1168,7 +1173,7 @@ def test_unfinished_ome_zarr_is_neither_read_nor_replaced(labels, tmp_path):
 
     path = tmp_path / 'x.ome.zarr'
     LabelWriter.create(path, 1, labels.shape, (16, 16))
-    with pytest.raises(ExportError, match='was not finished'):
+    with pytest.raises(ExportError, match='is unfinished'):
         read_labels(path)
     with pytest.raises(FileExistsError, match='exists'):
         export_labels(labels, path)
@@ -1181,7 +1186,7 @@ def test_an_image_of_another_shape(
     name: str, labels: NDArray[Any], tmp_path: Path
 ) -> None:
     tifffile.imwrite(tmp_path / 'image.tif', labels[:-1])
-    with pytest.raises(ExportError, match='not of this image'):
+    with pytest.raises(ExportError, match='image that they belong'):
         export_labels(labels, tmp_path / name, image=tmp_path / 'image.tif')
     assert not (tmp_path / name).exists()
 
@@ -1197,7 +1202,7 @@ def test_of_an_image_that_cannot_be_read_the_name_is_used(
 
 
 def test_many_objects_are_no_roi_file(tmp_path):
-    with pytest.raises(ExportError, match='are written to a .zip'):
+    with pytest.raises(ExportError, match='give a .zip'):
         export_labels(np.ones((5, 6), int), tmp_path / 'a.roi')
     assert not (tmp_path / 'a.roi').exists()
 

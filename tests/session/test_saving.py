@@ -1200,10 +1200,10 @@ def test_numbers_of_numpy_are_saved(sessions, tmp_path):
 @pytest.mark.parametrize(
     ('act', 'message'),
     [
-        (lambda s: s.assign_class(None, 1), 'class_name is None; give a text'),
-        (lambda s: s.assign_class(5), 'class_name is 5; give a text'),
+        (lambda s: s.assign_class(None, 1), 'class_name is None; give a str'),
+        (lambda s: s.assign_class(5), 'class_name is 5; give a str'),
         (lambda s: s.assign_class(1001 * 'a'), 'has 1,001 characters'),
-        (lambda s: s.rename_class('cell', 5), 'new is 5; give a text'),
+        (lambda s: s.rename_class('cell', 5), 'new is 5; give a str'),
         (lambda s: WriteOptions(class_name=5), 'class_name is 5'),
         (lambda s: WriteOptions('zz'), "policy is 'zz'"),
         (lambda s: WriteOptions(label='a'), "label is 'a'"),

@@ -1,1 +1,1 @@
-"""Label images to and from the formats of other programs."""
+"""Convert label images to and from the formats of other programs."""

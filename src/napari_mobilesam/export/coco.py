@@ -1,8 +1,8 @@
-"""COCO instance annotations: one per object and plane.
+"""COCO instance annotations, one per object and plane.
 
-Masks are compressed run lengths, exact and with holes, or polygons, where a
-hole is joined to its shell by a cut of no width: COCO's polygons have no
-holes of their own.
+Masks are compressed run lengths, which are exact and allow holes, or
+polygons. As COCO polygons have no holes, each hole is joined to its shell by
+a cut of zero width.
 """
 
 from __future__ import annotations
@@ -54,18 +54,18 @@ def write_coco(
 ) -> int:
     """Write the objects of a label image as COCO instances.
 
-    Each plane is an image of the file, each class a category. Annotations
-    have, beside what COCO asks for, their ``label``, ``score`` and
+    Each plane becomes an image of the file, each class a category. In
+    addition to the fields of COCO, annotations have ``label``, ``score`` and
     ``measurements``.
 
     Parameters
     ----------
     image : LabelsWithTable
-        The labels, and what is known of the objects.
+        Labels and the properties of the objects.
     path : Path
         File to write.
     segmentation : {'rle', 'polygons'}
-        How masks are written.
+        Encoding of the masks.
 
     Returns
     -------
@@ -91,7 +91,7 @@ def write_coco(
                 file.write(',\n' if count > 1 else '\n')
                 file.write(json.dumps(entry))
         if len(categories) > 1 and categories[''][0] not in used:
-            # those who train on the file would get one class more
+            # an unused category would be an extra class in training
             del categories['']
         rest = _header(image, planes, categories)
         file.write(f'\n], {json.dumps(rest)[1:]}\n')
@@ -103,7 +103,7 @@ def _header(
     planes: Sequence[int],
     categories: Mapping[str, tuple[int, str]],
 ) -> dict[str, Any]:
-    """Return all of a file but its annotations."""
+    """Return the content of a file except its annotations."""
     height, width = image.shape[-2:]
     several = len(image.shape) > 2
     # names of categories are unique
@@ -139,7 +139,7 @@ def _header(
 
 
 def _categories(image: LabelsWithTable) -> dict[str, tuple[int, str]]:
-    """Number and colour of each class; the last, '', is that of no class."""
+    """Return the number and colour per class; '', the last, means none."""
     colors = image.colors()
     colors[''] = default_color(len(colors))
     return {
@@ -198,10 +198,10 @@ def _masks(
 
 
 def _joined(polygon: Polygon) -> NDArray[np.int64]:
-    """One ring that goes to every hole and back the same way.
+    """Return one ring that joins the shell with all holes.
 
-    Ways run straight from the hole's first corner to the nearest corner of
-    what is joined already; going and coming back enclose nothing.
+    A straight cut, followed forth and back, connects the leftmost corner of
+    each hole to the nearest corner of the ring so far, and encloses no area.
     """
     ring, *holes = polygon
     for hole in sorted(holes, key=lambda points: points[:, 1].min()):
@@ -217,26 +217,26 @@ def _joined(polygon: Polygon) -> NDArray[np.int64]:
 def read_coco(
     path: Path, shape: tuple[int, ...] | None = None
 ) -> LabelsWithTable:
-    """Read COCO instances; several images of one size are planes.
+    """Read COCO instances; several images of the same size become planes.
 
     Parameters
     ----------
     path : Path
-        File of this program or any other: run lengths or polygons.
+        File of this or another program, with run lengths or polygons.
     shape : tuple of int, optional
         Shape of the labels; by default that of the images in the file.
 
     Returns
     -------
     LabelsWithTable
-        The labels, and a table of classes and measurements. Objects that
-        overlap are painted in the order of the file.
+        Labels and a table of classes and measurements. Overlapping objects
+        are painted in the order of the file.
 
     Raises
     ------
     ExportError
-        If it is no COCO file, its images are of several sizes, or an
-        annotation has a box only.
+        If it is not a COCO file, its images differ in size, or an annotation
+        has only a box.
     """
     content = read_json(path)
     try:
@@ -261,7 +261,7 @@ def _decoded(
     if len(sizes) != 1:
         raise ExportError(
             f'{path} has {len(images)} images of {len(sizes)} sizes: only '
-            'images of one size can be read as the planes of one.'
+            'images of the same size can be read, as planes of one image.'
         )
     size = sizes.pop()
     check_size((len(images), *size), path)
@@ -273,7 +273,7 @@ def _decoded(
     categories = content.get('categories', [])
     names = {entry['id']: _class_name(entry) for entry in categories}
     labels = with_free_labels(entry.get('label') for entry in annotations)
-    # column after column, as run lengths go
+    # column-major, like run lengths
     columns = np.zeros(
         (len(images), size[1], size[0]), smallest_dtype(max(labels, default=0))
     )
@@ -282,13 +282,13 @@ def _decoded(
         of = entry['image_id']
         if of not in plane_of:
             raise ExportError(
-                f'{path} has an annotation of image {of}, but no such image.'
+                f'{path} has an annotation of image {of}, which it lacks.'
             )
         if not entry['segmentation']:
             raise ExportError(
                 f'{path} has no mask for annotation '
-                f'{entry.get("id", label)}, only a box: give outlines, or '
-                'leave such annotations out.'
+                f'{entry.get("id", label)}, only a box: add a mask, or '
+                'remove such annotations.'
             )
         _paint(entry['segmentation'], label, columns[plane_of[of]])
         planes_of.append(plane_of[of])
@@ -319,7 +319,7 @@ def _properties(entry: Any, names: dict[Any, str]) -> ObjectProperties:
 
 
 def _class_name(category: Any) -> str:
-    """Class of a category; empty for that of objects without a class."""
+    """Return the class of a category; '' for objects without a class."""
     name = str(category['name'])
     ours = category.get(OURS)
     if isinstance(ours, dict):
@@ -328,12 +328,12 @@ def _class_name(category: Any) -> str:
 
 
 def _paint(mask: Any, label: int, columns: NDArray[Any]) -> None:
-    """Paint a mask into a plane that lies column after column."""
+    """Paint a mask into a column-major plane."""
     width, height = columns.shape
     if isinstance(mask, dict):
         if list(mask['size']) != [height, width]:
             raise ValueError(
-                f'its size is {mask["size"]}, that of the image '
+                f'its size is {mask["size"]}, but the image has '
                 f'{[height, width]}'
             )
         counts = mask['counts']
@@ -345,5 +345,5 @@ def _paint(mask: Any, label: int, columns: NDArray[Any]) -> None:
     if any(len(polygon) % 2 for polygon in mask):
         raise ValueError('a polygon has an odd number of coordinates')
     polygons = [[np.asarray(p, float).reshape(-1, 2)] for p in mask]
-    # (x, y) of the points are row and column here
+    # the plane is transposed: (x, y) are its row and column
     fill_polygons(polygons, [label] * len(polygons), columns)

@@ -1,9 +1,8 @@
-"""Contours of all objects of a label image, exact to the pixel.
+"""Pixel-exact contours of all objects of a label image.
 
-A contour runs along the edges of pixels, through the corners between them: it
-encloses the pixels of the object and nothing else, so that its area is their
-number. All objects are traced at once with array operations; 100,000 of them
-take seconds.
+A contour follows the edges of pixels from corner to corner. It encloses
+exactly the pixels of the object, so its area is their number. All objects are
+traced at once with array operations; 100,000 objects take seconds.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-# Pixels looked at in one go, which bounds the memory of large images.
+# Pixels processed at once, which bounds memory for large images.
 STRIP_PIXELS = 1 << 22
 
 Ring = NDArray[np.int64]
@@ -26,10 +25,10 @@ Polygon = list[Ring]
 class Contours:
     """Polygons of the objects of one plane, in flat arrays.
 
-    An object has one or more polygons (parts that touch at corners at most),
-    a polygon a shell and any number of holes; rings are simple, as QuPath and
-    shapely require. Shells run clockwise on the screen (rows downwards),
-    holes the other way.
+    An object has one or more polygons, which touch at most at corners. A
+    polygon has a shell and any number of holes. Rings are simple, as QuPath
+    and shapely require. On screen (rows downwards), shells run clockwise and
+    holes counterclockwise.
 
     Attributes
     ----------
@@ -80,13 +79,13 @@ def label_contours(labels: Any) -> Contours:
     Parameters
     ----------
     labels : array
-        (H, W) integers, 0 is background; anything that is sliced like a
-        NumPy array, such as a zarr array: it is read in strips.
+        (H, W) integers, 0 is background. Anything that slices like a NumPy
+        array, such as a zarr array; it is read in strips.
 
     Returns
     -------
     Contours
-        Their areas are the numbers of pixels.
+        Polygons whose area is their number of pixels.
     """
     corners = _corners(labels)
     order, offsets = _rings(corners, labels.shape)
@@ -112,14 +111,14 @@ class _Corners:
     rows, columns, labels : ndarray
         (N,) int64 position and label.
     inside_rows, inside_columns : ndarray
-        (N,) a pixel of the object at this corner.
+        (N,) int64 pixel of the object at this corner.
     below, right : ndarray
-        (N,) whether the object lies below the horizontal edge of the contour
+        (N,) bool, whether the object is below the horizontal contour edge
         that ends here, and right of the vertical one.
     to_right, to_bottom : ndarray
-        (N,) whether these edges lead right and down from here.
+        (N,) bool, whether these edges lead right and down from here.
     touching : ndarray
-        (N,) whether the object meets itself diagonally here.
+        (N,) bool, whether the object touches itself diagonally here.
     """
 
     rows: NDArray[np.int64]
@@ -155,11 +154,11 @@ def _corners(labels: Any) -> _Corners:
 def _strip_corners(
     padded: NDArray[Any], start: int
 ) -> list[tuple[NDArray[Any], ...]]:
-    """Corners of the pixels of a strip with one more pixel on every side.
+    """Return the corners of a strip that is padded by one pixel.
 
-    A pixel has a convex corner where neither neighbour beside that corner is
-    of its object, and a reflex one where both are but the pixel between them
-    is not. Pixels that touch diagonally only are parts of their own.
+    A pixel has a convex corner if neither neighbour at that corner belongs to
+    its object, and a reflex corner if both do but the pixel between them does
+    not. Pixels that touch only diagonally are separate parts.
     """
     pixels = padded[1:-1, 1:-1]
     is_object = pixels != 0
@@ -194,10 +193,10 @@ def _strip_corners(
 def _successors(
     corners: _Corners, shape: tuple[int, int]
 ) -> NDArray[np.int64]:
-    """Next corner of each corner, clockwise around the object.
+    """Return the next corner after each, clockwise around the object.
 
-    Edges of one line that have their object on the same side do not overlap:
-    sorted along the line, their ends are pairs.
+    Edges on one line with the object on the same side do not overlap, so
+    their ends, sorted along the line, form consecutive pairs.
     """
     height, width = shape
     following = np.empty(len(corners.rows), np.int64)
@@ -231,10 +230,10 @@ def _successors(
 def _rings(
     corners: _Corners, shape: tuple[int, int]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Corners in the order of their rings, and the first of each ring.
+    """Return the corners ordered by ring, and the offset of each ring.
 
-    The cycles of a permutation, found by pointer doubling: as many rounds as
-    the longest ring has binary digits.
+    Rings are the cycles of the successor permutation, found by pointer
+    doubling in a number of rounds logarithmic in the longest ring.
     """
     following = _successors(corners, shape)
     count = len(following)
@@ -272,7 +271,7 @@ def _split_touching(
     offsets: NDArray[np.int64],
     touching: NDArray[np.bool_],
 ) -> tuple[NDArray[np.int64], ...]:
-    """Split rings that pass a point twice, so that all are simple."""
+    """Split rings that pass a point twice, to make all rings simple."""
     at = np.flatnonzero(touching)
     ring = np.searchsorted(offsets, at, side='right') - 1
     keys = np.stack([ring, *points[at].T], 1)
@@ -297,7 +296,7 @@ def _split_touching(
 
 
 def _simple_loops(points: list[list[int]]) -> list[list[int]]:
-    """Indices of the loops of a closed line that passes points twice."""
+    """Return point indices of the simple loops of a closed line."""
     loops: list[list[int]] = []
     path: list[int] = []
     place: dict[tuple[int, ...], int] = {}
@@ -316,11 +315,11 @@ def _simple_loops(points: list[list[int]]) -> list[list[int]]:
 def _signed_areas(
     points: NDArray[np.int64], offsets: NDArray[np.int64]
 ) -> NDArray[np.int64]:
-    """Area within each ring, negative for holes."""
+    """Return the area of each ring, negative for holes."""
     following = np.arange(1, len(points) + 1)
     following[offsets[1:] - 1] = offsets[:-1]
     nexts = points[following]
-    # edges are horizontal or vertical: the sum over vertical ones is exact
+    # edges are axis-aligned: the sum over vertical ones is exact
     parts = points[:, 1] * (nexts[:, 0] - points[:, 0])
     return np.add.reduceat(parts, offsets[:-1])
 
@@ -331,7 +330,7 @@ def _grouped(
     offsets: NDArray[np.int64],
     labels: NDArray[np.int64],
 ) -> Contours:
-    """Rings as polygons, polygons as objects."""
+    """Group rings into polygons, and polygons into objects."""
     if not len(labels):
         start = np.zeros(1, np.int64)
         return Contours(labels, points, start, start, start)
@@ -360,7 +359,7 @@ def _shell_of(
     labels: NDArray[np.int64],
     areas: NDArray[np.int64],
 ) -> NDArray[np.int64]:
-    """Shell that each ring belongs to: itself, or the one around the hole."""
+    """Return the shell of each ring; shells are their own."""
     shell_of = np.arange(len(labels))
     shells = np.flatnonzero(areas > 0)
     shells = shells[np.argsort(labels[shells], kind='stable')]
@@ -376,7 +375,7 @@ def _shell_of(
         near = shells[first[at] : last[at]]
         around = (low[near] <= inside) & (inside < high[near])
         near = near[around.all(1)]
-        # the smallest shell around a pixel is that of its own part
+        # the smallest shell around a pixel is that of its part
         for shell in near[np.argsort(areas[near], kind='stable')]:
             ring = points[offsets[shell] : offsets[shell + 1]]
             if _encloses(ring, inside):
@@ -386,7 +385,7 @@ def _shell_of(
 
 
 def _encloses(ring: NDArray[np.int64], pixel: NDArray[np.int64]) -> bool:
-    """Return whether the centre of a pixel lies in a ring of edges."""
+    """Return whether a ring encloses the centre of a pixel."""
     nexts = np.roll(ring, -1, axis=0)
     low = np.minimum(ring[:, 0], nexts[:, 0])
     high = np.maximum(ring[:, 0], nexts[:, 0])

@@ -1,4 +1,4 @@
-"""Labels to export, with the properties of their objects."""
+"""Labels for export, with the properties of their objects."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ if TYPE_CHECKING:
     import pandas as pd
 
 AXES = {2: 'yx', 3: 'zyx', 4: 'tzyx'}
-# What objects without a class are called where a format wants one.
+# Name of the class of objects without one, in formats that require a class.
 NO_CLASS = 'object'
 NEGATIVE = (
-    'There are negative labels ({}): labels are numbers from 1, and 0 is '
-    'background.'
+    'There are negative labels ({}): labels must be numbers from 1, and 0 '
+    'for the background.'
 )
 # Columns that are not measurements.
 KEYS = ('label', 'index', 'plane', 'class')
 # Axes that labels may have.
 ORDERS = ('yx', 'zyx', 'tyx', 'tzyx')
-# Files hold signed integers.
+# Labels are handled as signed integers.
 MOST_LABEL = np.iinfo(np.int64).max
 
 
@@ -51,9 +51,9 @@ class Plane(NamedTuple):
     Attributes
     ----------
     number : int
-        Counted from 0 through all planes.
+        Index in the sequence of all planes, from 0.
     t, z : int
-        Time and depth, from 0.
+        Indices in time and depth, from 0.
     labels : array
         (H, W) integers.
     """
@@ -70,9 +70,9 @@ class ObjectProperties(NamedTuple):
     Attributes
     ----------
     class_name : str
-        Empty if it has none.
+        Name of its class; empty if it has none.
     measurements : dict of str to float
-        Finite numbers of its row, the score among them.
+        Finite numbers of its row, including the score.
     """
 
     class_name: str
@@ -84,38 +84,40 @@ UNKNOWN = ObjectProperties('', {})
 
 @dataclass(frozen=True, eq=False)
 class LabelsWithTable:
-    """A label image, and what is known of its objects.
+    """A label image and the properties of its objects.
 
     Attributes
     ----------
     labels : array
-        (H, W) or (planes, H, W) or (T, Z, H, W) integers, 0 is background;
-        anything that is indexed like a NumPy array.
+        (H, W), (planes, H, W) or (T, Z, H, W) integers, 0 is background.
+        Anything that is indexed like a NumPy array.
     table : DataFrame or None
-        A row per object: its label in a column ``label`` or ``index``; its
-        ``class``, a name or a number, and ``score`` where known; numbers of
-        other columns are measurements. With a column ``plane`` a row is of
-        that plane alone.
+        One row per object, with its label in a column ``label`` or
+        ``index``, and optionally its ``class``, a name or number, and
+        ``score``. Numbers in other columns are measurements. With a column
+        ``plane``, a row applies to that plane only.
     class_colors : dict of str to str
-        Class to colour, ``'#rrggbb'``; others get one of the palette.
+        Class to colour, ``'#rrggbb'``; other classes take theirs from the
+        palette.
     axes : str
-        A letter for each axis; by default yx, zyx or tzyx.
+        One letter per axis; by default yx, zyx or tzyx.
     scale : tuple of float
-        Size of a pixel along each axis; empty if unknown.
+        Pixel size along each axis; empty if unknown.
     units : tuple of (str or None)
         Unit of each axis, such as ``'micrometer'`` or ``'µm'``; empty if
         unknown.
     name : str
-        Name of the image, for formats that mention it.
+        Name of the image, for formats that store it.
     translation : tuple of float
-        Position of the first pixel along each axis, which OME-Zarr has a
-        place for; empty if unknown.
+        Position of the first pixel along each axis, for OME-Zarr; empty if
+        unknown.
 
     Raises
     ------
     ExportError
-        If the labels are not integers, have no or too many axes, the table
-        has no labels, or scale, units or translation are of other axes.
+        If the labels are not integers or have an unsupported number of axes,
+        the table has no labels, or the length of scale, units or translation
+        is not the number of axes.
     """
 
     labels: Any
@@ -133,7 +135,7 @@ class LabelsWithTable:
         kind = np.dtype(self.labels.dtype).kind
         if kind not in 'iub':
             raise ExportError(
-                f'The labels are of type {self.labels.dtype}: give integers, '
+                f'The labels have type {self.labels.dtype}: give integers, '
                 'one number for each object.'
             )
         if len(shape) not in AXES or 0 in shape:
@@ -146,15 +148,15 @@ class LabelsWithTable:
         axes = self.axes or AXES[len(shape)]
         if len(axes) != len(shape) or axes not in ORDERS:
             raise ExportError(
-                f'Axes {axes!r} do not suit labels of shape {shape}: they '
-                'are yx, zyx, tyx or tzyx.'
+                f'Axes {axes!r} do not fit labels of shape {shape}: give yx, '
+                'zyx, tyx or tzyx.'
             )
         object.__setattr__(self, 'axes', axes)
         for name in ('scale', 'units', 'translation'):
             values = getattr(self, name)
             if values and len(values) != len(shape):
                 raise ExportError(
-                    f'{name} is {quoted(values)}, of {len(values)} axes, and '
+                    f'{name} is {quoted(values)}, for {len(values)} axes, but '
                     f'the labels have {len(shape)}: give a value for each.'
                 )
         units = [unit and (unit_name(unit) or unit) for unit in self.units]
@@ -185,11 +187,11 @@ class LabelsWithTable:
         return replace(self, table=table)
 
     def properties(self) -> PropertiesLookup:
-        """Properties of the objects."""
+        """Return a lookup of the properties of the objects."""
         return PropertiesLookup(self.table)
 
     def colors(self) -> dict[str, str]:
-        """Colour of every class of the table, ``'#rrggbb'``."""
+        """Return the colour of every class, ``'#rrggbb'``."""
         names = list(self.class_colors)
         if self.table is not None and 'class' in self.table:
             names += map(class_name, self.table['class'].unique())
@@ -201,12 +203,12 @@ class LabelsWithTable:
 
 
 def _checked(plane: Any) -> Any:
-    """Labels of a plane as numbers from 0; arrays on disk as they are.
+    """Check the labels of a plane; arrays on disk are returned unchecked.
 
     Raises
     ------
     ExportError
-        If there are negative ones, or too large ones.
+        If labels are negative or too large.
     """
     if not isinstance(plane, np.ndarray):
         return plane
@@ -222,7 +224,7 @@ def _checked(plane: Any) -> Any:
 
 
 def _warn_of_infinite(table: pd.DataFrame) -> None:
-    """Say that infinite values are left out: JSON has none."""
+    """Warn that infinite values are left out, as JSON has none."""
     counts = {
         str(name): int(np.isinf(values.to_numpy(np.float64, na_value=0)).sum())
         for name, values in table.items()
@@ -232,7 +234,7 @@ def _warn_of_infinite(table: pd.DataFrame) -> None:
     if names:
         total = counted(sum(counts.values()), 'infinite value')
         warnings.warn(
-            f'The file has no place for {total} of the table, in '
+            f'The file cannot hold {total} of the table, in '
             f'{", ".join(names)}: left out.',
             stacklevel=4,
         )
@@ -262,7 +264,7 @@ class PropertiesLookup:
                 )
 
     def __call__(self, plane: int, label: int) -> ObjectProperties:
-        """Properties of an object, `UNKNOWN` if there is no row."""
+        """Return the properties of an object; `UNKNOWN` without a row."""
         known = self._known.get((None, label))
         return known or self._known.get((plane, label), UNKNOWN)
 
@@ -279,13 +281,13 @@ def _properties(row: Mapping[Any, Any]) -> ObjectProperties:
 
 
 def class_name(value: Any) -> str:
-    """Name of a class, which may be a number; empty if there is none."""
+    """Return the name of a class, given as text or number; '' if none."""
     if isinstance(value, str):
         return value
     number = _number(value)
     if number is None:
         return ''
-    # a column with gaps has its whole numbers as floats
+    # a column with gaps stores integers as floats
     return str(int(number) if number.is_integer() else number)
 
 
@@ -300,16 +302,16 @@ def _number(value: Any) -> float | None:
 
 
 def smallest_dtype(largest: int) -> np.dtype[Any]:
-    """Type of label images: uint16, or uint32 for more objects.
+    """Return the dtype for a label image: uint16, or uint32 if needed.
 
     Raises
     ------
     ExportError
-        If neither holds the largest label.
+        If neither can hold the largest label.
     """
     if largest > np.iinfo(np.uint32).max:
         raise ExportError(
-            f'Label {largest} is too large for a label image of 32 bits: '
+            f'Label {largest} is too large for a 32-bit label image: '
             'number the objects from 1.'
         )
     small = largest <= np.iinfo(np.uint16).max
@@ -317,12 +319,12 @@ def smallest_dtype(largest: int) -> np.dtype[Any]:
 
 
 def as_uint(labels: NDArray[Any]) -> NDArray[Any]:
-    """Labels in the smallest type of label images."""
+    """Return labels in the smallest dtype that holds them."""
     return labels.astype(smallest_dtype(int(labels.max(initial=0))))
 
 
 def count_labels(labels: NDArray[Any]) -> int:
-    """Number of labels that are there, without background."""
+    """Return the number of labels in use, without background."""
     largest = int(labels.max(initial=0))
     if largest > 1 << 26:
         return int(np.count_nonzero(np.unique(labels)))
@@ -332,18 +334,18 @@ def count_labels(labels: NDArray[Any]) -> int:
 
 
 def flaw(error: Exception) -> str:
-    """Describe what is wrong with the content of a JSON file."""
+    """Return what is wrong with the content of a JSON file."""
     if isinstance(error, KeyError):
         return f'“{error.args[0]}” is missing'
     if isinstance(error, ValueError):
         return str(error)
-    return 'its content is not arranged as the format has it'
+    return 'its content does not have the structure of the format'
 
 
 def objects_of(
     labels: NDArray[Any],
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], list[tuple[slice, ...]]]:
-    """Labels that are there, with their areas and boxes.
+    """Return the labels in use, with their areas and boxes.
 
     Parameters
     ----------
@@ -355,9 +357,9 @@ def objects_of(
     found : ndarray
         (n,) labels, ascending.
     areas : ndarray
-        (n,) pixels of each.
+        (n,) int64, pixels of each.
     boxes : list of tuple of slice
-        One slice per axis for each.
+        Bounding box of each, one slice per axis.
     """
     from scipy.ndimage import find_objects
 
@@ -383,7 +385,7 @@ def objects_of(
 
 
 def geometry_member(image: LabelsWithTable) -> dict[str, Any]:
-    """Shape, axes and pixel sizes of labels, for a member of a JSON file."""
+    """Return shape, axes and pixel sizes of labels, for a JSON file."""
     member = {'shape': image.shape, 'axes': image.axes}
     if image.scale:
         member |= {'scale': image.scale, 'units': image.units}
@@ -391,7 +393,7 @@ def geometry_member(image: LabelsWithTable) -> dict[str, Any]:
 
 
 def with_geometry(image: LabelsWithTable, member: Any) -> LabelsWithTable:
-    """Add axes and pixel sizes of `geometry_member`, if they are sound."""
+    """Add axes and pixel sizes from `geometry_member`, if they are valid."""
     known = member if isinstance(member, dict) else {}
     scale, units = known.get('scale'), known.get('units')
     count = len(image.shape)
@@ -405,7 +407,7 @@ def with_geometry(image: LabelsWithTable, member: Any) -> LabelsWithTable:
             return image
     if not isinstance(units, list) or len(units) != count:
         units = []
-    # a file may have an empty name, or none
+    # a name may be empty or missing in the file
     named = [
         unit if isinstance(unit, str) and unit else None for unit in units
     ]

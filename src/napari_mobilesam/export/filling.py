@@ -1,4 +1,4 @@
-"""Polygons back to labels: the pixels whose centres they enclose."""
+"""Rasterize polygons to labels."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-# Edges that are cut into rows in one go, which bounds memory.
+# Edge crossings computed at once, which bounds memory.
 CROSSINGS = 1 << 24
 
 
@@ -17,20 +17,20 @@ def fill_polygons(
     values: Sequence[int],
     out: NDArray[Any],
 ) -> None:
-    """Fill polygons of a plane, in order: later ones paint over earlier ones.
+    """Fill the polygons of a plane; later ones paint over earlier ones.
 
-    Exact for the contours of `napari_mobilesam.export.contours`; of any other
-    polygon the pixels whose centres lie in it (even-odd rule).
+    A polygon covers the pixels whose centres it encloses (even-odd rule). This
+    is exact for the contours of `napari_mobilesam.export.contours`.
 
     Parameters
     ----------
     polygons : sequence of sequence of array_like
-        Rings of each polygon, its shell and its holes: (N, 2) (row, column)
+        Rings of each polygon (shell and holes), each (N, 2) (row, column),
         where the pixel at row 0, column 0 covers 0 to 1.
     values : sequence of int
         Label of each polygon.
     out : ndarray
-        (H, W) labels; changed in place. Parts beyond are left out.
+        (H, W) labels; modified in place. Parts outside are clipped.
     """
     if not len(polygons):
         return
@@ -57,7 +57,7 @@ def _fill_edges(
     values: NDArray[Any],
     out: NDArray[Any],
 ) -> None:
-    """Fill between the edges, polygons in batches of bounded memory."""
+    """Fill between edges, in batches of polygons to bound memory."""
     height = out.shape[0]
     # rows whose centres an edge crosses: first … last - 1
     rows = np.sort(np.stack([starts[:, 0], stops[:, 0]]), axis=0)
@@ -68,7 +68,7 @@ def _fill_edges(
     while begin < len(owners):
         base = done[begin - 1] if begin else 0
         end = int(np.searchsorted(done, base + CROSSINGS, side='right'))
-        # a polygon is never cut in two
+        # never split a polygon
         last_owner = owners[max(begin, end - 1)]
         end = int(np.searchsorted(owners, last_owner, side='right'))
         part = slice(begin, end)
@@ -95,7 +95,7 @@ def _fill_rows(
     """Fill between pairs of crossings of the same polygon and row."""
     height, width = out.shape
     edges = np.clip(np.ceil(columns - 0.5), 0, width).astype(np.int64)
-    # numbers sort far faster than three columns
+    # sorting one key is far faster than sorting three columns
     keys = np.sort((owners * height + rows) * (width + 1) + edges)
     lines, edges = np.divmod(keys, width + 1)
     owners, rows = np.divmod(lines[::2], height)

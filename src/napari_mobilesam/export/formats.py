@@ -1,4 +1,4 @@
-"""Export of labels to any format, and back: the suffix decides."""
+"""Write and read labels in any format, chosen by the file suffix."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from napari_mobilesam.types import ImageError, SegmentationError
 if TYPE_CHECKING:
     import pandas as pd
 
-# Format → what it is, for ``--help``.
+# Format → description, for ``--help``.
 FORMATS = {
     'roi': 'ROIs of ImageJ and Fiji (.zip)',
     'geojson': 'objects for QuPath (.geojson)',
     'coco': 'COCO instances (.json)',
     'ome-zarr': 'labels with colours and properties (.zarr)',
     'tiff': 'label image (.tif)',
-    'png': 'label image of 16 bits (.png)',
+    'png': '16-bit label image (.png)',
 }
 SUFFIXES = {
     '.zip': 'roi',
@@ -43,7 +43,7 @@ SUFFIXES = {
     '.tiff': 'tiff',
     '.png': 'png',
 }
-# Argument of `export_labels` → formats that it changes.
+# Argument of `export_labels` → formats that use it.
 USED_BY = {
     'image': ('geojson', 'coco', 'ome-zarr'),
     'object_type': ('geojson',),
@@ -58,12 +58,13 @@ class Exported(NamedTuple):
     Attributes
     ----------
     path : Path
-        Where; of labels that are added to an OME-Zarr image, their folder.
+        File or folder that was written; for labels added to an OME-Zarr
+        image, their folder in it.
     format : str
         A key of `FORMATS`.
     objects : int
-        Objects, counted on each plane; of label images and OME-Zarr the
-        number of labels.
+        Number of objects, counted per plane; for label images and OME-Zarr,
+        the number of labels.
     """
 
     path: Path
@@ -72,12 +73,12 @@ class Exported(NamedTuple):
 
 
 def format_of(path: Path, name: str | None = None) -> str:
-    """Format of a file by its suffix, or the one that is named.
+    """Return the format that is named, or that of the suffix of a file.
 
     Raises
     ------
     ExportError
-        If neither tells.
+        If neither is known.
     """
     if name is not None:
         check_text('format', name)
@@ -91,7 +92,7 @@ def format_of(path: Path, name: str | None = None) -> str:
     known = SUFFIXES.get(path.suffix.lower())
     if known is None:
         raise ExportError(
-            f'{path} does not tell its format: end it in '
+            f'{path} has no known suffix: end it in '
             f'{", ".join(SUFFIXES)}, or name one of {", ".join(FORMATS)}.'
         )
     return known
@@ -104,21 +105,21 @@ def check_used(
     segmentation: str,
     names: Mapping[str, str] | None = None,
 ) -> None:
-    """Refuse what a format does not use.
+    """Raise an error for arguments that a format does not use.
 
     Parameters
     ----------
     kind : str
         A key of `FORMATS`.
     image, object_type, segmentation
-        As of `export_labels`.
+        As for `export_labels`.
     names : mapping, optional
-        What the arguments are called, where it is not so.
+        Argument to the name shown to the user, where they differ.
 
     Raises
     ------
     ExportError
-        One of them is given, and would change nothing.
+        If one of them is given but has no effect.
     """
     given = {
         'image': image is not None,
@@ -129,7 +130,7 @@ def check_used(
         if given[argument] and kind not in formats:
             name = (names or {}).get(argument, argument)
             raise ExportError(
-                f'{name} is of no use to the format {kind}, only to '
+                f'{name} has no effect on the format {kind}, only on '
                 f'{", ".join(formats)}: leave it out.'
             )
 
@@ -155,34 +156,34 @@ def export_labels(
     Parameters
     ----------
     labels : array or LabelsWithTable
-        (H, W), (planes, H, W) or (T, Z, H, W) integers, 0 is background. What
-        else is given goes before what they know.
+        (H, W), (planes, H, W) or (T, Z, H, W) integers, 0 is background.
+        Other arguments override the attributes of a `LabelsWithTable`.
     path : path
-        File or folder to write; its suffix tells the format.
+        File or folder to write; its suffix determines the format.
     table : DataFrame, optional
-        A row per object: its label in a column ``label`` or ``index``, its
-        ``class``, ``score``, and measurements.
+        One row per object, with its label in a column ``label`` or
+        ``index``, its ``class``, ``score`` and measurements.
     class_colors : mapping, optional
         Class to colour, ``'#rrggbb'`` or a name such as ``'orange'``.
     axes : str, optional
-        A letter for each axis, such as ``'tyx'``.
+        One letter per axis, such as ``'tyx'``.
     scale, units : tuple, optional
-        Size of a pixel and its unit along each axis.
+        Pixel size and its unit along each axis.
     name : str, optional
-        Name of the image, for formats that mention it.
+        Name of the image, for formats that store it.
     image : path, optional
-        Image that the labels are of: its name, and for OME-Zarr its pixel
-        sizes and a link; labels that are added to an image are of that one by
-        default. For GeoJSON, COCO and OME-Zarr.
+        Image that was segmented, for GeoJSON, COCO and OME-Zarr. They store
+        its name; OME-Zarr also its pixel sizes and a link to it. Labels added
+        to an OME-Zarr image refer to that image by default.
     format : str, optional
-        A key of `FORMATS`, where the suffix does not tell.
+        A key of `FORMATS`, if the suffix does not determine it.
     overwrite : bool
-        Replace a file that is there. Of folders, only labels of this program
-        are replaced.
+        Replace an existing file. Existing folders are only replaced if they
+        are labels of this program.
     object_type : {'detection', 'annotation', 'cell'}
-        What QuPath makes of the objects of a GeoJSON.
+        Type of the objects in QuPath, for GeoJSON.
     segmentation : {'rle', 'polygons'}
-        How COCO masks are written.
+        Encoding of the masks, for COCO.
 
     Returns
     -------
@@ -193,7 +194,7 @@ def export_labels(
     ------
     ExportError
         If the labels or the table cannot be exported, or the format does not
-        use an image, object type or segmentation that is given.
+        use a given image, object type or segmentation.
     OSError
         If the file exists or cannot be written.
 
@@ -238,7 +239,7 @@ def _with_what_is_known(
     scale: tuple[float, ...],
     units: tuple[str | None, ...],
 ) -> LabelsWithTable:
-    """Labels with arguments of `export_labels`; empty ones tell nothing."""
+    """Return labels with the arguments of `export_labels` that are given."""
     check_instance('class_colors', class_colors, Mapping)
     check_text('axes', axes)
     check_sizes('scale', scale, 4)
@@ -275,11 +276,11 @@ def _check_units(units: Any) -> None:
 
 
 def _check_place(path: Path, overwrite: bool) -> None:
-    """Raise `OSError` where no file can be written, or not of that name."""
+    """Raise an error if no file of this name can be written."""
     if path.suffix.lower() == '.roi':
         raise ExportError(
-            f'{path} would hold one ROI; those of all objects are written to '
-            'a .zip.'
+            f'{path} can hold only one ROI: give a .zip for the ROIs of all '
+            'objects.'
         )
     if path.is_dir():
         raise IsADirectoryError(f'{path} is a folder: give a file.')
@@ -292,7 +293,7 @@ def _check_place(path: Path, overwrite: bool) -> None:
 def _write_zarr(
     given: LabelsWithTable, path: Path, image: Path | None, overwrite: bool
 ) -> Exported:
-    """Write OME-Zarr labels, which may make a folder ``labels``."""
+    """Write OME-Zarr labels, creating a folder ``labels`` if needed."""
     from napari_mobilesam.export.ome_zarr_labels import (
         labels_folder,
         write_ome_zarr,
@@ -341,33 +342,33 @@ def read_labels(
     format: str | None = None,  # noqa: A002
     frames: bool = False,
 ) -> LabelsWithTable:
-    """Read labels of this program or of others.
+    """Read labels from files of this or other programs.
 
     Parameters
     ----------
     path : path
-        ROI zip, GeoJSON, COCO, OME-Zarr, TIFF, PNG, or NumPy such as the
-        ``_seg.npy`` of Cellpose.
+        ROI zip, GeoJSON, COCO, OME-Zarr, TIFF, PNG, or a NumPy file such as
+        Cellpose's ``_seg.npy``.
     shape : tuple of int, optional
-        Shape of the labels, for polygons whose file does not tell it; it
-        has to hold all of them.
+        Shape of the labels, for polygon files that do not store it. It must
+        contain all polygons.
     channel : int, optional
-        Channel of a TIFF of several.
+        Channel to read from a TIFF with several.
     format : str, optional
-        A key of `FORMATS`, where the suffix does not tell.
+        A key of `FORMATS`, if the suffix does not determine it.
     frames : bool
-        The labels are a time series: three or four planes of a TIFF are not
-        taken for colours.
+        Whether the labels are a time series; three or four planes of a TIFF
+        are then not mistaken for colours.
 
     Returns
     -------
     LabelsWithTable
-        The labels, and what the file tells of the objects.
+        Labels and the properties of the objects in the file.
 
     Raises
     ------
     ExportError, ImageError
-        If the file holds no labels, or objects beyond the shape.
+        If the file holds no labels, or objects outside the shape.
     """
     check_path('path', path)
     path = Path(path)
@@ -435,12 +436,12 @@ def _as_asked(
     shape: tuple[int, ...] | None,
     channel: int | None,
 ) -> LabelsWithTable:
-    """Return labels that have the shape, and the channel, that was given.
+    """Check that labels have the requested shape and channel.
 
     Raises
     ------
     ExportError
-        If they have not.
+        If they do not.
     """
     if channel:
         raise ExportError(

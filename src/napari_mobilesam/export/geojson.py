@@ -1,9 +1,9 @@
-"""GeoJSON as QuPath writes and reads it: a feature per object and plane.
+"""GeoJSON of QuPath, with one feature per object and plane.
 
-Coordinates are (x, y) in pixels of full resolution, where the pixel at row 0,
-column 0 covers 0 to 1. What QuPath reads of a feature: ``id``, ``geometry``
-with its ``plane``, and ``objectType``, ``classification``, ``measurements``
-and ``isLocked`` of its properties.
+Coordinates are (x, y) in pixels at full resolution, where the pixel at row 0,
+column 0 covers 0 to 1. QuPath reads the ``id`` of a feature, its ``geometry``
+with ``plane``, and the properties ``objectType``, ``classification``,
+``measurements`` and ``isLocked``.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ from napari_mobilesam.palette import rgb
 from napari_mobilesam.schema import SchemaError, parse_json
 
 OBJECT_TYPES = ('detection', 'annotation', 'cell')
-# Measurement that keeps the label through QuPath.
+# Measurement that preserves the label in QuPath.
 LABEL = 'Label'
-# Member of the collection with the shape; others ignore it.
+# Member of the collection with the shape; other programs ignore it.
 OURS = 'napari-mobilesam'
 # Geometries of annotations that are not objects.
 NO_AREA = ('Point', 'MultiPoint', 'LineString', 'MultiLineString')
-# Makes the ids of features: the same objects have the same ids again.
+# Namespace of feature ids, so that the same objects get the same ids.
 NAMESPACE = uuid.UUID('6f1d3a54-52a0-4c1c-9d0b-2c1f5c9e8a11')
 
 
@@ -52,12 +52,12 @@ def write_geojson(
     Parameters
     ----------
     image : LabelsWithTable
-        The labels, and what is known of the objects.
+        Labels and the properties of the objects.
     path : Path
         File to write.
     object_type : {'detection', 'annotation', 'cell'}
-        What QuPath makes of them: detections are fast with very many
-        objects, annotations can be edited.
+        Type of the objects in QuPath: detections are fast for many objects,
+        annotations can be edited.
 
     Returns
     -------
@@ -97,7 +97,7 @@ def _features(
             if properties.class_name:
                 told['classification'] = classes[properties.class_name]
             told['isLocked'] = False
-            # last: a column of that name is not a label
+            # last, to override a column of that name
             told['measurements'] = {**properties.measurements, LABEL: label}
             key = f'{image.name}/{plane.number}/{label}'
             yield {
@@ -126,9 +126,9 @@ def _geometry(polygons: list[Polygon], plane: Plane) -> dict[str, Any]:
 def read_geojson(
     path: Path, shape: tuple[int, ...] | None = None
 ) -> LabelsWithTable:
-    """Read objects from GeoJSON, of this program or of QuPath.
+    """Read objects from a GeoJSON of this program or QuPath.
 
-    Points and lines, which have no area, are left out.
+    Points and lines, which have no area, are skipped.
 
     Parameters
     ----------
@@ -136,18 +136,18 @@ def read_geojson(
         File to read.
     shape : tuple of int, optional
         Shape of the labels; by default that in the file, or else the
-        smallest that holds all objects.
+        smallest that contains all objects.
 
     Returns
     -------
     LabelsWithTable
-        The labels, and a table of classes and measurements.
+        Labels and a table of classes and measurements.
 
     Raises
     ------
     ExportError
-        If it is no GeoJSON, no object of it has an area, or some lie beyond
-        the shape.
+        If it is not GeoJSON, has no object with an area, or has objects
+        outside the shape.
     """
     content = read_json(path)
     if isinstance(content, dict):
@@ -169,7 +169,7 @@ def read_geojson(
         AttributeError, IndexError, KeyError, TypeError, ValueError
     ) as error:  # fmt: skip
         raise ExportError(
-            f'{path} is not a GeoJSON of objects: feature {len(read)} cannot '
+            f'{path} is not GeoJSON with objects: feature {len(read)} cannot '
             f'be read: {flaw(error)}.'
         ) from error
     objects = [found for found in read if found is not None]
@@ -178,12 +178,12 @@ def read_geojson(
 
 
 def read_json(path: Path) -> Any:
-    """Content of a JSON file.
+    """Read a JSON file.
 
     Raises
     ------
     ExportError
-        If it is none.
+        If it is not JSON.
     """
     try:
         return parse_json(path.read_text('utf-8'), str(path))
@@ -194,7 +194,7 @@ def read_json(path: Path) -> Any:
 
 
 def _object(feature: Any) -> tuple[PolygonObject | None, dict[str, str]]:
-    """Object of a feature, None if it has no area; colours of its class."""
+    """Return the object of a feature, if any, and the colour of its class."""
     geometry = feature['geometry']
     if geometry is None or geometry['type'] in NO_AREA:
         return None, {}
@@ -219,7 +219,7 @@ def _object(feature: Any) -> tuple[PolygonObject | None, dict[str, str]]:
     }
     label = numbers.pop(LABEL, None)
     known = properties.get('classification') or {}
-    # a subclass, such as Tumor: Positive, has the names of both
+    # a subclass, such as Tumor: Positive, lists both names
     name = ': '.join(known.get('names') or [str(known.get('name') or '')])
     color = known.get('color')
     colors = {}
@@ -239,15 +239,15 @@ def _object(feature: Any) -> tuple[PolygonObject | None, dict[str, str]]:
 
 
 def _ring(points: Any) -> Any:
-    """(N, 2) (row, column) of a ring, its first point not repeated."""
+    """Return the (N, 2) (row, column) of a ring without the last point."""
     if points.ndim != 2 or points.shape[1] < 2 or len(points) < 4:
-        raise ValueError('a ring needs four points, x and y each')
+        raise ValueError('a ring needs at least four (x, y) points')
     if not np.isfinite(points).all():
         raise ValueError('a corner is not a number')
     return points[:-1, 1::-1]
 
 
 def is_geojson(path: Path) -> bool:
-    """Return whether a JSON file begins as GeoJSON does."""
+    """Return whether a JSON file starts like GeoJSON."""
     with path.open(encoding='utf-8', errors='replace') as file:
         return '"Feature' in file.read(200)

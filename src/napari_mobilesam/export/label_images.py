@@ -1,8 +1,8 @@
-"""Label images as TIFF and PNG, of this program and of others.
+"""Label images as TIFF and PNG, from this program and others.
 
-Cellpose (``_cp_masks.tif`` and ``.png``), StarDist (TIFF for ImageJ, where
-labels may be float32) and InstanSeg (a channel each for nuclei and cells)
-write label images; all are read as integers.
+Label images of Cellpose (``_cp_masks.tif`` and ``.png``), StarDist (ImageJ
+TIFF, possibly float32) and InstanSeg (a channel each for nuclei and cells) are
+read as integers.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ from napari_mobilesam.units import METERS
 
 
 def write_tiff(image: LabelsWithTable, path: Path) -> int:
-    """Write labels as compressed TIFF with the size of a pixel.
+    """Write labels as compressed TIFF with their pixel size.
 
-    Up to 65,535 labels are written as ImageJ writes them, more as OME-TIFF,
-    as ImageJ's own TIFF has no larger integers.
+    Labels up to 65,535 are written as ImageJ TIFF. Larger ones need OME-TIFF,
+    as ImageJ TIFF has no larger integers.
 
     Returns
     -------
@@ -58,8 +58,8 @@ def write_tiff(image: LabelsWithTable, path: Path) -> int:
     if labels.dtype == np.uint16 and not path.name.lower().endswith(OME_TIFF):
         metadata: dict[str, Any] = {}
         options['imagej'] = True
-        # all axes that ImageJ has: tifffile takes planes of one column, of
-        # fewer axes, for channels of a pixel
+        # give all of ImageJ's axes: with fewer, tifffile takes planes that
+        # are one column wide for channels
         sizes = dict(zip(image.axes, image.shape, strict=True))
         labels = labels.reshape([sizes.get(axis, 1) for axis in 'tzcyxs'])
         scale = imagej_sizes(scale, units)
@@ -71,7 +71,7 @@ def write_tiff(image: LabelsWithTable, path: Path) -> int:
         if scale.get('t'):
             metadata['finterval'] = scale['t']
     else:
-        # else a last axis of 3 or 4 is taken for colours
+        # otherwise a last axis of length 3 or 4 is taken for colours
         options |= {'ome': True, 'photometric': 'minisblack'}
         metadata = {'axes': image.axes.upper(), **ome_sizes(scale, units)}
     tifffile.imwrite(path, labels, metadata=metadata, **options)
@@ -79,7 +79,7 @@ def write_tiff(image: LabelsWithTable, path: Path) -> int:
 
 
 def write_png(image: LabelsWithTable, path: Path) -> int:
-    """Write labels of one plane as PNG of 16 bits.
+    """Write labels of one plane as 16-bit PNG.
 
     Raises
     ------
@@ -91,13 +91,13 @@ def write_png(image: LabelsWithTable, path: Path) -> int:
     labels = in_memory(image)
     if labels.size != np.prod(labels.shape[-2:]):
         raise ExportError(
-            f'PNG has one plane, and labels of shape {labels.shape} more: '
+            f'PNG has one plane, labels of shape {labels.shape} have more: '
             'write a TIFF or an OME-Zarr.'
         )
     largest = int(labels.max(initial=0))
     if largest > np.iinfo(np.uint16).max:
         raise ExportError(
-            f'PNG has 16 bits, which do not hold label {largest}: write a '
+            f'Label {largest} is too large for a 16-bit PNG: write a '
             'TIFF or an OME-Zarr.'
         )
     options: dict[str, Any] = {}
@@ -113,12 +113,12 @@ def write_png(image: LabelsWithTable, path: Path) -> int:
 
 
 def in_memory(image: LabelsWithTable) -> NDArray[Any]:
-    """All labels as one array.
+    """Return all labels as one array.
 
     Raises
     ------
     ExportError
-        If they are too many pixels for that.
+        If they do not fit in memory.
     """
     labels = image.labels
     if math.prod(image.shape) > MOST_PIXELS:
@@ -141,28 +141,30 @@ def read_tiff(
     path : Path
         File to read.
     channel : int, optional
-        Channel of a file that has several, such as InstanSeg's.
+        Channel of a file with several, such as InstanSeg's.
     frames : bool
-        The file is a time series: planes of colours are frames, otherwise
-        planes unless a channel is given. tifffile writes three or four planes
-        as colours, if it is told nothing else.
+        Whether the file is a time series. By default, tifffile writes three
+        or four planes as colours: read them as frames; otherwise they are
+        read as planes unless a channel is given.
 
     Raises
     ------
     ExportError
-        If it is not a label image, or has channels and none is chosen.
+        If it is not a label image, or has several channels and none is
+        chosen.
     ImageError
         If planes are missing, or the file holds several images.
     """
-    alone = 'save the one that holds the labels by itself.'
+    alone = 'save the one that holds the labels separately.'
     try:
         with opened_series(path, advice=alone) as (file, series, number):
             labels = series.asarray()
             letters = series.axes
-            # a page on its own has no order of planes to be unknown
+            # a single page needs no known order of planes
             while labels.ndim > 2 and len(labels) == 1 and letters[0] in 'QI':
                 labels, letters = labels[0], letters[1:]
-            # label images have no colours: they are planes, unless asked for
+            # label images have no colours: take them for planes, unless a
+            # channel is given
             if letters[0] == 'S' and (frames or channel is None):
                 letters = f'{"T" if frames else "Z"}{letters[1:]}'
             # InstanSeg does not name its channels
@@ -171,7 +173,7 @@ def read_tiff(
             scale, units = pixel_sizes(path, file, series.keyframe, number)
     except (FileNotFoundError, SegmentationError):
         raise
-    # the reader fails with whatever comes to hand on a damaged file
+    # on damaged files, the reader raises all kinds of errors
     except Exception as error:  # noqa: BLE001
         raise ExportError(
             f'{path} cannot be read: {reason(error)}.'
@@ -194,8 +196,8 @@ def _one_channel(
             count = labels.shape[axis]
             if count > 1 and channel is None:
                 raise ExportError(
-                    f'{path} has {count} channels: say which one holds the '
-                    f'labels, 0 to {count - 1}.'
+                    f'{path} has {count} channels: give the one that holds '
+                    f'the labels, 0 to {count - 1}.'
                 )
             if not 0 <= (channel or 0) < count:
                 raise ExportError(
@@ -209,14 +211,14 @@ def _one_channel(
         raise ExportError(
             f'{path} has no channel {channel}: it has no channels.'
         )
-    # a page on its own is a plane, not a stack
+    # a single page is a plane, not a stack
     while len(axes) > 2 and labels.shape[0] == 1:
         labels, axes = labels[0], axes[1:]
     return labels, axes
 
 
 def as_labels(labels: NDArray[Any], path: Path | str) -> NDArray[Any]:
-    """Label images of any type as integers.
+    """Return a label image of any dtype as integers.
 
     Raises
     ------
@@ -227,7 +229,7 @@ def as_labels(labels: NDArray[Any], path: Path | str) -> NDArray[Any]:
     if kind == 'b':
         return labels.astype(np.uint8)
     if kind not in 'iuf':
-        raise ExportError(f'{path} is of type {labels.dtype}: no labels.')
+        raise ExportError(f'{path} is of type {labels.dtype}, not labels.')
     if kind == 'f':
         with np.errstate(invalid='ignore'):
             whole = labels.astype(np.int64)
@@ -239,14 +241,14 @@ def as_labels(labels: NDArray[Any], path: Path | str) -> NDArray[Any]:
         labels = whole
     if kind != 'u' and labels.min(initial=0) < 0:
         raise ExportError(
-            f'{path} has negative values ({labels.min()}): labels are '
-            'numbers from 1, and 0 is background.'
+            f'{path} has negative values ({labels.min()}): labels must be '
+            'numbers from 1, and 0 for the background.'
         )
     return as_uint(labels) if kind == 'f' else labels
 
 
 def read_png(path: Path) -> LabelsWithTable:
-    """Read a label image from PNG, of 8 or 16 bits or with a palette."""
+    """Read a label image from an 8-bit, 16-bit or palette PNG."""
     from PIL import Image
 
     try:
@@ -254,18 +256,18 @@ def read_png(path: Path) -> LabelsWithTable:
             labels = np.array(file)
     except FileNotFoundError:
         raise
-    # the reader fails with whatever comes to hand on a damaged file
+    # on damaged files, the reader raises all kinds of errors
     except Exception as error:  # noqa: BLE001
         raise ExportError(
             f'{path} cannot be read: {reason(error)}.'
         ) from error
     if labels.ndim != 2:
-        raise ExportError(f'{path} has colours: it is a picture, not labels.')
+        raise ExportError(f'{path} has colours: it is an image, not labels.')
     return LabelsWithTable(as_labels(labels, path), name=stem(path))
 
 
 def stem(path: Path) -> str:
-    """Name of a file without its suffixes."""
+    """Return the name of a file without its suffixes."""
     name = path.name
     for suffix in ('.ome.tiff', '.ome.tif', '.ome.zarr'):
         if name.lower().endswith(suffix):

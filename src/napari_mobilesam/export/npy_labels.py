@@ -1,7 +1,7 @@
-"""Labels in NumPy files: plain arrays, and ``_seg.npy`` of Cellpose.
+"""Labels in NumPy files: plain arrays, and Cellpose's ``_seg.npy``.
 
-Cellpose pickles a dictionary with the array ``masks``. A pickle of anybody
-can run any program, so only arrays and plain values are unpickled.
+Cellpose pickles a dictionary with the array ``masks``. As pickles can run
+arbitrary code, only arrays and plain values are unpickled.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from napari_mobilesam.readers.open_image import reason
 
 MASKS = 'masks'
 SEG = '_seg'
-# What arrays and their elements are unpickled with, in NumPy 1 and 2.
+# Globals needed to unpickle arrays and their elements, in NumPy 1 and 2.
 HARMLESS = {
     ('numpy', 'ndarray'),
     ('numpy', 'dtype'),
@@ -35,7 +35,7 @@ HARMLESS = {
 
 
 class _ArrayUnpickler(pickle.Unpickler):
-    """Unpickles arrays and plain values only."""
+    """Unpickler of arrays and plain values only."""
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in HARMLESS:
@@ -49,7 +49,7 @@ def read_npy_labels(path: Path) -> LabelsWithTable:
     Parameters
     ----------
     path : Path
-        An array of integers, or what Cellpose saves as ``_seg.npy``.
+        File with an array of integers, or Cellpose's ``_seg.npy``.
 
     Raises
     ------
@@ -61,7 +61,7 @@ def read_npy_labels(path: Path) -> LabelsWithTable:
             content = _read(file)
     except FileNotFoundError:
         raise
-    # the reader fails with whatever comes to hand on a damaged file
+    # on damaged files, the reader raises all kinds of errors
     except Exception as error:  # noqa: BLE001
         raise ExportError(
             f'{path} cannot be read: {reason(error)}.'
@@ -69,7 +69,7 @@ def read_npy_labels(path: Path) -> LabelsWithTable:
     if isinstance(content, dict):
         if MASKS not in content:
             raise ExportError(
-                f'{path} has no masks, so it is not a _seg.npy of Cellpose.'
+                f'{path} has no masks, so it is not a Cellpose _seg.npy file.'
             )
         content = content[MASKS]
     labels = np.asarray(content)

@@ -1,4 +1,4 @@
-"""Labels as OME-Zarr, with colours and properties of the objects."""
+"""Labels as OME-Zarr, with the colours and properties of the objects."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ from napari_mobilesam.types import ImageError, SegmentationError
 
 CHUNK = 1024
 VALUE = 'label-value'
-# Of objects without a class, among others that have one.
+# Colour of objects without a class, if others have one.
 NO_COLOR = '#808080'
 
 
 @dataclass(frozen=True)
 class _Origin:
-    """Geometry and file that labels are of, as `LabelWriter` asks for."""
+    """Geometry and file of the labelled image, for `LabelWriter`."""
 
     geometry: Geometry
     path: Path | None = None
@@ -64,15 +64,15 @@ def write_ome_zarr(
     Parameters
     ----------
     image : LabelsWithTable
-        The labels, and what is known of the objects.
+        Labels and the properties of the objects.
     path : Path
-        Folder of the labels, such as that of `labels_folder`:
+        Folder of the labels, such as that from `labels_folder`.
         ``image.ome.zarr/labels/cells`` adds labels to that image.
     of : Path, optional
-        Image that they are of: they get its pixel sizes, position and units,
-        and a link to it. By default the image that they are added to.
+        Image that was segmented. The labels get its pixel sizes, position and
+        units, and a link to it. By default the image they are added to.
     overwrite : bool
-        Replace labels of this program, once the new ones are whole. Nothing
+        Replace labels of this program once the new ones are complete. Nothing
         else is ever replaced.
 
     Returns
@@ -83,9 +83,9 @@ def write_ome_zarr(
     Raises
     ------
     ExportError
-        If the image is of another shape.
+        If the image has another shape.
     FileExistsError
-        If there are labels at ``path``, and they are not to be replaced.
+        If there are labels at ``path`` and ``overwrite`` is False.
     ImageError
         If something else is at ``path``.
     """
@@ -94,9 +94,9 @@ def write_ome_zarr(
     like = _like(image, of or image_around(path))
     largest, found = _objects(image)
     if not path.is_dir() or any(path.iterdir()):
-        # nothing of somebody else is replaced
+        # never replace anything else
         check_replaceable(path)
-    # beside the labels that it replaces: they may be what is exported
+    # write beside the old labels, which may be the ones being exported
     new = temporary_path(path)
     try:
         with named_errors(new, path):
@@ -115,9 +115,9 @@ def write_ome_zarr(
 
 @contextmanager
 def _replacing(path: Path) -> Iterator[None]:
-    """Put labels of this program aside until others are there.
+    """Set existing labels of this program aside while new ones are written.
 
-    They come back, and the others are removed, if anything is raised.
+    If anything is raised, the new labels are removed and the old restored.
     """
     before = temporary_path(path, '.before')
     if is_finished(path) or is_begun(path):
@@ -128,7 +128,7 @@ def _replacing(path: Path) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        # a folder of somebody else came meanwhile
+        # another folder may have appeared meanwhile
         with suppress(ImageError, OSError):
             remove_labels(path)
         if before.exists() and not path.exists():
@@ -140,7 +140,7 @@ def _replacing(path: Path) -> Iterator[None]:
 def _write_planes(
     image: LabelsWithTable, path: Path, like: _Origin, largest: int
 ) -> None:
-    """Begin labels, and write all of them at full resolution."""
+    """Create the labels and write them at full resolution."""
     height, width = image.shape[-2:]
     writer = LabelWriter.create(
         path,
@@ -169,9 +169,9 @@ def _write_plane(writer: LabelWriter, plane: Plane) -> None:
 def _described(
     image: LabelsWithTable, found: dict[int, int]
 ) -> Iterator[tuple[str, list[dict[str, Any]]]]:
-    """``colors`` and ``properties`` of the labels that have a row.
+    """Yield ``properties`` and ``colors`` of the labels with a row.
 
-    OME-NGFF wants both lists to be of the same labels.
+    OME-NGFF requires both lists to have the same labels.
     """
     known, shades = image.properties(), image.colors()
     properties: list[dict[str, Any]] = []
@@ -191,16 +191,17 @@ def _described(
 
 
 def labels_folder(path: Path, name: str) -> Path:
-    """Return the group of labels, within an OME-Zarr image at ``path``.
+    """Return the folder for labels that are written to ``path``.
 
-    They are called ``name`` if there is an image, else they are ``path``.
+    If ``path`` is an OME-Zarr image, this is the label image ``name`` in it,
+    otherwise ``path`` itself.
     """
     if is_begun(path) or is_finished(path):
         return path
     for place in (path, *path.parents[:2]):
         if _is_array(place):
             raise ExportError(
-                f'{place} is a zarr array, in which labels have no place: '
+                f'{place} is a zarr array, which cannot contain labels: '
                 'give another output.'
             )
     if any((path / mark).exists() for mark in ('.zattrs', 'zarr.json')):
@@ -219,9 +220,9 @@ def _is_array(path: Path) -> bool:
 
 
 def _objects(image: LabelsWithTable) -> tuple[int, dict[int, int]]:
-    """Largest label, and each label with a plane that its row is of.
+    """Return the largest label, and for each label the plane of its row.
 
-    Warns of rows of the table that are of other planes.
+    Warn if labels have other rows for other planes, which are left out.
     """
     found: dict[int, int] = {}
     known, lost = image.properties(), set()
@@ -238,7 +239,7 @@ def _objects(image: LabelsWithTable) -> tuple[int, dict[int, int]]:
     if lost:
         labels = 'label has' if len(lost) == 1 else 'labels have'
         warnings.warn(
-            f'OME-Zarr has one row for each label: {len(lost)} {labels} other '
+            f'OME-Zarr has one row per label: {len(lost)} {labels} other '
             'values on later planes, which are left out.',
             stacklevel=4,
         )
@@ -262,14 +263,14 @@ def _like(image: LabelsWithTable, of: Path | None) -> _Origin:
 
 
 def check_image(image: LabelsWithTable, of: Path) -> None:
-    """Check that labels are of the shape of an image file.
+    """Check that labels have the shape of an image file.
 
-    A file that cannot be read passes: only its name is written.
+    A file that cannot be read passes, as only its name is written.
 
     Raises
     ------
     ExportError
-        If the image is of another shape.
+        If the image has another shape.
     """
     try:
         geometry, shape = image_geometry(of)
@@ -288,41 +289,42 @@ def _check_planes(
     if shape != image.shape[-2:] or count != int(np.prod(image.shape[:-2])):
         planes = '' if count == 1 else f'{count} '
         raise ExportError(
-            f'{of} has {planes}planes of {shape[0]} × {shape[1]} pixels, the '
-            f'labels are of shape {image.shape}: they are not of this image.'
+            f'{of} has {planes}planes of {shape[0]} × {shape[1]} pixels, but '
+            f'the labels have shape {image.shape}: give the image that they '
+            'belong to.'
         )
 
 
 def image_geometry(path: Path) -> tuple[Geometry, tuple[int, int]]:
-    """Geometry of an image file, and the shape of its planes."""
+    """Return the geometry of an image file and the shape of its planes."""
     try:
         source = open_source(path)
     except ImageError:
-        # channels do not matter here; other problems are raised again
+        # channels do not matter here; other problems are raised anew
         source = open_source(path, channels=0)
     geometry: Geometry = source.geometry  # type: ignore[attr-defined]
     return geometry, source.shape
 
 
 def read_ome_zarr(path: Path) -> LabelsWithTable:
-    """Read OME-Zarr labels, or those of an image that has one label image.
+    """Read OME-Zarr labels, or the only labels of an OME-Zarr image.
 
     Returns
     -------
     LabelsWithTable
-        Its labels are read when they are indexed. A channel is left
-        out if it is the only one.
+        Labels that are read on indexing. A channel axis of length 1 is
+        dropped.
 
     Raises
     ------
     ExportError, ImageError
-        If there are none, or several.
+        If there are no labels, or several.
     """
     zarr = need('zarr')
     path = _one_label_image(path)
     if is_begun(path):
         raise ExportError(
-            f'{path} was not finished: run what writes it again first.'
+            f'{path} is unfinished: repeat the run that writes it first.'
         )
     pyramid = _without_channel(open_pyramid(path))
     attributes = dict(zarr.open(str(path), mode='r').attrs)
@@ -359,7 +361,7 @@ def read_ome_zarr(path: Path) -> LabelsWithTable:
 
 
 def _without_channel(pyramid: Pyramid) -> Pyramid:
-    """Leave out a channel of one index, of the finest array."""
+    """Drop channel axes of length 1; keep only the finest level."""
     labels, axes = pyramid.arrays[0], pyramid.axes or ''
     kept = [
         axis

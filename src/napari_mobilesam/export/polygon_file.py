@@ -1,4 +1,4 @@
-"""Objects as polygons, read from files, back to a label image."""
+"""Label images of polygons read from files."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ from napari_mobilesam.export.exported import (
 from napari_mobilesam.export.filling import fill_polygons
 from napari_mobilesam.text import counted
 
-# Larger planes are not made from a file that may just be damaged.
+# Limit of label images from files, which may be damaged.
 MOST_PIXELS_OF_FILE = 1 << 34
-# Pixels that an object may reach beyond an edge without losing one: the centre
-# of the next lies there.
+# An object may extend this many pixels beyond an edge without losing a pixel,
+# as the next pixel centre is that far away.
 HALF = 0.5
 
 
 class PolygonObject(NamedTuple):
-    """An object of a plane, as a file has it.
+    """An object of a plane, as read from a file.
 
     Attributes
     ----------
     polygons : list of list of ndarray
         Rings of each polygon, (N, 2) (row, column).
     label : int or None
-        Its label, if the file tells it.
+        Label, if it is in the file.
     t, z : int
-        Time and depth, from 0.
+        Indices in time and depth, from 0.
     properties : ObjectProperties
-        What the file tells of it.
+        Class and measurements in the file.
     """
 
     polygons: list[list[NDArray[Any]]]
@@ -56,31 +56,31 @@ def labels_from_polygons(
     *,
     known: tuple[int, ...] | None = None,
 ) -> LabelsWithTable:
-    """Label image of objects.
+    """Paint objects into a label image.
 
-    Objects keep their labels if all have one; else they are numbered from 1
-    in the order of the file. Later objects paint over earlier ones.
+    Objects keep their labels; those without one get the next free labels in
+    the order of the file. Later objects paint over earlier ones.
 
     Parameters
     ----------
     objects : sequence of PolygonObject
         The objects.
     shape : tuple of int or None
-        Shape that is asked for.
+        Requested shape.
     colors : mapping
-        Colours of classes.
+        Class to colour.
     path : Path
-        The file, for messages and as the name.
+        The file, for messages and the name of the labels.
     known : tuple of int, optional
-        Shape that the file tells, used where none is asked for; or else the
-        smallest that holds the objects is. Objects are cut at its edges, as
-        other programs cut what is drawn beyond the image.
+        Shape in the file, used if none is requested; without either, the
+        smallest that contains the objects. Objects are clipped to it, as
+        other programs do with shapes drawn beyond the image.
 
     Raises
     ------
     ExportError
-        If an object lies outside, on a plane that is not there, or is cut by
-        the shape that is asked for.
+        If an object is outside, on a plane that does not exist, or clipped by
+        the requested shape.
     """
     labels = with_free_labels(found.label for found in objects)
     asked, shape = shape is not None, shape or known or _extent(objects)
@@ -109,7 +109,7 @@ def labels_from_polygons(
 
 
 def check_size(shape: tuple[int, ...], path: Path) -> None:
-    """Refuse labels that a damaged file makes too large.
+    """Check the size of labels, which may come from a damaged file.
 
     Raises
     ------
@@ -129,12 +129,12 @@ def _check_inside(
     whole: bool,
     path: Path,
 ) -> None:
-    """Refuse objects outside the planes, or cut ones if all must be whole.
+    """Check that no object is outside or, if ``whole``, clipped.
 
     Raises
     ------
     ExportError
-        If there are any; it says which shape holds them.
+        If there are such objects; the message gives a sufficient shape.
     """
     points = [
         np.concatenate([ring for part in found.polygons for ring in part])
@@ -149,8 +149,8 @@ def _check_inside(
     before = ((high <= 0) & (low < 0)).any(axis=1)
     if before.any():
         raise ExportError(
-            f'{path} has {counted(int(before.sum()), "object")} at rows or '
-            'columns below 0, which no labels have: move or remove them in '
+            f'{path} has {counted(int(before.sum()), "object")} at negative '
+            'rows or columns, outside any labels: move or remove them in '
             'the program that drew them.'
         )
     beyond = (low >= edge) & (high > edge)
@@ -169,12 +169,14 @@ def _check_inside(
 def _plane_number(
     found: PolygonObject, shape: tuple[int, ...], path: Path
 ) -> int:
-    """Plane of an object, counted through; planes of three axes may be times.
+    """Return the plane index of an object.
+
+    The first of three axes is taken for time if the object is at z = 0.
 
     Raises
     ------
     ExportError
-        If labels of the shape have no such plane.
+        If labels of this shape have no such plane.
     """
     times, depth = (1, 1, *shape[:-2])[-2:]
     if len(shape) == 3 and found.z == 0:
@@ -188,15 +190,15 @@ def _plane_number(
 
 
 def with_free_labels(known: Iterable[float | None]) -> list[int]:
-    """Return the labels of objects; those without get free ones.
+    """Return the labels of objects, with free ones for those without.
 
-    Objects that were added in another program have none. The labels of the
-    others stay, as they hold objects on several planes together.
+    Objects added in another program have no label. Existing labels are kept,
+    as they join the parts of an object on several planes.
 
     Parameters
     ----------
     known : iterable of float or None
-        Label of each object; None, or not above 0, if it has none.
+        Label of each object; None or at most 0 if it has none.
     """
     labels = [int(label) if label and label > 0 else 0 for label in known]
     free = itertools.count(max(labels, default=0) + 1)
@@ -221,10 +223,10 @@ def properties_table(
     planes: Sequence[int],
     properties: Sequence[ObjectProperties],
 ) -> Any:
-    """Table of class, score and measurements.
+    """Return a table of class, score and measurements.
 
-    A row per label; per label and plane, with a column ``plane``, if those of
-    a label are not the same on all planes.
+    It has one row per label or, if the properties of a label differ between
+    planes, one per label and plane, with a column ``plane``.
     """
     import pandas as pd
 

@@ -1,4 +1,4 @@
-"""ROIs of ImageJ and Fiji: a zip with one ROI per object and plane."""
+"""ROI zips of ImageJ and Fiji, with one ROI per object and plane."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ from napari_mobilesam.extra import need
 from napari_mobilesam.palette import rgb
 from napari_mobilesam.readers.open_image import reason
 
-# Coordinates that a ROI holds as integers; larger ones are floats.
+# Largest coordinate that a ROI stores as an integer rather than a float.
 MOST_INTEGER = 60_535
 MOVE, LINE, CLOSE = 0.0, 1.0, 4.0
-# A colon that is not escaped.
+# An unescaped colon.
 KEY_END = re.compile(r'(?<!\\): ')
 # Properties that are not measurements.
 LABEL, SHAPE, CLASS = 'label', 'shape', 'class'
-# sizes of a pixel and their units: ROIs have no place of their own for them
+# pixel sizes and units, which have no field of their own in ROIs
 SCALE, UNITS, AXES = 'pixel size', 'pixel unit', 'axes'
-# key in the comment of the zip
+# key in the zip comment
 OURS = 'napari-mobilesam'
 OF_IMAGE = (SHAPE, SCALE, UNITS, AXES)
 KEYS = (LABEL, CLASS, *OF_IMAGE)
@@ -49,17 +49,17 @@ KEYS = (LABEL, CLASS, *OF_IMAGE)
 def write_roi_zip(image: LabelsWithTable, path: Path) -> int:
     """Write the objects of a label image for ImageJ's ROI Manager.
 
-    An object of one part without holes is a traced polygon, any other a
-    composite; both enclose exactly its pixels. Colours are those of the
-    classes; label, class, measurements, and the shape and pixel sizes of the
-    image are properties of the ROI.
+    An object of one part without holes becomes a traced polygon, any other a
+    composite; both enclose exactly its pixels. ROIs have the colours of their
+    classes. Label, class, measurements, and the shape and pixel sizes of the
+    image are stored as ROI properties.
 
     Parameters
     ----------
     image : LabelsWithTable
-        The labels, and what is known of the objects.
+        Labels and the properties of the objects.
     path : Path
-        File to write: a zip that is there is replaced, not added to.
+        File to write; an existing zip is replaced, not appended to.
 
     Returns
     -------
@@ -75,19 +75,19 @@ def write_roi_zip(image: LabelsWithTable, path: Path) -> int:
         for roi in _rois(image):
             file.writestr(f'{roi.name}.roi', roi.tobytes())
             count += 1
-        # labels without an object have no ROI that tells the shape
+        # without objects, there is no ROI to store the shape
         file.comment = json.dumps({OURS: geometry_member(image)}).encode()
     return count
 
 
 def _warn_of_names(image: LabelsWithTable) -> None:
-    """Say which columns have names that ROIs use themselves."""
+    """Warn about columns with names that ROIs reserve."""
     columns = () if image.table is None else image.table.columns
     names = [str(name) for name in columns if name in OF_IMAGE]
     if names:
         warnings.warn(
-            f'ROIs use {", ".join(names)} themselves: columns of that name '
-            'are left out. Rename them.',
+            f'ROIs reserve {", ".join(names)}: columns of that name are left '
+            'out. Rename them.',
             stacklevel=4,
         )
 
@@ -113,7 +113,7 @@ def _rois(image: LabelsWithTable) -> Iterator[Any]:
             _place(roi, plane, image.axes)
             if properties.class_name:
                 roi.stroke_color = strokes[properties.class_name]
-                # ImageJ keeps 255 groups
+                # ImageJ has 255 groups
                 roi.group = min(groups[properties.class_name], 255)
             yield roi
 
@@ -121,7 +121,7 @@ def _rois(image: LabelsWithTable) -> Iterator[Any]:
 def _props(
     label: int, of_image: dict[str, str], properties: ObjectProperties
 ) -> str:
-    """Properties as ImageJ keeps them: lines of Java's ``Properties``."""
+    """Return properties as ImageJ stores them, in Java's format."""
     lines = {LABEL: str(label), **of_image}
     if properties.class_name:
         lines[CLASS] = properties.class_name
@@ -137,7 +137,7 @@ def _props(
 
 
 def _escaped(text: str, special: str = '') -> str:
-    """ASCII, with a backslash before characters that would end a key."""
+    """Return ASCII text with a backslash before special characters."""
     text = json.dumps(text)[1:-1]
     for character in special:
         text = text.replace(character, f'\\{character}')
@@ -149,12 +149,12 @@ def _unescaped(text: str) -> str:
         text = text.replace(f'\\{character}', character)
     try:
         return str(json.loads(f'"{text}"'))
-    except ValueError:  # as ImageJ writes it again, without escapes
+    except ValueError:  # rewritten by ImageJ, without escapes
         return text
 
 
 def _place(roi: Any, plane: Plane, axes: str) -> None:
-    """Say which slice a ROI lies on; ImageJ counts from 1."""
+    """Set the slice of a ROI; ImageJ counts from 1."""
     if len(axes) == 3:
         roi.position = plane.number + 1
     elif len(axes) == 4:
@@ -212,7 +212,7 @@ def _bound(roi: Any, low: NDArray[Any], high: NDArray[Any]) -> None:
 def read_roi_zip(
     path: Path, shape: tuple[int, ...] | None = None
 ) -> LabelsWithTable:
-    """Read the ROIs of a .zip or .roi file that have an area.
+    """Read the ROIs with an area from a .zip or .roi file.
 
     Parameters
     ----------
@@ -220,17 +220,17 @@ def read_roi_zip(
         File of this program or of ImageJ.
     shape : tuple of int, optional
         Shape of the labels; by default that in the file, or else the
-        smallest that holds all ROIs.
+        smallest that contains all ROIs.
 
     Returns
     -------
     LabelsWithTable
-        The labels, and a table of what the ROIs tell.
+        Labels and a table of the properties of the ROIs.
 
     Raises
     ------
     ExportError
-        If it is not a file of ROIs, or some lie beyond the shape.
+        If it is not a file of ROIs, or some are outside the shape.
     """
     roifile = need('roifile', extra='export')
     try:
@@ -246,7 +246,7 @@ def read_roi_zip(
         ]
     except FileNotFoundError:
         raise
-    # the reader fails with whatever comes to hand on a damaged file
+    # on damaged files, the reader raises all kinds of errors
     except Exception as error:  # noqa: BLE001
         raise ExportError(
             f'{path} is not a file of ImageJ ROIs: {reason(error)}.'
@@ -268,7 +268,7 @@ def read_roi_zip(
 
 
 def _comment(path: Path) -> dict[str, Any]:
-    """Geometry in the comment of a zip of this program."""
+    """Read the geometry from the comment of a zip of this program."""
     try:
         with zipfile.ZipFile(path) as file:
             found: dict[str, Any] = json.loads(file.comment)[OURS]
@@ -278,16 +278,16 @@ def _comment(path: Path) -> dict[str, Any]:
 
 
 def _geometry(known: dict[str, str]) -> dict[str, Any]:
-    """Member of a JSON file that `with_geometry` reads."""
+    """Return the geometry in the form that `with_geometry` reads."""
     member: dict[str, Any] = {'axes': known.get(AXES)}
-    # files without pixel sizes have no number there
+    # files without pixel sizes have no numbers here
     with suppress(ValueError):
         member['scale'] = [float(x) for x in known.get(SCALE, '').split(',')]
     return {**member, 'units': known.get(UNITS, '').split(',')}
 
 
 def _axes(shape: tuple[int, ...] | None, known: list[dict[str, str]]) -> int:
-    """Number of axes of the labels, 0 if unknown."""
+    """Return the number of axes of the labels, 0 if unknown."""
     if shape is not None:
         return len(shape)
     return known[0].get(SHAPE, '').count(',') + 1 if known else 0

@@ -1,9 +1,9 @@
-"""Run-length encoding of masks as COCO and pycocotools define it.
+"""Run-length encoding of masks, as defined by COCO and pycocotools.
 
-Counts are of background and foreground pixels in turn, column after column
-from the top left. In files they are compressed: each count, from the fourth
-on less the last but one, in groups of 5 bits, as characters from ``'0'`` on
-(``rleToString`` of the COCO API).
+Counts alternate between background and foreground pixels in column-major
+order. Files hold them compressed: from the fourth on, the count two before is
+subtracted; each value is written in groups of 5 bits, as characters from
+``'0'`` on (``rleToString`` of the COCO API).
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-# ASCII code that stands for 0, and the bits of a character.
+# ASCII code for 0, bits per character, and its sign and continuation bits.
 ZERO, GROUP, SIGN, MORE = 48, 5, 0x10, 0x20
 
 
 def encode_objects(labels: NDArray[Any]) -> dict[int, str]:
-    """Compressed counts of every object of a label image.
+    """Return the compressed counts of all objects of a label image.
 
     Parameters
     ----------
@@ -29,7 +29,7 @@ def encode_objects(labels: NDArray[Any]) -> dict[int, str]:
     Returns
     -------
     dict of int to str
-        Label to its counts, labels ascending.
+        Label to counts, with ascending labels.
     """
     flat = np.ascontiguousarray(labels.T).reshape(-1)
     edges = np.flatnonzero(flat[1:] != flat[:-1]) + 1
@@ -58,7 +58,7 @@ def encode_objects(labels: NDArray[Any]) -> dict[int, str]:
     last = np.append(first[1:], len(starts)) - 1
     rest = len(flat) - stops[last]
     counts[offsets[1:] - 1] = rest
-    # pycocotools writes no count of nothing at the end
+    # pycocotools omits a final count of 0
     kept = np.ones(len(counts), bool)
     kept[offsets[1:] - 1] = rest > 0
     sizes = np.diff(offsets) - (rest == 0)
@@ -74,20 +74,20 @@ def compress(
     Parameters
     ----------
     counts : ndarray
-        (N,) counts of all masks, one after the other.
+        (N,) int64 concatenated counts of all masks.
     offsets : ndarray
-        (n + 1,) first count of each mask.
+        (n + 1,) int64 index of the first count of each mask.
 
     Returns
     -------
     list of str
-        One per mask.
+        Compressed counts of each mask.
     """
     values = counts.copy()
     index = np.arange(len(counts)) - np.repeat(offsets[:-1], np.diff(offsets))
     later = np.flatnonzero(index > 2)
     values[later] -= counts[later - 2]
-    # characters of each value: until what is left is its sign alone
+    # characters per value, until only its sign is left
     size = np.ones(len(values), np.int64)
     rest = values.copy()
     while True:
@@ -109,19 +109,19 @@ def compress(
 
 
 def decompress(text: str) -> NDArray[np.int64]:
-    """Counts of one mask.
+    """Return the counts of one mask.
 
     Raises
     ------
     ValueError
-        If the text ends within a count, or has other characters.
+        If the text ends within a count or has invalid characters.
     """
     codes = np.frombuffer(text.encode('ascii'), np.uint8).astype(np.int64)
     codes -= ZERO
     if len(codes) and (
         codes.min() < 0 or codes.max() >= 2 * MORE or codes[-1] & MORE
     ):
-        raise ValueError(f'{text[:20]!r} are not compressed counts')
+        raise ValueError(f'{text[:20]!r} is not a list of compressed counts')
     ends = np.flatnonzero(~codes & MORE) + 1
     starts = np.concatenate([[0], ends[:-1]]).astype(np.int64)
     sizes = ends - starts
@@ -137,7 +137,7 @@ def decompress(text: str) -> NDArray[np.int64]:
 
 
 def runs_of(counts: Sequence[int] | NDArray[Any]) -> NDArray[np.int64]:
-    """(n, 2) first and last + 1 of the foreground, column after column."""
+    """Return (n, 2) start and stop of foreground runs, column-major."""
     ends = np.cumsum(np.asarray(counts, np.int64))
     return ends[: len(ends) // 2 * 2].reshape(-1, 2)
 
@@ -145,6 +145,6 @@ def runs_of(counts: Sequence[int] | NDArray[Any]) -> NDArray[np.int64]:
 def paint_runs(
     runs: NDArray[np.int64], value: int, columns: NDArray[Any]
 ) -> None:
-    """Write a label into runs of an image that lies column after column."""
+    """Write a label into runs of a flat, column-major image."""
     for first, last in runs.tolist():
         columns[first:last] = value
