@@ -154,14 +154,8 @@ def _fill_holes(
     sizes = np.bincount(regions.ravel(), minlength=count + 1)
     fill = sizes < min_area
     fill[0] = False
-    for side, width in enumerate((*pad[0], *pad[1])):
-        if width:
-            edge = (
-                regions[[0, -1][side]]
-                if side < 2
-                else regions[:, [0, -1][side - 2]]
-            )
-            fill[edge] = False
+    beyond = np.pad(np.zeros_like(mask.data), pad, constant_values=True)
+    fill[regions[beyond]] = False
     filled = padded | fill[regions]
     rows = slice(pad[0][0], pad[0][0] + mask.data.shape[0])
     columns = slice(pad[1][0], pad[1][0] + mask.data.shape[1])
