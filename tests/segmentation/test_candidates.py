@@ -16,7 +16,12 @@ from napari_mobilesam.segmentation.mask_generator import (
     generate_masks,
 )
 from napari_mobilesam.segmentation.scope import Scope
-from napari_mobilesam.types import Mask, ModelRecord, SegmentationError
+from napari_mobilesam.types import (
+    EverythingParameters,
+    Mask,
+    ModelRecord,
+    SegmentationError,
+)
 
 from .helpers import as_mask, disc, paste
 from .oracle import Oracle
@@ -184,6 +189,30 @@ def test_thresholds_can_be_lowered_to_the_floor(tiny_model):
     assert described(strict.select(lowered)) == described(loose)
 
 
+def test_a_lower_overlap_is_asked_after_a_higher_one():
+    found = [
+        replace(as_mask(disc(SHAPE, (20, column), 9), score), stability=1)
+        for column, score in ((10, 0.9), (22, 0.8))
+    ]
+    candidates = candidates_of(found)
+    for box_nms, count in ((0.7, 2), (0.1, 1), (0.7, 2)):
+        selected = candidates.select(Selection(0, 0, box_nms=box_nms))
+        assert [m.score for m in selected] == [0.9, 0.8][:count]
+
+
+@pytest.mark.parametrize(('layers', 'score'), [(0, 0.9), (1, 0.7)])
+def test_of_duplicates_in_crops_that_of_the_smaller_one_stays(layers, score):
+    """Of crops of one size that of the first column."""
+    boxes, plane = ((0, 0, *SHAPE), *WINDOWS), disc(SHAPE, (20, 25), 4)
+    found = [
+        replace(as_mask(plane, value), stability=1, crop_box=box)
+        for value, box in zip((0.9, 0.7, 0.8), boxes, strict=True)
+    ]
+    parameters = EverythingParameters(crop_layers=layers)
+    candidates = candidates_of(found, parameters=parameters)
+    assert [m.score for m in candidates.select()] == [score]
+
+
 class TestFilters:
     @pytest.fixture
     def candidates(self) -> Candidates:
@@ -225,6 +254,10 @@ class TestFilters:
         selected = candidates.select(Selection(0, 0, filters=filters))
         expected = [candidates.masks[i].box for i in kept]
         assert [mask.box for mask in selected] == expected
+
+    def test_masks_of_most_of_the_image_are_dropped(self, candidates):
+        selected = candidates.select(Selection(0, 0, max_area_fraction=0.05))
+        assert selected == list(candidates.masks[1:])
 
     def test_pixels_without_a_value_do_not_hide_their_object(self, candidates):
         candidates.image[10, 10] = np.nan

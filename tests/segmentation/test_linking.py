@@ -104,6 +104,15 @@ def test_the_names_of_labels_do_not_matter(stack):
     np.testing.assert_array_equal(link_labels(stack), link_labels(renamed))
 
 
+def test_many_labels_need_more_than_sixteen_bits():
+    stack = np.zeros((2, 200, 400), np.int32)
+    stack[0, :100] = np.arange(1, 40_001).reshape(100, 400)
+    stack[1, 100:] = stack[0, :100]
+    linked = link_labels(stack)
+    assert linked.dtype == np.int32
+    assert np.array_equal(linked[1, 100:], stack[0, :100] + 40_000)
+
+
 def test_cancelling_keeps_all_objects_and_the_links_made():
     stack = np.repeat(planes({1: (0, 0, 9, 9), 2: (20, 20, 30, 30)}), 4, 0)
     seen = []
