@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,9 +11,14 @@ from fakes import FakeTarget, plane_at, square
 from hypothesis import given
 from hypothesis import strategies as st
 
-from napari_mobilesam.session.objects.history import Entry, History
+from napari_mobilesam.session.objects.history import (
+    Entry,
+    History,
+    joined,
+)
 from napari_mobilesam.session.objects.objects import Objects
 from napari_mobilesam.session.objects.patch import Patch
+from napari_mobilesam.session.objects.replay_code import ReplayCode
 from napari_mobilesam.session.objects.targets import LabelsError, Pixels
 
 SHAPE = (3, 12, 14)
@@ -222,6 +229,8 @@ def test_memory_is_bounded_and_the_newest_step_stays():
             step.paint_picture(plane, picture, (number * 15, 0))
         assert objects.history.nbytes <= 4000
     assert objects.history.undoable == 'step 10'
+    titles = [title for title, _ in objects.history.replay_codes]
+    assert titles == [f'step {number}' for number in range(1, 11)]
     undone = 0
     while objects.undo():
         undone += 1
@@ -234,14 +243,38 @@ def test_memory_is_bounded_and_the_newest_step_stays():
 
 def test_history_counts_what_it_forgets():
     history = History(10_000)
+    rows = pd.DataFrame({'index': [1]})
     for number in range(3):
-        history.push(Entry(str(number)))
+        history.push(Entry(str(number), rows_after=rows))
     history.pop_undo()
     history.push(Entry('other'))
     assert (len(history), history.redoable) == (3, None)
+    assert history.nbytes == sum(entry.nbytes for entry in history.done) > 0
     history.clear()
     assert history.nbytes == 0
     assert history.undoable is None
+
+
+def test_joined_steps_keep_what_only_one_has_but_half_a_script():
+    rows = pd.DataFrame({'index': [1]})
+    code = ReplayCode(('pass',))
+    one = Entry('one', (), {}, {}, rows, rows, (1,), replay_code=code)
+    other = Entry('other', labels=(2,))
+    for both in (joined(one, other), joined(other, one)):
+        assert both.rows_before is both.rows_after is rows
+        assert both.labels == (1, 2)
+        assert both.replay_code is None
+
+
+def test_a_script_has_an_object_that_was_made_again():
+    there, gone = {1: SimpleNamespace(nbytes=0)}, {1: None}
+    history, code = History(), ReplayCode(('pass',))
+    history.push(Entry('made by hand', (), gone, there))
+    history.push(Entry('deleted', (), there, gone, replay_code=code))
+    history.push(Entry('made', (), gone, there, replay_code=code))
+    history.push(Entry('changed', (), there, there, replay_code=code))
+    found = [code for _, code in history.replay_codes]
+    assert found == [None, None, code, code]
 
 
 @pytest.mark.slow
