@@ -47,6 +47,25 @@ def test_hard_labels(labels: NDArray[np.uint16]) -> None:
     )
 
 
+@pytest.mark.parametrize('turns', range(4))
+def test_a_hole_is_of_the_part_around_it(turns: int) -> None:
+    labels = np.zeros((14, 14), np.uint8)
+    labels[4:10, 4:10] = 1
+    labels[5:9, 5:9] = 0
+    # the box of a smaller part is around the hole, too
+    labels[2:13, 2] = labels[12, 2:13] = 1
+    check(np.rot90(labels, turns))
+    check(np.rot90(labels, turns).T)
+
+
+def test_a_part_that_meets_itself_at_corners_is_split() -> None:
+    labels = np.zeros((9, 9), np.uint8)
+    labels[1:8, 1:8] = 2
+    labels[3, 3] = labels[4, 4] = labels[5, 3] = 0
+    labels[7, 0] = labels[1, 5] = 1
+    check(labels)
+
+
 @pytest.mark.slow
 @given(
     hnp.arrays(
