@@ -5,7 +5,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -98,7 +98,16 @@ def test_duplicates_do_not_depend_on_who_found_them(found, random, threshold):
     }
 
 
+# each in half of the next: whether the third has a label depends on the second
+CHAIN = [
+    Mask(np.ones((10, 10), bool), (0, column, 10, column + 10), score)
+    for column, score in ((0, 0.9), (5, 0.8), (10, 0.7))
+]
+
+
 @given(LOTS, st.sampled_from([0.3, 0.7, 1.0]))
+@example(CHAIN, 0.3)
+@example(CHAIN, 0.7)
 def test_pixels_are_shared_out_as_in_one_image(found, least):
     with TemporaryDirectory() as folder:
         records = Records(folder, [found[::2], found[1::2]])
@@ -173,6 +182,21 @@ def test_a_cut_mask_that_is_seen_whole_elsewhere_is_explained(tmp_path):
     assert left.boxes.tolist() == [[12, 14, 18, 20]]
 
 
+def test_a_cut_mask_is_not_explained_by_one_beside_it(tmp_path):
+    journal = Journal(tmp_path)
+    upper, box = np.triu(np.ones((8, 8), bool)), (2, 12, 10, 20)
+    masks = [
+        Mask(upper, box, 0.6, crop_box=(0, 0, 20, 20)),
+        Mask(~upper, box, 0.9),
+    ]
+    journal.write('p0/a', Record.of(masks, np.array([True, False])))
+    found = gather(journal, ['p0/a'])
+    left = unexplained(
+        found.cut_ones(), found.whole_ones(), MaskRecordReader(journal)
+    )
+    assert len(left) == 1
+
+
 def test_better_masks_explain_what_they_hide(tmp_path):
     journal = Journal(tmp_path)
     cut_off = part(10, 10, (0, 10, 10, 20), 0.6)
@@ -189,11 +213,12 @@ def test_better_masks_explain_what_they_hide(tmp_path):
 
 
 def test_overlaps_of_planes_are_those_of_pixels(tmp_path):
-    records = Records(str(tmp_path), [[square(0, 0, 10)], [square(5, 0, 10)]])
+    lots = [[square(20, 20, 3), square(0, 0, 10)], [square(5, 0, 10)]]
+    records = Records(str(tmp_path), lots)
     one = gather(records.journal, records.keys[:1])
     other = gather(records.journal, records.keys[1:])
     overlaps = mask_overlaps(one, other, records.reader)
-    assert (overlaps.earlier, overlaps.later) == ([0], [0])
+    assert (overlaps.earlier, overlaps.later) == ([1], [0])
     assert overlaps.iou.tolist() == [50 / 150]
 
 
