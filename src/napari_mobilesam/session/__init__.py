@@ -1,8 +1,8 @@
 """Interaction without a window, shared by the widgets of a viewer.
 
-`Session` answers prompts and segments everything, `fine_tuning` trains. Both
-take frozen requests, work on a thread of their own and answer with signals.
-This package imports neither Qt nor napari.
+`Session` answers prompts and segments everything; `fine_tuning` trains. Both
+take frozen requests, work on their own thread, and answer with signals. This
+package imports neither Qt nor napari.
 """
 
 from napari_mobilesam.session.everything.everything_messages import (

@@ -1,4 +1,4 @@
-"""Commands that assign and propose classes, and rename and colour them."""
+"""Commands to assign, propose, rename and colour classes."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ class ClassCommands:
         class_name : str
             Name of the class, or empty for none.
         number : int, optional
-            Number of an object in the labels: one undoable step. By default
-            the open object, and those accepted after it.
+            Number of an object in the labels, changed as one undoable step. By
+            default, the open object and those accepted after it.
 
         Raises
         ------
@@ -75,8 +75,8 @@ class ClassCommands:
         Raises
         ------
         SegmentationError
-            There is no such class, the new name is empty, or labels with an
-            object of the class are not editable, or a job writes it.
+            There is no such class, the new name is empty, labels with an
+            object of the class are not editable, or a job is writing it.
         """
         check_class_name('new', new)
         self._check_writable(class_name)
@@ -103,8 +103,8 @@ class ClassCommands:
         Raises
         ------
         SegmentationError
-            There is no such class, or labels with an object of it are not
-            editable, or a job writes it.
+            There is no such class, labels with an object of it are not
+            editable, or a job is writing it.
         """
         self._check_writable(class_name)
         color = self._parts.classes.colors.get(class_name, '')
@@ -114,10 +114,10 @@ class ClassCommands:
             self._reassign(class_name, '')
 
     def follow_history(self) -> None:
-        """Have the classes of objects whose class was undone or redone.
+        """Follow undo and redo in the classes.
 
-        A class that was renamed gets its former name where no object has the
-        new one; others are added.
+        A renamed class gets its former name back if no object has the new one;
+        other classes are added.
         """
         # without a viewer there is nothing to follow
         used = self._used() if self._renamed else set()
@@ -131,7 +131,7 @@ class ClassCommands:
                     self._parts.classes.update({lost: color})
 
     def _used(self) -> set[str]:
-        """Names of the classes that objects and rows of labels have."""
+        """Return the names of the classes of objects and rows of labels."""
         return set().union(*map(_classes_in, self._all_objects())) - {''}
 
     def _all_objects(self) -> list[Objects]:
@@ -142,7 +142,7 @@ class ClassCommands:
     def _check_writable(self, class_name: str) -> None:
         """Raise `LabelsError` if objects of a class cannot be reassigned.
 
-        Nothing is changed then, also not in other labels.
+        In that case nothing is changed, not even in other labels.
         """
         for objects in self._all_objects():
             if class_name in _classes_in(objects):
@@ -162,17 +162,16 @@ class ClassCommands:
             reassign_class(objects, class_name, new)
 
     def propose_classes(self) -> ProposedClasses:
-        """Propose classes for the objects of the plane that have none.
+        """Propose classes for unclassified objects of the plane.
 
-        The objects that have a class are the examples: a few of each of at
-        least two classes. Nothing is changed, see `accept_classes`. Needs
-        scikit-learn: ``pip install "napari-mobilesam[classify]"``.
+        Objects with a class are the examples: a few for each of at least two
+        classes. Nothing is changed; see `accept_classes`. Needs scikit-learn:
+        ``pip install "napari-mobilesam[classify]"``.
 
         Returns
         -------
         ProposedClasses
-            ``proposals.table()`` has a row per object, the least certain
-            first.
+            ``proposals.table()`` has one row per object, least certain first.
 
         Raises
         ------
@@ -203,7 +202,7 @@ class ClassCommands:
         proposed : ProposedClasses
             Result of `propose_classes`.
         classes : mapping of int to str, optional
-            Classes by label, where the proposals were corrected.
+            Corrected classes, by label.
 
         Returns
         -------
@@ -213,7 +212,7 @@ class ClassCommands:
         return accept_classes(proposed, classes)
 
     def set_class_color(self, class_name: str, color: str) -> None:
-        """Set the colour of a class; a class that is missing is added.
+        """Set the colour of a class, adding it if it is missing.
 
         Parameters
         ----------
@@ -235,14 +234,14 @@ class ClassCommands:
         Parameters
         ----------
         shown : bool
-            False restores the colours that the labels had.
+            False restores the previous colours of the labels.
         """
         check_flag('shown', shown)
         self._parts.classes.shown = shown
 
 
 def _classes_in(objects: Objects) -> set[str]:
-    """Names of the classes that objects, or rows of other labels, have."""
+    """Return the class names of objects, or of rows of other labels."""
     rows = objects.target.features().get('class', ())
     return {record.class_name for record in objects} | {
         name for name in rows if isinstance(name, str)

@@ -1,4 +1,4 @@
-"""Classes proposed for objects in the background, and accepted as a step."""
+"""Classes proposed in the background and accepted as one step."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class ProposedClasses:
     masks : dict of int to Mask
         Objects of the plane, by label.
     proposals : ClassProposals
-        Classes of the objects without a class, the least certain first.
+        Classes for the objects without a class, least certain first.
     """
 
     objects: Objects
@@ -58,9 +58,9 @@ class ProposedClasses:
 
 
 class ClassJobs(WatchedJobs):
-    """Proposes classes on the worker thread, the newest request only.
+    """Propose classes on the worker thread; the newest request wins.
 
-    `finished` brings `ProposedClasses`.
+    `finished` emits `ProposedClasses`.
 
     Parameters
     ----------
@@ -128,7 +128,7 @@ def known_classes(
 ) -> dict[int, str]:
     """Return the class of each label of a plane that has one.
 
-    Labels without an object may have one in the feature table.
+    Labels without an object may have a class in the feature table.
     """
     import numpy as np
 
@@ -147,16 +147,16 @@ def accept_classes(
 ) -> int:
     """Assign the proposed classes to the objects, as one step.
 
-    Labels without an object become one. Objects that were given a class, or
-    erased, since the proposal stay as they are.
+    Labels without an object become objects. Objects that were classified or
+    erased since the proposal stay unchanged.
 
     Parameters
     ----------
     proposed : ProposedClasses
         The proposals.
     classes : mapping of int to str, optional
-        Class of each label, where the user has corrected the proposals; an
-        empty name leaves an object as it is.
+        Classes corrected by the user, by label; an empty name leaves an object
+        unchanged.
 
     Returns
     -------
@@ -208,7 +208,7 @@ def accept_classes(
 
 
 def _from_labels(plane: ImagePlane, label: int, mask: Mask) -> ObjectRecord:
-    """Return labelled pixels as an object, which has no number yet."""
+    """Return labelled pixels as an object without a number."""
     view = ObjectView(plane, prompts_of(mask), ObjectCandidates((mask,)))
     return ObjectRecord(0, label, {plane.place: view}, origin='labels')
 
@@ -216,6 +216,6 @@ def _from_labels(plane: ImagePlane, label: int, mask: Mask) -> ObjectRecord:
 def _there(
     objects: Objects, plane: ImagePlane, label: int, mask: Mask
 ) -> bool:
-    """Return True if a pixel of a mask still has its label."""
+    """Return True if any pixel of a mask still has its label."""
     picture = objects.target.picture(plane, mask.box)
     return bool((picture[mask.data] == label).any())

@@ -1,4 +1,4 @@
-"""Commands of parts of the session as methods of the session itself."""
+"""Expose commands of the parts of a session as methods of the session."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ R = TypeVar('R')
 def command_of(
     method: Callable[Concatenate[Any, P], R],
 ) -> Callable[Concatenate[Any, P], R]:
-    """Method that calls one of a part, with its name, signature and help.
+    """Return a method that calls a part, with its name, signature and help.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Commands on embeddings: made ahead of prompts, and kept on disk."""
+"""Commands to embed planes in advance and to keep embeddings on disk."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from napari_mobilesam.session.session_parts import SessionParts
 
 
 class EmbeddingCommands:
-    """Embeds planes before the first prompt, and keeps embeddings.
+    """Embed planes before the first prompt, and cache embeddings.
 
     Parameters
     ----------
@@ -47,9 +47,9 @@ class EmbeddingCommands:
         plane : ImagePlane
             Plane that is shown.
         neighbours : sequence of ImagePlane
-            Planes that are likely to be shown next, the likeliest first;
-            they are embedded when the worker is idle, and after them what is
-            visible of the plane.
+            Planes likely to be shown next, most likely first. They are
+            embedded when the worker is idle, followed by the rest of the
+            visible part of the plane.
         """
         name = self._services.model_name()
         self._worker.submit('prepare', lambda: self._prepare(plane, name))
@@ -80,8 +80,8 @@ class EmbeddingCommands:
     def clear_cache(self) -> None:
         """Delete all embeddings, including those on disk.
 
-        Needed after the pixels of an image were changed in place, which is
-        not detected.
+        Needed after the pixels of an image were changed in place, which is not
+        detected.
         """
         self._worker.submit('clear', self._clear)
 
@@ -89,7 +89,7 @@ class EmbeddingCommands:
 
     def _clear(self) -> None:
         self._engine.clear()
-        # what earlier sessions have kept, too, if it is turned off
+        # also entries of earlier sessions, if the cache is turned off
         (self._engine.blocks.cache or EmbeddingCache(max_bytes=0)).clear()
 
     def _prepare(self, plane: ImagePlane, name: str) -> None:
@@ -106,7 +106,7 @@ class EmbeddingCommands:
             self._services.fail(error, 'prompts')
             return
         if not done:
-            # after the prompts, or another view, that wait
+            # after waiting prompts, or another view
             self._worker.resume('prepare', lambda: self._prepare(plane, name))
             return
         self._services.deliver(lambda: self.ready.emit(plane))

@@ -45,7 +45,7 @@ Region = NDArray[np.bool_] | Mask
 
 
 class EverythingCommands:
-    """Finds all objects, or those like examples or a text, and writes them.
+    """Commands to find objects and write them to the labels.
 
     Parameters
     ----------
@@ -69,23 +69,23 @@ class EverythingCommands:
         overwrite: bool = False,
         semantic: bool = False,
     ) -> EverythingResult:
-        """Add every object of planes to the labels, as one step.
+        """Add every object of the planes to the labels, as one step.
 
         Parameters
         ----------
         planes : ImagePlane or sequence of ImagePlane, optional
-            By default the plane that is shown; ``session.scene.stack()``
-            has all planes of a stack.
+            By default the displayed plane; ``session.scene.stack()`` returns
+            all planes of a stack.
         parameters : EverythingParameters, optional
-            The defaults if None.
+            Parameters of the run; by default the standard ones.
         regions : sequence of ndarray, Mask or None, optional
-            For each plane where objects are searched: (H, W) bool, a mask,
-            or None for everywhere.
+            Where to search each plane: (H, W) bool, a mask, or None for
+            everywhere.
         linked : bool
             Whether objects that overlap from plane to plane become one.
         overwrite : bool
-            Whether labelled pixels are searched and overwritten; they are
-            left out otherwise.
+            Whether labelled pixels are searched and overwritten, instead of
+            left out.
         semantic : bool
             Whether all objects share one label.
 
@@ -97,8 +97,8 @@ class EverythingCommands:
         Raises
         ------
         SegmentationError
-            There is no image, an argument cannot be used, the model cannot
-            answer, or the labels cannot be written.
+            There is no image, an argument is invalid, the model fails, or the
+            labels cannot be written.
         """
         for name, value in (
             ('linked', linked),
@@ -128,17 +128,17 @@ class EverythingCommands:
         similarity: float | None = None,
         parameters: EverythingParameters | None = None,
     ) -> EverythingResult:
-        """Add what is like some labelled objects to the labels, as one step.
+        """Add objects similar to labelled ones to the labels, as one step.
 
         Labelled pixels are neither searched nor overwritten.
 
         Parameters
         ----------
         labels : sequence of int, optional
-            Labels of the examples; by default all objects of the plane that
-            is shown.
+            Labels of the examples; by default all objects of the displayed
+            plane.
         similarity : float, optional
-            Least similarity, 1 for what is just like an example.
+            Minimum similarity; 1 means identical to an example.
         parameters : EverythingParameters, optional
             Parameters of the search; the diameter is that of the examples.
 
@@ -175,7 +175,7 @@ class EverythingCommands:
         score: float | None = None,
         parameters: EverythingParameters | None = None,
     ) -> EverythingResult:
-        """Add what a text names to the labels, as one step.
+        """Add objects named by a text to the labels, as one step.
 
         Labelled pixels are not overwritten. The detectors that can be
         downloaded were trained on photographs, not on microscopy.
@@ -188,7 +188,7 @@ class EverythingCommands:
             Name of a detector, or any object with a method
             ``boxes(image, text)``; Grounding DINO by default.
         score : float, optional
-            Least score of a box.
+            Minimum score of a box.
         parameters : EverythingParameters, optional
             Parameters of the masks.
 
@@ -201,7 +201,7 @@ class EverythingCommands:
         Raises
         ------
         SegmentationError
-            The text is empty, or the detector cannot be used or has failed.
+            The text is empty, or the detector is invalid or failed.
         """
         checked_parameters(parameters, {})
         scene = self._parts.scene()
@@ -212,9 +212,9 @@ class EverythingCommands:
         return self._run(objects, [task], parameters, query=query)
 
     def filter_everything(self, selection: Selection) -> EverythingResult:
-        """Select among all masks of the last run again, as one step.
+        """Select again among all masks of the last run, as one step.
 
-        Objects that were kept, corrected or deleted since stay as they are.
+        Objects kept, corrected or deleted since then stay unchanged.
 
         Parameters
         ----------
@@ -254,7 +254,7 @@ class EverythingCommands:
         return result
 
     def close(self) -> None:
-        """Forget the last run; its objects stay as they are."""
+        """Forget the last run; its objects stay unchanged."""
         if self._output is not None:
             self._output.close()
         self._output = None

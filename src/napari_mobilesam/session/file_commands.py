@@ -31,7 +31,7 @@ from napari_mobilesam.types import SegmentationError
 
 
 class FileCommands:
-    """Session files: save, load, save in the background; and the script.
+    """Commands to save and load session files, and to get the script.
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ class FileCommands:
     loaded : Signal(LoadedSession)
         The file of `start_loading` was read.
     not_loaded : Signal(Path, str)
-        The file that could not be read, and the error message.
+        File that could not be read, and the error message.
     """
 
     loaded = Signal(object)
@@ -69,7 +69,7 @@ class FileCommands:
         return self._parts.scene()
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write objects, prompts, candidates and parameters into a file.
+        """Write objects, prompts, candidates and parameters to a file.
 
         Parameters
         ----------
@@ -96,12 +96,11 @@ class FileCommands:
             self.note_file(objects, Path(path))
 
     def load(self, path: str | os.PathLike[str]) -> None:
-        """Load the objects of a file that `save` has written.
+        """Load the objects of a file written by `save`.
 
-        The image of the session has to be open and chosen; its labels must
-        not have objects yet. Pixels that are missing are written. `undo`
-        does not take it back: a file that changes are saved to would be
-        emptied.
+        The image of the session must be open and selected, and its labels must
+        not have objects yet. Missing pixels are written. Loading cannot be
+        undone: with autosave, an undo would empty the file.
 
         Parameters
         ----------
@@ -111,8 +110,8 @@ class FileCommands:
         Raises
         ------
         SegmentationError
-            The file is not a session file or of another image, or the labels
-            have objects.
+            The file is not a session file, belongs to another image, or the
+            labels already have objects.
         """
         check_path('path', path)
         scene = self.scene()
@@ -135,21 +134,21 @@ class FileCommands:
     ) -> None:
         """Save in the background after every change of the objects.
 
-        Objects of other labels go on being saved to their own files.
+        Objects of other labels continue to be saved to their own files.
 
         Parameters
         ----------
         path : path or None
-            File to write; None ends it, for the objects of all labels.
+            File to write; None ends autosaving for all labels.
         spare : callable, optional
-            Returns another file, for the case that another window has
-            written to the first one since; without it saving fails then.
+            Returns an alternative file in case another window has written to
+            the first one; without it, saving then fails.
 
         Raises
         ------
         SegmentationError
-            There is no image to make labels for, or the file is not a session
-            file, or has other objects, which would be lost.
+            There is no image to create labels for, the file is not a session
+            file, or it contains other objects, which would be lost.
         """
         if path is None:
             self._end_autosaves(lambda objects, saved: True)
@@ -169,7 +168,7 @@ class FileCommands:
         path: Path,
         spare: Callable[[], Path] | None = None,
     ) -> None:
-        """Save objects in the background after every change of them.
+        """Save objects in the background after each of their changes.
 
         Parameters
         ----------
@@ -178,17 +177,17 @@ class FileCommands:
         path, spare
             See `autosave`.
         """
-        # a file has the objects of one labels layer
+        # a file holds the objects of one labels layer
         self._end_autosaves(
             lambda each, saved: each is objects or saved.path == path
         )
         if self._paths.get(objects) != path:
-            # what is there is replaced
+            # the existing file is replaced
             self.note_file(objects, path)
         self._autosaves[objects] = AutoSave(self, objects, path, spare)
 
     def _check_objects(self, path: Path, objects: Objects) -> None:
-        """Raise `SegmentationError` if a file has objects of others."""
+        """Raise `SegmentationError` if a file holds other objects."""
         owner = owner_of(path)
         if owner and owner not in (
             objects.identity,
@@ -215,7 +214,7 @@ class FileCommands:
 
     @property
     def paths(self) -> set[Path]:
-        """Files of objects, also those that are yet to be written."""
+        """Return the files of objects, including those not yet written."""
         return set(self._paths.values())
 
     def file_of(self, objects: Objects) -> Path | None:
@@ -223,24 +222,24 @@ class FileCommands:
         return self._paths.get(objects)
 
     def forget_file(self, objects: Objects) -> None:
-        """Keep the file of objects as it is, whatever happens to them."""
+        """Leave the file of objects unchanged from now on."""
         self._paths.pop(objects, None)
 
     def note_file(self, objects: Objects, path: Path) -> None:
-        """Note that a file, as it is now, has these objects."""
+        """Note that a file now holds these objects."""
         self._paths[objects] = path
         self.note_version(objects, path)
 
     def note_version(self, objects: Objects, path: Path) -> None:
-        """Note that a file, as it is now, was written for these objects."""
+        """Note the current version of a file as written for these objects."""
         self._versions[objects] = version_of(path)
         self._owners[objects] = owner_of(path)
 
     def is_foreign(self, objects: Objects, path: Path) -> bool:
-        """Return whether somebody else has written the file of objects.
+        """Return whether someone else has written the file of objects.
 
-        A file that is gone is not: it is written again. Neither is one that
-        only seems to be another, as on some network drives.
+        False for a deleted file, which is written again, and for one that only
+        appears to have changed, as on some network drives.
         """
         now = version_of(path)
         if now is None or now == self._versions.get(objects):
@@ -251,16 +250,16 @@ class FileCommands:
     def start_loading(self, path: str | os.PathLike[str]) -> None:
         """Read a session file in the background.
 
-        `loaded` brings it, or `not_loaded` says what failed.
+        `loaded` emits the content, or `not_loaded` the reason for failure.
         """
         self.stop_loading()
         file = Path(path)
         self._loader = Loader(self, file, self._writers(file))
 
     def _writers(self, path: Path) -> list[AutoSave]:
-        """Return what a file may still be written by.
+        """Return the savers that may still write a file.
 
-        Such as for an image that was closed, and is opened again.
+        For example, those of an image that was closed and opened again.
         """
         return [
             saved for saved in self._autosaves.values() if saved.path == path
@@ -275,14 +274,14 @@ class FileCommands:
     def take(self, loaded: LoadedSession, objects: Objects) -> None:
         """Write the objects of a file that was read; cannot be undone.
 
-        Of the parameters only the classes are taken over.
+        Of the parameters, only the classes are taken over.
 
         Raises
         ------
         SegmentationError
-            The labels have objects, or cannot be written.
+            The labels already have objects, or cannot be written.
         """
-        # known first: listeners to the objects ask for their file
+        # registered first: listeners to the objects ask for their file
         self.note_file(objects, loaded.path)
         try:
             put(loaded, objects)
@@ -292,21 +291,21 @@ class FileCommands:
         self._parts.classes.update(loaded.choices.classes)
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Block until a file is read; False on time-out."""
+        """Block until a file is read; return False on timeout."""
         return self._loader is None or self._loader.wait(timeout)
 
     def close(self) -> None:
-        """Stop reading, and save what has changed."""
+        """Stop reading, and save changes."""
         self.stop_loading()
         self.rest()
 
     def rest(self) -> None:
-        """Wait until what has changed is saved."""
+        """Wait until all changes are saved."""
         for saved in list(self._autosaves.values()):
             saved.rest()
 
     def unsaved(self) -> list[Path]:
-        """Return the files that cannot be written, after one more try."""
+        """Return the files that cannot be written, after one more attempt."""
         saves = list(self._autosaves.values())
         for saved in saves:
             saved.retry()
@@ -315,9 +314,8 @@ class FileCommands:
     def script(self) -> str:
         """Return Python code that makes the same labels from the same image.
 
-        Steps that were undone are left out. A step that cannot be replayed,
-        such as a run that was cancelled or pixels painted by hand, becomes a
-        comment.
+        Undone steps are left out. A step that cannot be replayed, such as a
+        cancelled run or painted pixels, becomes a comment.
         """
         objects = self.scene().objects(False)
         steps = [] if objects is None else objects.history.replay_codes
@@ -330,7 +328,7 @@ class FileCommands:
         return script([*self.scene().setup_code(), *colors], steps)
 
     def parameters(self) -> SessionParameters:
-        """Return the parameters that a session file keeps."""
+        """Return the parameters stored in a session file."""
         return SessionParameters(
             self._parts.models.name,
             self._parts.editor.options,

@@ -1,7 +1,7 @@
-"""Fine-tuning on labels of the user, on a thread of its own.
+"""Fine-tuning on the user's labels, on a separate thread.
 
-It is given labelled planes and answers with signals. The session answers
-clicks meanwhile.
+It takes labelled planes and answers with signals. Meanwhile, the session
+answers clicks.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class _FineTuningRun(BackgroundRun):
 
 
 class FineTuning:
-    """Counts labelled objects and fine-tunes a model on them.
+    """Count labelled objects, and fine-tune a model on them.
 
     Parameters
     ----------
@@ -81,9 +81,9 @@ class FineTuning:
     progress : Signal(int, int)
         Used and total budget.
     stepped : Signal(float, float)
-        Minutes trained and mean loss since the signal before.
+        Minutes trained, and mean loss since the previous signal.
     validated : Signal(float, float)
-        Minutes trained and mean IoU on the objects held back.
+        Minutes trained, and mean IoU on held-out objects.
     finished : Signal(FineTuneResult)
         Result of a run that ended or was cancelled.
     failed : Signal(str)
@@ -124,7 +124,7 @@ class FineTuning:
         return self._unsaved is not None
 
     def survey(self, planes: Planes) -> None:
-        """Count the objects of planes; `surveyed` brings the counts."""
+        """Count the objects of planes; `surveyed` emits the counts."""
         run = self._surveys.start(BackgroundRun())
         self._worker.submit('survey', lambda: self._survey(planes, run))
 
@@ -178,7 +178,7 @@ class FineTuning:
         self._runs.cancel()
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Block until all work is done; False on time-out."""
+        """Block until all work is done; return False on timeout."""
         return self._worker.wait(timeout)
 
     def close(self) -> None:
@@ -316,12 +316,12 @@ class FineTuning:
 def labelled_images(
     planes: Iterable[LabelledPlane],
 ) -> Iterator[LabelledImage]:
-    """Read the planes that hold labels, as prompts are answered on them.
+    """Yield the planes with labels, as the model sees them.
 
     Yields
     ------
     LabelledImage
-        With an (H, W, 3) uint8 image.
+        Plane with an (H, W, 3) uint8 image.
     """
     from napari_mobilesam.training.labelled_images import labelled_image
 
@@ -333,7 +333,7 @@ def labelled_images(
 
 
 def options(request: FineTuneRequest) -> FineTuneConfig:
-    """Parameters of training for a request."""
+    """Return the training parameters for a request."""
     from napari_mobilesam.training.training_parameters import FineTuneConfig
 
     standard = FineTuneConfig(

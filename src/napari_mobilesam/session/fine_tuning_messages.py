@@ -25,7 +25,7 @@ class LabelledPlane:
     Attributes
     ----------
     image : ImagePlane
-        The plane; its pixels are read when they are needed.
+        The plane; its pixels are read when needed.
     labels : ndarray
         (H, W) integer ids, 0 is background.
     """
@@ -44,7 +44,7 @@ class Survey:
     Attributes
     ----------
     objects, planes : int
-        Objects that are large enough, and planes that have some.
+        Number of objects that are large enough, and of planes that have some.
     small : int
         Objects of fewer than `SMALLEST` pixels, which are left out.
     """
@@ -55,7 +55,7 @@ class Survey:
 
     @property
     def held_back(self) -> int:
-        """Number of objects kept for validation; 0 if there are too few."""
+        """Number of objects held out for validation; 0 if too few."""
         if self.objects < 2:
             return 0
         return min(self.objects - 1, max(1, round(HELD_BACK * self.objects)))
@@ -81,7 +81,7 @@ class Survey:
 
 @dataclass(frozen=True, eq=False)
 class FineTuneRequest:
-    """Request of a training run.
+    """Request for a training run.
 
     Attributes
     ----------
@@ -92,11 +92,11 @@ class FineTuneRequest:
     name : str
         Name of the new model.
     minutes : float
-        Budget of time.
+        Time budget in minutes.
     decoder_only : bool
-        Train the mask decoder alone.
+        Train only the mask decoder.
     complete : bool
-        Every object of the planes is labelled.
+        Whether every object of the planes is labelled.
     """
 
     planes: Planes
@@ -116,20 +116,20 @@ class FineTuneResult:
     request : FineTuneRequest
         The request.
     base_score, score : float
-        Mean IoU on the objects held back, before and after; NaN if it was
-        cancelled before the first step.
+        Mean IoU on held-out objects, before and after; NaN if cancelled before
+        the first step.
     held_back : int
         Number of these objects.
     complete : bool
-        False if it was cancelled; the best model until then is kept.
+        False if cancelled; the best model so far is kept.
     path : Path or None
-        File of the new model; None if it is not better than the base and
-        was not written.
+        File of the new model; None if it was not better than the base, and not
+        written.
     noise : float
         Change of the IoU that chance explains.
     base_f1, f1 : float
-        F1 of segment everything on these objects, before and after; NaN if
-        it was not measured.
+        F1 of segment everything on these objects, before and after; NaN if not
+        measured.
     """
 
     request: FineTuneRequest

@@ -1,4 +1,4 @@
-"""Measurement of the objects of labels in the background."""
+"""Measure the objects of labels in the background."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from napari_mobilesam.types import Deliver, Progress
 
 @dataclass(frozen=True, eq=False)
 class MeasureRequest:
-    """Request of a measurement; see `measure_objects`.
+    """Request for a measurement; see `measure_objects`.
 
     Attributes
     ----------
@@ -28,7 +28,7 @@ class MeasureRequest:
     channels : sequence of str or None
         Names of the channels of the image.
     volumes : bool
-        Whether objects of a stack are measured in 3-D.
+        Whether objects of a stack are measured in 3D.
     owner : object
         Handed back with the table.
     note : str
@@ -46,7 +46,7 @@ class MeasureRequest:
 
 
 class Measuring(WatchedJobs):
-    """Measures objects on a thread of its own; the newest request wins.
+    """Measure objects on a separate thread; the newest request wins.
 
     Parameters
     ----------
@@ -66,7 +66,7 @@ class Measuring(WatchedJobs):
         super().__init__(deliver, worker, 'measure')
 
     def start(self, request: MeasureRequest) -> None:
-        """Measure objects; `finished` brings the table."""
+        """Measure objects; `finished` emits the table."""
 
         def job(progress: Progress) -> Any:
             from napari_mobilesam.measure.object_table import measure_objects
@@ -84,12 +84,12 @@ class Measuring(WatchedJobs):
         self.do(job, lambda table: self.finished.emit(request, table))
 
     def apart(self, job: Callable[[], Callable[[], None]]) -> None:
-        """Run a function on the thread, and what it returns on the viewer's.
+        """Run a function on the thread; pass its result to the viewer's.
 
-        The newest function replaces one that waits.
+        The newest function replaces a waiting one.
         """
         self._worker.submit('apart', lambda: self._deliver(job()))
 
     def save(self, job: Callable[[], Callable[[], None]]) -> None:
-        """Do the same with a function that writes a file: each is run."""
+        """Run a function that writes a file; no such call is skipped."""
         self._worker.keep(lambda: self._deliver(job()))

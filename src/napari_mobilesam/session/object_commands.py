@@ -33,10 +33,10 @@ from napari_mobilesam.types import Mask, Prompts, SegmentationError
 
 
 class ObjectCommands:
-    """Accept, open, propagate, batch and refine.
+    """Commands to accept, open, propagate, batch and refine.
 
     Each command returns when it is done, so that a script is a list of lines.
-    The widgets use the parts of the session instead, and never block.
+    The widgets use the parts of the session instead and never block.
 
     Parameters
     ----------
@@ -56,15 +56,15 @@ class ObjectCommands:
         Parameters
         ----------
         label : int, optional
-            Label of a new object; by default see `WriteOptions`. Objects of
-            one label share a row of the feature table: the class of the
-            first, and the least score.
+            Label of a new object; see `WriteOptions` for the default. Objects
+            with one label share a row of the feature table, with the class of
+            the first and the lowest score.
 
         Returns
         -------
         ObjectRecord
-            The object as written. Labelled pixels that were opened and not
-            changed are not written, and have no number.
+            The object as written. Labelled pixels that were opened but not
+            changed are not written and have no number.
 
         Raises
         ------
@@ -96,7 +96,7 @@ class ObjectCommands:
         number : int, optional
             Number of the object.
         at : (row, column), optional
-            Position on the object, on the plane that is shown.
+            Position on the object, on the displayed plane.
 
         Returns
         -------
@@ -106,7 +106,7 @@ class ObjectCommands:
         Raises
         ------
         LabelsError
-            There is no object of this number.
+            There is no object with this number.
         """
         if number is not None:
             check_number('number', number, 0, whole=True)
@@ -130,29 +130,28 @@ class ObjectCommands:
     ) -> PropagationResult:
         """Follow the open object through z or t, as one step.
 
-        A new object is accepted first; it stays open afterwards, to be
-        corrected.
+        A new object is accepted first. It stays open afterwards, for
+        corrections.
 
         Parameters
         ----------
         direction : {'both', 'forward', 'backward'}
             Direction beyond the planes with prompts.
         axis : int, optional
-            Axis of the image; by default the last one that is not shown and
-            does not look like channels.
+            Axis of the image; by default the last one that is not displayed
+            and does not look like channels.
         **options
             Further fields of `PropagationOptions`.
 
         Returns
         -------
         PropagationResult
-            Planes that were reached, and why it ended.
+            Planes that were reached, and why propagation ended.
 
         Raises
         ------
         SegmentationError
-            No object is open, the image is a single plane, or the model
-            cannot answer.
+            No object is open, the image is a single plane, or the model fails.
         """
         self._parts.waiter.finish()
         chosen = PropagationOptions(direction=direction, **options)
@@ -167,17 +166,17 @@ class ObjectCommands:
         overlaps: Overlaps = 'best',
         first_label: int | None = None,
     ) -> BatchResult:
-        """Make one object of each item of a list of prompts, as one step.
+        """Segment one object for each item of a list of prompts, as one step.
 
         Parameters
         ----------
         prompts : sequence of Prompts or BatchItem
-            On the plane that is shown, or on the plane of the item.
+            Prompts on the displayed plane, or on the plane of the item.
         overlaps : {'best', 'first', 'last'}
-            Object that a pixel goes to when several cover it.
+            Which object gets a pixel covered by several.
         first_label : int, optional
-            Label of the first prompt, which others follow; the next free one
-            by default.
+            Label of the first prompt, followed by the others; by default the
+            next free one.
 
         Returns
         -------
@@ -187,8 +186,8 @@ class ObjectCommands:
         Raises
         ------
         SegmentationError
-            There is no image, an item is neither of these, or a label is
-            not free.
+            There is no image, an item has the wrong type, or a label is not
+            free.
         """
         if not isinstance(prompts, Iterable):
             raise SegmentationError(
@@ -215,14 +214,14 @@ class ObjectCommands:
     ) -> RefineResult:
         """Refine all objects of the labels with the model, as one step.
 
-        The labels may be of any program.
+        The labels may come from any program.
 
         Parameters
         ----------
         plane : ImagePlane, optional
-            Plane whose labels are refined; the one that is shown if None.
+            Plane whose labels are refined; by default the displayed one.
         before : mapping of int to Mask, optional
-            Objects to begin with, drawn over the labels.
+            Objects to start from, drawn over the labels.
         **parameters
             Fields of `RefineParameters`.
 

@@ -25,7 +25,7 @@ from napari_mobilesam.types import Mask, Prompts, SegmentationError
 
 
 class ObjectJobs:
-    """Starts propagation, batches and refinement.
+    """Start propagation, batches and refinement.
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ class ObjectJobs:
         options: PropagationOptions | None = None,
         axis: int | None = None,
     ) -> None:
-        """Follow the open object; `propagation.finished` brings the result.
+        """Follow the open object; `propagation.finished` emits the result.
 
         See `ObjectCommands.propagate`.
         """
@@ -89,9 +89,8 @@ class ObjectJobs:
     ) -> None:
         """Follow an object of tracks; `propagation.finished` ends it.
 
-        Objects are added with the number of its track, and those of the
-        track that differ from the answer of the model are replaced, until
-        both agree.
+        Objects are added with the number of its track, and existing ones that
+        differ from the model's answer are replaced, until both agree.
 
         Parameters
         ----------
@@ -170,14 +169,14 @@ class ObjectJobs:
         planes: Sequence[ImagePlane] | None = None,
         before: Mapping[int, Mask] | None = None,
     ) -> None:
-        """Begin what `refine` does; `RefineAll.finished` ends it.
+        """Start refinement; `RefineAll.finished` ends it.
 
-        An object of the labels that is open and was not changed is closed.
+        An open object of the labels that was not changed is closed.
 
         Raises
         ------
         SegmentationError
-            There are no labels, or an object of them is open and changed.
+            There are no labels, or one of their objects is open and changed.
         """
         editor, scene = self._parts.editor, self._parts.scene()
         planes = [scene.plane()] if planes is None else planes

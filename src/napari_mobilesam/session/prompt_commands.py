@@ -29,7 +29,7 @@ class PromptCommands:
     """Prompts of the open object.
 
     Each command returns when the model has answered. Positions are (row,
-    column) in data pixels of the plane that is shown, unless another plane is
+    column) in data pixels of the displayed plane, unless another plane is
     given.
 
     Parameters
@@ -55,14 +55,15 @@ class PromptCommands:
         row, column : float
             Data pixels; pixel centres are integers.
         positive : bool
-            On the object, or on the background.
+            Whether the point is on the object, else on the background.
         plane : ImagePlane, optional
             By default the plane that is shown.
 
         Returns
         -------
         ObjectCandidates or None
-            Masks with scores, the best one chosen; None if no mask was found.
+            Masks with scores, with the best one chosen; None if no mask was
+            found.
 
         Raises
         ------
@@ -123,7 +124,7 @@ class PromptCommands:
         path : array-like
             (N, 2) vertices in data pixels.
         positive : bool
-            Over the object, or over the background.
+            Whether the path is on the object, else on the background.
         plane : ImagePlane, optional
             By default the plane that is shown.
 
@@ -182,7 +183,7 @@ class PromptCommands:
         Parameters
         ----------
         prompts : Prompts
-            Empty prompts take the object off the plane.
+            Empty prompts remove the object from the plane.
         plane : ImagePlane, optional
             By default the plane that is shown.
 
@@ -196,7 +197,7 @@ class PromptCommands:
         return self._candidates(plane)
 
     def choose(self, index: int, plane: ImagePlane | None = None) -> None:
-        """Choose a mask of the candidates.
+        """Choose one of the candidate masks.
 
         Parameters
         ----------

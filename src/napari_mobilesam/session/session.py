@@ -1,7 +1,7 @@
 """Session of a viewer: prompts in, masks out, on one worker thread.
 
-A session is given planes and prompts and answers with signals. Answers to
-requests that were replaced by newer ones are dropped.
+A session takes planes and prompts and answers with signals. Answers to
+requests superseded by newer ones are dropped.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ if TYPE_CHECKING:
 class Session:
     """State and commands shared by the widgets of one viewer.
 
-    The commands, such as `click`, `accept` or `save`, are those of
+    The commands, such as `click`, `accept` and `save`, are those of
     `PromptCommands`, `ObjectCommands`, `ClassCommands`, `TrackCommands`,
     `EverythingCommands`, `EmbeddingCommands` and `FileCommands`, and some of
     `Editor`, `Navigation`, `Models` and others.
@@ -75,12 +75,12 @@ class Session:
     Parameters
     ----------
     deliver : callable, optional
-        Runs a function on the thread that owns the viewer; the default
-        calls it at once, on the worker thread.
+        Runs a function on the thread that owns the viewer; by default it is
+        called at once, on the worker thread.
     load_model : callable, optional
         ``load_model(name) -> Sam``; by default the package's `load_model`.
     model_name : str, optional
-        First model; by default the best one on this computer.
+        Initial model; by default the best one on this computer.
     scene : Scene, optional
         The viewer: planes to click on, labels to write to.
 
@@ -103,7 +103,7 @@ class Session:
     model_changed : Signal(ModelRecord)
         A model has been loaded.
     downloaded : Signal(str)
-        Name of a model that was downloaded.
+        Name of the downloaded model.
     editor : Editor
         The open object: prompts, candidates, accept and reject.
     navigation : Navigation
@@ -111,7 +111,7 @@ class Session:
     propagation : Propagation
         Follows objects through stacks.
     batching : BatchSegmentation
-        Makes one object of each box or point.
+        Segments one object per box or point.
     refining : RefineAll
         Refines all objects of labels.
     background : Background
@@ -119,9 +119,9 @@ class Session:
     prompting : Prompting
         Answers prompts.
     models : Models
-        Chooses, loads and downloads the model.
+        Selects, loads and downloads the model.
     hover : Hover
-        Masks of the object under the cursor.
+        Mask of the object under the cursor.
     prefetch : Prefetch
         Embeds planes that are likely to be shown next.
     runs : EverythingRuns
@@ -129,13 +129,13 @@ class Session:
     large : LargeRuns
         Runs on images that do not fit in memory.
     series : SeriesJobs
-        Many images: reading ahead, saving, segmenting all of them.
+        Many images: reads ahead, saves, and segments all of them.
     tracking : TrackJobs
         Objects through time.
     classifying : ClassJobs
         Classes proposed from examples.
     detector_downloads : WatchedJobs
-        Weights of detectors of boxes.
+        Downloads of detector weights.
     classes : Classes
         Names and colours of classes.
     files : FileCommands
@@ -342,16 +342,16 @@ class Session:
 
     @property
     def model_name(self) -> str:
-        """Name or path of the model that answers."""
+        """Name or path of the model in use."""
         return self.models.name
 
     @property
     def record(self) -> ModelRecord | None:
-        """Record of the model that was loaded last."""
+        """Record of the model loaded last."""
         return self.models.record
 
     def use_model(self, name: str) -> None:
-        """Answer with another model from now on; loads in the background.
+        """Use another model from now on, loading it in the background.
 
         Parameters
         ----------
@@ -361,14 +361,14 @@ class Session:
         Raises
         ------
         CheckpointError
-            No model has this name, or there is no such file. One that is
-            damaged, or cannot be downloaded, is reported by `failed`.
+            No model has this name, or there is no such file. Damaged files and
+            failed downloads are reported by `failed`.
         """
         self._check_model(name)
         self.models.use(name)
 
     def predict(self, plane: ImagePlane, objects: Sequence[Prompts]) -> int:
-        """Ask for the masks of objects; `preview` brings the answer.
+        """Request the masks of objects; `preview` emits the answer.
 
         Parameters
         ----------
@@ -385,7 +385,8 @@ class Session:
         Raises
         ------
         PromptError
-            A prompt is outside the plane, has no area, or there is none.
+            There is no prompt, or a prompt is outside the plane or has no
+            area.
         """
         return self.prompting.ask(plane, objects)
 
@@ -400,12 +401,12 @@ class Session:
         self._engine.forget(gone)
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Block until all work is done; False on time-out.
+        """Block until all work is done; return False on timeout.
 
         Parameters
         ----------
         timeout : float, optional
-            Seconds to wait for each kind of work; without limit if None.
+            Seconds to wait for each kind of work; None for no limit.
         """
         parts = (
             self._worker,
@@ -420,21 +421,21 @@ class Session:
         return all(part.wait(timeout) for part in parts)
 
     def finish(self, timeout: float | None = None) -> bool:
-        """Block until all requests are answered; False on time-out.
+        """Block until all requests are answered; return False on timeout.
 
-        For scripts: unlike `wait`, this also delivers the answers, because
-        the event loop of a viewer is blocked while a script runs. Call it on
-        the thread that owns the viewer.
+        This is for scripts: unlike `wait`, it also delivers the answers,
+        because the event loop of a viewer is blocked while a script runs. Call
+        it on the thread that owns the viewer.
 
         Parameters
         ----------
         timeout : float, optional
-            As of `wait`.
+            As for `wait`.
         """
         while self.wait(timeout):
             if not self._deliver.empty():
                 return True
-        # answers of work that has ended meanwhile
+        # answers of work that has ended in the meantime
         self._deliver.empty()
         return False
 
@@ -455,7 +456,7 @@ class Session:
     def close(self) -> None:
         """End the threads; pending answers are dropped.
 
-        A session can be used again afterwards.
+        The session can be used again afterwards.
         """
         self.forget()
         self.editor.queue.clear()
@@ -483,7 +484,7 @@ class Session:
         self.failed.emit(problem, topic)
 
     def _reopen(self, result: PropagationResult) -> None:
-        """Open the object that was propagated, to correct it."""
+        """Reopen the object that was propagated, for corrections."""
         objects, record = result.objects, result.record
         if objects not in self._histories() or not self.editor.record.empty:
             return
@@ -492,7 +493,7 @@ class Session:
             self.editor.bring_back(objects, record)
 
     def _show_answer(self, result: PromptResult) -> None:
-        # the open object has its candidates before a view asks for them
+        # the open object must have its candidates before a view asks for them
         self.editor.take_answer(result)
         self.preview.emit(result)
         self.prefetch.go_on()
@@ -523,7 +524,7 @@ class Session:
         return find_code(self.scene, plane)
 
     def _say_preparing(self, plane: ImagePlane) -> None:
-        # what is said of an open object stays
+        # messages about an open object stay
         if self.editor.record.empty and not self.editor.pending:
             self._say_embedding(plane)
 

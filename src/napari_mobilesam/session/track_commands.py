@@ -26,7 +26,7 @@ from napari_mobilesam.tracking.tracks import TrackError
 
 
 class TrackCommands:
-    """Tracks of labels, and corrections of the newest ones.
+    """Commands on tracks of labels, and corrections of the newest ones.
 
     Parameters
     ----------
@@ -41,13 +41,13 @@ class TrackCommands:
         self._jobs = jobs
 
     def track(self, /, labels: Any = None, **parameters: Any) -> TrackedLabels:
-        """Link the objects of a time series of labels to tracks.
+        """Link the objects of a time series of labels into tracks.
 
         Parameters
         ----------
         labels : labels layer, optional
-            By default the active labels layer, or the only one. In a session
-            without a viewer an array (T, [Z,] H, W).
+            By default, the active labels layer or the only one; in a session
+            without a viewer, an array (T, [Z,] H, W).
         **parameters
             Fields of `LinkingParameters`.
 
@@ -59,7 +59,7 @@ class TrackCommands:
         Raises
         ------
         SegmentationError
-            The labels are no time series, or have no object.
+            The labels are not a time series, or have no object.
         """
         from napari_mobilesam.tracking.track_linking import LinkingParameters
 
@@ -75,8 +75,8 @@ class TrackCommands:
         Parameters
         ----------
         folder : path
-            Label images and ``res_track.txt`` or ``man_track.txt``, such as
-            `export_tracks` writes them.
+            Label images and ``res_track.txt`` or ``man_track.txt``, as written
+            by `export_tracks`.
 
         Returns
         -------
@@ -86,7 +86,7 @@ class TrackCommands:
         Raises
         ------
         SegmentationError
-            The folder has no tracks, or they do not suit its images.
+            The folder has no tracks, or they do not match its images.
         """
         check_path('folder', folder)
         return self._parts.waiter.answer(
@@ -100,7 +100,7 @@ class TrackCommands:
         Parameters
         ----------
         first, second : (frame, track)
-            Two objects, the second of a later frame.
+            Two objects, the second in a later frame.
 
         Raises
         ------
@@ -124,14 +124,15 @@ class TrackCommands:
     def divide(
         self, parent: FrameAndTrack, children: Sequence[FrameAndTrack]
     ) -> None:
-        """Divide an object into others of later frames, as one step.
+        """Divide an object into others in later frames, as one step.
 
         Parameters
         ----------
         parent : (frame, track)
             The object that divides.
         children : sequence of (frame, track)
-            Two or more objects; or one, which is added to what follows.
+            Two or more objects; or one, which is added to the existing
+            children.
         """
         tracked = self._newest
         tracked.divide(
@@ -149,8 +150,8 @@ class TrackCommands:
         """Follow an object along its track in the image, as one step.
 
         Frames in which the track has no object get one, and objects that
-        differ from the answer of the model are replaced. It ends where both
-        agree again, where other tracks are, or at a division.
+        differ from the model's answer are replaced. It ends where both agree
+        again, at other tracks, or at a division.
 
         Parameters
         ----------
@@ -164,7 +165,7 @@ class TrackCommands:
         Returns
         -------
         PropagationResult
-            Frames that were reached, and why it ended.
+            Frames that were reached, and why propagation ended.
 
         Raises
         ------
@@ -189,7 +190,7 @@ class TrackCommands:
 
 
 def _index(tracked: TrackedLabels, place: FrameAndTrack) -> int:
-    """Index of an object by frame and track."""
+    """Return the index of an object by frame and track."""
     if not are_numbers(place) or len(place) != 2:
         raise TrackError(
             f'{quoted(place)} is not an object: give the numbers of its frame '

@@ -1,4 +1,4 @@
-"""Blocking commands: wait for an answer, raise the error if it failed."""
+"""Blocking commands: wait for an answer, or raise the reported error."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_mobilesam.types import SegmentationError
 
-# topic of errors of saving in the background
+# topic of errors from saving in the background
 SAVING = 'saving'
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Waiter:
-    """Waits for the answers of a session.
+    """Wait for the answers of a session.
 
     Parameters
     ----------
@@ -37,8 +37,8 @@ class Waiter:
         Raises
         ------
         SegmentationError
-            The first error that was reported while waiting. Those of saving
-            in the background are of no command.
+            The first error reported while waiting. Errors from saving in the
+            background belong to no command.
         """
         problems: list[str] = []
 
@@ -55,7 +55,7 @@ class Waiter:
             raise SegmentationError(problems[0])
 
     def answer(self, signal: SignalInstance, start: Callable[[], None]) -> Any:
-        """Start a job and return the result that a signal brings.
+        """Start a job and return the result emitted by a signal.
 
         Parameters
         ----------

@@ -1,4 +1,4 @@
-"""Objects of a run and those of others that cover each other."""
+"""Objects of a run and other objects that cover each other."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from napari_mobilesam.types import Box, Mask, slices_of
 
 
 class Covering:
-    """Finds objects of which others leave nothing, or a thin rim.
+    """Find objects of which others leave nothing, or only a thin rim.
 
     Parameters
     ----------
@@ -28,7 +28,7 @@ class Covering:
     planes : sequence of ImagePlane
         Planes of the run.
     others : sequence of ObjectRecord
-        Objects that are not of the run, or were changed by the user.
+        Objects that do not belong to the run, or were changed by the user.
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class Covering:
     def covered(
         self, result: EverythingResult, labels: Collection[int]
     ) -> Iterator[tuple[ObjectRecord, list[tuple[ImagePlane, Mask]]]]:
-        """Yield the others that objects of a run cover, and what is left.
+        """Yield the other objects that objects of a run cover, and their rest.
 
         Parameters
         ----------
@@ -123,9 +123,9 @@ class Covering:
         return _meets(view.mask.box, boxes[number])
 
     def _number(self, plane: ImagePlane) -> int | None:
-        """Return the plane of the run that lies on the same labels.
+        """Return the index of the plane of the run on the same labels.
 
-        It may be of another image: a channel, or several in their colours.
+        It may belong to another image, such as another channel or a composite.
         """
         if plane.place not in self._numbers:
             self._numbers[plane.place] = self._spots.get(self._spot(plane))
@@ -136,14 +136,14 @@ class Covering:
         return {self._spot(plane): n for n, plane in enumerate(self._planes)}
 
     def _spot(self, plane: ImagePlane) -> Hashable:
-        """Return where three corners of a plane lie in the labels."""
+        """Return the positions of three corners of a plane in the labels."""
         height, width = plane.shape
         one = np.ones((1, 1), np.uint8)
         ends: list[tuple[int, ...]] = []
         for corner in ((0, 0), (height - 1, 0), (0, width - 1)):
             found = self._target.locate(plane, one, corner)
             if not len(found.values):
-                # a plane that extends beyond the labels is like no other
+                # a plane that extends beyond the labels matches no other
                 return plane.place
             ends.append(tuple(int(axis[0]) for axis in found.indices))
         return plane.shape, *ends
@@ -155,7 +155,7 @@ class Covering:
         result: EverythingResult,
         written: NDArray[np.bool_],
     ) -> tuple[ImagePlane, Mask]:
-        """Return what is left of an object on a plane."""
+        """Return the remaining pixels of an object on a plane."""
         mask = view.mask
         assert mask is not None
         there = self._target.picture(view.plane, mask.box) == record.label
@@ -169,7 +169,7 @@ class Covering:
     def _boxes(
         self, placed: Iterator[tuple[int | None, Box]]
     ) -> list[NDArray[np.int64]]:
-        """Return the boxes on each plane, (N, 4)."""
+        """Return the (N, 4) boxes on each plane."""
         boxes: list[list[Box]] = [[] for _ in self._planes]
         for number, box in placed:
             if number is not None:
@@ -178,6 +178,6 @@ class Covering:
 
 
 def _meets(box: Box, others: NDArray[np.int64]) -> bool:
-    """Return whether a box overlaps one of others, (N, 4)."""
+    """Return whether a box overlaps any of (N, 4) others."""
     apart = (others[:, :2] >= box[2:]) | (others[:, 2:] <= box[:2])
     return bool((~apart.any(axis=1)).any())

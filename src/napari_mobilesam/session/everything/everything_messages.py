@@ -33,7 +33,7 @@ class PlaneTask:
     plane : ImagePlane
         The plane.
     region : ndarray or None
-        (H, W) bool, where prompts are placed; None for everywhere.
+        (H, W) bool, where to place prompts; None for everywhere.
     skip : callable or None
         Returns the (H, W) bool pixels to leave out; called on the worker
         thread before the plane is segmented.
@@ -50,7 +50,7 @@ class PlaneTask:
         target: LabelTarget | None,
         region: NDArray[np.bool_] | None = None,
     ) -> PlaneTask:
-        """Return a task that leaves out what labels, if any, have labelled."""
+        """Return a task that leaves out already labelled pixels, if any."""
         if target is None:
             return cls(plane, region)
         return cls(plane, region, lambda: whole_picture(target, plane) != 0)
@@ -58,7 +58,7 @@ class PlaneTask:
 
 @dataclass(frozen=True, eq=False)
 class ExampleObjects:
-    """Objects that a run looks for others like.
+    """Example objects of which a run searches similar ones.
 
     Attributes
     ----------
@@ -67,7 +67,7 @@ class ExampleObjects:
     masks : tuple of Mask
         The examples.
     similarity : float
-        Least similarity of the objects.
+        Minimum similarity of the objects.
     labels : tuple of int
         Labels of the examples.
     """
@@ -87,9 +87,9 @@ class TextQuery:
     text : str
         What to find.
     detector : str or BoxDetector
-        Name of a detector, or any object that is one.
+        Name of a detector, or a detector object.
     score : float
-        Least score of a box.
+        Minimum score of a box.
     """
 
     text: str
@@ -106,7 +106,7 @@ class EverythingRequest:
     generation : int
         Number of the run; only the newest is answered.
     tasks : tuple of PlaneTask
-        The planes, in the order of the stack.
+        The planes, in stack order.
     parameters : EverythingParameters
         Parameters of all planes.
     model_name : str
@@ -116,7 +116,7 @@ class EverythingRequest:
     outlined : bool
         Whether to compute outlines.
     examples : ExampleObjects or None
-        Find only what is like these.
+        Find only objects similar to these.
     query : TextQuery or None
         Find only what a text names.
     """
@@ -147,7 +147,7 @@ class Extent(NamedTuple):
     predicted_iou, stability : float
         Thresholds below which the run kept no mask.
     similarity : float
-        The same for the similarity to examples.
+        Same for the similarity to examples.
     """
 
     area: Range = (1.0, 10_000.0)
@@ -174,16 +174,16 @@ class EverythingResult:
         The request.
     pictures : tuple of ndarray
         (H, W) labels of each plane, 0 is background. An object has the same
-        label whatever selection it is in.
+        label in every selection.
     table : pandas.DataFrame
-        One row per label: label, plane (index among the tasks), planes
-        (how many it is on), score, stability, area, row, column, box
-        (row0, column0, row1, column1, half open), and point_row and
-        point_column, the prompt it came from. Of an object on several
-        planes, area is the sum and the rest is of its least certain plane.
+        One row per label: label, plane (index among the tasks), planes (how
+        many it is on), score, stability, area, row, column, box (row0,
+        column0, row1, column1, half open), and point_row and point_column, the
+        prompt it came from. For an object on several planes, area is the sum,
+        and the other values are those of its least certain plane.
     masks : dict
-        `PlaneMask` of all planes of each label, before better masks covered
-        a part; in the order of planes, the best of each first.
+        `PlaneMask` of all planes of each label, before better masks cover
+        parts of it; in plane order, best first on each plane.
     selection : Selection
         Criteria of objects.
     extent : Extent
@@ -191,14 +191,14 @@ class EverythingResult:
     found : int
         Number of masks to select from.
     complete : bool
-        False if it was cancelled; masks until then are kept.
+        False if cancelled; masks found so far are kept.
     seconds : float
         Duration of the run.
     problem : str
-        Error message if it ended before all planes were done, or empty.
+        Error message if the run ended before all planes were done, else empty.
     outlines : tuple of list
-        Of each plane, the outlines of its labels in ascending order, see
-        `mask_outlines`; empty if they were not asked for.
+        For each plane, the outlines of its labels in ascending order, see
+        `mask_outlines`; empty if not requested.
     """
 
     request: EverythingRequest

@@ -1,4 +1,4 @@
-"""Output of a run: its objects in the labels, replaced as they change."""
+"""Output of a run: write its objects to the labels, and update them."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class PreparedWrite:
     note : SelectionNote
         Note for the history.
     work : callable
-        Computes the changes; call it first, on any thread.
+        Computes the changes; call this first, on any thread.
     """
 
     staged: StagedObjects
@@ -70,9 +70,9 @@ class PreparedWrite:
 class EverythingOutput:
     """Objects of one run in the labels.
 
-    Another selection of the same run replaces the one before. Objects that
-    the user has reviewed, corrected or deleted stay as they are, and so do
-    pixels with other labels.
+    A new selection of the same run replaces the previous one. Objects that the
+    user has reviewed, corrected or deleted stay unchanged, and so do pixels
+    with other labels.
 
     Parameters
     ----------
@@ -85,7 +85,7 @@ class EverythingOutput:
     semantic : bool
         Whether all objects share one label.
     plane_code : callable, optional
-        Returns the expression that finds a plane; without it a script does
+        Returns the expression that finds a plane; without it, a script does
         not repeat the run.
 
     Attributes
@@ -113,14 +113,14 @@ class EverythingOutput:
         self._first: Selection | None = None
         self._replayable = False
         self._known = RunRecords()
-        # whether the history has got a step of the run
+        # whether the history contains a step of the run
         self._entered = False
-        # identifies own entries of the history
+        # identifies this output's entries in the history
         self._mark = object()
         self._writing = False
         self._selection: Selection | None = None
-        # key of the steps that are being made, such as those of one slider,
-        # what was selected before them, and a selection of the same objects
+        # key of the current steps, such as those of one slider, the selection
+        # before them, and a selection of the same objects
         self._key: Hashable = None
         self._start: Selection | None = None
         self._same: Selection | None = None
@@ -151,17 +151,17 @@ class EverythingOutput:
         """True if the run itself was undone, whatever was done since."""
         if not self._entered or self.selection is not None:
             return False
-        # others may have got the numbers of its objects since
+        # other objects may have taken the numbers of its objects since
         made = self._known.made
         return not any(id(self.objects.get(n)) in made for n in self.numbers)
 
     def write(self, result: EverythingResult, key: Hashable = None) -> None:
-        """Replace the objects of the run by those of a result.
+        """Replace the objects of the run with those of a result.
 
         Parameters
         ----------
         result : EverythingResult
-            Result of the same run as before, if any.
+            Result of the same run as the previous one, if any.
         key : hashable
             Consecutive steps of the same key are merged.
 
@@ -181,7 +181,7 @@ class EverythingOutput:
     ) -> PreparedWrite:
         """Stage a write, so that the viewer's thread is not blocked.
 
-        Call it on that thread. Parameters as in `write`.
+        Call on that thread. The parameters are those of `write`.
         """
         staged = self.objects.stage()
         return PreparedWrite(staged, *self._prepared(staged, result, key))
@@ -197,7 +197,7 @@ class EverythingOutput:
         Raises
         ------
         LabelsError
-            The labels are not editable any more.
+            The labels are no longer editable.
         """
         with self._own():
             done = self.objects.commit(prepared.staged)
@@ -225,7 +225,7 @@ class EverythingOutput:
     def _undone(self) -> set[int]:
         """Return the objects that only undone steps have made.
 
-        The next write makes them anew, as if these steps had never been.
+        The next write makes them anew, as if these steps had never existed.
         """
         history = self.objects.history
         undone = {n for entry in history.undone for n in entry.records_after}
@@ -234,7 +234,7 @@ class EverythingOutput:
         return {number for number in undone if number not in self.objects}
 
     def _code(self, result: EverythingResult) -> ReplayCode | None:
-        """Return the code of the run; once it is written, of a filter."""
+        """Return the code of the run, or of a filter if the run is written."""
         chosen = result.selection
         if self.selection is not None:
             known = self._replayable and all(
@@ -251,7 +251,7 @@ class EverythingOutput:
         self._replayable = code is not None
         first = self._first = self._first or chosen
         if code is not None and chosen != first:
-            # the run itself had no object
+            # the run itself found no object
             code = code.then(filter_code(chosen))
         return code
 
@@ -263,7 +263,7 @@ class EverythingOutput:
         return self._start
 
     def _settle(self) -> None:
-        """Note in the last step the selection of the same objects."""
+        """Store the selection of the same objects in the last step."""
         history, same = self.objects.history, self._same
         last, self._same = history.last, None
         if same is None or last is None or history.redoable:
@@ -290,8 +290,9 @@ class EverythingOutput:
 
     def _keep(self, rewrite: Rewrite, after: Selection) -> None:
         self._known, self._overwrite = rewrite.known, False
-        # a selection of the same objects is not a step: the step of the same
-        # slider gets it; before there is one, an undo goes to its beginning
+        # a selection of the same objects is not a step by itself: the step of
+        # the same slider takes it over; before there is one, an undo goes back
+        # to its beginning
         self._same = None if after == self.selection else after
         last = self.objects.history.last
         if self._key is None or (last is not None and last.key == self._key):
@@ -302,7 +303,7 @@ class EverythingOutput:
         self._hold()
 
     def _hold(self) -> None:
-        """Keep others from getting the labels of hidden objects."""
+        """Keep other objects from taking the labels of hidden objects."""
         known = self._known.without(self._undone())
         hidden = (
             record.label
@@ -321,7 +322,7 @@ class EverythingOutput:
         gone: set[int] = set()
         if last is not None and not any(self._notes([last])):
             gone = {n for n, r in last.records_after.items() if r is None}
-        # an undo may have brought some back
+        # an undo may have restored some
         deleted = frozenset(
             number
             for number in self._known.deleted | gone

@@ -56,11 +56,11 @@ FLOOR = (0.1, 0.3)
 
 
 class EverythingRuns:
-    """Runs of segment everything; a new one cancels the one before.
+    """Runs of segment everything; a new run cancels the previous one.
 
-    Masks are generated on the worker thread of the session. Selecting and
-    labelling objects has a thread of its own and never waits for the model: a
-    run that is cancelled ends at once, with the masks so far.
+    Masks are generated on the worker thread of the session. Objects are
+    selected and labelled on a separate thread that never waits for the model:
+    a cancelled run ends at once, with the masks so far.
 
     Parameters
     ----------
@@ -78,7 +78,7 @@ class EverythingRuns:
     selected : Signal(EverythingResult)
         The same run with another selection.
     jobs : PlaneJobs
-        Estimates, edges, boxes.
+        Jobs for estimates, edges and boxes.
     """
 
     progress = Signal(int, int, str)
@@ -113,20 +113,20 @@ class EverythingRuns:
         examples: ExampleObjects | None = None,
         query: TextQuery | None = None,
     ) -> int:
-        """Find every object of planes; `finished` brings the answer.
+        """Find all objects of planes; `finished` emits the result.
 
         Parameters
         ----------
         tasks : sequence of PlaneTask
             At least one.
         parameters : EverythingParameters or None
-            The defaults if None.
+            Parameters of the run; by default the standard ones.
         linked : bool
             Whether objects that overlap from plane to plane become one.
         outlined : bool
             Whether to compute outlines.
         examples : ExampleObjects, optional
-            Find only what is like these, at the scale of these.
+            Find only objects similar to these, at their scale.
         query : TextQuery, optional
             Find only what a text names.
 
@@ -164,7 +164,7 @@ class EverythingRuns:
         self._runs.drop()
 
     def select(self, selection: Selection) -> None:
-        """Select objects of the last run again; `selected` brings them.
+        """Select objects of the last run again; `selected` emits them.
 
         Parameters
         ----------
@@ -196,15 +196,15 @@ class EverythingRuns:
         job : callable
             The slow part.
         then : callable
-            Called on the viewer's thread afterwards, unless the job has
-            failed or another run was started.
+            Called on the viewer's thread afterwards, unless the job failed or
+            another run was started.
         """
         run = self._runs.current
         if run is not None:
             self._sorting.submit('job', lambda: self._apart(run, job, then))
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Block until all selections are done; False on time-out."""
+        """Block until all selections are done; return False on timeout."""
         return self._sorting.wait(timeout)
 
     def close(self) -> None:
@@ -238,7 +238,7 @@ class EverythingRuns:
         self._settle(run)
 
     def _set_floor(self, run: EverythingRun, model: Sam) -> None:
-        """Set the least scores that are kept, after those of examples."""
+        """Set the lowest scores to keep, given the examples."""
         from napari_mobilesam.segmentation.parameters import (
             Thresholds,
             thresholds_for,
@@ -350,7 +350,7 @@ class EverythingRuns:
         image = self._services.engine.image(plane, model)
         named = f'{plane.name}: ' if count > 1 else ''
         if not request.parameters.scale_given:
-            # takes seconds where hardly anything is on the plane
+            # takes seconds if the plane is almost empty
             step = (number, count, f'{named}Measuring the size of the objects')
             self._runs.tell(run, self._show_progress, *step)
         work = PlaneWork(
@@ -388,14 +388,15 @@ class EverythingRuns:
             on_work=work.note,
         )
         if run.examples is None and run.detector is None:
-            # prompts near examples or in boxes say nothing about other runs
+            # prompts near examples or in boxes are not representative of other
+            # runs
             work.learn(time.perf_counter() - started, candidates.complete)
         return candidates
 
     def _diameter(
         self, run: EverythingRun, plane: ImagePlane, model: Sam
     ) -> float | None:
-        """Find the object diameter that a plane is worked through at."""
+        """Return the object diameter used to process a plane."""
         between = ServeBetween(self._services.worker, run.cancelled.is_set)
         return self._services.engine.working_diameter(
             plane, run.request.parameters, model, between

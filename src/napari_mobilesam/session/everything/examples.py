@@ -1,4 +1,4 @@
-"""Targets of a run: objects like examples, or those that a text names."""
+"""Targets of a run: objects similar to examples, or named by a text."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from napari_mobilesam.session.objects.targets import (
 )
 from napari_mobilesam.types import PromptError
 
-# Further examples add time and hardly any appearance.
+# More examples take longer and add hardly any variety.
 MOST_EXAMPLES = 50
 
 
@@ -35,10 +35,10 @@ def examples_on(
     plane : ImagePlane
         Plane of the image.
     labels : sequence of int, optional
-        Labels that are examples; by default all of the plane, at most
-        `MOST_EXAMPLES` of them.
+        Labels that are examples; by default all labels of the plane, at most
+        `MOST_EXAMPLES`.
     similarity : float, optional
-        Least similarity of the objects wanted.
+        Minimum similarity of the objects.
 
     Raises
     ------
@@ -76,14 +76,14 @@ def examples_on(
 def text_query(
     text: str, detector: Any = None, score: float | None = None
 ) -> TextQuery:
-    """Return a query, with the defaults where nothing is given.
+    """Return a query, with defaults for missing values.
 
     Raises
     ------
     PromptError
         The text is empty.
     SegmentationError
-        The score is not from 0 to 1.
+        The score is not between 0 and 1.
     """
     from napari_mobilesam.argument_checks import check_number
     from napari_mobilesam.segmentation.box_detectors import (

@@ -1,4 +1,4 @@
-"""Runs on images of any size, with the results on disk."""
+"""Runs on images of any size, with results on disk."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ class LargeRequest:
     planes_shape : tuple of int
         Sizes of the axes before rows and columns.
     output : Path
-        OME-Zarr for the labels; tiles are kept beside it until the run is
+        OME-Zarr for the labels; tiles are kept next to it until the run is
         complete.
     parameters : LargeParameters
         Parameters of the run.
     model_name : str
         Name of the model.
     resume : bool
-        Go on with the tiles of an unfinished run; False removes them.
+        Continue from the tiles of an unfinished run; False removes them.
     """
 
     source: Source
@@ -81,7 +81,7 @@ class _LargeRun(BackgroundRun):
 
 
 class LargeRuns:
-    """Runs on large images, one at a time, on a thread of their own.
+    """Runs on large images, one at a time, on a separate thread.
 
     Prompts are answered meanwhile.
 
@@ -95,15 +95,15 @@ class LargeRuns:
     progress : Signal(int, int, str)
         Tiles done, tiles in total, and a message.
     began : Signal(list)
-        Levels of the picture of objects so far, finest first.
+        Pyramid levels of the picture of objects so far, finest first.
     changed : Signal()
         Emitted when the picture has more objects.
     finished : Signal(LargeAnswer)
-        The run is complete, or was cancelled.
+        The run is complete or was cancelled.
     conflicting : Signal(LargeRequest, JournalError)
-        The unfinished run in the folder is another one; nothing was done.
+        The unfinished run in the folder is a different one; nothing was done.
     estimated : Signal(str)
-        Answer to the newest `estimate`: tiles, and time.
+        Answer to the newest `estimate`: tiles and time.
     """
 
     progress = Signal(int, int, str)
@@ -127,7 +127,7 @@ class LargeRuns:
         return self._runs.current is not None
 
     def start(self, request: LargeRequest) -> None:
-        """Start a run, or resume one whose tiles are kept."""
+        """Start a run, or resume one whose tiles were kept."""
         self.abandon()
         self.forget_estimate()
         run = self._runs.start(_LargeRun(request))
@@ -148,16 +148,16 @@ class LargeRuns:
         self._estimates.drop()
 
     def cancel(self) -> None:
-        """End after the current tiles; finished ones are kept and labelled."""
+        """Stop after the current tiles; finished ones are kept and painted."""
         self._runs.cancel()
 
     def abandon(self) -> None:
-        """End after the current tiles and drop the answer."""
+        """Stop after the current tiles and drop the result."""
         self._services.worker.discard('large')
         self._runs.drop()
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Block until nothing runs; False on time-out."""
+        """Block until nothing runs; return False on timeout."""
         return self._worker.wait(timeout)
 
     def close(self) -> None:
@@ -196,7 +196,7 @@ class LargeRuns:
         self._estimates.finish(run, self.estimated.emit, text)
 
     def _plan(self, request: LargeRequest, model: Sam) -> LargePlan:
-        """Plan a run; the diameter is measured once for all of its plans."""
+        """Plan a run; the diameter is measured once for all its plans."""
         from napari_mobilesam.large.large_plan import make_plan
 
         source, parameters = request.source, request.parameters

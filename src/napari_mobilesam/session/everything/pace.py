@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def what_of(task: PlaneTask, parameters: EverythingParameters) -> Hashable:
-    """Return a key of plane and parameters that holds no reference to them."""
+    """Return a key of plane and parameters that keeps neither alive."""
     return hash((task.plane.place, parameters))
 
 
@@ -30,7 +30,7 @@ class PlaneWork:
     task : PlaneTask
         The plane.
     skip : ndarray or None
-        Pixels that are left out.
+        Pixels to leave out.
     parameters : EverythingParameters
         Parameters of the run.
     model : Sam
@@ -105,7 +105,7 @@ class PlaneWork:
 
 
 class EmbeddingWatch:
-    """Updates the measured cost from embeddings made for clicks.
+    """Update the measured cost from embeddings made for clicks.
 
     Parameters
     ----------

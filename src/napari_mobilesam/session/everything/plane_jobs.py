@@ -44,7 +44,7 @@ class JobResult:
     value : object
         An array or a table, see `PlaneJobs`.
     complete : bool
-        False if it was cancelled; the value is what was done until then.
+        False if cancelled; the value is the partial result.
     seconds : float
         Duration.
     """
@@ -56,7 +56,7 @@ class JobResult:
 
 
 class PlaneJobs:
-    """Jobs on one plane, one at a time; a new one cancels the one before.
+    """Jobs on one plane, one at a time; a new job cancels the previous one.
 
     Parameters
     ----------
@@ -91,7 +91,7 @@ class PlaneJobs:
     def estimate(
         self, tasks: Sequence[PlaneTask], parameters: EverythingParameters
     ) -> None:
-        """Estimate the cost of a run; `estimated` brings it.
+        """Estimate the cost of a run; `estimated` emits the result.
 
         The speed of the machine is measured once. Later runs correct the
         estimate for load and number of prompts.
@@ -216,7 +216,7 @@ class PlaneJobs:
         try:
             speed = measure_speed(model)
             first = tasks[0]
-            # sizes are looked for where objects suit: that is embedded then
+            # finding sizes embeds what the run will need
             diameter, search = self._timed_diameter(
                 run, first, parameters, model
             )
@@ -231,7 +231,7 @@ class PlaneJobs:
                 diameter=diameter,
                 experience=self._experience,
                 what=what_of(first, parameters),
-                # of a stack, the first plane stands for all
+                # the first plane represents a stack
                 embedded=image.knows if len(tasks) == 1 else None,
             )
         except SupersededError:
@@ -262,7 +262,7 @@ class PlaneJobs:
             )
         seconds = time.perf_counter() - start
         place, before = self._looked
-        # at once where the size is known
+        # immediate if the size is known
         if place == task.plane.place:
             seconds = max(seconds, before)
         self._looked = task.plane.place, seconds
@@ -306,7 +306,7 @@ class PlaneJobs:
 
 
 def _times(estimate: Estimate, count: int, search: float) -> Estimate:
-    """Estimate for planes like the first, whose size is known already."""
+    """Scale the estimate of the first plane to planes of known size."""
     return replace(
         estimate,
         prompts=count * estimate.prompts,

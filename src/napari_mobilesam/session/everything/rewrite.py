@@ -32,9 +32,9 @@ if TYPE_CHECKING:
     from napari_mobilesam.session.objects.replay_code import ReplayCode
     from napari_mobilesam.session.objects.step import Step
 
-# Side of the squares of a plane that are compared.
+# Side of the squares in which a plane is compared.
 SQUARE = 512
-# Title of a step that selects others of the objects found.
+# Title of a step that changes the selection of objects.
 FILTERED = 'change of the filters'
 
 
@@ -47,7 +47,7 @@ class RunRecords:
     records : dict
         Record of each label of the run, by that label.
     made : dict
-        All records that were ever made, by identity.
+        All records ever made, by identity.
     deleted : frozenset of int
         Numbers of objects that the user has deleted.
     """
@@ -57,7 +57,7 @@ class RunRecords:
     deleted: frozenset[int] = frozenset()
 
     def without(self, numbers: Collection[int]) -> RunRecords:
-        """Return the records without those of some numbers."""
+        """Return the records without some numbers."""
         return RunRecords(
             {n: r for n, r in self.records.items() if r.number not in numbers},
             {n: r for n, r in self.made.items() if r.number not in numbers},
@@ -66,10 +66,9 @@ class RunRecords:
 
 
 class Rewrite:
-    """Replaces the objects of a run by those of another result.
+    """Replace the objects of a run with those of another result.
 
-    Changes only the objects that are given, so that it can work on a staged
-    copy.
+    Only the given objects are changed, so it can work on a staged copy.
 
     Parameters
     ----------
@@ -103,7 +102,7 @@ class Rewrite:
 
     @property
     def known(self) -> RunRecords:
-        """Records of the run now."""
+        """Current records of the run."""
         return RunRecords(self._records, self._made, self._deleted)
 
     def write(
@@ -125,8 +124,8 @@ class Rewrite:
         note : object
             See `Entry`.
         was_written : bool
-            Whether a result of the run was written before, which may have had
-            no object.
+            Whether a result of the run, possibly without objects, was written
+            before.
         code : ReplayCode, optional
             Code that repeats the step.
         """
@@ -175,7 +174,7 @@ class Rewrite:
                 self._describe(step, result.table, gone, wanted, shared)
 
     def _follow_undo(self) -> dict[int, ObjectRecord]:
-        """Records as they are now, of the objects that nobody changed."""
+        """Return the current records of objects that nobody changed."""
         now = {
             label: self._objects.get(record.number)
             for label, record in self._records.items()
@@ -190,9 +189,9 @@ class Rewrite:
         return mine
 
     def _above_others(self, fresh: set[int], last: int) -> bool:
-        """Return whether labels were chosen above those of others.
+        """Return whether labels were chosen above those of other objects.
 
-        A script does not have these, and would choose lower ones.
+        A script does not have those objects, and would choose lower labels.
         """
         labels = [self._records[label].label for label in fresh]
         return not self._semantic and min(labels, default=0) > last + 1
@@ -204,7 +203,8 @@ class Rewrite:
             if now is None:
                 frozen = record.number in self._deleted
             else:
-                # painting of a label that objects share is not of one of them
+                # painting with a shared label cannot be attributed to one
+                # object
                 painted = not self._semantic and self._objects.is_painted(now)
                 frozen = painted or id(now) not in self._made
             if frozen:
@@ -212,7 +212,7 @@ class Rewrite:
 
     @property
     def _covering(self) -> Covering:
-        """Finds what others cover, or what covers them."""
+        """Return the finder of objects that cover each other."""
         own = {record.number for record in self._records.values()}
         others = [
             record
@@ -226,7 +226,7 @@ class Rewrite:
     ) -> set[int]:
         """Remove objects that are overwritten.
 
-        Returns their labels, as far as other objects have them, too.
+        Returns those of their labels that other objects share.
         """
         removed = set()
         for record, left in self._covering.covered(result, labels):
@@ -241,7 +241,7 @@ class Rewrite:
     def _number(
         self, result: EverythingResult, wanted: set[int], replaced: set[int]
     ) -> set[int]:
-        """Make records of new objects, and of those that have to change."""
+        """Make records of new objects and of those that must change."""
         first_seen = wanted - set(self._records)
         other = {
             label
@@ -265,7 +265,7 @@ class Rewrite:
         return {*new, *other}
 
     def _replaced(self, coming: set[int]) -> set[int]:
-        """Return hidden objects whose labels others have got since."""
+        """Return hidden objects whose labels others have taken since."""
         hidden = coming & self._records.keys()
         if self._semantic or not hidden:
             return set()
@@ -291,7 +291,7 @@ class Rewrite:
                 plane, prompts_of(found.mask), ObjectCandidates((found.mask,))
             )
         record = ObjectRecord(number, own, views, origin='everything')
-        # cached here, off the thread of the viewer
+        # cached here, off the viewer's thread
         _ = record.score, record.stability, record.area, record.nbytes
         self._records[label] = self._made[id(record)] = record
 

@@ -1,4 +1,4 @@
-"""Replaces the objects of a run without blocking the viewer."""
+"""Replace the objects of a run without blocking the viewer."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from napari_mobilesam.session.objects.staging import OverlappingWriteError
 from napari_mobilesam.text import explain
 
 Job = Callable[[], None]
-# Number of times that the labels may change while a write is staged, before it
-# is done on the viewer's thread.
+# Number of times the labels may change while a write is staged before it is
+# done on the viewer's thread.
 TRIES = 3
 
 
@@ -39,10 +39,10 @@ class _Attempt:
 
 
 class Rewriter:
-    """Writes results to labels, one after the other; the newest wins.
+    """Write results to labels one after the other; the newest wins.
 
     Changes are computed on another thread and written on the viewer's thread.
-    If the labels have changed meanwhile, they are computed again.
+    If the labels have changed in the meantime, they are computed again.
 
     Parameters
     ----------
@@ -55,9 +55,9 @@ class Rewriter:
     Attributes
     ----------
     written : Signal(EverythingResult)
-        Emitted when a result was written.
+        Emitted after a result was written.
     failed : Signal(str)
-        Error message if it was not.
+        Error message if writing failed.
     """
 
     written = Signal(object)
@@ -77,7 +77,7 @@ class Rewriter:
         return self._attempt is not None
 
     def write(self, result: EverythingResult, key: Hashable = None) -> None:
-        """Write a result soon, instead of a waiting one.
+        """Write a result soon, replacing a waiting one.
 
         Parameters
         ----------

@@ -31,9 +31,9 @@ def run_code(
 ) -> ReplayCode | None:
     """Return the code that repeats a run.
 
-    None if it was cancelled or ended early, or if the console has no command
-    for it: similar objects or text on several planes, a detector that is no
-    name, regions of more than 64 million pixels.
+    None if the run was cancelled or ended early, or if no command can repeat
+    it: similar objects or text on several planes, a detector given as an
+    object, or regions of more than 64 million pixels.
     """
     request = result.request
     if not result.complete:
@@ -48,14 +48,14 @@ def run_code(
 def filter_code(selection: Selection) -> ReplayCode:
     """Return the code that filters the objects of the last run again.
 
-    A later filter makes it needless, see `ReplayCode.passing`.
+    A later filter makes it unnecessary; see `ReplayCode.passing`.
     """
     line = f'session.filter_everything({code_of(selection)})'
     return ReplayCode((line,), passing=1)
 
 
 def code_of(value: Any) -> str:
-    """Return the expression of a value; of dataclasses, what was changed."""
+    """Return the expression for a value; of dataclasses, changed fields."""
     if is_dataclass(value):
         arguments = ', '.join(
             f'{each.name}={code_of(getattr(value, each.name))}'
@@ -67,7 +67,7 @@ def code_of(value: Any) -> str:
         return f'[{", ".join(map(code_of, value))}]'
     value = value.item() if isinstance(value, np.generic) else value
     if isinstance(value, float) and not math.isfinite(value):
-        # its own text is a name that is not defined
+        # its repr is an undefined name
         return f'float({str(value)!r})'
     return repr(value)
 

@@ -31,7 +31,7 @@ class Sorted(NamedTuple):
     table : pandas.DataFrame
         One row per label.
     masks : dict
-        The masks of each label, one per plane that it is on.
+        Masks of each label, one per plane.
     """
 
     pictures: tuple[NDArray[Any], ...]
@@ -40,9 +40,9 @@ class Sorted(NamedTuple):
 
 
 class Sorter:
-    """Labels the objects of a run; each object keeps its label.
+    """Label the objects of a run; each object keeps its label.
 
-    So moving a slider neither renumbers nor recolours objects that stay.
+    Moving a slider thus neither renumbers nor recolours the objects that stay.
 
     Parameters
     ----------
@@ -52,10 +52,10 @@ class Sorter:
 
     def __init__(self, linked: bool) -> None:
         self._linked = linked
-        # label n is at n - 1; held, because labels are keyed by identity
+        # label n is at n - 1; kept alive, because labels are keyed by identity
         self._found: list[PlaneMask] = []
         self._labels: dict[int, int] = {}
-        # labels of the masks of each object of several planes
+        # labels of the masks of each object on several planes
         self._members: dict[int, list[int]] = {}
 
     def sort(
@@ -155,7 +155,7 @@ def _empty_table() -> pd.DataFrame:
 
 
 def _one_row_each(table: pd.DataFrame) -> pd.DataFrame:
-    """Describe objects on several planes by the plane of lowest score."""
+    """Describe objects on several planes by their lowest-scored plane."""
     groups = table.groupby('label')
     weakest = table.sort_values(['score', 'plane']).drop_duplicates('label')
     label = weakest['label']
@@ -170,16 +170,16 @@ def extent_of(
     floor: Thresholds | None,
     request: EverythingRequest | None = None,
 ) -> Extent:
-    """Return the ranges of filters of candidates.
+    """Return the filter ranges of candidates.
 
     Parameters
     ----------
     planes : sequence of Candidates
         Candidates of each plane.
     floor : Thresholds or None
-        Lowest thresholds of the run; None if it ended before.
+        Lowest thresholds of the run; None if it ended before setting them.
     request : EverythingRequest, optional
-        Its examples, or its text.
+        Request with the examples or text.
     """
     areas = [mask.area for plane in planes for mask in plane.masks]
     values = [
@@ -203,7 +203,7 @@ def extent_of(
 def _thresholds(
     floor: Thresholds | None, request: EverythingRequest | None
 ) -> tuple[float, float, float]:
-    """Lowest predicted IoU, stability and similarity of a run."""
+    """Return the lowest predicted IoU, stability and similarity of a run."""
     from napari_mobilesam.segmentation.similar import SIMILARITY_FLOOR
     from napari_mobilesam.segmentation.text_prompts import TEXT_FLOOR
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(eq=False)
 class EverythingRun(BackgroundRun):
-    """A run: in progress, or settled when no more masks are added."""
+    """A run, in progress or settled (when no more masks are added)."""
 
     request: EverythingRequest
     sorter: Sorter
@@ -54,7 +54,7 @@ class EverythingRun(BackgroundRun):
                 self.current = None
 
     def settle(self) -> bool:
-        """Settle the run; return False if it was settled before."""
+        """Settle the run; return False if it was already settled."""
         with self.lock:
             if self.settled:
                 return False

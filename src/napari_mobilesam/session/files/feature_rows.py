@@ -13,21 +13,21 @@ if TYPE_CHECKING:
     import pandas as pd
 
 INDEX = 'index'
-# Whole numbers that are read again.
+# Integer range that can be read back.
 MOST_WHOLE = 2**63 - 1
 
 
 def rows_to_json(rows: pd.DataFrame) -> dict[str, list[Any]]:
-    """Return the values of each column; None for what is not a plain value.
+    """Return the values of each column; None for values that are not plain.
 
     Parameters
     ----------
     rows : DataFrame
-        A row per object, with the label in a column ``index``.
+        One row per object, with the label in a column ``index``.
     """
     rows = rows.drop_duplicates(INDEX)
     rows = rows.loc[:, ~rows.columns.duplicated()]
-    # a column that lacked a value once holds real numbers
+    # a column that once lacked a value holds floats
     rows = rows.astype({INDEX: np.int64})
     return {
         name: [_plain(value) for value in rows[name].tolist()]
@@ -51,7 +51,7 @@ def rows_from_json(
     Raises
     ------
     SchemaError
-        Columns are of several lengths, or labels are not numbers, or twice.
+        Columns differ in length, or labels are not numbers or not unique.
     """
     import pandas as pd
 

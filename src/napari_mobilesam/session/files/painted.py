@@ -1,7 +1,7 @@
-"""Pixels that were painted by hand, in session files.
+"""Pixels painted by hand, in session files.
 
-Objects keep the pixels of their masks. What a brush, or another program, has
-added to the labels is kept beside them, as runs of pixels.
+Objects keep the pixels of their masks. Whatever a brush or another program has
+added to the labels is stored separately, as runs of pixels.
 """
 
 from __future__ import annotations
@@ -21,25 +21,25 @@ from napari_mobilesam.session.objects.records import ObjectRecord
 from napari_mobilesam.session.objects.step import Step
 from napari_mobilesam.session.objects.targets import LabelTarget
 
-# Labels of more pixels are not searched for painted ones.
+# Labels with more pixels are not searched for painted ones.
 MOST_PIXELS = 1 << 28
-# Pixels that are looked at together.
+# Number of pixels processed at once.
 AT_ONCE = 1 << 22
-# Runs in one text, see `mask_text.MOST_BYTES`.
+# Number of runs in one text, see `mask_text.MOST_BYTES`.
 TOGETHER = 1 << 20
 
 
 @dataclass(frozen=True, eq=False)
 class PaintedPixels:
-    """Pixels of labels that belong to no object.
+    """Labelled pixels that belong to no object.
 
     Attributes
     ----------
     shape : tuple of int
         Shape of the labels.
     runs : ndarray
-        (3, N) int64: the first pixel of each run in the flat labels, its
-        length, and its label.
+        (3, N) int64: first pixel of each run in the flat labels, length, and
+        label.
     """
 
     shape: tuple[int, ...]
@@ -56,7 +56,7 @@ class PaintedPixels:
         return int(self.runs[2].max(initial=0))
 
     def put(self, step: Step, target: LabelTarget) -> None:
-        """Write the pixels on background of labels of the same shape."""
+        """Write the pixels onto background of labels of the same shape."""
         starts, lengths, labels = self.runs
         ends = np.cumsum(lengths)
         total = int(lengths.sum())
@@ -77,8 +77,8 @@ def painted_pixels(
 ) -> PaintedPixels | None:
     """Return the pixels that belong to no object.
 
-    None if there are none, or if the labels are not one array in memory of
-    at most `MOST_PIXELS`.
+    None if there are none, or if the labels are not a single in-memory array
+    of at most `MOST_PIXELS`.
     """
     values = target.array()
     if values is None or values.size > MOST_PIXELS or not values.any():
@@ -104,7 +104,7 @@ def painted_pixels(
 
 
 def _others(values: NDArray[Any], own: NDArray[np.bool_]) -> NDArray[np.intp]:
-    """Return where flat labels are labels, and not those of objects."""
+    """Return where flat labels are set, but not to an object's label."""
     found = []
     # in parts: each step makes a copy
     for start in range(0, len(values), AT_ONCE):
@@ -115,9 +115,10 @@ def _others(values: NDArray[Any], own: NDArray[np.bool_]) -> NDArray[np.intp]:
 
 
 def _labels(values: NDArray[Any]) -> NDArray[np.int64]:
-    """Return values that are positive where there is a label.
+    """Return the values, positive where there is a label.
 
-    -1 is “ignore” of other programs; what int64 does not hold is negative.
+    Other programs use -1 for “ignore”; values too large for int64 become
+    negative.
     """
     return values.astype(np.int64, copy=False)
 
@@ -135,7 +136,7 @@ def painted_json(painted: PaintedPixels) -> Json:
 
 
 def painted_from(content: Any) -> PaintedPixels:
-    """Return the painted pixels of `painted_json`.
+    """Return the painted pixels from `painted_json`.
 
     Raises
     ------

@@ -27,14 +27,14 @@ from napari_mobilesam.session.objects.records import (
 )
 from napari_mobilesam.types import DrawnShape, Frame, Mask, Prompts
 
-# Logits of so many bytes are decoded, those of some 16,000 objects.
+# Maximum bytes of logits to decode: those of some 16,000 objects.
 MOST_LOGITS = 1 << 31
-# Memory of a computer that does not tell.
+# Assumed memory of a computer that does not report it.
 USUAL_MEMORY = 1 << 34
 
 
 class RecordDecoder:
-    """Decodes objects; compares the pixels of each plane once.
+    """Decode objects, comparing the pixels of each plane once.
 
     Parameters
     ----------
@@ -55,12 +55,12 @@ class RecordDecoder:
     def record(
         self, entry: Json
     ) -> tuple[ObjectRecord, list[tuple[ImagePlane, Mask]]]:
-        """Return an object, and the pixels that hold its label.
+        """Return an object, and the pixels with its label.
 
         Raises
         ------
         SessionFileError
-            The planes have other pixels.
+            The planes have different pixels.
         ValueError
             The object does not fit its planes, or is damaged.
         """
@@ -119,7 +119,7 @@ class RecordDecoder:
 
 
 def memory() -> int:
-    """Bytes of memory of this computer."""
+    """Return the memory of this computer in bytes."""
     try:
         return os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE')
     except (AttributeError, OSError, ValueError):
@@ -128,15 +128,15 @@ def memory() -> int:
 
 @dataclass
 class Budget:
-    """Bytes that may still be decoded, of which a short text may claim many.
+    """Bytes that may still be decoded, since a short text may claim many.
 
     Attributes
     ----------
     masks : int
-        Bytes of masks; a file with more of them is refused.
+        Bytes of masks; a file with more is refused.
     logits : int
-        Bytes of logits; those beyond are left out, as an object without them
-        is complete.
+        Bytes of logits; further ones are left out, as an object is complete
+        without them.
     """
 
     masks: int = field(default_factory=lambda: memory())
@@ -152,14 +152,14 @@ class Budget:
 
 
 class PartDecoder:
-    """Decodes prompts and masks of an object on a plane.
+    """Decode prompts and masks of an object on a plane.
 
     Parameters
     ----------
     shape : (int, int)
         (H, W) of the plane.
     name : str
-        The object, for messages.
+        Name of the object, for messages.
     budget : Budget
         Bytes that may still be decoded.
     """
@@ -182,7 +182,7 @@ class PartDecoder:
         return mask
 
     def prompts(self, entry: Json) -> Prompts:
-        """Return prompts with as many labels as points."""
+        """Return prompts with one label per point."""
         points, labels = entry['points'], entry['labels']
         if len(points) != len(labels):
             raise self._wrong(
@@ -194,7 +194,7 @@ class PartDecoder:
             optional_of(np.array, entry['box']),
             optional_of(self._mask_input, entry['mask_input']),
             optional_of(self.mask, entry['region']),
-            # files of before have none
+            # older files have none
             tuple(
                 self._drawn(shape, len(points))
                 for shape in entry.get('drawn', ())

@@ -52,7 +52,7 @@ def fingerprint(plane: ImagePlane) -> str:
 
 
 class RecordEncoder:
-    """Encodes objects as compressed lines of JSON.
+    """Encode objects as compressed lines of JSON.
 
     The view of an object on a plane never changes, except for the pixels
     that still hold its label. It is encoded and compressed once, so that
@@ -76,10 +76,10 @@ class RecordEncoder:
         self.planes: list[Json] = []
 
     def present(self, records: Sequence[ObjectRecord]) -> list[ObjectRecord]:
-        """Return objects without planes that the image has no more.
+        """Return objects without the planes that the image no longer has.
 
-        What was kept of such planes is forgotten: a file that names them
-        fits no image.
+        Cached data of such planes is dropped, since a file that names them
+        would match no image.
         """
 
         def gone(plane: ImagePlane) -> bool:
@@ -95,7 +95,7 @@ class RecordEncoder:
     def lines(
         self, records: Sequence[ObjectRecord], target: LabelTarget
     ) -> Iterator[bytes]:
-        """Yield gzip members: a line for each object, commas between them.
+        """Yield gzip members: one line per object, separated by commas.
 
         Parameters
         ----------
@@ -150,7 +150,7 @@ class RecordEncoder:
     def _own(
         target: LabelTarget, view: ObjectView, record: ObjectRecord
     ) -> Mask | None:
-        """Return the pixels of the mask that hold the label."""
+        """Return the pixels of the mask that have the label."""
         if view.mask is None:
             return None
         seen = target.picture(view.plane, view.mask.box)
@@ -169,9 +169,10 @@ class RecordEncoder:
 
 
 def pack(text: str) -> bytes:
-    """Return text as a gzip member; several, one after another, are a file.
+    """Return text as a gzip member; concatenated members form a file.
 
-    Fast compression, because most of the text is compressed already.
+    Compression is fast rather than strong, as most of the text is already
+    compressed.
     """
     return gzip.compress(text.encode(), 1)
 
@@ -182,7 +183,7 @@ def _open(content: Json) -> str:
 
 
 def as_json(content: Any) -> str:
-    """Return the JSON of plain values and of NumPy's numbers."""
+    """Return the JSON of plain and NumPy values."""
     return json.dumps(content, default=_plain)
 
 
@@ -228,5 +229,5 @@ def _mask(mask: Mask) -> Json:
 
 
 def optional_of(convert: Callable[[Any], Any], value: Any) -> Any:
-    """Return a converted value; None for None."""
+    """Return a converted value, or None for None."""
     return None if value is None else convert(value)

@@ -1,4 +1,4 @@
-"""The file of a session: objects with prompts and candidates, and parameters.
+"""Session files: objects with prompts and candidates, and parameters.
 
 The file is compressed JSON, readable without this package. Planes are
 identified by their index; a fingerprint of their pixels identifies the image.
@@ -59,15 +59,15 @@ if TYPE_CHECKING:
     import pandas as pd
 
 FORMAT = 'napari-mobilesam session 1'
-# Files of so many lines are parsed line by line.
+# Files with at least this many lines are parsed line by line.
 MANY = 10
-# A small file that is longer than this when unpacked is not a session: objects
-# are masks and logits, which are compressed already.
+# A small file that unpacks to more than this is not a session: its objects
+# consist of masks and logits, which are already compressed.
 MOST_TEXT = 4_000_000
 MOST_EXPANSION = 20
-# How files begin that are compressed.
+# First bytes of compressed files.
 GZIP = b'\x1f\x8b'
-# The identity of the objects, near the beginning of a file.
+# Identity of the objects, near the beginning of a file.
 OWNER, OWNER_WITHIN = re.compile(rb'"owner": "([0-9a-f]{32})"'), 512
 
 
@@ -114,8 +114,8 @@ class Snapshot:
     owner : str
         Identity of the objects, see `owner_of`.
     held : object
-        Reference that keeps the layer alive until it is written: a viewer
-        that is closed releases its layers at once.
+        Reference that keeps the layer alive until it is written, since closing
+        a viewer releases its layers at once.
     """
 
     target: LabelTarget
@@ -153,8 +153,8 @@ def save(
 ) -> None:
     """Write a session file, atomically.
 
-    Where the pixels of the image were replaced since, what is left of an
-    object is what is in the labels.
+    If the pixels of the image were replaced since, only the labelled pixels of
+    an object are written.
 
     Parameters
     ----------
@@ -170,7 +170,7 @@ def save(
     Raises
     ------
     SessionFileError
-        There is something that `read` would refuse.
+        The content is something that `read` would refuse.
     OSError
         The file cannot be written.
     """
@@ -219,8 +219,8 @@ def _columns_json(columns: Json) -> str:
 def _check_readable(content: Json, features: Json) -> None:
     """Raise `SessionFileError` if `read` would refuse a file.
 
-    The last one that is good is kept then. What may be long, and is made to
-    fit, is not checked: objects, painted pixels, and values of features.
+    In that case the last good file is kept. Long parts that are valid by
+    construction are not checked: objects, painted pixels, and feature values.
     """
     names: Json = {name: [] for name in features}
     try:
@@ -232,9 +232,9 @@ def _check_readable(content: Json, features: Json) -> None:
 
 
 def check_place(path: Path) -> None:
-    """Raise `SegmentationError` if a session file would replace another one.
+    """Raise `SegmentationError` if a session file would replace another file.
 
-    Such as the image, by a slip of the hand.
+    For example the image, by mistake.
     """
     if path.is_dir():
         raise SegmentationError(f'{path} is a folder: give a file.')
@@ -242,7 +242,7 @@ def check_place(path: Path) -> None:
         with path.open('rb') as file:
             start = file.read(len(GZIP))
     except OSError:
-        # writing says what is wrong
+        # writing will report the problem
         return
     if start and start != GZIP:
         raise SegmentationError(
@@ -252,9 +252,9 @@ def check_place(path: Path) -> None:
 
 
 def owner_of(path: Path) -> str:
-    """Return the identity of the objects that were saved to a file last.
+    """Return the identity of the objects last saved to a file.
 
-    Empty for files without it, and where there is none.
+    Empty if the file has none or does not exist.
     """
     try:
         with gzip.open(path, 'rb') as file:
@@ -267,7 +267,7 @@ def owner_of(path: Path) -> str:
 
 @dataclass(frozen=True, eq=False)
 class LoadedSession:
-    """Content of a file, ready to be written into labels.
+    """Content of a file, ready to be written to labels.
 
     Attributes
     ----------
@@ -276,13 +276,13 @@ class LoadedSession:
     labels : str
         Name of the labels of the objects.
     records : tuple of (ObjectRecord, list of (ImagePlane, Mask))
-        Each object, and the pixels that hold its label.
+        Each object, and the pixels that have its label.
     choices : SessionParameters
         Parameters.
     replay_code : ReplayCode or None
-        Code that makes the objects.
+        Code that creates the objects.
     rows : DataFrame or None
-        Their rows in the feature table; files of before have none.
+        Their rows in the feature table; older files have none.
     painted : PaintedPixels or None
         Pixels that belong to no object.
     """
@@ -299,18 +299,18 @@ class LoadedSession:
 def load(
     path: str | os.PathLike[str], scene: Scene, objects: Objects
 ) -> SessionParameters:
-    """Load the objects of a session, see `put`.
+    """Load the objects of a session; see `put`.
 
-    Pixels that are missing are written.
+    Missing pixels are written.
 
     Parameters
     ----------
     path : path
-        File of `save`.
+        File written by `save`.
     scene : Scene
-        Finds planes; the image of the session has to be open.
+        Scene to find planes in; the image of the session must be open.
     objects : Objects
-        Objects of the labels; there may be none yet.
+        Objects of the labels, still empty.
 
     Returns
     -------
@@ -320,8 +320,8 @@ def load(
     Raises
     ------
     SessionFileError
-        The file is not a session file or of another image, or there are
-        objects.
+        The file is not a session file, belongs to another image, or there are
+        already objects.
     """
     content = read(path)
     check_empty(objects)
@@ -330,16 +330,16 @@ def load(
     return loaded.choices
 
 
-# the steps of `load`: a viewer reads and decodes on another thread
+# the steps of `load`, since a viewer reads and decodes on another thread
 
 
 def read(path: str | os.PathLike[str]) -> Json:
-    """Read a file of `save`.
+    """Read a file written by `save`.
 
     Raises
     ------
     SessionFileError
-        It is not a session file.
+        The file is not a session file.
     """
     try:
         content = _parsed(_lines(Path(path)))
@@ -394,7 +394,7 @@ def find_planes(
     Raises
     ------
     SessionFileError
-        The file is damaged, or the image that is open has no such plane.
+        The file is damaged, or the open image has no such plane.
     """
     with _damage_told(path):
         try:
@@ -406,12 +406,12 @@ def find_planes(
 def decode(
     path: str | os.PathLike[str], content: Json, planes: Sequence[ImagePlane]
 ) -> LoadedSession:
-    """Decode the objects of a file, and check that the image is theirs.
+    """Decode the objects of a file, and check that the image matches.
 
     Raises
     ------
     SessionFileError
-        The file is damaged, or of another image.
+        The file is damaged or belongs to another image.
     """
     with _damage_told(path):
         seen = [entry['fingerprint'] for entry in content['planes']]
@@ -440,18 +440,18 @@ def decode(
 
 
 def put(loaded: LoadedSession, objects: Objects) -> None:
-    """Write the objects of a file into labels.
+    """Write the objects of a file to labels.
 
-    Pixels that were painted by hand, and the rows of their labels, are
-    written if the labels have the shape of those that were saved. It cannot
-    be undone: a file that changes are saved to would be emptied.
+    Painted pixels and the rows of their labels are written if the labels have
+    the same shape as those saved. This cannot be undone: with autosave, an
+    undo would empty the file.
 
     Raises
     ------
     SessionFileError
-        There are objects already, a label is too large for the labels, other
-        labels are where the objects are to be, or the labels do not reach
-        all of them.
+        There are already objects, a label is too large for the dtype, other
+        labels occupy the place of the objects, or the labels do not cover all
+        of them.
     LabelsError
         The labels cannot be written.
     """
@@ -478,7 +478,7 @@ def put(loaded: LoadedSession, objects: Objects) -> None:
 
 
 def check_empty(objects: Objects) -> None:
-    """Raise `SessionFileError` if there are objects."""
+    """Raise `SessionFileError` if there are already objects."""
     if len(objects):
         raise SessionFileError(
             f'“{objects.target.name}” has {len(objects)} objects already: '
@@ -501,7 +501,7 @@ def _check_labels(loaded: LoadedSession, target: LabelTarget) -> None:
 
 
 def _check_free(loaded: LoadedSession, target: LabelTarget) -> None:
-    """Raise `SessionFileError` if labels of others would be replaced."""
+    """Raise `SessionFileError` if other labels would be replaced."""
     for record, own in loaded.records:
         for plane, mask in own:
             there = target.picture(plane, mask.box)[mask.data]
@@ -514,9 +514,9 @@ def _check_free(loaded: LoadedSession, target: LabelTarget) -> None:
 
 
 def _check_reached(loaded: LoadedSession, target: LabelTarget) -> None:
-    """Raise `SessionFileError` if labels do not have most of each object.
+    """Raise `SessionFileError` if labels lack most of an object.
 
-    Labels of another resolution have other pixels at the border.
+    Labels of another resolution differ in pixels at the border.
     """
     for record, own in loaded.records:
         area = sum(mask.area for _, mask in own)
@@ -565,7 +565,7 @@ def _colors(classes: Json) -> dict[str, str]:
 
 
 def _replay_code(lines: list[str]) -> ReplayCode | None:
-    """Script of a file; None if it has anything but commands of a session."""
+    """Return the script of a file; None if it has foreign commands."""
     if is_replay_script(lines):
         return ReplayCode(tuple(lines))
     return None

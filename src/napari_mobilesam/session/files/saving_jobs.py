@@ -1,4 +1,4 @@
-"""Session files written and read in the background."""
+"""Writing and reading of session files in the background."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from napari_mobilesam.text import explain
 
 
 class FileOwner(Protocol):
-    """Commands that background saving and loading belong to."""
+    """Commands that own background saving and loading."""
 
     loaded: Any
     not_loaded: Any
@@ -44,40 +44,40 @@ class FileOwner(Protocol):
         """Report an error message, from any thread."""
 
     def forget_file(self, objects: Objects) -> None:
-        """Keep the file of objects as it is."""
+        """Leave the file of objects unchanged from now on."""
 
     def note_file(self, objects: Objects, path: Path) -> None:
-        """Note that a file has these objects."""
+        """Note that a file now holds these objects."""
 
     def note_version(self, objects: Objects, path: Path) -> None:
         """Note that a file was written for these objects."""
 
     def is_foreign(self, objects: Objects, path: Path) -> bool:
-        """Return whether somebody else has written the file of objects."""
+        """Return whether someone else has written the file of objects."""
 
     def scene(self) -> Scene:
         """Return the viewer of the session."""
 
 
 class AutoSave:
-    """Saves a session on a thread of its own; the newest change wins.
+    """Save a session on a separate thread; the newest change wins.
 
     Saving ends when the image of the objects is closed: their prompts are
-    dropped then, and the file must keep them. It ends with the objects, of
-    which no reference is kept, too. What cannot be written to the file goes
-    to another one in the folder of the user, and stays there.
+    dropped then, and the file must keep them. It also ends with the objects,
+    to which no reference is kept. If the file cannot be written, changes go to
+    a file in the user's folder from then on.
 
     Parameters
     ----------
     session : FileOwner
-        Commands on files of the session.
+        File commands of the session.
     objects : Objects
         Objects whose changes are saved.
     path : Path
         File to write.
     spare : callable, optional
-        Returns another file, for the case that somebody else has written
-        the first one since; without it nothing is saved then.
+        Returns an alternative file in case someone else has written the first
+        one; without it, nothing is saved then.
 
     Attributes
     ----------
@@ -102,7 +102,7 @@ class AutoSave:
         self._session = session
         self._spare = spare
         self.failed = False
-        # a file that is written is noted as theirs, or forgotten
+        # a written file is noted as theirs, or forgotten
         self._noting = threading.Lock()
         self._writer: RecordEncoder | None = None
         self._worker = LatestWorker('napari-mobilesam-saving')
@@ -112,7 +112,7 @@ class AutoSave:
         self._later()
 
     def stop(self) -> None:
-        """End saving, after the current save."""
+        """Stop saving after the current save."""
         self.rest()
         self._unfollow()
 
@@ -123,13 +123,14 @@ class AutoSave:
     def rest(self) -> None:
         """Finish the current save and end the thread until the next change.
 
-        On the thread of the changes: one that comes meanwhile would be lost.
+        Call on the thread that makes changes: a change in the meantime would
+        be lost.
         """
         self.wait()
         self._worker.close()
 
     def retry(self) -> None:
-        """Finish the current save, and try a failed one once more."""
+        """Finish the current save, and retry a failed one once."""
         self.wait()
         if self.failed and self.following:
             self._later()
@@ -144,7 +145,7 @@ class AutoSave:
         self.following = False
 
     def _keep_file(self) -> None:
-        # what is written, or waits, has the objects as they were
+        # a write in progress or waiting has the objects as they were
         with self._noting:
             self._unfollow()
             objects = self._objects()
@@ -185,12 +186,12 @@ class AutoSave:
     def _rescue(
         self, error: OSError, scene: Scene, snapshot: Snapshot
     ) -> None:
-        """Save to the folder of the user, from now on.
+        """Save to the user's folder from now on.
 
         Raises
         ------
         OSError
-            ``error``, if that is not possible, either.
+            ``error``, if that is not possible either.
         """
         first = rescued(self.path)
         if first is None:
@@ -214,9 +215,9 @@ class AutoSave:
                 self._session.note_version(objects, self.path)
 
     def _check_file(self, objects: Objects) -> None:
-        """Go to another file if somebody else has written this one.
+        """Switch to another file if someone else has written this one.
 
-        Two viewers, or two layers, of one image have the same file.
+        Two viewers or layers of one image have the same file.
         """
         if not self._session.is_foreign(objects, self.path):
             return
@@ -234,19 +235,19 @@ class AutoSave:
 
 
 class Loader:
-    """Reads a session file on a thread of its own.
+    """Read a session file on a separate thread.
 
     Only finding the planes runs on the viewer's thread.
 
     Parameters
     ----------
     session : FileOwner
-        Commands whose signal ``loaded`` brings the content, or
-        ``not_loaded`` the reason why there is none.
+        Commands whose signal ``loaded`` emits the content, or ``not_loaded``
+        the reason for failure.
     path : Path
         File to read.
     writers : sequence of AutoSave
-        What is to be written to it first.
+        Savers that must finish writing to it first.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Check of the script in a session file, which may come from anybody."""
+"""Check of the script in a session file, which may come from anyone."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import ast
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-# Most characters that are parsed together: a syntax tree needs a hundred
+# Maximum number of characters parsed at once: a syntax tree needs a hundred
 # times the memory of its text.
 LONGEST = 1_000_000
-# First lines of statements with any number of entries, a line each, and what
-# an entry is parsed in: it has to end with a comma.
+# First lines of statements with any number of entries, one per line, and the
+# code in which an entry is parsed; each entry must end with a comma.
 ENTRIES = {
     'session.batch([': '[{}\n0]',
     'session.refine(plane, {': '{{{}\n0: 0}}',
@@ -74,9 +74,9 @@ def is_replay_script(lines: Sequence[str]) -> bool:
 
 
 def _statements(lines: Sequence[str]) -> Iterator[list[str]]:
-    """Yield statements; a line that is indented or closes one belongs to it.
+    """Yield statements, with their indented and closing lines.
 
-    There may be no line at all.
+    There may be no lines at all.
     """
     statement: list[str] = []
     for line in lines:

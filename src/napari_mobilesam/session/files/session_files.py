@@ -15,7 +15,7 @@ from napari_mobilesam.session.images.planes import ImagePlane
 from napari_mobilesam.settings import APP_NAME
 
 SUFFIX = '.session'
-# Names of files that were removed, after which there may be another one.
+# Number of missing file names after which there may be another file.
 MOST_MISSING = 10
 
 # time, size and number of a file
@@ -25,7 +25,7 @@ Version = tuple[int, int, int]
 def beside(image: str | os.PathLike[str]) -> Path:
     """Return the session file of an image file or folder.
 
-    ``cells.tif`` has ``cells.tif.session``, in the same folder.
+    For ``cells.tif`` this is ``cells.tif.session`` in the same folder.
     """
     path = Path(image)
     return path.with_name(path.name + SUFFIX)
@@ -39,19 +39,19 @@ def by_pixels(plane: ImagePlane, shape: Sequence[int]) -> Path:
     Parameters
     ----------
     plane : ImagePlane
-        Plane whose fingerprint is in the name.
+        Plane whose fingerprint is part of the name.
     shape : sequence of int
-        Shape of the whole image, which is in the name too.
+        Shape of the whole image, also part of the name.
     """
     size = 'x'.join(map(str, shape))
     return _user_folder() / f'{size}-{fingerprint(plane)}{SUFFIX}'
 
 
 def rescued(path: Path) -> Path | None:
-    """Return the first file for what cannot be saved to a session file.
+    """Return the file for what cannot be saved to a session file.
 
-    In the folder of `by_pixels`, named by the place of the file; None for
-    files of that folder.
+    It is in the folder of `by_pixels` and named after the path of the file;
+    None for files already in that folder.
     """
     folder = _user_folder()
     if path.parent == folder:
@@ -70,9 +70,9 @@ def saved(first: Path) -> list[Path]:
     """Return the existing session files of an image.
 
     An image with several labels layers has several: ``cells.tif.session``,
-    ``cells.tif.2.session`` and so on. Some may have been removed since.
-    Of what was `rescued` and the file that it could not be saved to, those
-    are returned that were written last.
+    ``cells.tif.2.session`` and so on. Some may have been removed since. Of a
+    `rescued` file and the file it stands for, the one written last is
+    returned.
     """
     found: list[Path] = []
     missing = 0
@@ -86,7 +86,7 @@ def saved(first: Path) -> list[Path]:
 
 
 def _existing(path: Path) -> list[Path]:
-    """Return the files of one name."""
+    """Return the existing files of one name."""
     place = rescued(path)
     files = [] if place is None else saved(place)
     if not path.exists():
@@ -97,9 +97,9 @@ def _existing(path: Path) -> list[Path]:
 
 
 def free(first: Path, taken: Collection[Path] = ()) -> Path:
-    """Return the first unused name of a session file of an image.
+    """Return the first unused session file name of an image.
 
-    Files that are ``taken`` are yet to be written.
+    ``taken`` files are reserved, but not yet written.
     """
     return next(
         path
@@ -109,7 +109,7 @@ def free(first: Path, taken: Collection[Path] = ()) -> Path:
 
 
 def version_of(path: Path) -> Version | None:
-    """Return what tells whether a file was written again; None without it."""
+    """Return a token that changes when a file is rewritten, or None."""
     try:
         found = path.stat()
     except OSError:

@@ -1,7 +1,7 @@
-"""Schema of session files, which may come from anybody.
+"""Schema of session files, which may come from anyone.
 
-Every field is checked, so that a file is loaded as a whole or not at all.
-What depends on the image and on other fields is checked by `RecordDecoder`.
+Every field is checked, so a file is loaded as a whole or not at all.
+`RecordDecoder` checks what depends on the image and on other fields.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from napari_mobilesam.segmentation.cleanup import CleanUp
 from napari_mobilesam.session.objects.records import Origin
 from napari_mobilesam.session.objects.targets import WriteOptions, WritePolicy
 
-# A label, a number of an object, and an index or size in pixels.
+# Label, object number, index or size in pixels.
 MOST_LABEL = 2**63 - 1
 MOST_PIXEL = 2**48
-# Values outside are not coordinates, contrast limits or scores.
+# Values outside this range are not coordinates, contrast limits or scores.
 FAR = 1e12
 LARGE = sys.float_info.max
 MANY = 10_000_000
@@ -39,7 +39,7 @@ MANY = 10_000_000
 _number = number(-FAR, FAR)
 _limit = number(-LARGE, LARGE)
 _pixel = whole(0, MOST_PIXEL)
-# Pixels and logits, as text; decoded within bounds.
+# Pixels and logits as text, decoded within bounds.
 _array = text(1 << 28)
 
 _whole = whole(-MOST_LABEL, MOST_LABEL)
@@ -48,7 +48,7 @@ _text = text(1 << 28)
 
 
 def _cell(value: Any, place: str) -> Any:
-    """Schema of a value of the feature table, of any plain type."""
+    """Return the schema of a feature table value, of any plain type."""
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, str):
@@ -141,7 +141,7 @@ _found = fields(
 
 
 def _parameters(parameters: Any, **known: Schema) -> Schema:
-    """Schema of a dataclass; fields that are not known by their default."""
+    """Return the schema of a dataclass; unknown fields get their default."""
     by_type = {bool: flag, int: _pixel, float: _number, str: text()}
     schemas = {
         item.name: known.get(item.name) or by_type[type(item.default)]

@@ -1,4 +1,4 @@
-"""Model and caches of a session, for its worker thread only."""
+"""Model and caches of a session, used only on its worker thread."""
 
 from __future__ import annotations
 
@@ -33,21 +33,21 @@ if TYPE_CHECKING:
     from napari_mobilesam.segmentation.image_embedding import ImageEmbedding
     from napari_mobilesam.segmentation.prediction import Prediction
 
-# Image embeddings that are kept, each of up to 64 MB, and small planes, of
-# three bytes per pixel.
+# Number of image embeddings kept, of up to 64 MB each, and of small planes
+# kept, of three bytes per pixel.
 IMAGES_KEPT, PLANES_KEPT = 8, 6
-# Bytes of features kept of each image.
+# Bytes of features kept per image.
 IMAGE_BYTES = 64 * 2**20
-# Masks of more pixels are refused: a write takes some 50 bytes for each.
+# Masks with more pixels are refused: a write takes some 50 bytes per pixel.
 MOST_PIXELS = 1 << 26
-# Planes of fewer pixels are embedded around their centre before they are
-# clicked, if nothing is known of the viewport.
+# Planes of fewer pixels are embedded around their centre before the first
+# click if the viewport is unknown.
 SMALL_IMAGE = 1 << 20
-# Cells that are embedded ahead of prompts in a view, before and after an
-# answer there tells at which scale; 0.1 to 0.3 ms of processor time for each.
+# Number of cells embedded ahead of prompts in a view, before and after an
+# answer there reveals the scale; each takes 0.1 to 0.3 ms of processor time.
 AHEAD_AT_FIRST, AHEAD = 6_000, 40_000
-# Screen pixels along a cell at the finest scale, at which objects of 12 screen
-# pixels suit the model best.
+# Screen pixels along a cell at the finest scale, which best suits objects of
+# 12 screen pixels.
 FINEST_SEEN = 3
 
 
@@ -59,11 +59,10 @@ class _EmbeddedPlane(NamedTuple):
 
 
 class Engine:
-    """Predicts masks of prompts on planes, with caches.
+    """Predict masks from prompts on planes, with caches.
 
     Only the worker thread of a session uses it; the image embeddings that it
-    returns are safe to use from the threads of a model. Of large planes only
-    samples and blocks are read.
+    returns are thread-safe. Of large planes, only samples and blocks are read.
 
     Parameters
     ----------
@@ -81,7 +80,7 @@ class Engine:
         self.blocks = SeenBlocks()
         self._models: LeastRecentlyUsed[Sam] = LeastRecentlyUsed(1)
         self._reader = PlaneReader(PLANES_KEPT)
-        # threads that embed blocks share what follows
+        # shared by the threads that embed blocks
         self._lock = threading.RLock()
         self._images = LeastRecentlyUsed[_EmbeddedPlane](IMAGES_KEPT)
         # scales of the newest answers, by place
@@ -103,12 +102,12 @@ class Engine:
     def forget(self, gone: Callable[[ImagePlane], bool]) -> None:
         """Drop the embeddings of planes, which keep their pixels in memory.
 
-        From any thread. Features of blocks are kept.
+        May be called from any thread. Features of blocks are kept.
         """
         self._images.drop(lambda embedded: gone(embedded.plane))
 
     def model(self, name: str) -> Sam:
-        """Return the model of a name, loading it if needed."""
+        """Return the model with a name, loading it if needed."""
         return self._models.get(name, lambda: self._load_model(name))
 
     def rgb(self, plane: ImagePlane) -> NDArray[np.uint8]:
@@ -159,10 +158,10 @@ class Engine:
         return self._images.get((plane.key, model.key), embedded).embedding
 
     def scales(self, plane: ImagePlane, model: Sam) -> list[int]:
-        """Return the scales that are tried for a click, coarse to fine.
+        """Return the scales to try for a click, coarse to fine.
 
-        As far as the plane can be read, and the objects can be seen in the
-        viewport.
+        They are limited to scales at which the plane can be read and objects
+        are visible in the viewport.
         """
         from napari_mobilesam.segmentation.scale_choice import STEP
 
@@ -197,8 +196,9 @@ class Engine:
     ) -> bool:
         """Embed a plane ahead of its first prompt.
 
-        At the centre of the viewport, or of a small plane. Of a large plane
-        without a viewport, the scales at which it is one block.
+        It is embedded at the centre of the viewport, or of a small plane. A
+        large plane without a viewport is embedded at the scales at which it is
+        one block.
 
         Parameters
         ----------
@@ -207,7 +207,7 @@ class Engine:
         model : Sam
             Model that embeds it.
         interrupted : callable
-            Asked between blocks; True ends the preparation.
+            Called between blocks; True ends the preparation.
 
         Returns
         -------
@@ -234,7 +234,7 @@ class Engine:
     ) -> list[tuple[tuple[float, float], int]]:
         """Return centres and scales of blocks that a prompt may need.
 
-        The first that are asked come first.
+        They are in the order in which prompts use them.
         """
         from napari_mobilesam.segmentation.scale_choice import (
             in_order_of_search,
@@ -261,9 +261,9 @@ class Engine:
     def embed_ahead(self, plane: ImagePlane, model: Sam) -> bool:
         """Embed a block that prompts in the view of a plane may need.
 
-        The first that is missing: at the scale of the newest answer and those
-        beside it, or at coarse scales if there is none yet; from the middle
-        of the view outwards. So that this ends, up to `AHEAD` cells.
+        This is the first missing block, from the middle of the view outwards,
+        at the scale of the newest answer and those next to it, or at coarse
+        scales if there is no answer yet. At most `AHEAD` cells are embedded.
 
         Returns
         -------
@@ -278,7 +278,7 @@ class Engine:
         return False
 
     def _ahead(self, plane: ImagePlane, model: Sam) -> Iterator[BlockKey]:
-        """Large blocks that prompts in a view may need, likeliest first."""
+        """Yield large blocks that prompts in a view may need, best first."""
         grid = self.image(plane, model).grid
         window = _visible_window(plane)
         if window is None:
@@ -286,7 +286,7 @@ class Engine:
         usual = self._usual.peek((plane.pictures, model.key))
         scales, left = self.scales(plane, model), AHEAD_AT_FIRST
         if usual is not None:
-            # finer scales are asked only where this one finds nothing
+            # finer scales are only tried if this one finds nothing
             scales = [
                 *sorted(pitch for pitch in scales if pitch >= usual),
                 *(pitch for pitch in scales if usual / 2 <= pitch < usual),
@@ -302,7 +302,7 @@ class Engine:
     def embedded_scales(
         self, plane: ImagePlane, prompts: Prompts, model: Sam
     ) -> list[int]:
-        """Return the scales of `scales` that are embedded around prompts."""
+        """Return those `scales` that are embedded around prompts."""
         from napari_mobilesam.segmentation.scale_choice import (
             center_of_prompts,
             prompt_corners,
@@ -324,10 +324,10 @@ class Engine:
         frame: Frame | None,
         model: Sam,
     ) -> int:
-        """Return the number of NaN or infinite pixels that an answer saw.
+        """Return the number of NaN or infinite pixels behind an answer.
 
-        An estimate where a coarser level was read. Of prompts without an
-        answer (``frame`` is None), at the coarsest scale that was tried.
+        This is an estimate if a coarser level was read. For prompts without an
+        answer (``frame`` is None), the coarsest scale tried counts.
         """
         from napari_mobilesam.segmentation.scale_choice import (
             center_of_prompts,
@@ -369,13 +369,13 @@ class Engine:
         model : Sam
             Model that answers.
         previous : Prediction, optional
-            Answer to refine: its best mask is fed back.
+            Prediction to refine: its best mask is fed back.
         scales : sequence of int, optional
-            Scales to try, coarse to fine; those of `scales` if None, whose
-            answer tells the scale at which `embed_ahead` embeds.
+            Scales to try, coarse to fine; by default those of `scales`, whose
+            answer determines the scale for `embed_ahead`.
         diameter : float, optional
-            Diameter of the object in data pixels, which tells the scale; that
-            of its box or region if None.
+            Diameter of the object in data pixels, which determines the scale;
+            by default that of its box or region.
 
         Returns
         -------
@@ -385,8 +385,8 @@ class Engine:
         Raises
         ------
         PromptError
-            The object is too large to be written at full resolution; and as
-            `Predictor.predict` does.
+            The object is too large to be written at full resolution, or see
+            `Predictor.predict`.
         """
         from napari_mobilesam.segmentation.predictor import Predictor
         from napari_mobilesam.segmentation.scale_choice import pitch_of
@@ -409,8 +409,8 @@ class Engine:
     ) -> Mask | None:
         """Return the mask of a click if that needs no embedding.
 
-        Only scales that are embedded are asked. None if no answer has a size
-        that suits its scale: a click would find another mask then.
+        Only embedded scales are tried. None if no answer has a size that suits
+        its scale, since a click would then find another mask.
         """
         from napari_mobilesam.segmentation.scale_choice import suits_scale
 
@@ -429,7 +429,7 @@ class Engine:
     def _read(
         self, plane: ImagePlane, window: Window, shape: tuple[int, int]
     ) -> NDArray[np.uint8]:
-        """Read the pixels of a block, which is about to be embedded."""
+        """Read the pixels of a block that is about to be embedded."""
         side = max(window[2] - window[0], window[3] - window[1])
         if side > plane.longest_window:
             raise PromptError(
@@ -446,13 +446,13 @@ class Engine:
 
 
 def _block_side(image: ImageEmbedding, pitch: int) -> int:
-    """Longest side of a small block of a scale, in data pixels."""
+    """Return the longest side of a small block, in data pixels."""
     block = image.grid.small_block((0, 0), pitch)
     return min(block.side * pitch, max(image.image_shape))
 
 
 def _visible_window(plane: ImagePlane) -> Window | None:
-    """Part of a plane in the viewport; a small plane if that is not known."""
+    """Return the visible window of a plane, or all of a small plane."""
     view, shape = plane.viewport, plane.shape
     if view is None:
         return (0, 0, *shape) if plane.pixels <= SMALL_IMAGE else None
@@ -479,5 +479,5 @@ def _check_size(prediction: Prediction, name: str) -> None:
 
 
 def click(point: tuple[float, float]) -> Prompts:
-    """Return the prompts of one positive point at (row, column)."""
+    """Return the prompts of a positive click at (row, column)."""
     return Prompts(np.array([point], np.float64), np.ones(1, np.int64))

@@ -1,4 +1,4 @@
-"""Reads planes as input of a model, in bounded parts."""
+"""Read planes as model input, in bounded parts."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from napari_mobilesam.types import BlankImageError, Frame, Window, slices_of
 if TYPE_CHECKING:
     from napari_mobilesam.segmentation.image import ContrastLimits, Limits
 
-# Planes of fewer pixels are converted as a whole, once; larger ones window
-# by window.
+# Planes of fewer pixels are converted as a whole, once; larger ones window by
+# window.
 SMALL_PLANE = 1 << 22
-# An object size estimated under other contrast limits holds within this
+# An object size estimated with other contrast limits is kept if within this
 # factor, so that the windows stay the same.
 SAME_SIZE = 1.25
 
 
 class PlanePixels(NamedTuple):
-    """Window of a plane as input of a model.
+    """Window of a plane as model input.
 
     Attributes
     ----------
@@ -46,12 +46,12 @@ class _WholePlane(NamedTuple):
 
 
 class PlaneReader:
-    """Reads, converts and measures planes; caches small ones.
+    """Read, convert and measure planes; cache small ones.
 
     Parameters
     ----------
     planes : int
-        Number of small planes that are cached, three bytes per pixel.
+        Number of small planes to cache, at three bytes per pixel.
     """
 
     def __init__(self, planes: int) -> None:
@@ -94,7 +94,7 @@ class PlaneReader:
     def pixels(
         self, plane: ImagePlane, window: Window, frame: Frame
     ) -> PlanePixels:
-        """Return a window in the size of the model's input."""
+        """Return a window at the size of the model's input."""
         from napari_mobilesam.segmentation.image import resize
 
         if plane.pixels <= SMALL_PLANE:
@@ -122,7 +122,7 @@ class PlaneReader:
         return PlanePixels(resize(rgb, frame.input_shape, part), int(bad))
 
     def _settled(self, plane: ImagePlane) -> ImagePlane:
-        """Return the plane with limits that extreme pixels do not widen."""
+        """Return the plane with limits not widened by extreme pixels."""
         parts = (plane, *plane.added)
         if not any(part.automatic for part in parts):
             return plane
@@ -147,7 +147,7 @@ class PlaneReader:
         )
 
     def _contrast(self, plane: ImagePlane) -> ContrastLimits | None:
-        """Return limits of a sample of the image, if the plane has none."""
+        """Return the limits of a sample of the image if the plane has none."""
         from napari_mobilesam.segmentation.image import contrast_limits_of
 
         if plane.contrast_limits is not None:

@@ -1,8 +1,8 @@
 """Planes of images of any kind, read window by window.
 
-A plane is described, not loaded: its levels are array-likes of which only the
-part asked for is read. Stacks, series, channels, dask, zarr, memory maps and
-pyramids of any size look the same from here on.
+A plane is described, not loaded: its levels are array-likes, of which only the
+requested part is read. From here on, stacks, series, channels, dask, zarr,
+memory maps and pyramids of any size look the same.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from napari_mobilesam.segmentation.image import ContrastLimits, as_rgb_plane
 from napari_mobilesam.segmentation.sampling import in_memory
 from napari_mobilesam.types import ImageError, Window, slices_of
 
-# Longer sides are read from a coarser level: 48 MB as RGB.
+# Windows with longer sides are read from a coarser level; 48 MB as RGB.
 LONGEST_READ = 4096
-# A plane in memory has coarser levels down to this size.
+# A plane in memory gets coarser levels down to this size.
 COARSEST = 1024
-# Those levels are every n-th pixel, not means: to be smooth they are read
-# finer by this factor.
+# These levels consist of every n-th pixel, not of means, so they are read
+# finer by this factor for smoothness.
 FINER = 4
-# Pixels of a screen that an image is seen on; rather more than less.
+# Generous size in pixels of the screen area that shows an image.
 SCREEN = 1000
 
 
@@ -37,10 +37,10 @@ class Viewport(NamedTuple):
     Attributes
     ----------
     center : tuple of float
-        (row, column) in the middle of the screen, in data pixels; may be
+        (row, column) at the middle of the screen, in data pixels; may be
         outside the image.
     pixel : float
-        Data pixels per pixel of the screen.
+        Data pixels per screen pixel.
     """
 
     center: tuple[float, float]
@@ -48,7 +48,7 @@ class Viewport(NamedTuple):
 
     @property
     def side(self) -> float:
-        """About how many data pixels are seen across."""
+        """Approximate number of data pixels seen across."""
         return SCREEN * self.pixel
 
 
@@ -65,13 +65,13 @@ class ArrayLike(Protocol):
 
 
 class PlaneView:
-    """Plane of an n-D array that reads only the part asked for.
+    """Plane of an n-D array that reads only the requested part.
 
     Parameters
     ----------
     array : array-like
-        NumPy, memory map, dask, zarr, h5py or whatever takes integers and
-        slices.
+        NumPy, memory map, dask, zarr, h5py, or anything indexed by integers
+        and slices.
     index : sequence of int
         Index of the plane on every axis; ignored on ``axes``.
     axes : sequence of int
@@ -95,7 +95,7 @@ class PlaneView:
         index: list[Any] = list(self._index)
         for axis, part in zip(self._axes, keys, strict=True):
             index[axis] = part
-        # axes that are left, as they shall be and in the array's order
+        # remaining axes, in the desired and in the array's order
         left = [
             axis
             for axis, part in zip(self._axes, keys, strict=True)
@@ -108,7 +108,7 @@ class PlaneView:
             for axis in order
         )
         if values.shape != expected:
-            # a lazy stack of files takes them all to be as the first
+            # a lazy stack of files assumes all files to be like the first
             raise ImageError(
                 f'A plane of the image has the shape {values.shape} instead '
                 f'of {expected}: images of different sizes are no stack. '
@@ -128,8 +128,8 @@ def view_plane(
 ) -> Any:
     """Return a plane of an array without reading it.
 
-    Returns an array for an array in memory, else a `PlaneView`, whose
-    parameters are the same.
+    For an array in memory, this is an array, else a `PlaneView`. The
+    parameters are those of `PlaneView`.
     """
     view = PlaneView(array, index, axes)
     return view[:] if in_memory(array) else view
@@ -155,7 +155,7 @@ class PlaneLevel:
 
 
 def strided_levels(array: NDArray[Any]) -> tuple[PlaneLevel, ...]:
-    """Coarser levels of a plane in memory: every 2nd, 4th … pixel."""
+    """Return every 2nd, 4th … pixel of a plane in memory, as levels."""
     levels = []
     while max(array.shape[:2]) > 2 * COARSEST:
         array = array[::2, ::2]
@@ -170,21 +170,20 @@ def _same(array: NDArray[Any]) -> NDArray[Any]:
 
 @dataclass(frozen=True, eq=False)
 class ImagePlane:
-    """One plane of an image and how it is shown.
+    """One plane of an image, and how it is shown.
 
     Attributes
     ----------
     key : hashable
-        Identity of image, plane, channels and contrast: two planes with the
-        same key have the same embedding.
+        Identity of image, plane, channels and contrast; planes with the same
+        key have the same embedding.
     read : callable
         Returns the (H, W) or (H, W, channels) array, or an array-like that
-        reads the part asked for; called on the worker thread.
+        reads the requested part; called on the worker thread.
     shape : tuple of int
         (H, W) in data pixels.
     contrast_limits : tuple of float or None
-        Values shown as black and white; None where colours are shown as
-        they are.
+        Values shown as black and white; None if colours are shown unchanged.
     gamma : float
         Exponent applied between the limits.
     channels : tuple of int or None
@@ -193,25 +192,24 @@ class ImagePlane:
     name : str
         Name for messages: ``'nuclei'``.
     place : hashable
-        Identity of image and plane, whatever the appearance and what is
-        added; by default the key.
+        Identity of image and plane, independent of appearance and added
+        planes; by default the key.
     geometry : object
         Position of the plane, for writing labels; only used by the widgets.
     coarser : tuple of PlaneLevel
         Coarser levels of the pyramid, finest first.
     colors : ndarray or None
-        (256, 3) uint8 colours that black to white are shown in; gray if
-        None.
+        (256, 3) uint8 colormap from black to white; gray if None.
     added : tuple of ImagePlane
         Planes of the same shape whose colours are added to this one's.
     viewport : Viewport or None
         Part of the plane on screen; None if unknown or irrelevant.
     automatic : bool
-        The limits are the range of the pixels, not chosen by the user: extreme
-        pixels may have made them too wide.
+        Whether the limits are the range of the pixels, not chosen by the user;
+        extreme pixels may have made them too wide.
     pitch : int or None
-        Scale at which clicks are answered, in pixels along a cell of the
-        embedding; None to choose it by the answers.
+        Scale for clicks, in pixels along a cell of the embedding; None to
+        choose it from the answers.
     """
 
     key: Hashable
@@ -236,9 +234,10 @@ class ImagePlane:
 
     @property
     def pictures(self) -> tuple[Hashable, ...]:
-        """Places of all images that are seen in it, whatever their contrast.
+        """Places of all images shown in the plane, whatever their contrast.
 
-        The place is that of the first, as is the object that is segmented.
+        The first one is the place of this plane, in which objects are
+        segmented.
         """
         return (self.place, *(plane.place for plane in self.added))
 
@@ -264,16 +263,16 @@ class ImagePlane:
     def level_for(self, window: Window, side: int, smooth: bool = True) -> int:
         """Return the coarsest level with ``side`` pixels along a window.
 
-        A coarser one if that level were too much to read.
+        If that level is too large to read, return a coarser one.
 
         Parameters
         ----------
         window : tuple of int
             (row0, column0, row1, column1) in data pixels.
         side : int
-            Pixels of the level along the longer side of the window.
+            Minimum pixels of the level along the longer side of the window.
         smooth : bool
-            Read strided levels finer, so that small things do not drop out.
+            Read strided levels finer, so that small structures are not lost.
         """
         longest = max(window[2] - window[0], window[3] - window[1])
         suited, pixels = 0, float(longest)
@@ -286,11 +285,11 @@ class ImagePlane:
 
     @property
     def longest_window(self) -> int:
-        """Longest side in data pixels of a window that can be read."""
+        """Return the longest side in data pixels of a readable window."""
         return int(LONGEST_READ * min(self.factors(self.levels - 1)))
 
     def level_window(self, level: int, window: Window) -> Window:
-        """Pixels of a level that a window at full resolution touches."""
+        """Return the pixels of a level that a window touches."""
         rows, columns = self.factors(level)
         height, width = self.level_shape(level)
         row0, column0, row1, column1 = window
@@ -306,7 +305,7 @@ class ImagePlane:
         return self.coarser[level - 1].read() if level else self.read()
 
     def read_window(self, level: int, window: Window) -> NDArray[Any]:
-        """Read a window of a level as it is stored.
+        """Read a window of a level as stored.
 
         Parameters
         ----------
@@ -329,7 +328,7 @@ class ImagePlane:
         contrast_limits: ContrastLimits | None = None,
         not_finite: Callable[[NDArray[np.bool_]], None] | None = None,
     ) -> NDArray[np.uint8]:
-        """Read a window of a level as it is shown.
+        """Read a window of a level as shown.
 
         Parameters
         ----------
@@ -338,8 +337,8 @@ class ImagePlane:
         level : int
             0 is the finest.
         contrast_limits : (low, high) or one pair per channel, optional
-            For a plane that has none of its own; by default those of a
-            sample of the image.
+            Limits for a plane without its own; by default those of a sample of
+            the image.
         not_finite : callable, optional
             Called with an (h, w) bool mask of NaN and infinite pixels, if
             there are any.

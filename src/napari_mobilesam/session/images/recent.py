@@ -11,9 +11,9 @@ Value = TypeVar('Value')
 
 
 class LeastRecentlyUsed(Generic[Value]):
-    """Dictionary of limited size; the least recently used item is dropped.
+    """Dictionary of limited size that drops least recently used items.
 
-    Safe to use from several threads.
+    Thread-safe.
     """
 
     def __init__(self, capacity: int) -> None:
@@ -54,7 +54,7 @@ class LeastRecentlyUsed(Generic[Value]):
         return value
 
     def drop(self, which: Callable[[Value], bool]) -> None:
-        """Remove the items whose values are wanted no more."""
+        """Remove the items whose values are no longer wanted."""
         with self._lock:
             for key in [k for k, v in self._items.items() if which(v)]:
                 del self._items[key]

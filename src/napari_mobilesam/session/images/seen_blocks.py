@@ -1,4 +1,4 @@
-"""Features of blocks of planes, found again by how they look."""
+"""Features of blocks of planes, recognized by their appearance."""
 
 from __future__ import annotations
 
@@ -18,37 +18,36 @@ if TYPE_CHECKING:
     from napari_mobilesam.model.sam import Sam
     from napari_mobilesam.segmentation.embedding_cache import EmbeddingCache
 
-# Blocks kept by their appearance.
+# Number of blocks remembered by appearance.
 LOOKS_KEPT = 128
-# Gray levels by which a block may look different, on average and in its most
-# different part, before it is embedded anew.
+# Gray levels by which a block may differ, on average and in its most different
+# part, before it is embedded anew.
 SAME_MEAN, SAME_PEAK = 1.0, 8
-# Side of such a part in pixels of the model's input.
+# Side of such a part, in pixels of the model's input.
 PART = 8
-# Large blocks, of more cells along a side than the second number, take up to
-# 3 MB each: so many are kept.
+# Number of large blocks kept, which take up to 3 MB each, and cells along a
+# side above which a block is large.
 LARGE_LOOKS_KEPT, SMALL_CELLS = 16, 28
 
 
 class _SeenBlock(NamedTuple):
-    """Features of a block and a small picture of its pixels."""
+    """Features of a block, and a small picture of its pixels."""
 
     features: torch.Tensor
     picture: NDArray[np.uint8]
 
 
 class SeenBlocks:
-    """Features of blocks by place, whatever the appearance of the plane.
+    """Features of blocks by place, for any appearance of the plane.
 
-    Safe to use from several threads.
+    Thread-safe.
 
     Attributes
     ----------
     cache : EmbeddingCache or None
-        Keeps the features on disk.
+        Cache of features on disk.
     on_embedded : callable
-        Called with the model and the seconds that an embedding in the size
-        of the model's input takes.
+        Called with the model and the seconds per embedding of one model input.
     """
 
     def __init__(self) -> None:
@@ -70,7 +69,7 @@ class SeenBlocks:
         frame: Frame,
         make: Callable[[], torch.Tensor],
     ) -> torch.Tensor:
-        """Embed a block, unless it looks the same as when embedded last."""
+        """Embed a block, unless it looks the same as when last embedded."""
         from napari_mobilesam.segmentation.embedding_grid import STRIDE
         from napari_mobilesam.segmentation.image import resize
 
@@ -128,7 +127,7 @@ class BlocksOfPlace(NamedTuple):
 
 
 def _ignore(model: Sam, seconds: float) -> None:
-    """Default callback: does nothing."""
+    """Do nothing; default callback."""
 
 
 def _alike(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> bool:

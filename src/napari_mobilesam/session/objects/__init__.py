@@ -1,1 +1,1 @@
-"""Objects of a labels target: records, history, classes."""
+"""Objects of a labels target: records, history and classes."""

@@ -1,4 +1,4 @@
-"""Classes of objects: ordered names, with a colour each."""
+"""Classes of objects: ordered names, each with a colour."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ class ClassError(SegmentationError):
 
 
 class Classes:
-    """Classes that objects can be assigned to, shared by a viewer's widgets.
+    """Classes of objects, shared by the widgets of a viewer.
 
     Attributes
     ----------
     changed : Signal()
         Emitted when names, colours or `shown` change.
     renamed : Signal(str, str)
-        Emitted before that: the name of a class, and its new name, empty if
-        the class was removed.
+        Emitted before `changed`, with the name of a class and its new name,
+        empty if the class was removed.
     """
 
     changed = Signal()
@@ -37,17 +37,17 @@ class Classes:
         return len(self._colors)
 
     def __contains__(self, name: str) -> bool:
-        """Return whether there is a class of this name."""
+        """Return whether there is a class with this name."""
         return name in self._colors
 
     @property
     def names(self) -> list[str]:
-        """Names, the oldest first; the position is the number of a class."""
+        """Names, oldest first; the position is the number of a class."""
         return list(self._colors)
 
     @property
     def colors(self) -> dict[str, str]:
-        """Name to colour, ``'#rrggbb'``; a copy."""
+        """Copy of the mapping from name to colour, ``'#rrggbb'``."""
         return dict(self._colors)
 
     @property
@@ -69,7 +69,7 @@ class Classes:
         self._put((name, self._colors.get(name, '')) for name in names)
 
     def set_color(self, name: str, color: str) -> None:
-        """Set the colour of a class; a class that is missing is added.
+        """Set the colour of a class, adding it if it is missing.
 
         Parameters
         ----------
@@ -133,7 +133,7 @@ class Classes:
             )
 
     def update(self, colors: Mapping[str, str]) -> None:
-        """Add classes with their colours, and recolour known ones.
+        """Add classes with their colours, and recolour existing ones.
 
         Raises
         ------

@@ -1,8 +1,8 @@
 """Undo and redo of label writes, across commits, planes and whole runs.
 
 napari forgets the history of a Labels layer whenever another plane is shown.
-This history belongs to the labels, not to the view. An entry keeps the changes
-as runs of pixels, see `Patch`.
+This history belongs to the labels, not to the view. An entry stores the
+changes as runs of pixels; see `Patch`.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Entry:
     labels : tuple of int
         The changed labels.
     key : object
-        Consecutive steps of the same key are merged; None is never merged.
+        Consecutive steps with the same key are merged; None is never merged.
     replay_code : ReplayCode or None
         Code that repeats the step; None if there is none.
     note : object
@@ -64,7 +64,7 @@ class Entry:
     note: object = None
 
     def joins(self, before: Entry) -> bool:
-        """Return whether it is merged with the step before."""
+        """Return whether the entry is merged with the previous one."""
         return self.key is not None and self.key == before.key
 
     @cached_property
@@ -84,7 +84,7 @@ class Entry:
 
 
 def joined(first: Entry, second: Entry) -> Entry:
-    """Return two consecutive steps as one."""
+    """Return two consecutive entries merged into one."""
     patches = [*first.patches, *second.patches]
     return Entry(
         second.title,
@@ -121,7 +121,7 @@ def _merged(
 
 @dataclass(frozen=True)
 class _Replayed:
-    """Steps as a script repeats them, and the objects it does not have."""
+    """Steps as replayed by a script, and the objects it lacks."""
 
     codes: list[tuple[str, ReplayCode | None]] = field(default_factory=list)
     missing: frozenset[int] = frozenset()
@@ -140,15 +140,16 @@ class _Replayed:
 
 
 class History:
-    """Steps that can be undone and redone, up to a number of bytes.
+    """Steps that can be undone and redone, within a memory limit.
 
     Parameters
     ----------
     max_bytes : int
-        Memory beyond which the oldest steps are dropped, never the newest.
+        Memory limit; the oldest steps beyond it are dropped, but never the
+        newest.
     clock : callable, optional
-        Returns increasing numbers. Histories with the same clock can be
-        undone in the order of all their steps, see `undo_order`.
+        Returns increasing numbers. Histories that share a clock can be undone
+        in the order of all their steps; see `undo_order`.
     """
 
     def __init__(
@@ -158,8 +159,8 @@ class History:
     ) -> None:
         self._max_bytes = max_bytes
         self._clock = clock or itertools.count(1).__next__
-        # when the newest step was made; when each step, by its id, was done
-        # or undone last
+        # when the newest step was made; when each step, by its id, was last
+        # done or undone
         self._pushed = 0
         self._moved: dict[int, int] = {}
         self._done: list[Entry] = []
@@ -172,19 +173,19 @@ class History:
     def replay_codes(self) -> list[tuple[str, ReplayCode | None]]:
         """Title and replay code of every step that is done.
 
-        A step without code makes objects that a script does not have: what
-        changes these has no code, either.
+        A step without code makes objects that a script does not have, so
+        changes to these have no code either.
         """
         return self._settled.with_steps(self._done).codes
 
     @property
     def undoable(self) -> str | None:
-        """Title of the step that `undo` takes back; None if there is none."""
+        """Title of the step that `undo` would undo; None if there is none."""
         return self._done[-1].title if self._done else None
 
     @property
     def redoable(self) -> str | None:
-        """Title of the step that `redo` repeats; None if there is none."""
+        """Title of the step that `redo` would redo; None if there is none."""
         return self._undone[-1].title if self._undone else None
 
     @property
@@ -194,17 +195,17 @@ class History:
 
     @property
     def done(self) -> Sequence[Entry]:
-        """Steps that can be undone, the newest last."""
+        """Steps that can be undone, newest last."""
         return tuple(self._done)
 
     @property
     def undone(self) -> Sequence[Entry]:
-        """Steps that can be redone, the next one last."""
+        """Steps that can be redone, next one last."""
         return tuple(self._undone)
 
     @property
     def push_order(self) -> int:
-        """Time of the newest step of the clock; 0 if there was none."""
+        """Time of the newest step on the clock; 0 if there was none."""
         return self._pushed
 
     @property
@@ -214,7 +215,7 @@ class History:
 
     @property
     def redo_order(self) -> int:
-        """Time at which a step was undone last; 0 if there is none."""
+        """Time at which a step was last undone; 0 if there is none."""
         return self._moved[id(self._undone[-1])] if self._undone else 0
 
     @property
@@ -223,11 +224,11 @@ class History:
         return sum(self._sizes.values())
 
     def __len__(self) -> int:
-        """Number of steps that can be undone."""
+        """Return the number of steps that can be undone."""
         return len(self._done)
 
     def push(self, entry: Entry) -> None:
-        """Add a step; undone steps are dropped."""
+        """Add a step, dropping undone steps."""
         self._forget(self._undone)
         self._undone = []
         self._done.append(entry)
@@ -260,11 +261,11 @@ class History:
         self._undone.append(entry)
 
     def pop_undo(self) -> Entry | None:
-        """Return the last step, to be undone."""
+        """Remove and return the last step, to be undone."""
         return self._move(self._done, self._undone)
 
     def pop_redo(self) -> Entry | None:
-        """Return the step that was undone last, to be redone."""
+        """Remove and return the step undone last, to be redone."""
         return self._move(self._undone, self._done)
 
     def map_records(
@@ -294,7 +295,7 @@ class History:
         }
 
     def settle(self) -> None:
-        """Keep all steps that are done: none can be undone any more."""
+        """Make all steps permanent: none can be undone any more."""
         self._settled = self._settled.with_steps(self._done)
         self._forget([*self._done, *self._undone])
         self._done, self._undone = [], []
@@ -320,7 +321,7 @@ class History:
 
 
 class Undoable(Protocol):
-    """Something of the viewer with a history of its own.
+    """Object of the viewer with its own history.
 
     Attributes
     ----------

@@ -13,25 +13,25 @@ from numpy.typing import NDArray
 
 from napari_mobilesam.types import Mask
 
-# A character that base 85 does not use.
+# A character not used by base 85.
 BASE_64 = ':'
-# Numbers of a known size; no other types are read.
+# Fixed-size number types; no others are read.
 DTYPE = re.compile(r'[<>|=]?[biuf][1248]')
-# Most bytes of an array, which a short text may claim.
+# Maximum bytes of an array, since a short text may claim many.
 MOST_BYTES = 1 << 26
 
 
 def array_text(array: NDArray[Any]) -> str:
-    """Return an array as text: type, shape, then compressed bytes."""
+    """Encode an array as text: type, shape, then compressed bytes."""
     shape = ','.join(str(size) for size in array.shape)
     packed = zlib.compress(np.ascontiguousarray(array).tobytes(), 6)
-    # base 85 is a little shorter, and a hundred times slower
+    # base 85 is a little shorter, but a hundred times slower
     text = base64.b64encode(packed).decode()
     return f'{array.dtype.str} {shape} {BASE_64}{text}'
 
 
 def array_from(text: str) -> NDArray[Any]:
-    """Return the array of a text from `array_text`.
+    """Decode an array from the text of `array_text`.
 
     Raises
     ------
@@ -48,9 +48,9 @@ def array_from(text: str) -> NDArray[Any]:
     if packed.startswith(BASE_64):
         content = base64.b64decode(packed[1:], validate=True)
     else:
-        # of files and scripts written before base 64 was used
+        # for files and scripts written before base 64 was used
         content = base64.b85decode(packed)
-    # one byte more than is wanted shows that there is too much
+    # one byte more than expected shows that there is too much
     values = zlib.decompressobj().decompress(content, count + 1)
     if len(values) != count:
         raise ValueError(f'an array of shape {sizes[:40]} has other pixels')
@@ -58,13 +58,13 @@ def array_from(text: str) -> NDArray[Any]:
 
 
 def mask_text(mask: Mask) -> str:
-    """Return the pixels of a mask as text: its box, then packed bits."""
+    """Encode the pixels of a mask as text: its box, then packed bits."""
     corners = ' '.join(str(value) for value in mask.box)
     return f'{corners} {array_text(np.packbits(mask.data))}'
 
 
 def mask_from(text: str) -> Mask:
-    """Return the mask of a text from `mask_text`, without scores.
+    """Decode a mask from the text of `mask_text`, without scores.
 
     Raises
     ------

@@ -34,15 +34,15 @@ def pixel_changes(patch: Patch) -> dict[int, int]:
 def changed_rows(
     rows: pd.DataFrame, changes: Mapping[int, int]
 ) -> pd.DataFrame:
-    """Return rows as they are after pixels have changed.
+    """Return rows updated for changed pixels.
 
-    The areas follow; what else was measured of a label that has changed is
-    not known any more, and empty.
+    Areas are updated; other measurements of changed labels are no longer valid
+    and are emptied.
 
     Parameters
     ----------
     rows : DataFrame
-        Rows before, with the label in a column ``index``.
+        Previous rows, with the label in a column ``index``.
     changes : mapping of int to int
         See `pixel_changes`.
     """
@@ -58,15 +58,15 @@ def described_rows(
 ) -> pd.DataFrame:
     """Return rows that describe objects, with the areas of their pixels.
 
-    Parts of objects may not have been written, as other labels are kept
-    there: then measurements of the whole ones are empty.
+    Objects may be written only in part, where other labels are kept;
+    measurements of the whole objects are then emptied.
 
     Parameters
     ----------
     rows : DataFrame
-        Rows after, with the label in a column ``index``.
+        New rows, with the label in a column ``index``.
     before : DataFrame
-        Rows of the same labels before.
+        Previous rows of the same labels.
     changes : mapping of int to int
         See `pixel_changes`.
     """
@@ -86,7 +86,7 @@ def _has_areas(rows: pd.DataFrame) -> bool:
 
 
 def _emptied(rows: pd.DataFrame, chosen: pd.Series) -> pd.DataFrame:
-    """Rows of which some have no measurements besides the area."""
+    """Return rows, some of them without measurements except the area."""
     measured = [
         name != 'area' and MEASURED.fullmatch(str(name)) is not None
         for name in rows.columns

@@ -1,4 +1,4 @@
-"""Records of the objects of labels, and the labels that are free."""
+"""Records of the objects of labels, and free labels."""
 
 from __future__ import annotations
 
@@ -45,12 +45,12 @@ class ObjectStore(ABC):
         self.target = target
         self._records: dict[int, ObjectRecord] = {}
         self._open_steps: list[Step] = []
-        # highest label that a running job has reserved
+        # highest label reserved by a running job
         self._reserved = 0
         # highest label of the hidden objects of each run, see `hold_labels`
         self._held: dict[object, int] = {}
-        # by identity, which records keep when only their class changes: views
-        # of objects that were painted by hand since
+        # by identity, which records keep if only their class changes: views of
+        # objects that were painted by hand since
         self._painted: dict[int, Views] = {}
         self.version = 0
 
@@ -58,11 +58,11 @@ class ObjectStore(ABC):
         return len(self._records)
 
     def __iter__(self) -> Iterator[ObjectRecord]:
-        """Objects in the order of their numbers."""
+        """Iterate over objects in the order of their numbers."""
         return iter([self._records[n] for n in sorted(self._records)])
 
     def __contains__(self, number: int) -> bool:
-        """Return whether there is an object of this number."""
+        """Return whether there is an object with this number."""
         return number in self._records
 
     def get(self, number: int) -> ObjectRecord | None:
@@ -70,16 +70,16 @@ class ObjectStore(ABC):
         return self._records.get(number)
 
     def now(self, record: ObjectRecord) -> ObjectRecord | None:
-        """Return an object as it is now; None if it is none of these.
+        """Return an object as it is now; None if not among these objects.
 
-        Labelled pixels may have become one of them meanwhile.
+        Labelled pixels may have become an object in the meantime.
         """
         if record.number:
             return self.get(record.number)
         return next((each for each in self if each.same_object(record)), None)
 
     def namesakes(self, record: ObjectRecord) -> list[ObjectRecord]:
-        """Return the other objects that have the label of one."""
+        """Return the other objects with the label of an object."""
         return [
             other
             for other in self._records.values()
@@ -87,11 +87,11 @@ class ObjectStore(ABC):
         ]
 
     def free_label(self, count: int = 1) -> int:
-        """Return the lowest of ``count`` labels above all that are used.
+        """Return the lowest of ``count`` labels above all used ones.
 
-        Labels of pixels, of objects (whose pixels may have been erased by
-        hand) and those that a running job has reserved are used; so are
-        those that are held, as long as there are others.
+        Used labels are those of pixels, of objects (even if their pixels were
+        erased by hand) and those reserved by a running job; held labels also
+        count as long as others are free.
 
         Raises
         ------
@@ -121,20 +121,20 @@ class ObjectStore(ABC):
     def last_label(self) -> int:
         """Highest label of objects, running jobs and hidden objects.
 
-        `free_label` is one more, unless others have labelled pixels above it.
+        `free_label` is one more, unless other pixels have higher labels.
         """
         objects = (record.label for record in self._records.values())
         return max(self._reserved, *self._held.values(), *objects, 0)
 
     @property
     def free_labels(self) -> int:
-        """Number of labels above all that are used, see `free_label`."""
+        """Number of labels above all used ones; see `free_label`."""
         return max(0, self.target.limit - self._highest_used())
 
     def reserve_labels(self, count: int, first: int | None = None) -> int:
-        """Reserve labels in a row until all steps end; return the first.
+        """Reserve consecutive labels until all steps end; return the first.
 
-        For a job that writes its objects one by one, while others are
+        This is for jobs that write objects one by one while others are
         accepted.
 
         Parameters
@@ -142,12 +142,12 @@ class ObjectStore(ABC):
         count : int
             Number of labels.
         first : int, optional
-            The first one; `free_label` by default.
+            First label; by default `free_label`.
 
         Raises
         ------
         LabelsError
-            As of `free_label`; also if one of them is used.
+            As for `free_label`; also if one of the labels is used.
         """
         if first is None:
             first = self.free_label(count)
@@ -169,12 +169,12 @@ class ObjectStore(ABC):
             )
 
     def hold_labels(self, owner: object, highest: int) -> None:
-        """Hold the labels of objects that are hidden, and may come back.
+        """Hold the labels of hidden objects that may come back.
 
         Parameters
         ----------
         owner : object
-            Whose objects they are.
+            Owner of the objects.
         highest : int
             Highest of the labels; 0 if none is hidden.
         """
@@ -185,18 +185,18 @@ class ObjectStore(ABC):
     def is_painted(self, record: ObjectRecord) -> bool:
         """Return whether pixels of an object were painted or erased by hand.
 
-        Pixels of its label, after its masks were made.
+        This means pixels of its label, after its masks were made.
         """
         return id(record.views) in self._painted
 
     def painted_pixels(self, record: ObjectRecord) -> Indices | None:
-        """Return all pixels of the label of an object that was painted.
+        """Return all pixels of the label of an object painted by hand.
 
         Returns
         -------
         tuple of ndarray or None
-            None if it was not painted by hand, if others have its label, or
-            if the labels are not one array in memory.
+            None if it was not painted by hand, if others share its label, or
+            if the labels are not a single array in memory.
         """
         array = self.target.array() if self.is_painted(record) else None
         if array is None or self.namesakes(record):
@@ -204,10 +204,10 @@ class ObjectStore(ABC):
         return np.nonzero(array == record.label)
 
     def has_loose_pixels(self, label: int) -> bool | None:
-        """Return whether a label has pixels, but no object has it.
+        """Return whether a label without an object has pixels.
 
-        None if the labels are not one array in memory, which would all be
-        read.
+        None if the labels are not a single array in memory, since all of it
+        would have to be read.
         """
         if any(each.label == label for each in self):
             return False
@@ -220,22 +220,22 @@ class ObjectStore(ABC):
         key: object = None,
         propagated: ObjectRecord | None = None,
     ) -> Step:
-        """Begin a step; its writes are shown at once, `Step.finish` ends it.
+        """Begin a step; writes are shown at once, `Step.finish` ends it.
 
         Parameters
         ----------
         title : str
             Name for the user: ``'object 5'``.
         key : object, optional
-            Consecutive steps of the same key are merged, such as those of
+            Consecutive steps with the same key are merged, such as those of
             one slider.
         propagated : ObjectRecord, optional
-            Object that the step goes on writing until it ends.
+            Object that the step keeps writing until it ends.
 
         Raises
         ------
         LabelsError
-            The labels are not editable, or another step writes the object.
+            The labels are not editable, or another step is writing the object.
         """
         self.target.check()
         if propagated is not None:
@@ -247,16 +247,17 @@ class ObjectStore(ABC):
     def written_by(
         self, record: ObjectRecord, but: Step | None = None
     ) -> Step | None:
-        """Return the step that writes an object; None if no other does."""
+        """Return the other step that is writing an object, if any."""
         steps = (s for s in self._open_steps if s is not but)
         return next((step for step in steps if step.writes(record)), None)
 
     def check_idle(
         self, record: ObjectRecord, but: Step | None = None
     ) -> None:
-        """Raise `LabelsError` if another step writes an object.
+        """Raise `LabelsError` if another step is writing an object.
 
-        Only one can: steps are undone in the order in which they ended.
+        Only one step can write an object: steps are undone in the order in
+        which they ended.
         """
         step = self.written_by(record, but)
         if step is not None:
@@ -268,7 +269,7 @@ class ObjectStore(ABC):
 
     @contextmanager
     def step(self, title: str, key: object = None) -> Iterator[Step]:
-        """Write as one step; an error rolls it back.
+        """Write as one step, which is rolled back on error.
 
         See `begin`.
         """
@@ -281,7 +282,7 @@ class ObjectStore(ABC):
         step.finish()
 
     def end(self, step: Step, entry: Entry | None) -> None:
-        """End a step; None if nothing was written."""
+        """End a step; return None if nothing was written."""
         self._open_steps.remove(step)
         if not self._open_steps:
             self._reserved = 0
@@ -298,15 +299,15 @@ class ObjectStore(ABC):
         """Replace a finished step, if it is still known."""
 
     def composed(self, patches: Sequence[Patch]) -> Patch:
-        """Return one patch with the effect of those of a step, in order."""
+        """Merge the patches of a step into one, in order."""
         return Patch.of_all(patches)
 
     @abstractmethod
     def push(self, entry: Entry) -> None:
-        """Take the entry of a finished step."""
+        """Store the entry of a finished step."""
 
     def put_records(self, records: Records) -> None:
-        """Set records by number, None removes one; not a step by itself."""
+        """Set records by number; None removes one. Not a step by itself."""
         self.version += 1
         for number, record in records.items():
             if record is None:
@@ -315,10 +316,10 @@ class ObjectStore(ABC):
                 self._records[number] = record
 
     def rows(self, labels: tuple[int, ...]) -> pd.DataFrame:
-        """Return one row for the feature table per label of objects.
+        """Return one feature table row per label of objects.
 
-        Objects that share a label have one row: the lowest score, the sum of
-        the prompts, and the class of the first that has one.
+        Objects that share a label have one row, with the lowest score, the sum
+        of the prompts, and the class of the first that has one.
 
         Returns
         -------

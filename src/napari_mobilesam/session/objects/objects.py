@@ -44,16 +44,16 @@ if TYPE_CHECKING:
 
 
 class Objects(ObjectStore):
-    """Objects of one labels target, with one history of all writes to it.
+    """Objects of one labels target, with the history of all its writes.
 
     Parameters
     ----------
     target : LabelTarget
         Labels that hold the pixels.
     max_bytes : int
-        Memory of the history.
+        Memory limit of the history.
     clock : callable, optional
-        Clock shared with other objects, see `History`.
+        Clock shared with other histories; see `History`.
 
     Attributes
     ----------
@@ -62,7 +62,7 @@ class Objects(ObjectStore):
     forgotten : Signal()
         Emitted before the prompts of a closed image are dropped.
     identity : str
-        Random; tells these objects from others in session files.
+        Random; identifies these objects in session files.
     history : History
         Steps to undo and redo.
     """
@@ -83,7 +83,7 @@ class Objects(ObjectStore):
         target.edited.connect(self._follow_brush)
 
     def note_painted(self, labels: Collection[int]) -> None:
-        """Note labels that have got or lost pixels by hand."""
+        """Note labels that gained or lost pixels by hand."""
         self._painted.update(
             (id(record.views), record.views)
             for record in self
@@ -91,7 +91,7 @@ class Objects(ObjectStore):
         )
 
     def _follow_brush(self, changes: Mapping[int, int]) -> None:
-        """Keep rows of the feature table true where labels were painted."""
+        """Update rows of the feature table of painted labels."""
         self.note_painted(changes)
         table = self.target.features()
         measured = any(MEASURED.fullmatch(str(name)) for name in table)
@@ -119,7 +119,7 @@ class Objects(ObjectStore):
     ) -> ObjectRecord | None:
         """Return the object at a position of a plane, if there is one.
 
-        What was painted by hand with its label belongs to it.
+        Pixels painted with its label belong to it.
         """
         label = label_at(self.target, plane, row, column)
         if label == 0:
@@ -145,7 +145,7 @@ class Objects(ObjectStore):
     def stage(self) -> StagedObjects:
         """Return a copy of the objects on which a step can be staged.
 
-        Call it on the viewer's thread. The step can be made on any thread;
+        Call on the viewer's thread. The step can be made on any thread;
         `commit` writes it.
         """
         self._settle_reshaped()
@@ -164,12 +164,13 @@ class Objects(ObjectStore):
         -------
         bool
             False if objects, pixels or rows have changed since; nothing is
-            written.
+            written then.
 
         Raises
         ------
         LabelsError
-            The labels are not editable, or a job writes one of the objects.
+            The labels are not editable, or a job is writing one of the
+            objects.
         """
         self.target.check()
         change = staged.change
@@ -201,8 +202,8 @@ class Objects(ObjectStore):
     def undo(self) -> str | None:
         """Undo the last step; return its title, None if there is none.
 
-        Pixels that were painted over since stay as they are. If these are
-        all pixels of the step, the title says so.
+        Pixels painted over since then stay unchanged. If that leaves none to
+        undo, the title says so.
 
         Raises
         ------
@@ -288,7 +289,7 @@ class Objects(ObjectStore):
             self._settle_reshaped()
 
     def _settle_reshaped(self) -> None:
-        """Keep all steps if the array was replaced by one of another shape."""
+        """Make all steps permanent if the array changed its shape."""
         if self.target.shape != self._shape:
             self._shape = self.target.shape
             self.history.settle()
@@ -316,19 +317,20 @@ class Objects(ObjectStore):
     def delete(self, which: int | ObjectRecord) -> None:
         """Erase an object on all its planes, as one step.
 
-        Also what was painted by hand with its label. Of labels that were not
-        written by a session, other pixels stay, and so does their row.
+        Pixels painted with its label are erased, too. For labels not written
+        by a session, other pixels and their row stay.
 
         Parameters
         ----------
         which : int or ObjectRecord
-            Number, or record, which need not be one of these objects.
+            Number, or record, which may also be that of labelled pixels
+            without an object.
 
         Raises
         ------
         LabelsError
-            There is no such object, the labels are not editable, or a job
-            writes the object.
+            There is no such object, the labels are not editable, or a job is
+            writing the object.
         """
         record = self[which] if isinstance(which, int) else which
         number = record.number
@@ -360,7 +362,7 @@ class Objects(ObjectStore):
         """Drop the prompts on planes, such as those of a closed image.
 
         Labelled pixels stay and can be undone; references to the planes, and
-        so to the image, are released.
+        thus to the image, are released.
         """
         kept = {
             number: record.without_planes(gone)
@@ -389,7 +391,7 @@ class Objects(ObjectStore):
     def following(self, number: int, by: int = 1) -> ObjectRecord | None:
         """Return the object after (or before) a number, cyclically.
 
-        Objects that were erased by hand are left out, until undone.
+        Objects erased by hand are skipped until that is undone.
         """
         numbers = sorted(record.number for record in self._remaining())
         if not numbers:
@@ -402,13 +404,13 @@ class Objects(ObjectStore):
         return self._records[numbers[place % len(numbers)]]
 
     def least_certain(self, after: int = 0) -> ObjectRecord | None:
-        """Return the object of the lowest score that was not reviewed.
+        """Return the unreviewed object with the lowest score.
 
         Parameters
         ----------
         after : int
-            Number of the present object: the next one in the order of
-            scores is returned, and the first one after the last.
+            Number of the current object: return the next one in the order of
+            scores, cyclically.
         """
         waiting = sorted(
             (r for r in self._remaining() if not r.reviewed),

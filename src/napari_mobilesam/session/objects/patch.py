@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from napari_mobilesam.session.objects.targets import Indices, LabelTarget
 
-# Runs of a patch are written together, at most so many pixels at a time, if
-# there are not that many others in between, altogether and in one place.
+# Runs of a patch are written together, at most this many pixels at a time, if
+# few other pixels lie between them: at most this many per changed pixel, not
+# counting gaps of at least this length.
 SPAN_PIXELS = 1 << 20
 MOST_BETWEEN = 32
 LONGEST_GAP = 1 << 16
@@ -78,7 +79,7 @@ class Patch:
         shape : tuple of int
             Shape of the array.
         indices : tuple of ndarray
-            One (N,) intp array per axis; no pixel twice.
+            One (N,) intp array per axis; no duplicate pixels.
         before, after : ndarray
             (N,) values.
         copies : int
@@ -98,7 +99,7 @@ class Patch:
         differs = before != after
         if not differs.all():
             flat, before, after = (a[differs] for a in (flat, before, after))
-        # pixels mostly come in their order; sorting millions takes a while
+        # pixels are mostly in order; sorting millions takes a while
         if (flat[1:] < flat[:-1]).any():
             order = np.argsort(flat, kind='stable')
             flat, before, after = (a[order] for a in (flat, before, after))
@@ -113,7 +114,7 @@ class Patch:
         return cls(flat[first], lengths, before[first], after[first], copies)
 
     def __len__(self) -> int:
-        """Number of pixels."""
+        """Return the number of pixels."""
         return int(self.lengths.sum())
 
     @property
@@ -136,8 +137,8 @@ class Patch:
         Returns
         -------
         Patch
-            The pixels that were restored. To redo the others would write
-            over what was painted, or bring back what was erased.
+            The restored pixels. Redoing the others would overwrite painted
+            pixels or bring back erased ones.
         """
         return self._swap(target, self.after, self.before)
 
@@ -170,7 +171,7 @@ class Patch:
         return self._part(untouched)
 
     def _part(self, chosen: NDArray[np.bool_]) -> Patch:
-        """Return the patch of some of its pixels, (N,) bool."""
+        """Return the patch of some of its pixels, given as (N,) bool."""
         if chosen.all():
             return self
         return Patch._of_flat(
@@ -182,7 +183,7 @@ class Patch:
 
     @property
     def dense(self) -> bool:
-        """True if few pixels lie between the runs, so that `spans` pay off."""
+        """True if few pixels lie between the runs, so `spans` pays off."""
         ends = self.starts + self.lengths
         gaps = self.starts[1:] - ends[:-1]
         between = int(gaps[gaps < LONGEST_GAP].sum())
@@ -196,7 +197,7 @@ class Patch:
         ends = self.starts + self.lengths
         far = np.flatnonzero(self.starts[1:] - ends[:-1] >= LONGEST_GAP) + 1
         for first, last in _pairs([0, *far.tolist(), len(ends)]):
-            # runs in parts of about as many pixels as a cache holds
+            # parts with about as many pixels as fit in a cache
             whole = int(ends[last - 1] - self.starts[first])
             at = self.starts[first] + np.arange(0, whole, SPAN_PIXELS)
             cuts = np.searchsorted(self.starts[first:last], at) + first
@@ -225,13 +226,13 @@ class Patch:
 
     @classmethod
     def of_all(cls, patches: Sequence[Patch]) -> Patch:
-        """Return one patch with the effect of several, applied in order."""
+        """Merge patches, applied in order, into one."""
         if len(patches) == 1:
             return patches[0]
         flat = np.concatenate([patch.flat() for patch in patches])
         before = np.concatenate([_all(patch, 'before') for patch in patches])
         after = np.concatenate([_all(patch, 'after') for patch in patches])
-        # the first change of a pixel has the value before, the last one the
+        # the first change of a pixel has the value before, the last change the
         # value after
         order = np.argsort(flat, kind='stable')
         flat = flat[order]

@@ -22,18 +22,18 @@ Origin = Literal['prompts', 'batch', 'propagation', 'everything', 'labels']
 
 @dataclass(frozen=True, eq=False)
 class ObjectCandidates:
-    """Masks that the model offers for the prompts of one object.
+    """Masks predicted for the prompts of one object.
 
     Attributes
     ----------
     masks : tuple of Mask
-        Non-empty masks: whole, part and subpart where the prompts are
-        ambiguous, else one.
+        Non-empty masks: whole, part and subpart if the prompts are ambiguous,
+        else one.
     chosen : int
         Index of the mask that is shown and written; initially the best.
     logits : tuple of (ndarray or None)
         (s, s) float16 low-res logits of each mask, fed back when prompts are
-        added; None where they were not kept.
+        added; None if not kept.
     frame : Frame or None
         Window of the logits.
     by_user : bool
@@ -104,7 +104,7 @@ class ObjectCandidates:
         return replace(self, chosen=index % len(self.masks), by_user=True)
 
     def chosen_as(self, other: ObjectCandidates | None) -> ObjectCandidates:
-        """Choose the mask that the user has chosen of other candidates."""
+        """Choose the mask that the user chose among other candidates."""
         if other is None or not other.by_user:
             return self
         if len(other.masks) != len(self.masks):
@@ -117,7 +117,7 @@ class ObjectCandidates:
         return ObjectCandidates((self.mask,), 0, logits, self.frame)
 
     def for_keeps(self) -> ObjectCandidates:
-        """Return the candidates with the chosen logits only, to save memory.
+        """Return the candidates with only the chosen logits, to save memory.
 
         Logits take 128 kB per mask.
         """
@@ -133,12 +133,12 @@ class ObjectCandidates:
 
 
 class PromptStep(NamedTuple):
-    """Earlier prompts on a plane, before others were added.
+    """Earlier prompts on a plane, before more were added.
 
     Attributes
     ----------
     plane : ImagePlane
-        The plane as it was shown, with the scale of the answer.
+        The plane as shown, with the scale of the answer.
     prompts : Prompts
         All prompts at that step.
     chosen : int
@@ -201,11 +201,11 @@ class ObjectRecord:
     Attributes
     ----------
     number : int
-        Unique among the objects of the labels, and equal to the label where
-        that is free; 0 before the object is written.
+        Unique among the objects of the labels, and equal to the label if that
+        is free; 0 before the object is written.
     label : int
-        Value of its pixels; several objects may share a label. 0 if there are
-        none yet.
+        Value of its pixels, 0 before there are any; several objects may share
+        a label.
     views : mapping
         `ObjectView` on each plane, by `ImagePlane.place`.
     class_name : str
@@ -225,7 +225,7 @@ class ObjectRecord:
 
     @property
     def text(self) -> str:
-        """Name for messages; the label is told where it is another number."""
+        """Name for messages, with the label if it differs from the number."""
         if self.number in (0, self.label):
             return f'object {self.label}' if self.label else 'the new object'
         return f'object {self.number} (label {self.label})'
@@ -275,7 +275,7 @@ class ObjectRecord:
         return self.views.get(plane.place)
 
     def with_view(self, view: ObjectView) -> ObjectRecord:
-        """Return the record with a view added, or replaced on its plane."""
+        """Return the record with a view added or replaced on its plane."""
         return replace(self, views={**self.views, view.plane.place: view})
 
     def with_answer(
@@ -283,7 +283,7 @@ class ObjectRecord:
     ) -> ObjectRecord:
         """Return the record with an answer to the prompts of a view.
 
-        A mask that the user has chosen for these prompts stays chosen.
+        A mask chosen by the user for these prompts stays chosen.
         """
         before = self.view(view.plane)
         if answer and before and before.prompts is view.prompts:
@@ -315,9 +315,9 @@ class ObjectRecord:
         )
 
     def same_object(self, other: ObjectRecord) -> bool:
-        """Return whether two records are of one object.
+        """Return whether two records describe the same object.
 
-        Without a number, those of the same labelled pixels.
+        Records without a number must have the same labelled pixels.
         """
         if self.number and other.number:
             return self.number == other.number
@@ -326,7 +326,7 @@ class ObjectRecord:
     def without_planes(
         self, gone: Callable[[ImagePlane], bool]
     ) -> ObjectRecord | None:
-        """Return the record without some planes, None if none is left."""
+        """Return the record without some planes; None if none is left."""
         record = self
         for view in self.views.values():
             if gone(view.plane):

@@ -1,7 +1,7 @@
 """Replay code: a script that makes the same labels again.
 
-Every step of the history keeps the equivalent commands of a session. The code
-of all steps that are not undone, in their order, is the script.
+Every step of the history stores the equivalent session commands. The script is
+the code of all steps that are not undone, in order.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ class ReplayCode:
     settings : mapping of str to str
         Lines that set the parameters of the step, by parameter.
     passing : int
-        Number of last lines that are not needed if the step is merged with
-        a later one, as the positions of a slider are.
+        Number of last lines that become unnecessary when the step is merged
+        with a later one, such as a slider position.
     """
 
     lines: tuple[str, ...]
@@ -74,7 +74,7 @@ from napari_mobilesam.types import EverythingParameters, Prompts
 def settings_code(
     model: str, options: WriteOptions, clean_up: CleanUp
 ) -> dict[str, str]:
-    """Return the lines that set model, writing and clean-up."""
+    """Return the lines that set model, writing options and clean-up."""
     return {
         'model': f'session.use_model({model!r})',
         'options': f'session.editor.options = {options!r}',
@@ -122,15 +122,15 @@ def body(steps: Iterable[tuple[str, ReplayCode | None]]) -> list[str]:
 def object_code(
     record: ObjectRecord, base: ObjectRecord | None, plane_code: PlaneCode
 ) -> tuple[str, ...]:
-    """Return the lines that make an object, or change it.
+    """Return the lines that create or change an object.
 
     Parameters
     ----------
     record : ObjectRecord
         The object as written.
     base : ObjectRecord or None
-        The object when it was opened; None if it was new, or not an object
-        of the session.
+        The object when opened; None if it was new or not an object of the
+        session.
     plane_code : callable
         Returns the expression that finds a plane.
     """
@@ -166,14 +166,14 @@ def _add_view(
     last = Prompts()
     if before is not None:
         last, known = before.prompts, len(before.steps)
-        # prompts from before it was opened are not repeated
+        # prompts from before opening are not repeated
         if known < len(asked) and asked[known].prompts is last:
             asked = asked[known:]
     shown, frame = '', None
     if view.candidates is not None:
         frame = view.candidates.frame
     for plane, prompts, index in asked:
-        # what is embedded already must not choose another scale
+        # existing embeddings must not influence the scale
         pitch = plane.pitch
         if pitch is None and frame is not None:
             pitch = pitch_of(frame)
@@ -208,7 +208,7 @@ def _prompt_code(prompts: Prompts, before: Prompts) -> str:
 
 
 def prompts_code(prompts: Prompts) -> str:
-    """Return the expression that makes prompts."""
+    """Return the expression that creates prompts."""
     parts = []
     if len(prompts.points):
         parts.append(f'np.array({prompts.points.tolist()})')

@@ -1,4 +1,4 @@
-"""Interface of a viewer to its session."""
+"""Interface between a viewer and its session."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Scene(Protocol):
     """Images, planes and labels of a viewer, or of a test."""
 
     def plane(self) -> ImagePlane:
-        """Return the plane that is shown.
+        """Return the displayed plane.
 
         Raises
         ------
@@ -23,13 +23,13 @@ class Scene(Protocol):
         """
 
     def stack(self, axis: int | None = None) -> Sequence[ImagePlane]:
-        """Return the planes parallel to the one that is shown.
+        """Return the planes parallel to the displayed one.
 
         Parameters
         ----------
         axis : int, optional
             Axis of the image along which the planes are ordered; by default
-            the last one that is neither shown nor of channels.
+            the last one that is neither displayed nor the channel axis.
 
         Raises
         ------
@@ -52,7 +52,7 @@ class Scene(Protocol):
         """
 
     def undoables(self) -> Sequence[Undoable]:
-        """Return the objects of all labels, and other results.
+        """Return the objects of all labels, and other undoable results.
 
         Their histories share a clock.
         """
@@ -61,29 +61,29 @@ class Scene(Protocol):
         """Show a plane in the viewer."""
 
     def has_pixels(self, plane: ImagePlane) -> bool:
-        """Return whether the image of a plane has its pixels still."""
+        """Return whether the image of a plane still has its pixels."""
 
     def describe(self, plane: ImagePlane) -> dict[str, Any]:
         """Return the arguments of `find` for a plane, as plain values."""
 
     def find(self, *args: Any, **kwargs: Any) -> ImagePlane:
-        """Return the plane of arguments from `describe`.
+        """Return the plane for arguments from `describe`.
 
         Raises
         ------
         ImageError
-            The image that is chosen has no such plane.
+            The selected image has no such plane.
         """
 
     def setup_code(self) -> list[str]:
-        """Return the lines of a script that set ``session`` and ``scene``.
+        """Return the script lines that set ``session`` and ``scene``.
 
-        They choose the image, and new labels to write to.
+        They select the image, and new labels to write to.
         """
 
 
 def find_code(scene: Scene, plane: ImagePlane) -> str:
-    """Return the expression of a script that finds a plane."""
+    """Return the script expression that finds a plane."""
     arguments = scene.describe(plane).items()
     given = ', '.join(f'{name}={value!r}' for name, value in arguments)
     return f'scene.find({given})'

@@ -1,8 +1,8 @@
-"""Labels of images that do not fit into memory: only labelled parts are kept.
+"""Labels for images that do not fit in memory, stored sparsely.
 
-An empty label image of a slide of 100,000 x 100,000 pixels takes 20 GB, and
-its objects a few. `SparseLabels` keeps the squares that hold a label; a
-pyramid of them is what a viewer needs to draw such a layer at any zoom.
+An empty label image of a slide of 100,000 x 100,000 pixels takes 20 GB, its
+objects only a few. `SparseLabels` stores only the squares that contain a
+label; a pyramid of them lets a viewer draw such a layer at any zoom.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from numpy.typing import NDArray
 
 Indices = tuple[NDArray[np.intp], ...]
 
-# Side of a square that is kept as a whole.
+# Side of a square, which is stored as a whole.
 SIDE = 256
-# Points that are indexed at once, which bounds the memory.
+# Number of points indexed at once, which bounds the memory.
 AT_ONCE = 1 << 22
 # Longest side of the coarsest level of a pyramid.
 COARSEST = 2048
-# Labels of more bytes than this are kept sparsely.
+# Labels with more bytes than this are stored sparsely.
 DENSE_BYTES = 1 << 32
-# Planes of more pixels are drawn level by level.
+# Planes with more pixels are drawn level by level.
 PLANE_PIXELS = 1 << 29
 
 
@@ -42,7 +42,7 @@ class SparseLabels:
     dtype : dtype
         Integer type.
     axes : tuple of int
-        Axes of the squares that are kept, for instance rows and columns.
+        Axes of the stored squares, for instance rows and columns.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class SparseLabels:
         return max((int(s.max()) for s in self._kept.values()), default=0)
 
     def squares(self) -> Iterator[NDArray[Any]]:
-        """Yield the squares that are kept."""
+        """Yield the stored squares."""
         yield from self._kept.values()
 
     def __array__(
@@ -219,7 +219,7 @@ class SparseLabels:
     def _squares_between(
         self, low: Sequence[int], high: Sequence[int], new: bool = False
     ) -> list[tuple[int, ...]]:
-        """Return the kept squares in a box, or all of them if ``new``."""
+        """Return the stored squares in a box, or all of them if ``new``."""
         reach = [
             range(a // side, -(-b // side))
             for a, b, side in zip(low, high, self._square, strict=True)
@@ -242,7 +242,7 @@ def _in_parts(flat: Indices) -> Iterator[tuple[Indices, int]]:
 def _distinct(
     keys: NDArray[np.intp],
 ) -> tuple[NDArray[np.intp], NDArray[Any]]:
-    """Return `numpy.unique` with inverse, without sorting close keys."""
+    """Return `numpy.unique` with inverse; close keys are not sorted."""
     first = int(keys.min())
     span = int(keys.max()) - first + 1
     if span > AT_ONCE:
@@ -251,7 +251,7 @@ def _distinct(
     there = np.zeros(span, bool)
     there[keys - first] = True
     places = np.flatnonzero(there)
-    # numbers of 16 bits are sorted in one go
+    # 16-bit numbers are sorted in one pass
     kind = np.uint16 if len(places) < 1 << 16 else np.intp
     ranks = np.zeros(span, kind)
     ranks[places] = np.arange(len(places))
@@ -267,7 +267,7 @@ def _ends(ranges: Sequence[range]) -> tuple[list[int], list[int]]:
 def empty_labels(
     shape: Sequence[int], dtype: Any, axes: tuple[int, int]
 ) -> NDArray[Any] | SparseLabels | list[SparseLabels | NDArray[Any]]:
-    """Return labels of an image of any size, all zero.
+    """Return all-zero labels for an image of any size.
 
     Parameters
     ----------
@@ -276,12 +276,12 @@ def empty_labels(
     dtype : dtype
         Integer type.
     axes : tuple of int
-        Axes that are rows and columns.
+        Row and column axes.
 
     Returns
     -------
     ndarray, SparseLabels or list of those
-        An array if it is small; a sparse one for many planes; a pyramid for
+        An array if small, a sparse array for many planes, or a pyramid for
         planes too large to be drawn as a whole.
     """
     if math.prod(shape[axis] for axis in axes) > PLANE_PIXELS:
@@ -296,10 +296,10 @@ def label_pyramid(
     dtype: Any = np.uint16,
     axes: tuple[int, int] = (-2, -1),
 ) -> list[SparseLabels | NDArray[Any]]:
-    """Return the empty levels of a pyramid, each half as large.
+    """Return the empty levels of a pyramid, each half the size of the last.
 
-    The coarsest level is an array: napari converts that level once, so that
-    later writes to a sparse one would not be shown.
+    The coarsest level is an array: napari converts that level once, so later
+    writes to a sparse one would not be shown.
 
     Parameters
     ----------
@@ -326,8 +326,8 @@ def write_levels(
 ) -> None:
     """Write pixels into all levels of a `label_pyramid`.
 
-    A coarser level holds every second pixel of the finer one, so that the
-    levels always agree.
+    A coarser level holds every second pixel of the finer one, so the levels
+    always agree.
 
     Parameters
     ----------

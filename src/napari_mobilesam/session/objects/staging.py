@@ -1,7 +1,7 @@
 """Steps staged on one thread and committed on another.
 
-Computing the changes of thousands of objects is slow, writing them is not.
-The changes are computed on `StagedObjects`, a copy that writes nothing.
+Computing the changes to thousands of objects is slow; writing them is not. The
+changes are computed on `StagedObjects`, a copy that writes nothing.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class OverlappingWriteError(ValueError):
 
 
 class StagedStep(NamedTuple):
-    """Changes of a staged step.
+    """Changes made by a staged step.
 
     Attributes
     ----------
@@ -54,7 +54,7 @@ class StagedObjects(ObjectStore):
     objects : ObjectStore
         The objects; their labels are only read.
     last : Entry or None
-        Last step, which a step of the same key is merged with.
+        Last step; a step with the same key is merged with it.
 
     Attributes
     ----------
@@ -78,7 +78,7 @@ class StagedObjects(ObjectStore):
         self.change: StagedStep | None = None
 
     def composed(self, patches: Sequence[Patch]) -> Patch:
-        """Return one patch with the effect of those of a step.
+        """Merge the patches of a step into one.
 
         Raises
         ------
@@ -94,7 +94,7 @@ class StagedObjects(ObjectStore):
         """Do nothing: no step ends while another one is staged."""
 
     def push(self, entry: Entry) -> None:
-        """Keep the changes of a step."""
+        """Store the changes of a step."""
         pixels = None
         if entry.patches:
             (patch,) = entry.patches
@@ -103,7 +103,7 @@ class StagedObjects(ObjectStore):
         joins = self._last is not None and entry.joins(self._last)
         if joins and self._last is not None:
             entry = joined(self._last, entry)
-        # computed here, off the thread of the viewer
+        # computed here, off the viewer's thread
         _ = entry.nbytes
         self.change = StagedStep(entry, joins, records, pixels)
 
@@ -136,12 +136,12 @@ class PreparedPatch:
             self._parts.append((span.place, before, after))
 
     def write(self, target: LabelTarget) -> bool:
-        """Write unless the pixels have changed; return whether it was done.
+        """Write unless the pixels have changed; return whether that was done.
 
         Parameters
         ----------
         target : LabelTarget
-            The same as before.
+            The same target as before.
         """
         if self._indices is not None:
             return self._write_pixels(target, self._indices)
@@ -169,12 +169,12 @@ class PreparedPatch:
 
 
 class StagedTarget:
-    """Labels target that is read, and keeps what is written to itself.
+    """Labels target that is only read; writes are kept in the copy.
 
     Parameters
     ----------
     target : LabelTarget
-        Labels that are read.
+        Labels to read.
     """
 
     def __init__(self, target: LabelTarget) -> None:
@@ -213,7 +213,7 @@ class StagedTarget:
         self._after = table
 
     def up_to_date(self) -> bool:
-        """Return whether labels and rows are unchanged since the staging."""
+        """Return whether labels and rows are unchanged since staging."""
         if self.target.shape != self._shape:
             return False
         if self._highest not in (None, self.target.highest()):

@@ -41,14 +41,15 @@ if TYPE_CHECKING:
 
     from napari_mobilesam.session.objects.replay_code import ReplayCode
 
-# Masks within so many pixels are drawn into one picture, written once.
+# Masks within this many pixels are drawn into one picture, which is written
+# once.
 ONE_PICTURE = 1 << 22
 # (N,) values in an array → (N,) bool, which of them may be overwritten
 Overwritable = Callable[[NDArray[Any]], NDArray[np.bool_]]
 
 
 class Store(Protocol):
-    """Part of an `ObjectStore` that its steps use."""
+    """Part of an `ObjectStore` used by its steps."""
 
     target: LabelTarget
 
@@ -56,31 +57,31 @@ class Store(Protocol):
         """Return an object by its number, None if there is none."""
 
     def put_records(self, records: Records) -> None:
-        """Set records by number, None removes one."""
+        """Set records by number; None removes one."""
 
     def rows(self, labels: tuple[int, ...]) -> pd.DataFrame:
-        """Return one row for the feature table per label of objects."""
+        """Return one feature table row per label of objects."""
 
     def composed(self, patches: Sequence[Patch]) -> Patch:
-        """Return one patch with the effect of several, in order."""
+        """Merge patches, in order, into one."""
 
     def namesakes(self, record: ObjectRecord) -> Sequence[ObjectRecord]:
-        """Return the other objects that have the label of one."""
+        """Return the other objects with the label of an object."""
 
     def check_idle(
         self, record: ObjectRecord, but: Step | None = None
     ) -> None:
-        """Raise `LabelsError` if another step writes an object."""
+        """Raise `LabelsError` if another step is writing an object."""
 
     def amend(self, before: Entry, after: Entry) -> None:
         """Replace a finished step, if it is still known."""
 
     def end(self, step: Step, entry: Entry | None) -> None:
-        """Take the finished step; None if nothing was written."""
+        """Take the finished step; return None if nothing was written."""
 
 
 class Step:
-    """Writes of `ObjectStore.begin`; each is shown at once.
+    """Writes of `ObjectStore.begin`, each shown at once.
 
     Parameters
     ----------
@@ -100,9 +101,9 @@ class Step:
     note : object
         See `Entry`.
     pixels : int
-        Number of pixels that were changed, each time that they were.
+        Number of pixel changes; a pixel changed twice counts twice.
     overwritten : set of int
-        Labels that have lost pixels.
+        Labels that lost pixels.
     """
 
     def __init__(
@@ -129,7 +130,7 @@ class Step:
         self._areas: dict[int, int] = {}
 
     def writes(self, record: ObjectRecord) -> bool:
-        """Return whether the step has written an object, or is going to."""
+        """Return whether the step writes, or is going to write, an object."""
         return (record.number > 0 and record.number in self._before) or (
             self.propagated is not None and self.propagated.same_object(record)
         )
@@ -177,18 +178,18 @@ class Step:
         plane : ImagePlane
             Plane of the mask.
         mask : Mask
-            In data pixels of the plane.
+            Mask in data pixels of the plane.
         label : int
             Value to write; 0 erases.
         policy : {'overwrite', 'keep'} or callable
-            Over everything, on background only, or where a function of the
-            present labels allows it.
+            Write over everything, on background only, or where a function of
+            the current labels allows it.
 
         Returns
         -------
         int
-            Number of pixels of the mask inside the labels, written or not;
-            0 if the labels do not cover it.
+            Number of pixels of the mask inside the labels, written or not; 0
+            if the labels do not cover it.
         """
         picture = mask.data.astype(np.uint8)
         return self._write(
@@ -218,7 +219,7 @@ class Step:
     def paint_masks(
         self, plane: ImagePlane, masks: Sequence[tuple[Mask, int]]
     ) -> None:
-        """Write masks with a label each, in one go if they are close together.
+        """Write masks with one label each, together if they are close.
 
         Parameters
         ----------
@@ -248,9 +249,9 @@ class Step:
         new: NDArray[Any],
         corner: tuple[int, int] = (0, 0),
     ) -> int:
-        """Replace a picture of labels by another.
+        """Replace a picture of labels with another.
 
-        Pixels that differ from the old picture were painted by others, and
+        Pixels that differ from the old picture were painted by others and
         stay.
 
         Parameters
@@ -286,18 +287,18 @@ class Step:
         return len(places)
 
     def put_pixels(self, values: NDArray[Any]) -> None:
-        """Write labels of the shape of the target, except their zeros."""
+        """Write labels with the shape of the target, except zeros."""
         indices = np.nonzero(values)
         self.put_at(indices, values[indices])
 
     def put_at(self, indices: Indices, values: Any) -> None:
-        """Write values, or one value, at pixels of the target."""
+        """Write one or several values at pixels of the target."""
         before = self._objects.target.read(indices)
         after = np.broadcast_to(np.asarray(values), before.shape)
         self._swap(indices, before, after)
 
     def erase(self, record: ObjectRecord) -> None:
-        """Erase the pixels of an object, but those of others of its label.
+        """Erase the pixels of an object, sparing others with its label.
 
         Raises
         ------
@@ -328,7 +329,7 @@ class Step:
         self._objects.put_records({record.number: record})
 
     def remove(self, record: ObjectRecord) -> None:
-        """Remove an object, without its pixels; see `erase`.
+        """Remove an object but not its pixels; see `erase`.
 
         Raises
         ------
@@ -339,7 +340,7 @@ class Step:
         self._objects.put_records({record.number: None})
 
     def resize(self, record: ObjectRecord) -> int:
-        """Note the area of an object; return how many pixels it has."""
+        """Store the area of an object; return its number of pixels."""
         target = self._objects.target
         pixels = area = 0
         for view in record.views.values():
@@ -356,16 +357,15 @@ class Step:
         return pixels
 
     def describe(self, labels: set[int], rows: pd.DataFrame) -> None:
-        """Set rows of the feature table instead of those of the objects.
+        """Set feature table rows in place of those of the objects.
 
         Parameters
         ----------
         labels : set of int
             Labels whose rows are replaced; labels without a row lose theirs.
         rows : pandas.DataFrame
-            With the label in a column ``index``. Of objects that were not
-            written as a whole, the area is set, and other measurements are
-            emptied.
+            Rows with the label in a column ``index``. For objects not written
+            entirely, the area is updated and other measurements are emptied.
         """
         self._labels |= labels
         self._rows = rows
@@ -373,15 +373,16 @@ class Step:
     def complete(
         self, saved: pd.DataFrame, others: Collection[int] = ()
     ) -> None:
-        """Add what a file has of the rows of the objects of this step.
+        """Complete the rows of this step's objects from those of a file.
 
         Parameters
         ----------
         saved : pandas.DataFrame
-            With the label in a column ``index``. Its numbers of prompts are
-            taken, and columns that rows of these labels do not have.
+            Rows with the label in a column ``index``. Their numbers of prompts
+            are used, and columns missing from the rows of these labels.
         others : collection of int
-            Labels of no object, which get their rows unless they have one.
+            Labels without an object, which get their rows unless they have
+            one.
         """
         rows = self._objects.rows(tuple(sorted(self._labels)))
         if 'prompts' in saved:
@@ -432,10 +433,10 @@ class Step:
         self._objects.end(self, None)
 
     def _write_rows(self) -> tuple[pd.DataFrame | None, pd.DataFrame | None]:
-        """Bring the feature table up to date; its rows before and after."""
+        """Update the feature table; return its rows before and after."""
         target = self._objects.target
         changes = self.pixel_changes()
-        # labels that were written over without being of this step
+        # overwritten labels that are not part of this step
         beside = rows_of(target, changes.keys() - self._labels)
         if not self._labels and beside.empty:
             return None, None
@@ -446,8 +447,8 @@ class Step:
                 self._objects.rows(tuple(sorted(self._labels))), known
             )
             if 'area' in after:
-                # counted in the masks only if it was not known: labels have
-                # pixels of other objects, and of the brush
+                # computed from the masks only if it was unknown: labels may
+                # have pixels of other objects, and of the brush
                 known = known.dropna(subset='area')
                 areas = dict(zip(known['index'], known['area'], strict=True))
                 after['area'] = after['index'].map(self._areas | areas)
@@ -523,7 +524,7 @@ def _without(mask: Mask, others: Sequence[Mask]) -> Mask:
 def _with_measurements(
     rows: pd.DataFrame, known: pd.DataFrame
 ) -> pd.DataFrame:
-    """Return rows with further columns of rows of the same labels."""
+    """Return rows with additional columns of rows of the same labels."""
     further = [name for name in known if name not in rows]
     if not further:
         return rows

@@ -1,4 +1,4 @@
-"""Targets of writing: arrays of labels.
+"""Targets for writing: arrays of labels.
 
 A session writes through `LabelTarget` and knows no layer. Image and labels
 may have different pixel grids: the target maps between them.
@@ -36,9 +36,9 @@ if TYPE_CHECKING:
 
 Indices = tuple[NDArray[np.intp], ...]
 WritePolicy = Literal['overwrite', 'keep']
-# Side of the square in which connected pixels are searched first.
+# Side of the square first searched for connected pixels.
 FIRST_LOOK = 128
-# Largest box that is searched, as for masks of the model.
+# Largest box searched, as for masks of the model.
 MOST_PIXELS = 1 << 26
 
 
@@ -57,8 +57,8 @@ class WriteOptions:
     class_name : str
         Class of new objects, or empty for none.
     by_class : bool
-        The label is the number of the class: an object without a class, or
-        whose label objects of another class have, is refused.
+        Whether the label is the number of the class. An object without a
+        class, or with a label used by objects of another class, is refused.
     refine : bool
         Feed the mask back to the model when prompts are added to it
         (Segment Anything, section 3).
@@ -102,8 +102,8 @@ class LabelTarget(Protocol):
     Attributes
     ----------
     edited : Signal(dict of int to int)
-        Emitted when others have changed pixels, such as with a brush: by how
-        many pixels each label concerned has grown.
+        Emitted when others change pixels, for example with a brush, with the
+        number of pixels by which each label has grown.
     """
 
     edited: Any
@@ -128,10 +128,10 @@ class LabelTarget(Protocol):
         """Raise `LabelsError` if the labels are not editable."""
 
     def highest(self) -> int:
-        """Return the largest label in it, 0 if it is empty."""
+        """Return the largest label, 0 if there is none."""
 
     def present(self, labels: Collection[int]) -> set[int]:
-        """Return those of some labels that have pixels."""
+        """Return which of some labels have pixels."""
 
     def locate(
         self, plane: ImagePlane, picture: NDArray[Any], corner: tuple[int, int]
@@ -149,9 +149,10 @@ class LabelTarget(Protocol):
         """
 
     def channels(self, plane: ImagePlane) -> int:
-        """Return in how many channels of the image the labels are the same.
+        """Return the number of image channels that share the labels.
 
-        `locate` returns the pixels in each of them; areas are those of one.
+        `locate` returns the pixels in each of them; areas are those of one
+        channel.
         """
 
     def picture(self, plane: ImagePlane, box: Box) -> NDArray[Any]:
@@ -177,7 +178,7 @@ class LabelTarget(Protocol):
         """Set the values of pixels and show them."""
 
     def array(self) -> NDArray[Any] | None:
-        """Return all pixels; None if they are not one array in memory."""
+        """Return all pixels; None if they are not a single array in memory."""
 
     def row(self, pixels: int) -> NDArray[Any] | None:
         """Return a flat view of all pixels, for large changes.
@@ -194,11 +195,11 @@ class LabelTarget(Protocol):
         -------
         ndarray or None
             None if the memory is not contiguous, or if `write` is faster for
-            so few pixels.
+            this few pixels.
         """
 
     def refresh(self, highest: int) -> None:
-        """Show changes made through `row`, of labels up to ``highest``."""
+        """Show changes made through `row`, with labels up to ``highest``."""
 
     def features(self) -> pd.DataFrame:
         """Return the feature table, with the label in a column ``index``."""
@@ -214,7 +215,7 @@ def rows_of(target: LabelTarget, labels: Collection[int]) -> pd.DataFrame:
 
 
 def column_of(rows: pd.DataFrame, name: str) -> dict[int, Any]:
-    """Return the values of a column by label, without missing ones."""
+    """Return the values of a column by label, without missing values."""
     if name not in rows:
         return {}
     known = rows[rows[name].notna()]
@@ -222,9 +223,9 @@ def column_of(rows: pd.DataFrame, name: str) -> dict[int, Any]:
 
 
 def classes_of(target: LabelTarget, labels: Collection[int]) -> dict[int, str]:
-    """Return the classes of labels in the feature table, where they have one.
+    """Return the classes of labels in the feature table, where set.
 
-    Labels of another program, or of an image that was closed, have no object.
+    Labels from another program, or of a closed image, have no object.
     """
     classes = column_of(rows_of(target, labels), 'class')
     return {label: str(name) for label, name in classes.items() if name}
@@ -254,7 +255,7 @@ def with_rows(
 
 
 def whole_picture(target: LabelTarget, plane: ImagePlane) -> NDArray[Any]:
-    """Return the labels on all of a plane, (H, W)."""
+    """Return the labels of an entire plane, (H, W)."""
     height, width = plane.shape
     return target.picture(plane, (0, 0, height, width))
 
@@ -291,7 +292,7 @@ def mask_of_label(
     Returns
     -------
     Mask or None
-        Mask with the score NaN; None if there is no label.
+        Mask with a NaN score; None if there is no label.
 
     Raises
     ------
@@ -320,7 +321,7 @@ def mask_of_label(
 
 
 def _around(at: tuple[int, int], shape: tuple[int, int]) -> Box:
-    """Return the box in which connected pixels are searched first."""
+    """Return the box first searched for connected pixels."""
     low = [max(0, place - FIRST_LOOK // 2) for place in at]
     high = [
         min(size, place + FIRST_LOOK // 2)
@@ -343,7 +344,7 @@ def _connected(
 def _grown(box: Box, tight: Box, shape: tuple[int, int]) -> Box:
     """Return a box doubled on the sides that its contents touch.
 
-    Other sides stay, so that a long thin object does not need a square.
+    Other sides stay, so a long thin object does not need a square.
     """
     grown = list(box)
     for axis, size in enumerate(shape):

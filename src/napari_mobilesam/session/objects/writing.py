@@ -1,4 +1,4 @@
-"""Writing of objects and assignment of classes, each as one step."""
+"""Write objects and assign classes, each as one step."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from napari_mobilesam.session.objects.targets import (
 )
 from napari_mobilesam.text import counted
 
-# Of an object that another one is written over, a share up to this that no
-# pixel is deeper in than this is not left: what remains around a mask that is
-# a little smaller is not an object.
+# When an object is overwritten, its remainder is dropped if it is at most this
+# share of the object and no pixel lies deeper than this: the rim around a
+# slightly smaller mask is not an object.
 MOST_CRUMBS, CRUMB_DEPTH = 0.15, 2
 
 
@@ -32,15 +32,15 @@ def finished(
     objects: Objects,
     options: WriteOptions,
 ) -> ObjectRecord:
-    """Return an open object as it is written, with number and label.
+    """Return an open object as it will be written, with number and label.
 
     Parameters
     ----------
     record : ObjectRecord
         The object.
     base : ObjectRecord or None
-        The object when it was opened; its number is kept, and its label,
-        unless labels are numbers of classes and it has another class.
+        The object when opened. It keeps its number and label, unless labels
+        are class numbers and its class has changed.
     objects : Objects
         Objects of the labels.
     options : WriteOptions
@@ -49,8 +49,8 @@ def finished(
     Raises
     ------
     LabelsError
-        The labels are not editable or full, cannot hold the label, or have
-        it for objects of another class.
+        The labels are not editable, are full, cannot hold the label, or use it
+        for objects of another class.
     """
     label = record.label
     class_name = record.class_name
@@ -62,7 +62,7 @@ def finished(
         label = objects.free_label() if chosen is None else chosen
     elif record.class_name != base.class_name:
         check_class_label(objects, options, base)
-        # labels that are numbers of classes follow the class
+        # labels that are class numbers follow the class
         label = options.label or label
     check_label(objects, label)
     views = {place: _kept(view) for place, view in record.views.items()}
@@ -88,7 +88,7 @@ def check_label(objects: Objects, label: int) -> None:
 def check_class_label(
     objects: Objects, options: WriteOptions, base: ObjectRecord | None = None
 ) -> None:
-    """Check that a label that stands for a class is of no other class.
+    """Check that no other class uses the label of a class.
 
     Parameters
     ----------
@@ -97,12 +97,12 @@ def check_class_label(
     options : WriteOptions
         Label and class of the object.
     base : ObjectRecord, optional
-        The object before, of which they need not be.
+        The previous object, which may use the label.
 
     Raises
     ------
     LabelsError
-        If it is, or no class is chosen.
+        If another class uses it, or no class is chosen.
     """
     if not options.by_class:
         return
@@ -150,7 +150,7 @@ def write_object(
 ) -> None:
     """Write an object as one step.
 
-    Objects of which it leaves nothing, or crumbs, are removed with the same
+    Objects of which nothing or only crumbs remain are removed in the same
     step.
 
     Parameters
@@ -160,7 +160,7 @@ def write_object(
     record : ObjectRecord
         The object.
     base : ObjectRecord or None
-        The object before; its pixels are erased.
+        The previous object, whose pixels are erased.
     policy : {'overwrite', 'keep'}
         Treatment of existing labels.
     replay_code : ReplayCode, optional
@@ -169,8 +169,8 @@ def write_object(
     Raises
     ------
     LabelsError
-        The labels are not editable, do not cover the object, others that
-        are kept cover all of it, or a job writes it. Nothing is written.
+        The labels are not editable or do not cover the object, labels that are
+        kept cover all of it, or a job is writing it. Nothing is written then.
     """
     with objects.step(record.text) as step:
         step.replay_code = replay_code
@@ -206,22 +206,22 @@ def clear_beneath(
     policy: WritePolicy,
     among: Collection[int] = (),
 ) -> tuple[ObjectRecord, ...]:
-    """Remove objects of which a written one leaves nothing, or a thin rim.
+    """Remove objects that were overwritten entirely or up to a thin rim.
 
-    The areas of others that it has covered are brought up to date.
+    The areas of partly covered objects are updated.
 
     Parameters
     ----------
     objects : Objects
         Objects of the labels.
     step : Step
-        Step that has written the object.
+        Step that wrote the object.
     record : ObjectRecord
         The written object.
     policy : {'overwrite', 'keep'}
         Treatment of existing labels.
     among : collection of int
-        Numbers of objects that are overwritten although others are kept.
+        Numbers of objects that are overwritten even if others are kept.
 
     Returns
     -------
@@ -245,7 +245,7 @@ def clear_beneath(
 
 
 def _is_crumbs(objects: Objects, record: ObjectRecord, left: int) -> bool:
-    """Return whether nothing, or a thin rim, is left of an object."""
+    """Return whether nothing or only a thin rim is left of an object."""
     painted = objects.painted_pixels(record)
     if painted is not None and len(painted[0]) > left:
         # beside its mask
@@ -262,12 +262,12 @@ def _is_crumbs(objects: Objects, record: ObjectRecord, left: int) -> bool:
 
 
 def are_crumbs(parts: Sequence[NDArray[np.bool_]], area: int) -> bool:
-    """Return whether what is left of an object is nothing, or a thin rim.
+    """Return whether the rest of an object is nothing or a thin rim.
 
     Parameters
     ----------
     parts : sequence of ndarray
-        (h, w) bool, the pixels that are left on each of its planes.
+        (h, w) bool, the pixels left on each of its planes.
     area : int
         Number of pixels of the whole object.
     """
@@ -280,9 +280,9 @@ def are_crumbs(parts: Sequence[NDArray[np.bool_]], area: int) -> bool:
 
 
 def is_unchanged(objects: Objects, record: ObjectRecord) -> bool:
-    """Return whether accepting an object has written nothing.
+    """Return whether accepting an object wrote nothing.
 
-    At most it was marked as reviewed.
+    At most, it was marked as reviewed.
     """
     last = objects.history.last
     if last is None or last.records_after.get(record.number) is not record:
@@ -292,9 +292,9 @@ def is_unchanged(objects: Objects, record: ObjectRecord) -> bool:
 
 
 def covered_objects(objects: Objects) -> list[int]:
-    """Numbers of objects that the last step has removed.
+    """Return the numbers of objects removed by the last step.
 
-    After `write_object`, those that were written over completely.
+    After `write_object`, these are the objects it overwrote completely.
     """
     last = objects.history.last
     if last is None:
@@ -307,17 +307,17 @@ def covered_objects(objects: Objects) -> list[int]:
 
 
 def shrunken_labels(objects: Objects) -> list[int]:
-    """Labels of objects that were written over, and are less than half now.
+    """Return labels overwritten to less than half their area.
 
-    By the last step, as far as their areas are known; without those that it
-    has written or removed.
+    Only the last step and labels of known area are considered, without those
+    it wrote or removed.
     """
     last = objects.history.last
     if last is None or last.rows_before is None or last.rows_after is None:
         return []
     if 'area' not in last.rows_before or 'area' not in last.rows_after:
         return []
-    # tables of other programs may have a label several times
+    # tables from other programs may list a label several times
     before, after = (
         rows.drop_duplicates('index').set_index('index')['area']
         for rows in (last.rows_before, last.rows_after)
@@ -331,7 +331,7 @@ def shrunken_labels(objects: Objects) -> list[int]:
 def _beneath(
     objects: Objects, step: Step, record: ObjectRecord
 ) -> list[ObjectRecord]:
-    """Objects that have lost pixels where one was written."""
+    """Return objects that lost pixels to a newly written one."""
     lost = step.overwritten - {record.label}
     return [
         other
@@ -358,8 +358,7 @@ def assign_class(objects: Objects, number: int, class_name: str) -> None:
 def reassign_class(objects: Objects, class_name: str, new: str) -> None:
     """Assign all objects of a class to another class or none, as one step.
 
-    Labels of others, which have a class in the feature table alone, are a step
-    of their own.
+    Labels that only have a class in the feature table form a separate step.
     """
     _reassign_rows(objects, class_name, new)
     members = [r for r in objects if r.class_name == class_name]

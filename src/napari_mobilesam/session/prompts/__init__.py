@@ -1,1 +1,1 @@
-"""From prompts to objects: the open object, hover, batches, stacks."""
+"""From prompts to objects: the open object, hover, batches and stacks."""

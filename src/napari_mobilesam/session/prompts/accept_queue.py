@@ -1,4 +1,4 @@
-"""Accepted objects whose masks are still to come."""
+"""Accepted objects whose masks are still pending."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from napari_mobilesam.types import SegmentationError
 
 
 class AcceptQueue:
-    """Asks for the masks of accepted objects and writes them, in order.
+    """Request the masks of accepted objects and write them, in order.
 
     Parameters
     ----------
     prompting : Prompting
-        Answers prompts; used by the queue alone.
+        Answers prompts; used only by the queue.
     write : callable
         Writes a `EditedObject`; returns its record.
 
@@ -50,7 +50,7 @@ class AcceptQueue:
         prompting.cleaned.connect(self._go_on)
 
     def __len__(self) -> int:
-        """Number of objects that are still to be written."""
+        """Return the number of objects still to be written."""
         return len(self._items)
 
     @property
@@ -65,7 +65,7 @@ class AcceptQueue:
             self._go_on()
 
     def release(self, gone: Objects) -> None:
-        """Let objects go into other labels than those that are gone."""
+        """Let objects whose labels are gone be written to other labels."""
         for item in self._items:
             item.release(gone)
 

@@ -1,4 +1,4 @@
-"""Segmentation of many prompts at once, one object each."""
+"""Segmentation of many prompts at once, one object per prompt."""
 
 from __future__ import annotations
 
@@ -51,9 +51,9 @@ class BatchItem(NamedTuple):
     Attributes
     ----------
     plane : ImagePlane
-        Plane that its prompts lie on.
+        Plane of the prompts.
     prompts : Prompts
-        A box, a point, or any mixture.
+        A box, points, or both.
     """
 
     plane: ImagePlane
@@ -82,11 +82,11 @@ class BatchResult:
     total : int
         Number of prompts.
     complete : bool
-        False if it was cancelled or failed; objects so far are kept.
+        False if cancelled or failed; objects so far are kept.
     numbers : tuple of int
         Number of the prompt of each record.
     covered : tuple of int
-        Numbers of earlier objects that were removed: nothing, or a thin rim,
+        Numbers of earlier objects removed because nothing or only a thin rim
         was left of them.
     """
 
@@ -155,7 +155,7 @@ class _RunningBatch:
         return _Answer(number, replace(view, candidates=found.for_keeps()))
 
     def take(self, answer: _Answer) -> None:
-        """Write an answer, if it has an object."""
+        """Write an answer, if it contains an object."""
         mask = answer.view.mask
         if mask is None:
             self.missing[answer.number] = answer.problem
@@ -216,7 +216,7 @@ class _RunningBatch:
     def _overwritable(
         self, values: NDArray[Any], score: float
     ) -> NDArray[np.bool_]:
-        """Return where an object of this score may be written."""
+        """Return where an object with this score may be written."""
         keep = self.options.policy == 'keep' or self.objects.target.preserved
         free = values == 0
         labels = np.fromiter(self.scores, dtype=np.int64)
@@ -232,7 +232,7 @@ class _RunningBatch:
 
 
 class BatchSegmentation:
-    """Makes one object of each item of prompts, in the background.
+    """Segment one object per prompt item, in the background.
 
     Parameters
     ----------
@@ -242,7 +242,7 @@ class BatchSegmentation:
     Attributes
     ----------
     finished : Signal(BatchResult)
-        All prompts were answered, or it was cancelled.
+        All prompts were answered, or the batch was cancelled.
     """
 
     finished = Signal(object)
@@ -266,22 +266,22 @@ class BatchSegmentation:
         ----------
         items : sequence of BatchItem
             Prompts, one object each; object ``i`` gets the ``i``-th free
-            label, whichever are found.
+            label, whether or not others are found.
         objects : Objects
             Objects of the labels.
         options : WriteOptions
             Options of writing.
         overlaps : {'best', 'first', 'last'}
-            Object that a pixel goes to when several cover it: the one of the
-            highest predicted IoU, the first or the last. ``options`` decides
-            on labels from before.
+            Which object gets a pixel covered by several: the one with the
+            highest predicted IoU, the first or the last. For existing labels,
+            ``options`` decides.
         clean_up : CleanUp, optional
             Clean-up of the masks.
         replay_code : callable, optional
             Returns the code of the step in the script, given the label of
             the first prompt.
         first_label : int, optional
-            Label of the first prompt, the next free one by default.
+            Label of the first prompt; by default the next free one.
 
         Raises
         ------
@@ -294,7 +294,7 @@ class BatchSegmentation:
             raise PromptError(
                 'No boxes or points: choose a layer that has some.'
             )
-        # first: an error here must not leave a step open
+        # done first: an error here must not leave a step open
         first_label = _first_label(len(items), objects, options, first_label)
         batch = _RunningBatch(
             items,
@@ -318,7 +318,7 @@ class BatchSegmentation:
 def _first_label(
     count: int, objects: Objects, options: WriteOptions, chosen: int | None
 ) -> int:
-    """Return the label of the first prompt, and reserve those of all."""
+    """Reserve the labels of all prompts, and return the first."""
     check_class_label(objects, options)
     if options.label is None:
         return objects.reserve_labels(count, chosen)
@@ -327,9 +327,9 @@ def _first_label(
 
 
 def _by_place(items: Sequence[BatchItem]) -> list[int]:
-    """Return the numbers of the items, plane by plane.
+    """Group the numbers of the items by plane.
 
-    So each plane is read and embedded once.
+    Each plane is thus read and embedded only once.
     """
     places: dict[Any, int] = {}
     for item in items:

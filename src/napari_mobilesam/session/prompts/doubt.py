@@ -1,29 +1,30 @@
-"""Masks that the model is not certain of."""
+"""Masks about which the model is uncertain."""
 
 from __future__ import annotations
 
 from napari_mobilesam.session.objects.records import ObjectRecord, ObjectView
 
-# Of what is missing to certainty, so much more is asked of some masks: those
-# of a box alone, because a box always shows something (on validation and
-# training images, half of 279 boxes on background have less, and 3 % of 361
-# boxes of objects), and corrections that lose most of the object.
+# Stricter thresholds, as a fraction of the way to a score of 1, for two kinds
+# of masks. First, those of a box alone, because a box always shows something:
+# on validation and training images, half of 279 boxes on background but only 3
+# % of 361 boxes of objects score less. Second, corrections that lose most of
+# the object.
 MARGIN = 0.52
-# share of its pixels that is left of an object that has lost most of them
+# share of pixels left of an object that has lost most of them
 LEFT = 0.25
 
 
 def is_doubtful(
     record: ObjectRecord, base: ObjectRecord | None, least_score: float
 ) -> bool:
-    """Return whether the model is not certain of an object on some plane.
+    """Return whether the model is uncertain about an object on any plane.
 
     Parameters
     ----------
     record : ObjectRecord
         The object.
     base : ObjectRecord or None
-        The object when it was opened; None if it is new.
+        The object when opened; None if it is new.
     least_score : float
         Predicted IoU below which masks are doubtful; 0 if none are.
     """
@@ -36,9 +37,9 @@ def is_doubtful(
 def is_doubtful_view(
     view: ObjectView, base: ObjectRecord | None, least_score: float
 ) -> bool:
-    """Return whether the model is not certain of an object on a plane.
+    """Return whether the model is uncertain about an object on a plane.
 
-    Parameters as of `is_doubtful`.
+    The parameters are those of `is_doubtful`.
     """
     before = None if base is None else base.view(view.plane)
     if view.mask is None or view is before:

@@ -24,7 +24,7 @@ class EditedObject:
     record : ObjectRecord
         The object.
     base : ObjectRecord or None
-        The object when it was opened; None if it is new.
+        The object when opened; None if it is new.
     home : Objects or None
         Objects that it belongs to; None if that is not decided yet.
     modified : bool
@@ -48,7 +48,7 @@ class EditedObject:
 
     @property
     def asked(self) -> ObjectRecord:
-        """The record with the views that are not answered yet."""
+        """The record, including views that are not answered yet."""
         record = self.record
         for view in self.waiting.values():
             record = record.with_view(view)
@@ -103,7 +103,7 @@ def home_of(
     Raises
     ------
     LabelsError
-        There are no labels, and none can be made.
+        There are no labels, and none can be created.
     """
     # not `or`: `Objects` without an object are false
     home = find_objects(True) if edited.home is None else edited.home
@@ -124,20 +124,20 @@ def write_edited(
     edited : EditedObject
         The object.
     find_objects : callable
-        Returns the objects of the labels to write to, if its own are gone.
+        Returns the objects of the labels to write to if its own are gone.
     recorder : Recorder
         Records replay code.
 
     Returns
     -------
     ObjectRecord
-        The object as written. Labelled pixels that were not changed are not
-        written, and have no number.
+        The object as written. Unchanged labelled pixels are not written and
+        have no number.
 
     Raises
     ------
     PromptError
-        It has no mask.
+        The object has no mask.
     LabelsError
         The labels cannot be written.
     """
@@ -163,9 +163,9 @@ def write_edited(
 def _with_changes(
     record: ObjectRecord, base: ObjectRecord, now: ObjectRecord
 ) -> ObjectRecord:
-    """Return an object as it is now, with what was changed while it was open.
+    """Return the current object, with the changes made while it was open.
 
-    A job may have written it on other planes meanwhile.
+    A job may have written it on other planes in the meantime.
     """
     views = dict(now.views)
     for place in {**base.views, **record.views}:

@@ -40,7 +40,7 @@ T = TypeVar('T')
 
 
 class Editor:
-    """The open object of a session, from the first prompt to accepting it.
+    """The open object of a session, from the first prompt until accepted.
 
     One object is open at a time; it may have prompts on several planes.
 
@@ -49,13 +49,12 @@ class Editor:
     prompting : Prompting
         Answers prompts.
     find_objects : callable
-        Returns the objects of the labels that accepted objects go to. Labels
-        are made if there are none and it is given True.
+        Returns the objects of the labels that accepted objects go to. If
+        called with True, it creates missing labels.
     recorder : Recorder
-        Records replay code of objects.
+        Recorder of the replay code of objects.
     queue_prompting : Prompting
-        Answers the prompts of objects that were accepted before their masks
-        were there.
+        Answers the prompts of objects accepted before their masks arrived.
 
     Attributes
     ----------
@@ -63,26 +62,26 @@ class Editor:
         Emitted when the open object or its prompts, candidates or choice
         change.
     accepted : Signal(ObjectRecord)
-        An object was written: the open one, or one of the queue.
+        An object was written: the open one, or one from the queue.
     queue : AcceptQueue
         Accepted objects whose masks are still to come.
     aside : list of EditedObject
         Changed objects that were open when another one was opened; the last
-        one is open again when that is done.
+        one is reopened afterwards.
     brought_back : Signal(ObjectRecord)
-        An object that was kept aside is open again.
+        An object kept aside was reopened.
     opened : Signal(ObjectRecord)
         An object of the labels was opened for editing.
     failed : Signal(str)
-        Message: an object that waited for its mask was not accepted.
+        Message that an object waiting for its mask was not accepted.
     options : WriteOptions
         Options of writing.
     least_score : float
         Predicted IoU below which an object is doubtful: it is not written
         unless the user has seen that.
     several : bool
-        Whether a form has drawn prompts of several objects, which are not
-        accepted yet. They are no open object.
+        Whether a widget holds drawn prompts of several objects that are not
+        accepted yet. They do not count as an open object.
     """
 
     changed = Signal()
@@ -144,7 +143,7 @@ class Editor:
         return is_doubtful(self.record, self.base, self.least_score)
 
     def doubtful_on(self, plane: ImagePlane) -> bool:
-        """Return whether the model is not certain of it on a plane."""
+        """Return whether the model is uncertain about it on a plane."""
         view = self.view(plane)
         return view is not None and is_doubtful_view(
             view, self.base, self.least_score
@@ -158,9 +157,9 @@ class Editor:
 
     @property
     def target_objects(self) -> Objects | None:
-        """Objects of the labels that are written to; None without labels.
+        """Objects of the labels to write to; None without labels.
 
-        Not those of the open object if it was opened in other labels.
+        These differ from the open object's if it was opened in other labels.
         """
         return self._find_objects(False)
 
@@ -171,11 +170,11 @@ class Editor:
     # prompts
 
     def ask(self, plane: ImagePlane, prompts: Prompts) -> None:
-        """Set the prompts of the open object on a plane and ask the model.
+        """Set the prompts of the open object on a plane and query the model.
 
-        The session passes the answer to `take_answer`. Empty prompts take
-        the object off the plane. Where prompts were added to the last ones,
-        the chosen mask is fed back.
+        The session passes the answer to `take_answer`. Empty prompts remove
+        the object from the plane. If prompts were only added, the chosen mask
+        is fed back.
 
         Parameters
         ----------
@@ -187,8 +186,8 @@ class Editor:
         Raises
         ------
         PromptError
-            A prompt is outside the plane, or a box without area. Nothing
-            is changed.
+            A prompt is outside the plane or a box without area. Nothing is
+            changed then.
         """
         if count_prompts(prompts) == 0 and prompts.mask_input is None:
             self._open.waiting.pop(plane.place, None)
@@ -207,7 +206,7 @@ class Editor:
         self.changed.emit()
 
     def leave(self, place: Hashable) -> None:
-        """Take the open object off a plane that is no longer shown so.
+        """Remove the open object from a plane that is no longer shown so.
 
         Parameters
         ----------
@@ -242,7 +241,7 @@ class Editor:
         box: NDArray[np.float64] | None = None,
         path: NDArray[np.float64] | None = None,
     ) -> None:
-        """Add points, or a box instead of the last one; see `ask`.
+        """Add points, or replace the box; see `ask`.
 
         Parameters
         ----------
@@ -255,7 +254,7 @@ class Editor:
         box : ndarray, optional
             (4,) (row0, column0, row1, column1).
         path : ndarray, optional
-            (M, 2) vertices of the scribble that the points lie along.
+            (M, 2) vertices of the scribble along which the points lie.
         """
         view = self.view(plane)
         old = Prompts() if view is None else view.prompts
@@ -279,9 +278,9 @@ class Editor:
         self.ask(plane, prompts)
 
     def ask_again(self) -> None:
-        """Predict all planes again, after a change of model or clean-up.
+        """Predict all planes again after a change of model or clean-up.
 
-        An object that was opened and not changed stays as it is in the labels.
+        An object that was opened but not changed keeps its labelled pixels.
         """
         if self.base is not None and not self.modified:
             return
@@ -293,7 +292,7 @@ class Editor:
     # candidates
 
     def choose(self, plane: ImagePlane, index: int) -> None:
-        """Choose the mask with this index of the candidates on a plane.
+        """Choose the candidate mask with this index on a plane.
 
         Raises
         ------
@@ -320,7 +319,7 @@ class Editor:
         self.choose(plane, chosen + by)
 
     def set_class(self, class_name: str) -> None:
-        """Assign the open object and the following ones to a class."""
+        """Assign the open object and subsequent ones to a class."""
         self.options = replace(self.options, class_name=class_name)
         self.record = replace(self.record, class_name=class_name)
         self._open.modified |= self.base is not None
@@ -334,15 +333,16 @@ class Editor:
         Returns
         -------
         ObjectRecord or None
-            The object as written; None if its answer is pending, or that of
-            an object before it: it is closed, and written when it arrives.
+            The object as written; None if its answer, or that of an object
+            before it, is pending: it is then closed, and written when the
+            answer arrives.
 
         Raises
         ------
         PromptError
             There is no mask.
         LabelsError
-            The labels cannot be written, or a job writes the object.
+            The labels cannot be written, or a job is writing the object.
         """
         if not self.pending and not self.record.masks:
             raise PromptError(
@@ -376,7 +376,7 @@ class Editor:
     def _not_written(self, accepted: EditedObject, reason: str) -> None:
         """Open an object again that could not be written.
 
-        At once if none is open, else after the open one.
+        This happens at once if none is open, else after the open one.
         """
         if self.record.empty and not self.pending:
             accepted.record = accepted.asked
@@ -393,12 +393,12 @@ class Editor:
             self.failed.emit(reason)
 
     def take_back_accept(self) -> bool:
-        """Open the object again that was accepted last and is not written.
+        """Reopen the last accepted object if it is not written yet.
 
         Returns
         -------
         bool
-            False if all accepted objects are written.
+            False if all accepted objects are already written.
         """
         accepted = self.queue.take_back()
         if accepted is None:
@@ -413,13 +413,13 @@ class Editor:
     def reject(self) -> None:
         """Close the open object without writing it.
 
-        One that was kept aside is open again.
+        An object kept aside is reopened.
         """
         self._prompting.forget()
         self._start_anew()
 
     def drop_all(self) -> None:
-        """Close the open object and drop those that were kept aside."""
+        """Close the open object and drop those kept aside."""
         self.aside.clear()
         self.reject()
 
@@ -429,14 +429,14 @@ class Editor:
         Returns
         -------
         int
-            Its number, of labelled pixels the label.
+            Its number, or the label of labelled pixels.
 
         Raises
         ------
         PromptError
             The open object is new: there is nothing to delete.
         LabelsError
-            The labels are not editable, or a job writes the object.
+            The labels are not editable, or a job is writing the object.
         """
         base, home = self.base, self._open.home
         if base is None or home is None:
@@ -455,9 +455,10 @@ class Editor:
             self.reject()
 
     def release(self, gone: Objects) -> None:
-        """Make objects of labels that are gone new ones, for other labels.
+        """Turn objects whose labels are gone into new ones, for other labels.
 
-        The open one, those kept aside, and those that wait for their masks.
+        This applies to the open object, those kept aside, and those that wait
+        for their masks.
         """
         self.queue.release(gone)
         for each in self.aside:
@@ -468,10 +469,10 @@ class Editor:
     # opening and closing
 
     def put_aside(self, new: bool = True) -> None:
-        """Keep the open object aside if it was changed, and close it.
+        """Close the open object, keeping it aside if it was changed.
 
-        It is open again as soon as no other object is. Without ``new``, only
-        an object of the labels is kept.
+        It is reopened as soon as no other object is open. Without ``new``,
+        only an object of the labels is kept.
         """
         before = self._open
         self._prompting.forget()
@@ -513,7 +514,7 @@ class Editor:
         objects : Objects
             Objects of the labels.
         record : ObjectRecord
-            The object. If it is not one of them yet, accepting adds it.
+            The object. If it is not one of `objects` yet, accepting adds it.
         """
         self.put_aside()
         kept = self._take_from_aside(objects, record)
@@ -541,7 +542,7 @@ class Editor:
             return
 
     def take_answer(self, result: PromptResult) -> None:
-        """Show the candidates that the model has answered.
+        """Show the candidates from an answer of the model.
 
         Ignored unless these prompts wait for an answer.
 

@@ -1,7 +1,7 @@
-"""Mask of the object under the cursor, before a click.
+"""Mask of the object under the cursor, shown before a click.
 
-Requested on every move of the mouse. Only the newest position waits, and it
-has the lowest priority on the worker.
+It is requested on every mouse move. Only the newest position waits, with the
+lowest priority on the worker.
 """
 
 from __future__ import annotations
@@ -44,11 +44,10 @@ class HoverResult:
 
 
 class Hover:
-    """Predicts the mask under the cursor, without delaying clicks.
+    """Predict the mask under the cursor without delaying clicks.
 
-    Where the image is not embedded there is no answer while the cursor moves.
-    Where the cursor rests the image is embedded, because a click will need
-    it.
+    Where the image is not embedded, there is no answer while the cursor moves.
+    Where the cursor rests, the image is embedded, since a click will need it.
 
     Parameters
     ----------
@@ -78,7 +77,7 @@ class Hover:
         point: tuple[float, float],
         rests: bool = False,
     ) -> None:
-        """Request the mask of a click at a position; `shown` brings it.
+        """Request the mask of a click at a position; `shown` emits it.
 
         Parameters
         ----------
@@ -87,7 +86,7 @@ class Hover:
         point : tuple of float
             (row, column) in data pixels, on the plane.
         rests : bool
-            Whether the cursor rests there: embeds what is needed.
+            Whether the cursor rests there; if so, missing blocks are embedded.
         """
         self._generation += 1
         generation = self._generation
@@ -110,13 +109,13 @@ class Hover:
         rests: bool,
     ) -> None:
         mask = None
-        # an error here occurs again for the click, which reports it
+        # an error here occurs again on the click, which reports it
         with contextlib.suppress(Exception):
             mask = self._mask(plane, point, rests)
         answer = HoverResult(plane, point, mask)
 
         def show() -> None:
-            # answers to earlier positions are shown too: while the cursor
+            # answers to earlier positions are shown, too: while the cursor
             # moves, the preview follows it
             if generation > self._forgotten:
                 self.shown.emit(answer)

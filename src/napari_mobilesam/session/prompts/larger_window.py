@@ -1,4 +1,4 @@
-"""Masks that the edge of their window cuts are asked again in a larger one."""
+"""Masks cut by the edge of their window, predicted again in a larger one."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ if TYPE_CHECKING:
     from napari_mobilesam.session.images.engine import Engine
     from napari_mobilesam.session.images.planes import ImagePlane
 
-# Windows that are tried, each twice as large as the one before.
+# Number of windows tried, each twice as large as the one before.
 TRIES = 2
-# Cells of a low-res mask along an edge, at least: a tip that touches the edge
+# Minimum number of low-res pixels along an edge: a tip that touches the edge
 # is not a cut.
 LEAST_RUN = 3
-# A mask that is less certain by more than this is not taken instead.
+# A mask whose score is lower by more than this is rejected.
 LOSS = 0.1
 
 
 def is_cut(prediction: Prediction) -> bool:
     """Return whether the best mask ends in a line at an edge of its window.
 
-    Edges of the image cut nothing.
+    Edges of the image do not count.
     """
     frame = prediction.frame
     inside = prediction.low_res_masks[prediction.best]
@@ -55,7 +55,7 @@ def in_larger_window(
     model: Sam,
     prediction: Prediction,
 ) -> Prediction:
-    """Return a prediction whose best mask its window does not cut.
+    """Return a prediction whose best mask is not cut by its window.
 
     Parameters
     ----------
@@ -68,12 +68,13 @@ def in_larger_window(
     model : Sam
         Model that answers.
     prediction : Prediction
-        Its answer.
+        Prediction of the model.
 
     Returns
     -------
     Prediction
-        The same one if it is not cut, or if a larger window shows no better.
+        The same prediction if it is not cut, or if a larger window gives no
+        better one.
     """
     best = prediction
     for _ in range(TRIES):
@@ -96,7 +97,7 @@ def _in_larger_window(
     before: Frame,
     first: Frame,
 ) -> Prediction | None:
-    """Ask at the next coarser scale; None if there is none."""
+    """Predict at the next coarser scale; return None if there is none."""
     from napari_mobilesam.segmentation.scale_choice import (
         known_diameter,
         pitch_of,
@@ -114,7 +115,7 @@ def _in_larger_window(
     if known is None:
         found = engine.predict(plane, prompts, model, scales=[min(coarser)])
     else:
-        # a box or a region tells the scale; what it holds goes on outside
+        # a box or region determines the scale; its object continues outside
         larger = known * min(coarser) / pitch_of(first)
         found = engine.predict(plane, prompts, model, diameter=larger)
     if max(found.frame.window_shape) <= max(before.window_shape):
@@ -123,7 +124,7 @@ def _in_larger_window(
 
 
 def _continues(mask: Mask, other: Mask) -> bool:
-    """Return whether another mask holds most of a cut one, as certainly."""
+    """Return whether another mask holds most of a cut one, as confidently."""
     if not other.data.size or other.score < mask.score - LOSS:
         return False
     return shared_area(mask, other) > mask.area / 2

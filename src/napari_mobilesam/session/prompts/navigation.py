@@ -30,26 +30,26 @@ from napari_mobilesam.types import Prompts
 if TYPE_CHECKING:
     import pandas as pd
 
-# Title of the step that an accepted object is whose mask is still to come.
+# Step title of an accepted object whose mask is pending.
 WAITING_ACCEPT = 'accept, the object is open again'
 
 
 class Navigation:
-    """Opens objects of the labels; undo and redo.
+    """Open objects of the labels; undo and redo.
 
-    An open object that was changed is kept aside while another one is open.
+    A changed open object is kept aside while another one is open.
 
     Parameters
     ----------
     editor : Editor
-        Holds the open object.
+        Editor of the open object.
     histories : callable
-        Returns what can be undone: objects of labels, and tracks.
+        Returns everything undoable: objects of labels, and tracks.
 
     Attributes
     ----------
     restored : Signal(str)
-        Message of an undo or redo, also where there was nothing to undo.
+        Message about an undo or redo, or that there was nothing to undo.
     """
 
     restored = Signal(str)
@@ -77,10 +77,10 @@ class Navigation:
     def open_at(
         self, plane: ImagePlane, row: float, column: float
     ) -> ObjectRecord | None:
-        """Open the object at a position, None if there is none.
+        """Open the object at a position; return None if there is none.
 
         Labelled pixels without an object become one: the connected pixels of
-        the label, with the mask as the prompt.
+        the label, with their mask as the prompt.
 
         Parameters
         ----------
@@ -103,7 +103,7 @@ class Navigation:
         Parameters
         ----------
         by : int
-            -1 for the one before.
+            -1 for the previous one.
 
         Returns
         -------
@@ -130,7 +130,7 @@ class Navigation:
     def undo(self) -> str | None:
         """Undo the newest step, in whichever labels it was made.
 
-        An object that was accepted and waits for its mask is open again.
+        An accepted object that waits for its mask is reopened.
 
         Returns
         -------
@@ -146,7 +146,7 @@ class Navigation:
 
     @property
     def next_undo(self) -> Undoable | None:
-        """Labels or tracks of the step to undo; None if there is no step."""
+        """Return labels or tracks of the step to undo; None if none."""
         waiting = self._editor.queue.last
         if waiting is not None:
             return waiting.home
@@ -159,7 +159,7 @@ class Navigation:
     def redo(self) -> str | None:
         """Redo the step undone last; see `undo`.
 
-        As in any history, a new step in some labels ends the redoing.
+        As usual, nothing can be redone after a new step.
         """
         newest = self.next_redo
         title = self._named(newest, None if newest is None else newest.redo())
@@ -167,7 +167,7 @@ class Navigation:
 
     @property
     def next_redo(self) -> Undoable | None:
-        """Labels or tracks of the step to redo; None if there is no step."""
+        """Return labels or tracks of the step to redo; None if none."""
         known = self._histories()
         newest = max(known, key=_redo_order, default=None)
         last_step = max((each.history.push_order for each in known), default=0)
@@ -209,11 +209,11 @@ def _redo_order(each: Undoable) -> int:
 def adopted(
     objects: Objects, plane: ImagePlane, row: float, column: float
 ) -> ObjectRecord | None:
-    """Make an object of labelled pixels that were not written by a session.
+    """Return an object for labelled pixels not written by a session.
 
-    The connected pixels of the label at a position become the mask and the
-    prompt; class and scores are those of the feature table. It has no number
-    until it is written. None if there is no label.
+    The connected pixels of the label at a position become both mask and
+    prompt; class and scores come from the feature table. The object has no
+    number until it is written. None if there is no label.
     """
     mask = mask_of_label(objects.target, plane, row, column)
     if mask is None:
@@ -239,6 +239,6 @@ def adopted(
 
 
 def _first_of(rows: pd.DataFrame, name: str) -> float:
-    """Return the first number of a column, NaN if there is none."""
+    """Return the first number in a column, NaN if there is none."""
     known = len(rows) and name in rows
     return float(numbers_of(rows, name)[0]) if known else math.nan

@@ -1,8 +1,8 @@
-"""Embedding ahead of prompts: of the next planes, and all over the view.
+"""Embed ahead of prompts: the next planes, and the rest of the view.
 
-Runs with the lowest priority, one plane or block at a time. Between two layers
-of the model it answers prompts, or stops when the user requests something
-else.
+This runs with the lowest priority, one plane or block at a time. Between
+layers of the model, it answers prompts, or stops if the user requests
+something else.
 """
 
 from __future__ import annotations
@@ -26,16 +26,17 @@ if TYPE_CHECKING:
 
 KIND = 'prefetch'
 KIND_AFTERWARDS = 'prefetch afterwards'
-# after prompts, and after what is under the cursor
+# after prompts, and after the hover preview
 RANK = 2
-# planes ahead in the direction of travel; one behind is embedded too
+# number of planes ahead in the direction of travel; one behind is also
+# embedded
 AHEAD = 2
 
 _log = logging.getLogger(__name__)
 
 
 class Prefetch:
-    """Embeds planes before they are shown.
+    """Embed planes before they are shown.
 
     Parameters
     ----------
@@ -63,15 +64,14 @@ class Prefetch:
     def want(
         self, planes: Sequence[ImagePlane], view: ImagePlane | None = None
     ) -> None:
-        """Embed planes when the worker is idle, instead of earlier ones.
+        """Embed planes when the worker is idle, replacing earlier wishes.
 
         Parameters
         ----------
         planes : sequence of ImagePlane
-            Planes other than the one shown, the likeliest first.
+            Planes other than the displayed one, most likely first.
         view : ImagePlane, optional
-            Plane that is shown; what is visible of it is embedded after the
-            others.
+            Displayed plane; its visible part is embedded after the others.
         """
         self._wanted, self._view = deque(planes), view
         if self._wanted or view is not None:
@@ -86,18 +86,17 @@ class Prefetch:
         Parameters
         ----------
         planes : sequence of ImagePlane
-            Such as those of images that are opened next, the likeliest
-            first.
+            Planes, such as those of the images opened next, most likely first.
         """
         self._afterwards = deque(planes)
         self._submit_afterwards()
 
     def forget(self, gone: Callable[[ImagePlane], bool]) -> None:
-        """Embed some planes no longer, such as those of a closed image."""
+        """Stop embedding some planes, such as those of a closed image."""
         view = self._view
         if view is not None and gone(view):
             view = None
-        # the worker may take planes from both meanwhile
+        # the worker may take planes from both in the meantime
         wanted, afterwards = tuple(self._wanted), tuple(self._afterwards)
         self.want([plane for plane in wanted if not gone(plane)], view)
         self.want_afterwards([p for p in afterwards if not gone(p)])
@@ -121,7 +120,7 @@ class Prefetch:
         # the viewer's thread may replace them at any time
         wanted, view, model = self._wanted, self._view, self._loaded()
         if model is None:
-            # the first plane that is shown loads the model
+            # the first displayed plane loads the model
             return
         if wanted:
             self._prepare_first(wanted, model, RANK)
@@ -144,7 +143,7 @@ class Prefetch:
     def _prepare_first(
         self, planes: deque[ImagePlane], model: Sam, rank: int
     ) -> None:
-        """Embed the first plane, and remove it unless that was interrupted."""
+        """Embed the first plane, and remove it unless interrupted."""
         plane = planes[0]
 
         def prepare(model: Sam) -> bool:
@@ -159,8 +158,8 @@ class Prefetch:
     ) -> bool:
         """Embed something; return whether to come back to it.
 
-        True if a job of a lower rank interrupted it, or ``embed`` returned
-        True because there is more.
+        True if a job of a lower rank interrupted it, or if ``embed`` returned
+        True because there is more to do.
         """
         between = ServeBetween(self._worker, lambda: self._worker.waits(rank))
         try:
@@ -177,14 +176,14 @@ class Prefetch:
 def planes_ahead(
     before: Sequence[int] | None, now: Sequence[int], axes: Sequence[int]
 ) -> list[tuple[int, int]]:
-    """Predict the planes that are shown next.
+    """Predict which planes will be shown next.
 
     Parameters
     ----------
     before : sequence of int or None
-        Index of the plane shown before, if any.
+        Index of the previous plane, if any.
     now : sequence of int
-        Index of the plane shown now.
+        Index of the displayed plane.
     axes : sequence of int
         Axes along which there are other planes; the last one is the
         default.
@@ -192,7 +191,7 @@ def planes_ahead(
     Returns
     -------
     list of tuple of int
-        (axis, steps), the likeliest first: planes ahead in the direction of
+        (axis, steps), most likely first: planes ahead in the direction of
         travel, and one behind.
     """
     if not axes:

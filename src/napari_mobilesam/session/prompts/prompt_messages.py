@@ -1,4 +1,4 @@
-"""Requests and answers of prompts, and checks of prompts."""
+"""Requests and answers for prompts, and checks of prompts."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class PromptRequest:
     Attributes
     ----------
     generation : int
-        Number of the request; an answer to an older one is dropped.
+        Number of the request; answers to older ones are dropped.
     plane : ImagePlane
         Plane of the prompts.
     objects : tuple of Prompts
@@ -53,7 +53,7 @@ class PromptResult:
     request : PromptRequest
         The request.
     candidates : tuple of (ObjectCandidates or None)
-        One per object; None where the model found no pixel.
+        One per object; None if the model found no pixel.
     seconds : float
         Duration, embedding included.
     not_finite : int
@@ -67,7 +67,7 @@ class PromptResult:
 
     @property
     def masks(self) -> tuple[Mask | None, ...]:
-        """The chosen mask of each object, None where there is none."""
+        """The chosen mask of each object; None if there is none."""
         return tuple(
             None if found is None else found.mask for found in self.candidates
         )

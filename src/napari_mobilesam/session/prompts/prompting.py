@@ -1,4 +1,4 @@
-"""Answers the newest prompts on the worker thread."""
+"""Answer the newest prompts on the worker thread."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 
 class Prompting:
-    """Predicts candidate masks of prompts; only the newest request counts.
+    """Predict candidate masks from prompts; only the newest request counts.
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ class Prompting:
     failed : Signal(int)
         Number of a request that failed; the session reports the error.
     cleaned : Signal()
-        Another clean-up was chosen.
+        The clean-up was changed.
     """
 
     cleaned = Signal()
@@ -87,7 +87,7 @@ class Prompting:
         objects: Sequence[Prompts],
         previous: Sequence[ObjectCandidates | None] = (),
     ) -> int:
-        """Request candidates of objects; `answered` brings them.
+        """Request candidates for objects; `answered` emits them.
 
         Parameters
         ----------
@@ -106,8 +106,8 @@ class Prompting:
         Raises
         ------
         PromptError
-            A prompt is outside the plane, has no area, or there is none;
-            the request before is still answered.
+            There is no prompt, or a prompt is outside the plane or has no
+            area. The previous request is still answered.
         """
         if not objects:
             raise PromptError(
@@ -134,8 +134,8 @@ class Prompting:
     ) -> None:
         """Precompute the answer to a request that is likely to follow.
 
-        For prompts of a mouse button that is still down. Emits no signal and
-        embeds nothing. The parameters are those of `ask`.
+        This is for prompts drawn while the mouse button is still down. It
+        emits no signal and embeds nothing. The parameters are those of `ask`.
         """
         request = self._request(plane, objects, previous)
         self._services.worker.submit(
@@ -227,7 +227,7 @@ class Prompting:
         return PromptResult(request, candidates, seconds, not_finite)
 
     def _is_embedded(self, request: PromptRequest, model: Sam) -> bool:
-        """Return whether a request needs decoding only."""
+        """Return whether a request only needs decoding."""
         return all(
             self._services.engine.embedded_scales(
                 request.plane, prompts, model
@@ -241,7 +241,7 @@ class Prompting:
     def _tell(
         self, request: PromptRequest, function: Callable[[], None]
     ) -> None:
-        """Call a function on the viewer's thread if a request is newest then.
+        """Call a function on the viewer's thread if a request is still newest.
 
         Prompts may change while the answer is on its way.
         """
@@ -261,7 +261,7 @@ def candidates_of(
     prompts: Prompts,
     previous: ObjectCandidates | None = None,
 ) -> ObjectCandidates | None:
-    """Predict candidates of one object, on the worker thread.
+    """Predict the candidates of one object, on the worker thread.
 
     The first three parameters are those of all objects of a job.
 
@@ -282,7 +282,7 @@ def candidates_of(
 
 
 def _same(one: PromptRequest, other: PromptRequest) -> bool:
-    """Return whether two requests have bitwise the same answer."""
+    """Return whether two requests have bitwise identical answers."""
     return (
         one.plane.key == other.plane.key
         and one.plane.viewport == other.plane.viewport
@@ -322,16 +322,15 @@ def _equal(one: NDArray[Any] | None, other: NDArray[Any] | None) -> bool:
 
 
 def refining(before: ObjectView | None, view: ObjectView) -> ObjectView:
-    """Return a view with the answer that its prompts refine, if any.
+    """Return a view, with the answer that its prompts refine, if any.
 
     Parameters
     ----------
     before : ObjectView or None
-        The object on the plane before.
+        The previous view of the object on the plane.
     view : ObjectView
-        The object with new prompts. The chosen mask is fed back if prompts
-        were only added; if prompts were moved or removed, the model starts
-        anew.
+        The view with new prompts. The chosen mask is fed back if prompts were
+        only added; if prompts were moved or removed, the model starts over.
     """
     # imports torch
     from napari_mobilesam.segmentation.scale_choice import pitch_of
@@ -355,11 +354,11 @@ def refining(before: ObjectView | None, view: ObjectView) -> ObjectView:
     if not same_points or not same_box or new.region is not old.region:
         return view
     if len(new.points) == count and (new.box is None) == (old.box is None):
-        # the same prompts again: the same feedback again
+        # same prompts, same feedback
         return replace(view, previous=before.previous, steps=before.steps)
     plane = before.plane
     if plane.pitch is None and chosen.frame is not None:
-        # for the script: the next answer may be of another scale
+        # for the script: the next answer may have another scale
         plane = replace(plane, pitch=pitch_of(chosen.frame))
     asked = PromptStep(plane, old, chosen.chosen)
     return replace(

@@ -56,17 +56,17 @@ class PropagationResult:
     reached : tuple of int
         Indices of the planes that were reached, ascending.
     ended : tuple of PropagationEnd
-        Planes on which it ended, with the reasons.
+        Planes where it ended, with the reasons.
     complete : bool
-        False if it was cancelled or failed; planes so far are kept.
+        False if cancelled or failed; planes so far are kept.
     skipped : tuple of int
         Indices of planes without a finite pixel, ascending.
     covered : tuple of int
-        Numbers of objects that were removed: nothing, or a thin rim, was left
+        Numbers of objects removed because nothing or only a thin rim was left
         of them.
     hidden : tuple of int
-        Indices of planes that have no pixel of it, ascending: other labels are
-        kept there, or the labels do not reach it.
+        Indices of planes without a pixel of it, ascending: other labels are
+        kept there, or the labels do not cover it.
     """
 
     record: ObjectRecord
@@ -121,10 +121,10 @@ class PropagationResult:
 
 
 class PropagationTrack(Limits, Protocol):
-    """Track that an object is propagated along."""
+    """Track along which an object is propagated."""
 
     def mask(self, plane: ImagePlane) -> Mask | None:
-        """Return the pixels of the track on a plane; None if it has none."""
+        """Return the pixels of the track on a plane; None if none."""
 
 
 @dataclass
@@ -141,7 +141,7 @@ class _PropagationRun:
     policy: WritePolicy
     clean_up: CleanUp | None
     replay_code: ReplayCode | None
-    # views of an earlier propagation that were not replaced yet
+    # views of an earlier propagation not replaced yet
     old: dict[Hashable, ObjectView]
     track: PropagationTrack | None
     reached: list[int] = field(default_factory=list)
@@ -208,7 +208,7 @@ class _PropagationRun:
         )
 
     def _has_pixels(self, plane: ImagePlane, mask: Mask) -> bool:
-        """Return whether the object has pixels of a mask in the labels."""
+        """Return whether the object has any pixels of a mask in the labels."""
         picture = self.objects.target.picture(plane, mask.box)
         return bool((picture[mask.data] == self.record.label).any())
 
@@ -219,14 +219,14 @@ class _PropagationRun:
 
 
 def _origin_of(record: ObjectRecord) -> Origin:
-    """Return the origin of an object that was propagated."""
+    """Return the origin of a propagated object."""
     return 'propagation' if record.origin == 'labels' else record.origin
 
 
 def _views_along(
     record: ObjectRecord, planes: Sequence[ImagePlane]
 ) -> tuple[dict[int, ObjectView], dict[int, ObjectView]]:
-    """Views with prompts of the user, and automatic ones, by plane."""
+    """Return views with user prompts, and automatic ones, by plane."""
     keys: dict[int, ObjectView] = {}
     old: dict[int, ObjectView] = {}
     for index, plane in enumerate(planes):
@@ -247,7 +247,7 @@ def _views_along(
 
 
 class Propagation:
-    """Follows objects through the planes of a stack.
+    """Follow objects through the planes of a stack.
 
     Parameters
     ----------
@@ -257,7 +257,7 @@ class Propagation:
     Attributes
     ----------
     finished : Signal(PropagationResult)
-        The object was followed to its ends, or it was cancelled.
+        The object was followed to its ends, or propagation was cancelled.
     """
 
     finished = Signal(object)
@@ -279,13 +279,13 @@ class Propagation:
     ) -> None:
         """Start a propagation; everything is written as one step.
 
-        Planes with prompts of the user stay as they are; planes of an earlier
+        Planes with prompts of the user stay unchanged; planes of an earlier
         propagation are predicted again.
 
         Parameters
         ----------
         record : ObjectRecord
-            The object; labelled pixels without a record get it in this step.
+            The object; labelled pixels without a record get this one.
         objects : Objects
             Objects that it belongs to.
         planes : sequence of ImagePlane
@@ -299,19 +299,19 @@ class Propagation:
         replay_code : ReplayCode, optional
             Code of the step in the script.
         track : PropagationTrack, optional
-            Track of the object: its pixels on the planes are replaced, where
-            they differ, and other tracks are left alone.
+            Track of the object; its pixels on the planes are replaced if they
+            differ, and other tracks are left alone.
 
         Raises
         ------
         SegmentationError
             The object has no prompt of the user on these planes.
         LabelsError
-            Its labels cannot be written, or a job writes the object.
+            Its labels cannot be written, or a job is writing the object.
         """
         keys, old = _views_along(record, planes)
         reach = asked(keys, len(planes), options)
-        # a track goes on where it is met again
+        # a track continues where it is met again
         replaced = reach if track is None else ()
         run = _PropagationRun(
             planes,
@@ -338,6 +338,6 @@ class Propagation:
         self.finished.emit(run.end(complete))
 
     def forget(self, gone: Callable[[ImagePlane], bool]) -> None:
-        """End a propagation on planes that are gone."""
+        """Stop a propagation on planes that are gone."""
         if self._run is not None and any(map(gone, self._run.planes)):
             self._background.abandon()

@@ -1,4 +1,4 @@
-"""Records the replay code of the steps of a session."""
+"""Record the replay code of the steps of a session."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from napari_mobilesam.types import Mask, Prompts
 
 
 class Recorder:
-    """Makes the replay code of steps.
+    """Create the replay code of steps.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ class Recorder:
     model_name : callable
         Returns the name of the model that answers.
     prompting : Prompting
-        Knows the clean-up of masks.
+        Prompting, with the clean-up of masks.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class Recorder:
         self._prompting = prompting
 
     def lines(self, options: WriteOptions, *lines: str) -> ReplayCode:
-        """Return replay code of lines that depend on the settings."""
+        """Return replay code for lines that depend on the settings."""
         settings = settings_code(
             self._model_name(), options, self._prompting.clean_up
         )
@@ -60,9 +60,9 @@ class Recorder:
         base: ObjectRecord | None,
         options: WriteOptions,
     ) -> ReplayCode:
-        """Return the replay code of an accepted object, see `object_code`."""
+        """Return the replay code of an accepted object; see `object_code`."""
         code = object_code(record, base, self._plane_code)
-        # the line that accepts it says which label
+        # the line that accepts it states the label
         return self.lines(replace(options, label=None), *code)
 
     def propagation(
@@ -75,8 +75,8 @@ class Recorder:
     ) -> ReplayCode | None:
         """Return the replay code of a propagation.
 
-        None for labelled pixels that are not objects of the session: a script
-        does not have them.
+        None for labelled pixels that are not objects of the session, since a
+        script does not have them.
         """
         if record.origin == 'labels':
             return None
@@ -97,7 +97,8 @@ class Recorder:
     ) -> ReplayCode:
         """Return the replay code of one object per prompt.
 
-        With its labels: a script may not have pixels that others follow.
+        Labels are explicit, since a script may lack the pixels that determine
+        the next free label.
         """
         entries = [
             f'    BatchItem({self._plane_code(plane)}, '
@@ -120,10 +121,10 @@ class Recorder:
         parameters: RefineParameters,
         options: WriteOptions,
     ) -> ReplayCode:
-        """Return the replay code of *Refine all*, with the objects before.
+        """Return the replay code of *Refine all*, with the original objects.
 
-        The labels may be those of another program, which a script does not
-        have.
+        The labels may come from another program, and a script does not have
+        them.
         """
         lines: list[str] = []
         for plane, masks in planes:

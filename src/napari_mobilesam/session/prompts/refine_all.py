@@ -1,4 +1,4 @@
-"""Refinement of all objects of labels, whichever program made them."""
+"""Refinement of all objects of labels from any program."""
 
 from __future__ import annotations
 
@@ -57,13 +57,14 @@ if TYPE_CHECKING:
 ReplayOf = Callable[
     [Sequence[tuple[ImagePlane, Mapping[int, Mask]]]], ReplayCode
 ]
-# Planes of more pixels are refused: all labels of a plane are read at once.
+# Planes with more pixels are refused, as all labels of a plane are read at
+# once.
 MOST_PIXELS = 1 << 26
 NO_OBJECT = 'The labels have no object on these planes: nothing to refine.'
 
 
 class PlaneChange(NamedTuple):
-    """Labels of a part of a plane before and after.
+    """Labels in a part of a plane before and after.
 
     Attributes
     ----------
@@ -72,8 +73,8 @@ class PlaneChange(NamedTuple):
     corner : tuple of int
         (row, column) of the first pixel.
     before, after : ndarray
-        (h, w) integers. Objects of a threshold have their new numbers before,
-        too.
+        (h, w) integers. Objects from a threshold have their new numbers in
+        both.
     """
 
     plane: ImagePlane
@@ -89,7 +90,7 @@ class RefineResult:
     Attributes
     ----------
     refinements : tuple of Refinement
-        Objects that the model was asked about, plane by plane.
+        Objects on which the model was run, plane by plane.
     changes : tuple of PlaneChange
         Pixels that changed.
     total : int
@@ -97,7 +98,7 @@ class RefineResult:
     planes : int
         Number of planes with objects.
     complete : bool
-        False if it was cancelled or failed; objects until then are refined.
+        False if cancelled or failed; objects so far are refined.
     """
 
     refinements: tuple[Refinement, ...]
@@ -136,7 +137,7 @@ class _RefineAnswer(NamedTuple):
 
 @dataclass
 class _PlaneObjects:
-    """Labels of a plane when the job was started."""
+    """Labels of a plane when the job started."""
 
     plane: ImagePlane
     picture: NDArray[Any]
@@ -144,7 +145,7 @@ class _PlaneObjects:
     answers: list[_RefineAnswer] = field(default_factory=list)
 
     def forget_erased(self, target: LabelTarget) -> None:
-        """Drop the answers of objects of which nothing is as it was."""
+        """Drop the answers for objects whose pixels are all changed."""
         kept = []
         for answer in self.answers:
             mask = answer.refinement.before
@@ -157,7 +158,7 @@ class _PlaneObjects:
 
 @dataclass
 class _RunningRefinement:
-    """A job in progress: answers so far, written when it ends."""
+    """A job in progress; its answers are written when it ends."""
 
     objects: Objects
     planes: list[_PlaneObjects]
@@ -172,7 +173,7 @@ class _RunningRefinement:
 
     @property
     def planes_with_objects(self) -> int:
-        """Number of planes that have objects."""
+        """Number of planes with objects."""
         return sum(bool(each.found.masks) for each in self.planes)
 
     def answers(self, engine: Engine, model: Sam) -> Iterator[_RefineAnswer]:
@@ -195,7 +196,7 @@ class _RunningRefinement:
                 yield _RefineAnswer(number, found, prompts, best)
 
     def take(self, answer: _RefineAnswer) -> None:
-        """Keep an answer."""
+        """Store an answer."""
         self.planes[answer.plane].answers.append(answer)
 
     def write(self, complete: bool) -> RefineResult:
@@ -204,7 +205,7 @@ class _RunningRefinement:
         for each in self.planes:
             each.forget_erased(self.objects.target)
         answers = [a for each in self.planes for a in each.answers]
-        # of a cancelled job that has changed nothing there is nothing to undo
+        # a cancelled job without changes leaves nothing to undo
         refined = any(answer.refinement.refined for answer in answers)
         if answers and (complete or refined):
             count = _counted_on_planes(self.total, self.planes_with_objects)
@@ -241,7 +242,7 @@ class _RunningRefinement:
         box = tuple(map(slice, low, high))
         corner = (low[0], low[1])
         step.replace_picture(each.plane, before[box], after[box], corner)
-        # of a threshold that was split into objects, only pixels are changes
+        # for a threshold that was split into objects, only pixels are changed
         numbered = each.found.labels
         if np.array_equal(before > 0, numbered > 0):
             before = numbered
@@ -252,12 +253,12 @@ class _RunningRefinement:
         ]
 
     def _put_records(self, step: Step, answers: list[_RefineAnswer]) -> None:
-        """Add an object for each label, so that it can be reviewed."""
+        """Add an object for each label, so it can be reviewed."""
         target = self.objects.target
         labels = {answer.refinement.label for answer in answers}
         rows = rows_of(target, tuple(labels))
         classes = classes_of(target, labels)
-        # of objects that share a label, the first one
+        # the first of objects that share a label
         records = {each.label: each for each in reversed(list(self.objects))}
         for answer in answers:
             label = answer.refinement.label
@@ -272,7 +273,7 @@ class _RunningRefinement:
             plane = self.planes[answer.plane].plane
             if answer.refinement.refined or record.view(plane) is None:
                 record = record.with_view(_view(plane, answer))
-            # at once: the next new one gets another number
+            # at once, so that the next new one gets another number
             records[label] = replace(record, reviewed=False)
             step.put(records[label])
         rows = changed_rows(rows, step.pixel_changes())
@@ -284,7 +285,7 @@ class _RunningRefinement:
         answers: list[_RefineAnswer],
         labels: set[int],
     ) -> pd.DataFrame:
-        """Rows of the feature table, with other columns as they were."""
+        """Return rows of the feature table, keeping other columns."""
         ours = self.objects.rows(tuple(labels)).set_index('index')
         refined = dict.fromkeys(labels, False)
         overlap = dict.fromkeys(labels, math.nan)
@@ -303,13 +304,13 @@ class _RunningRefinement:
 
 
 def _counted_on_planes(total: int, planes: int) -> str:
-    """“4 objects”, of a stack “8 objects on 2 planes”."""
+    """Return “4 objects”, or “8 objects on 2 planes” for a stack."""
     text = counted(total, 'object')
     return text if planes == 1 else f'{text} on {planes} planes'
 
 
 def _view(plane: ImagePlane, answer: _RefineAnswer) -> ObjectView:
-    """View of an object, with the mask that was not chosen as the other."""
+    """Return the view of an object, with the rejected mask as alternative."""
     each, found = answer.refinement, answer.candidates
     if found is None:
         candidates = ObjectCandidates((each.before,))
@@ -325,7 +326,7 @@ def _view(plane: ImagePlane, answer: _RefineAnswer) -> ObjectView:
 
 
 class RefineAll:
-    """Refines all objects of labels, in the background.
+    """Refine all objects of labels in the background.
 
     Parameters
     ----------
@@ -335,7 +336,7 @@ class RefineAll:
     Attributes
     ----------
     finished : Signal(RefineResult)
-        All objects were refined, or it was cancelled.
+        All objects were refined, or refinement was cancelled.
     """
 
     finished = Signal(object)
@@ -357,17 +358,17 @@ class RefineAll:
         Parameters
         ----------
         planes : sequence of ImagePlane
-            Planes whose labels are refined, each by itself.
+            Planes whose labels are refined, each independently.
         objects : Objects
-            Objects of the labels; labels of any program.
+            Objects of the labels, which may come from any program.
         parameters : RefineParameters, optional
             Thresholds.
         clean_up : CleanUp, optional
             Clean-up of the masks.
         before : mapping of int to Mask, optional
-            Objects to begin with, drawn over the labels of the first plane.
+            Objects to start from, drawn over the labels of the first plane.
         replay_code : callable, optional
-            Returns the code of the step from planes and their objects.
+            Returns the code of the step, given planes and their objects.
 
         Raises
         ------
@@ -398,7 +399,7 @@ class RefineAll:
         try:
             result = run.write(complete)
         except LabelsError as error:
-            # such as labels that were locked meanwhile
+            # for example labels that were locked in the meantime
             planes = run.planes_with_objects
             nothing = RefineResult((), (), run.total, planes, False)
             self._background.fail(error, lambda: self.finished.emit(nothing))
@@ -409,7 +410,7 @@ class RefineAll:
 def _better(
     ask: Callable[[Prompts], ObjectCandidates | None], mask: Mask
 ) -> tuple[Prompts, ObjectCandidates | None]:
-    """Ask for an object by its box, and with its mask; the better answer."""
+    """Predict an object from its box, and box with mask; return the better."""
     asked, best = Prompts(region=mask), None
     for prompts in prompts_of_mask(mask):
         found = ask(prompts)

@@ -1,4 +1,4 @@
-"""Long jobs of a session: one result after the other, until cancelled."""
+"""Long jobs of a session that yield results until cancelled."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ class BackgroundJob(BackgroundRun, Generic[Item]):
     take : callable
         Takes a result; runs on the viewer's thread.
     end : callable
-        ``end(complete)`` is called once, on the viewer's thread, when the
-        job is complete, cancelled or failed.
+        ``end(complete)`` is called once, on the viewer's thread, when the job
+        has completed, was cancelled or failed.
     total : int
-        Largest number of results, for progress.
+        Maximum number of results, for progress.
     title : str
         Name of a result in messages: ``'Object'``.
     """
@@ -48,10 +48,10 @@ class BackgroundJob(BackgroundRun, Generic[Item]):
 
 
 class Background:
-    """Runs long jobs on the worker thread, one at a time.
+    """Run long jobs on the worker thread, one at a time.
 
-    Prompts are answered between two results. Results that were taken before
-    a job is cancelled or fails are kept.
+    Prompts are answered between results. Results taken before a job is
+    cancelled or fails are kept.
 
     Parameters
     ----------
@@ -79,7 +79,7 @@ class Background:
         return self._jobs.current is not None
 
     def start(self, job: BackgroundJob[Item]) -> None:
-        """Start a job; a job that still runs ends with its results so far."""
+        """Start a job; a running job ends with its results so far."""
         self.abandon()
         self._jobs.start(job)
         model_name = self._services.model_name()
@@ -99,7 +99,7 @@ class Background:
             job.end(False)
 
     def fail(self, error: Exception, then: Callable[[], None]) -> None:
-        """Report an error, and call a function after that."""
+        """Report an error, then call a function."""
         self._services.fail(error, self._topic)
         self._services.deliver(then)
 

@@ -12,12 +12,12 @@ class Inbox:
     """Functions to run on the viewer's thread, first in, first out.
 
     The event loop runs them one by one. A script that blocks the event loop
-    while it waits for an answer calls `empty`.
+    while waiting for an answer calls `empty`.
 
     Parameters
     ----------
     deliver : callable
-        Runs a function on the viewer's thread, soon or at once.
+        Runs a function on the viewer's thread, immediately or later.
     """
 
     def __init__(self, deliver: Callable[[Function], None]) -> None:
@@ -31,7 +31,7 @@ class Inbox:
 
     @property
     def pending(self) -> bool:
-        """True while functions wait to be run."""
+        """True while functions are waiting to run."""
         return bool(self._waiting)
 
     def empty(self) -> bool:

@@ -1,4 +1,4 @@
-"""Background runs of which only the newest one is answered."""
+"""Background runs, of which only the newest reports its result."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from napari_mobilesam.types import Deliver
 
 
 class StoppedError(Exception):
-    """The run was cancelled, or has said itself why it cannot go on."""
+    """The run was cancelled, or has reported itself why it stopped."""
 
 
 @dataclass(eq=False)
@@ -21,7 +21,7 @@ class BackgroundRun:
     Attributes
     ----------
     cancelled : threading.Event
-        Set when the run is to end early.
+        Set when the run should end early.
     """
 
     cancelled: threading.Event = field(
@@ -33,7 +33,7 @@ Run = TypeVar('Run', bound=BackgroundRun)
 
 
 class LatestRun(Generic[Run]):
-    """The newest run of a controller; answers of older runs are dropped.
+    """The newest run of a controller; results of older runs are dropped.
 
     Parameters
     ----------
@@ -52,18 +52,18 @@ class LatestRun(Generic[Run]):
         self.current: Run | None = None
 
     def start(self, run: Run) -> Run:
-        """Make a run the current one; the run before is cancelled."""
+        """Make a run the current one, cancelling the previous one."""
         self.drop()
         self.current = run
         return run
 
     def cancel(self) -> None:
-        """Ask the current run to end early; it is still answered."""
+        """Ask the current run to end early; its result is still used."""
         if self.current is not None:
             self.current.cancelled.set()
 
     def drop(self) -> None:
-        """Cancel the current run and drop its answers."""
+        """Cancel the current run and drop its results."""
         self.cancel()
         self.current = None
 

@@ -1,4 +1,4 @@
-"""The model of a session: chosen, loaded and downloaded in the background."""
+"""The model of a session: selected, loaded and downloaded in background."""
 
 from __future__ import annotations
 
@@ -24,31 +24,31 @@ LIBRARIES = ('pandas', 'torch')
 
 
 class Models:
-    """Chooses, loads and downloads the model of a session.
+    """Select, load and download the model of a session.
 
     Parameters
     ----------
     engine : Engine
-        Holds the model; used on the worker thread only.
+        Engine that holds the model; used only on the worker thread.
     worker : LatestWorker
-        Thread that models are loaded on.
+        Thread on which models are loaded.
     deliver : callable
         Runs a function on the thread that owns the viewer.
     name : str, optional
-        First model; by default the best one on this computer.
+        Initial model; by default the best one on this computer.
 
     Attributes
     ----------
     status : Signal(str, str)
         Message on current work and its topic.
     progress : Signal(int, int)
-        Bytes downloaded and in total.
+        Bytes downloaded, and total bytes.
     failed : Signal(str, str)
         Error message and its topic.
     changed : Signal(ModelRecord)
         A model has been loaded.
     downloaded : Signal(str)
-        Name of a model that was downloaded.
+        Name of the downloaded model.
     """
 
     status = Signal(str, str)
@@ -67,7 +67,8 @@ class Models:
         self._engine = engine
         self._worker = worker
         self._downloader = LatestWorker('napari-mobilesam-download')
-        # an event for each: one that was stopped is not revived by the next
+        # one event per download, so that a stopped one is not revived by the
+        # next
         self._downloads: set[threading.Event] = set()
         self._deliver = deliver
         self._name = name
@@ -80,7 +81,7 @@ class Models:
 
     @property
     def name(self) -> str:
-        """Name or path of the model that answers."""
+        """Name or path of the model in use."""
         if self._name is None:
             from napari_mobilesam.model.registry import default_model_name
 
@@ -88,7 +89,7 @@ class Models:
         return self._name
 
     def use(self, name: str) -> None:
-        """Answer with another model from now on; loads in the background."""
+        """Use another model from now on, loading it in the background."""
         self._name = name
         self._worker.submit('model', lambda: self._preload(name))
 
@@ -98,8 +99,8 @@ class Models:
         Parameters
         ----------
         then : callable
-            Called on the viewer's thread when they are imported; at once if
-            they are already.
+            Called on the viewer's thread when they are imported; immediately
+            if they already are.
         """
         if all(name in sys.modules for name in LIBRARIES):
             then()
@@ -112,14 +113,14 @@ class Models:
         self._worker.submit('imports', job)
 
     def compute_with(self, device: str = 'auto', threads: int = 0) -> None:
-        """Set device and number of threads.
+        """Set the device and the number of threads.
 
         Parameters
         ----------
         device : {'auto', 'cpu', 'cuda', 'mps'}
-            Device of the model; `failed` reports one that is not available.
+            Device of the model; `failed` reports an unavailable one.
         threads : int
-            Largest number of threads; 0 leaves the choice to torch.
+            Maximum number of threads; 0 leaves the choice to torch.
         """
         if (device, threads) == (self._device, self._threads):
             return
@@ -128,7 +129,7 @@ class Models:
             self._worker.submit('device', lambda: self._preload(self.name))
 
     def download(self, name: str) -> None:
-        """Download a model and use it; emits `downloaded` when it is done."""
+        """Download a model and use it; emit `downloaded` when done."""
         cancelled = threading.Event()
         self._downloads.add(cancelled)
         self._downloader.submit(
@@ -141,7 +142,7 @@ class Models:
             cancelled.set()
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Block until no download is running; False on time-out."""
+        """Block until no download is running; return False on timeout."""
         return self._downloader.wait(timeout)
 
     def close(self) -> None:
@@ -152,7 +153,7 @@ class Models:
     # below: on the worker thread
 
     def load(self, name: str, topic: str = 'model') -> Sam | None:
-        """Return a model; None if it failed, which is reported."""
+        """Return a model; None if loading failed, which is reported."""
         try:
             if self._loaded != name:
                 import_gently(LIBRARIES)
@@ -169,12 +170,12 @@ class Models:
         return model
 
     def loaded(self) -> Sam | None:
-        """Return the chosen model if it is loaded, else None."""
+        """Return the selected model if it is loaded, else None."""
         name = self.name
         return self._engine.model(name) if name == self._loaded else None
 
     def _settle(self, model: Sam) -> str:
-        """Move a model to the device that was set; return a description."""
+        """Move a model to the configured device; return a description."""
         import torch
 
         self._threads_of_torch = (

@@ -1,4 +1,4 @@
-"""Services of a session to its parts."""
+"""Services of a session for its parts."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Services:
-    """Services of a session to its parts.
+    """Services of a session for its parts.
 
     Attributes
     ----------
     worker : LatestWorker
-        Thread that everything is computed on.
+        Thread on which everything is computed.
     engine : Engine
-        Models and planes; used on the worker thread only.
+        Models and planes; used only on the worker thread.
     load : callable
         ``load(name, topic)`` returns the model, or reports an error and
         returns None.
     loaded : callable
-        Returns the chosen model if it is loaded, else None.
+        Returns the selected model if it is loaded, else None.
     deliver : callable
         Runs a function on the thread that owns the viewer.
     model_name : callable
-        Returns the name of the chosen model.
+        Returns the name of the selected model.
     fail : callable
         ``fail(error, topic)`` reports an error.
     """
@@ -47,10 +47,10 @@ class Services:
     fail: Callable[[BaseException, str], None]
 
     def between_steps(self, run: BackgroundRun) -> Callable[[], bool]:
-        """Return what a run calls between its steps, on the worker thread.
+        """Return a function for a run to call between its steps.
 
-        It answers prompts, of the open object and of accepted ones, and
-        returns whether the run was cancelled.
+        It runs on the worker thread, answers prompts of the open and of
+        accepted objects, and returns whether the run was cancelled.
         """
 
         def between() -> bool:

@@ -1,4 +1,4 @@
-"""Jobs in the background that tell how far they are, the newest only."""
+"""Background jobs that report progress; only the newest counts."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ from napari_mobilesam.types import Deliver, Progress
 
 
 class WatchedJobs:
-    """Runs one job after the other; a new one cancels the one before.
+    """Run one job after another; a new job cancels the previous one.
 
     Parameters
     ----------
     deliver : callable
         Runs a function on the thread that owns the viewer.
     worker : LatestWorker
-        Thread of the jobs, which `close` ends.
+        Thread of the jobs; `close` ends it.
     kind : str
-        Their kind on the worker.
+        Kind of the jobs on the worker.
 
     Attributes
     ----------
     progress : Signal(int, int, str)
-        Parts done, parts in all, and a message.
+        Parts done, total parts, and a message.
     finished : Signal(object)
         Result of the newest job.
     stopped : Signal()
-        It was cancelled.
+        The newest job was cancelled.
     failed : Signal(str)
-        Its error message.
+        Error message of the newest job.
     """
 
     progress = Signal(int, int, str)
@@ -56,7 +56,7 @@ class WatchedJobs:
 
     @property
     def running(self) -> bool:
-        """True while a job goes on."""
+        """True while a job is running."""
         return self._runs.current is not None
 
     def do(
@@ -70,12 +70,12 @@ class WatchedJobs:
         Parameters
         ----------
         job : callable
-            ``job(progress)`` returns the result. A cancelled job ends where
-            it reports next, or with any error.
+            ``job(progress)`` returns the result. A cancelled job ends at its
+            next progress report, or with any error.
         then : callable, optional
             Takes the result on the viewer's thread, instead of `finished`.
         run : BackgroundRun, optional
-            For a job that looks itself whether it was cancelled.
+            Run of a job that itself checks for cancellation.
         """
         current = self._runs.start(run or BackgroundRun())
         self._worker.submit(
@@ -88,12 +88,12 @@ class WatchedJobs:
         self._runs.cancel()
 
     def abandon(self) -> None:
-        """Stop and drop the answer."""
+        """Stop and drop the result."""
         self._runs.drop()
         self._worker.discard(self._kind)
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Block until all work is done; False on time-out."""
+        """Block until all work is done; return False on timeout."""
         return self._worker.wait(timeout)
 
     def close(self) -> None:

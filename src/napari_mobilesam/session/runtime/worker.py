@@ -12,7 +12,7 @@ Job = Callable[[], None]
 
 # Kinds of jobs that answer prompts: longer jobs run them between steps.
 PROMPT_JOBS = ('accepted', 'prompts')
-# All that the user waits for.
+# Everything the user waits for.
 USER_JOBS = (*PROMPT_JOBS, 'expected', 'hover')
 
 # Kinds of the jobs of `LatestWorker.keep`.
@@ -22,17 +22,17 @@ _log = logging.getLogger(__name__)
 
 
 class LatestWorker:
-    """Runs jobs on one thread; a waiting job is replaced by a newer one.
+    """Run jobs on one thread; newer jobs replace waiting ones.
 
-    Every kind of job has one waiting place. Fifteen requests made while one
+    Each kind of job has a queue of length one. Fifteen requests made while one
     runs therefore cost one further run, not fifteen, and no debouncing is
-    needed. Jobs of a lower rank go first, else those of the kind that waits
-    for longest. The thread is started by the first job and ended by `close`.
+    needed. Jobs of a lower rank go first, then those of the kind that has
+    waited longest. The first job starts the thread, and `close` ends it.
 
     Parameters
     ----------
     name : str
-        Prefix of the name of the thread, for debugging.
+        Prefix of the thread name, for debugging.
     """
 
     def __init__(self, name: str = 'napari-mobilesam') -> None:
@@ -44,7 +44,7 @@ class LatestWorker:
         self._executor: ThreadPoolExecutor | None = None
 
     def submit(self, kind: str, job: Job, rank: int = 0) -> None:
-        """Run ``job`` soon, instead of the waiting job of the same kind.
+        """Run ``job`` soon, replacing a waiting job of the same kind.
 
         Parameters
         ----------
@@ -53,8 +53,8 @@ class LatestWorker:
         job : callable
             The job; it reports its own errors.
         rank : int
-            0 for jobs that the user waits for; jobs of a higher rank run only
-            when none of a lower rank waits.
+            0 for jobs the user waits for; jobs of a higher rank only run when
+            none of a lower rank is waiting.
         """
         with self._changed:
             self._waiting[kind] = rank, job
@@ -68,22 +68,22 @@ class LatestWorker:
             try:
                 self._executor.submit(self._drain)
             except RuntimeError:
-                # the interpreter ends: nobody waits for the answer
+                # the interpreter is shutting down: nobody waits for the answer
                 self._waiting.clear()
                 self._running = False
                 self._changed.notify_all()
 
     def keep(self, job: Job) -> None:
-        """Run ``job`` whatever else is asked for, also after `close`.
+        """Run ``job`` whatever else is requested, even after `close`.
 
-        For files that are written: none replaces another.
+        This is for writing files: no job replaces another.
         """
         self.submit(f'{KEPT}{next(self._numbers)}', job)
 
     def resume(self, kind: str, job: Job, rank: int = 0) -> None:
-        """Run the rest of a job after those that wait; see `submit`.
+        """Run the rest of a job after the waiting ones; see `submit`.
 
-        Dropped if a newer job of its kind waits.
+        It is dropped if a newer job of its kind is waiting.
         """
         with self._changed:
             if kind not in self._waiting:
@@ -95,15 +95,15 @@ class LatestWorker:
             self._waiting.pop(kind, None)
 
     def waits(self, below: int) -> bool:
-        """Return whether a job of a lower rank waits."""
+        """Return whether a job of a lower rank is waiting."""
         with self._changed:
             return any(rank < below for rank, _ in self._waiting.values())
 
     def serve(self, kind: str) -> None:
         """Run the waiting job of a kind now, from inside a longer job.
 
-        A long job calls this between its steps, so that a click need not
-        wait for minutes. Only to be called on the worker's own thread.
+        A long job calls this between its steps, so that a click need not wait
+        for minutes. Call it only on the worker's own thread.
         """
         with self._changed:
             waiting = self._waiting.pop(kind, None)
@@ -111,7 +111,7 @@ class LatestWorker:
             self._run(waiting[1])
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Block until nothing runs or waits; False if that took too long."""
+        """Block until nothing runs or waits; return False on timeout."""
         with self._changed:
             return self._changed.wait_for(
                 lambda: not self._running, timeout=timeout
@@ -147,24 +147,25 @@ class LatestWorker:
         try:
             job()
         except BaseException:  # noqa: BLE001 - SystemExit, panics of Rust
-            # jobs report their own errors; one that fails to must not take
-            # the thread, and with it all later requests, down with it
+            # jobs report their own errors; if that fails, the thread, and with
+            # it all later requests, must survive
             _log.exception('A background job of napari-mobilesam failed')
 
 
 class SupersededError(Exception):
-    """Nobody waits for the result of a job any more."""
+    """The result of a job is no longer needed."""
 
 
 class ServeBetween:
-    """Runs what the user waits for between the steps of a longer job.
+    """Run what the user waits for between the steps of a longer job.
 
     Parameters
     ----------
     worker : LatestWorker
-        Only to be called on its thread.
+        Worker; call the instance only on its thread.
     superseded : callable
-        Returns True if the longer job is to stop: `SupersededError` is raised.
+        Returns True if the longer job should stop, which raises
+        `SupersededError`.
     """
 
     def __init__(
@@ -175,8 +176,8 @@ class ServeBetween:
         self._serving = False
 
     def __call__(self) -> None:
-        """Run what waits, and go on or stop."""
-        # a job that is served here has steps, too
+        """Run waiting jobs, then return, or raise to stop."""
+        # a job served here has steps, too
         if self._serving:
             return
         self._serving = True

@@ -1,4 +1,4 @@
-"""Saving of the labels of a series, and of those that could not be saved."""
+"""Save the labels of a series, and those that could not be saved before."""
 
 from __future__ import annotations
 
@@ -33,21 +33,21 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, eq=False)
 class SaveRequest:
-    """Labels of an image that are to be saved.
+    """Labels of an image to be saved.
 
     Attributes
     ----------
     number : int
         Number of the image in the series.
     labels : ndarray
-        A copy, which nobody changes.
+        A copy that nobody changes.
     table : DataFrame or None
-        A row per object.
+        One row per object.
     image : ImageArray
         The image.
     write_session : callable or None
-        ``write_session(path)`` writes prompts and candidates; None leaves
-        what there is.
+        ``write_session(path)`` writes prompts and candidates; None keeps the
+        existing file.
     """
 
     number: int
@@ -58,28 +58,29 @@ class SaveRequest:
 
 
 class LabelsSaving:
-    """Saves labels of a series, on the thread that calls.
+    """Save the labels of a series, on the calling thread.
 
     Parameters
     ----------
     services : Services
-        Brings signals to the main thread.
+        Services, which deliver signals to the main thread.
 
     Attributes
     ----------
     saved : Signal(int)
         Labels of the image with this number were saved.
     kept : Signal(Path, Path)
-        A label image of others, and the file that the labels of the image are
-        saved to instead.
+        A label image made by others, and the file to which the labels of the
+        image are saved instead.
     restored : Signal(str)
-        Message: labels are back that could not be saved in another viewer.
+        Message that labels which could not be saved in another viewer were
+        restored.
     failed : Signal(BaseException)
         Labels could not be saved.
     lock : Lock
         Held by the one thread that reads or writes labels and records.
     unsaved : dict of int to SaveRequest
-        Labels that could not be saved; each later save tries them again.
+        Labels that could not be saved; each later save retries them.
     """
 
     saved = Signal(int)
@@ -91,38 +92,38 @@ class LabelsSaving:
         self._deliver = services.deliver
         self.lock = threading.Lock()
         self.unsaved: dict[int, SaveRequest] = {}
-        # files of an earlier viewer, and the request to save what they hold
+        # files of an earlier viewer, and the request to save their contents
         self._rescued: dict[int, tuple[RescuedFiles, SaveRequest]] = {}
 
     def forget(self) -> None:
-        """Forget what could not be saved, for another series."""
+        """Forget unsaved labels, for another series."""
         self._rescued, self.unsaved = {}, {}
 
     def save(self, series: Series, request: SaveRequest) -> None:
-        """Save labels, and what could not be saved before."""
+        """Save labels, and any that could not be saved before."""
         waiting = self.unsaved.get(request.number)
         if waiting is not None and request.write_session is None:
-            # prompts that could not be saved wait for it, too
+            # unsaved prompts wait for it, too
             request = replace(request, write_session=waiting.write_session)
         self.unsaved[request.number] = request
         self.save_waiting(series)
 
     def save_found(self, series: Series, request: SaveRequest) -> bool:
-        """Save labels that were found, unless there are labels by now.
+        """Save labels found by a run, unless there are labels by now.
 
         Returns
         -------
         bool
-            False if there are: nothing is written.
+            False if there are; nothing is written then.
 
         Raises
         ------
         SeriesError
-            They cannot be saved; each later save tries them again.
+            The labels cannot be saved; each later save retries them.
         """
         number = request.number
         with self.lock:
-            # not in place of labels that wait to be saved
+            # not in place of labels waiting to be saved
             if number in self.unsaved or series[number].labelled:
                 return False
             try:
@@ -135,7 +136,7 @@ class LabelsSaving:
         return True
 
     def save_waiting(self, series: Series) -> None:
-        """Save what is new, and what could not be saved before."""
+        """Save new labels, and any that could not be saved before."""
         for number, waiting in list(self.unsaved.items()):
             try:
                 with self.lock:
@@ -162,14 +163,14 @@ class LabelsSaving:
         series: Series,
         image_of: Callable[[int], ImageArray | None],
     ) -> None:
-        """Bring back labels that could not be saved in another viewer.
+        """Restore labels that could not be saved in another viewer.
 
         Parameters
         ----------
         series : Series
             The series.
         image_of : callable
-            Reads the image of a number; None if it cannot be read.
+            Reads the image with a number; None if it cannot be read.
         """
         names = []
         images = [entry.files.image for entry in series]
@@ -177,7 +178,7 @@ class LabelsSaving:
             image = image_of(number)
             if image is None or saved.labels.shape != image.label_shape:
                 continue
-            # what was saved before may be replaced by them, nothing newer
+            # they may replace what was saved before, but nothing newer
             series[number].replaceable = files.replaceable
             request = SaveRequest(
                 number, saved.labels, saved.table, image, files.copy_session
@@ -199,7 +200,7 @@ class LabelsSaving:
         """Write labels that cannot be saved to a folder of the user."""
         for number, waiting in self.unsaved.items():
             if self._rescued.get(number, (None, None))[1] is waiting:
-                # they are there still
+                # they are still there
                 continue
             entry = series[number]
             image = entry.files.image

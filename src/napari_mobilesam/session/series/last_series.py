@@ -1,4 +1,4 @@
-"""The series that was open last, to resume it."""
+"""The most recently opened series, to resume it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ FILE = 'series.json'
 
 @dataclass(frozen=True)
 class LastSeries:
-    """Last series: its source and the image that was shown.
+    """Most recent series: its source, and the image that was open.
 
     Attributes
     ----------
@@ -20,11 +20,11 @@ class LastSeries:
     output : str
         Folder of the labels; empty for the default.
     names : str
-        Pattern of names.
+        Pattern of the names.
     image : str
         Image file that was open.
     channel : int
-        Channel that was worked on, from 0.
+        Channel in use, from 0.
     """
 
     images: tuple[str, ...]
@@ -35,7 +35,7 @@ class LastSeries:
 
 
 def last_series() -> LastSeries | None:
-    """Return the series that was open last, None if it is unknown."""
+    """Return the most recently opened series; None if unknown."""
     stored = read_config(FILE)
     try:
         return LastSeries(
@@ -43,7 +43,7 @@ def last_series() -> LastSeries | None:
             str(stored['output']),
             str(stored['names']),
             str(stored['image']),
-            # not known to files of earlier versions
+            # missing in files of earlier versions
             max(0, int(stored.get('channel', 0))),
         )
     except (ValueError, KeyError, TypeError):
@@ -51,7 +51,7 @@ def last_series() -> LastSeries | None:
 
 
 def remember_series(series: LastSeries) -> None:
-    """Write down the series that is open.
+    """Store which series is open.
 
     Raises
     ------

@@ -31,14 +31,14 @@ FOLDER = 'rescued'
 
 
 class RescuedFiles(NamedTuple):
-    """Files of the labels of one image, outside of the folder of the series.
+    """Files of one image's labels, outside the folder of the series.
 
     Attributes
     ----------
     labels, table, session : Path
-        Label image, table of the objects, and their prompts.
+        Label image, table of objects, and their prompts.
     origin : Path
-        Tells which image they are of, and what they may replace.
+        File that records their image, and what they may replace.
     """
 
     labels: Path
@@ -56,20 +56,20 @@ class RescuedFiles(NamedTuple):
             return None
 
     def copy_session(self, path: Path) -> None:
-        """Copy the prompts to where they belong, if they are known."""
+        """Copy the prompts to their proper place, if known."""
         if path != self.session:
             with contextlib.suppress(FileNotFoundError):
                 shutil.copyfile(self.session, path)
 
     def remove(self) -> None:
-        """Remove the files, once the labels are saved where they belong."""
+        """Remove the files once the labels are saved in their proper place."""
         for path in self:
             with contextlib.suppress(OSError):
                 path.unlink(missing_ok=True)
 
 
 def rescue_folders() -> list[Path]:
-    """Folders for rescued labels, the first choice first.
+    """Return folders for rescued labels, in order of preference.
 
     ``NAPARI_MOBILESAM_SESSIONS`` overrides the first one.
     """
@@ -88,9 +88,9 @@ def rescue(
     replaceable: list[int] | None,
     write_session: Callable[[Path], None] | None,
 ) -> RescuedFiles:
-    """Write labels of an image to the first folder that takes them.
+    """Write labels of an image to the first usable folder.
 
-    Those of an earlier viewer, which are in these labels by now, are removed.
+    Files of an earlier viewer, which these labels include by now, are removed.
 
     Parameters
     ----------
@@ -101,14 +101,14 @@ def rescue(
     table : DataFrame or None
         A row per object.
     replaceable : list or None
-        State of the label image that they may replace, see `SeriesEntry`.
+        State of the label image they may replace; see `SeriesEntry`.
     write_session : callable or None
         ``write_session(path)`` writes the prompts, if there are any.
 
     Raises
     ------
     OSError
-        No folder takes them.
+        No folder is writable.
     """
     problem: OSError | None = None
     folders = rescue_folders()
@@ -138,7 +138,7 @@ def rescue(
 
 
 def _write_session(path: Path, write: Callable[[Path], None] | None) -> None:
-    """Write prompts if that is possible; those of other labels go."""
+    """Write prompts if possible, and remove those of other labels."""
     with contextlib.suppress(OSError, SegmentationError):
         if write is not None:
             write(path)
@@ -167,7 +167,7 @@ def rescued_of(
 
 
 def _files(folder: Path, image: Path) -> RescuedFiles:
-    """Names that tell the image, also of two images of one name."""
+    """Return file names unique to an image, even if two share a name."""
     place = hashlib.sha256(str(image.resolve()).encode()).hexdigest()[:12]
     stem = f'{image.stem}-{place}'
     return RescuedFiles(

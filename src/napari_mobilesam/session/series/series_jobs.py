@@ -1,4 +1,4 @@
-"""Jobs of an open series: reading ahead, saving, segmenting all images."""
+"""Jobs of an open series: read ahead, save, and segment all images."""
 
 from __future__ import annotations
 
@@ -36,15 +36,15 @@ from napari_mobilesam.text import explain
 from napari_mobilesam.types import EverythingParameters, SegmentationError
 
 KIND = 'series'
-# Images that are read before they are opened.
+# Number of images read before they are opened.
 AHEAD = 2
-# Images kept in memory: those ahead, and the one behind.
+# Number of images kept in memory: those ahead, and the previous one.
 KEPT = 4
 
 
 @dataclass(frozen=True, eq=False)
 class ReadImage:
-    """An image of a series that was read.
+    """An image of a series, read from disk.
 
     Attributes
     ----------
@@ -53,7 +53,7 @@ class ReadImage:
     image : ImageArray or None
         The image; None if it cannot be read.
     labels : SavedLabels or None
-        Its labels, if there are any.
+        Its labels, if any.
     problem : str
         Error message, or empty.
     session : dict or None
@@ -71,7 +71,7 @@ class ReadImage:
 
 
 def keeps_prompts(error: BaseException) -> str:
-    """Return the message where prompts that are there cannot be read."""
+    """Return the message for existing prompts that cannot be read."""
     return (
         f'{explain(error)} The file of the prompts is kept, and new ones of '
         'this image are not saved.'
@@ -79,10 +79,11 @@ def keeps_prompts(error: BaseException) -> str:
 
 
 class SeriesJobs:
-    """Reads, saves and segments the images of a series in the background.
+    """Read, save and segment the images of a series in the background.
 
-    Files are read and written on one thread of their own, in order; images
-    are segmented on the worker thread of the session, where prompts go first.
+    Files are read and written in order on a separate thread; images are
+    segmented on the worker thread of the session, where prompts take
+    precedence.
 
     Parameters
     ----------
@@ -94,7 +95,7 @@ class SeriesJobs:
     opened : Signal()
         Another series was opened.
     read : Signal(ReadImage)
-        The image that was asked for last.
+        The image requested last.
     read_ahead : Signal(ReadImage)
         An image that is likely to be opened next.
     decoded : Signal(int, LoadedSession)
@@ -104,9 +105,9 @@ class SeriesJobs:
     progress : Signal(int, int, str)
         Steps done, steps in total, and a message.
     segmented : Signal(SaveRequest)
-        Labels of the image that is open, for its layer.
+        Labels of the open image, for its layer.
     finished : Signal(SeriesResult)
-        All images were segmented, or it was cancelled.
+        All images were segmented, or segmentation was cancelled.
     uncertain : Signal(list of UncertainObject)
         Answer to `ask_uncertain`, least certain first.
     failed : Signal(str)
@@ -147,7 +148,7 @@ class SeriesJobs:
 
     @property
     def running(self) -> bool:
-        """True if all images are being segmented."""
+        """True while all images are being segmented."""
         return self._runs.current is not None
 
     @property
@@ -171,10 +172,10 @@ class SeriesJobs:
             self.open(None)
 
     def open(self, series: Series | None) -> None:
-        """Go on with another series; None closes it.
+        """Switch to another series, or close it with None.
 
-        What is being saved is saved first. A series with labels that cannot
-        be saved stays open.
+        Pending saves finish first. A series with labels that cannot be saved
+        stays open.
 
         Raises
         ------
@@ -209,7 +210,7 @@ class SeriesJobs:
     # reading
 
     def ask(self, number: int) -> None:
-        """Read an image and its labels; `read` brings them."""
+        """Read an image and its labels; `read` emits them."""
         series = self.required
         self._asked += 1
         asked = self._asked
@@ -222,12 +223,12 @@ class SeriesJobs:
             found = self._read(series, number)
             self._services.deliver(lambda: tell(found))
 
-        # after what is being saved, even if one was asked for before
+        # after pending saves, even if one was requested before
         self._files.discard('read')
         self._files.submit('read', work)
 
     def ask_ahead(self, numbers: Sequence[int]) -> None:
-        """Read images before they are opened; `read_ahead` brings them."""
+        """Read images before they are opened; `read_ahead` emits them."""
         series = self.required
         waiting = [n for n in numbers if 0 <= n < len(series)][:AHEAD]
 
@@ -244,7 +245,7 @@ class SeriesJobs:
 
     def _read_image(self, series: Series, number: int) -> ReadImage:
         try:
-            # an image that was replaced on disk is read again
+            # an image replaced on disk is read again
             state = file_state(series[number].files.image) or ()
             image = self._images.get(
                 (number, *state), lambda: series.read_image(number)
@@ -270,7 +271,7 @@ class SeriesJobs:
             if path.exists():
                 session = read(path)
         except Exception as error:  # noqa: BLE001 - every failure is reported
-            # without a session file the labels are there, not their prompts
+            # without a session file, there are labels but no prompts
             complete = not path.exists()
             text = explain(error) if complete else keeps_prompts(error)
             return ReadImage(
@@ -281,7 +282,7 @@ class SeriesJobs:
     def decode(
         self, found: ReadImage, path: Path, planes: Sequence[ImagePlane]
     ) -> None:
-        """Decode the objects of an image; `decoded` brings them.
+        """Decode the objects of an image; `decoded` emits them.
 
         Parameters
         ----------
@@ -313,7 +314,7 @@ class SeriesJobs:
         Raises
         ------
         SeriesError
-            It cannot be written down.
+            The record cannot be written.
         """
         with self.saving.lock:
             self.required.mark(number, status)
@@ -325,13 +326,13 @@ class SeriesJobs:
         Raises
         ------
         SeriesError
-            It cannot be written down.
+            The record cannot be written.
         """
         with self.saving.lock:
             self.required.review(number, [label])
 
     def ask_uncertain(self) -> None:
-        """List the objects that were not reviewed; `uncertain` brings them."""
+        """List the unreviewed objects; `uncertain` emits them."""
         series = self.required
 
         def work() -> None:
@@ -348,7 +349,7 @@ class SeriesJobs:
     def _tell(
         self, series: Series, signal: SignalInstance, found: Any
     ) -> None:
-        """Emit a signal on the viewer's thread if a series is open then."""
+        """Emit a signal on the viewer's thread if the series is still open."""
 
         def tell() -> None:
             if series is self.series:
@@ -369,7 +370,7 @@ class SeriesJobs:
         self._files.submit(f'save {request.number}', work)
 
     def save_found(self, request: SaveRequest) -> None:
-        """Save labels that were found, unless there are labels by now."""
+        """Save labels found by a run, unless there are labels by now."""
         series, number = self.required, request.number
 
         def work() -> None:
@@ -394,14 +395,14 @@ class SeriesJobs:
     def segment_all(
         self, parameters: EverythingParameters | None, channel: int = 0
     ) -> None:
-        """Segment all images that have no labels; `finished` ends it.
+        """Segment all images without labels; `finished` ends it.
 
         Parameters
         ----------
         parameters : EverythingParameters or None
             Parameters of all images.
         channel : int
-            Channel of images with several.
+            Channel to use in images with several.
 
         Raises
         ------
@@ -428,7 +429,7 @@ class SeriesJobs:
         self._runs.cancel()
 
     def abandon(self) -> None:
-        """Stop, and drop what is on its way."""
+        """Stop, and drop results on their way."""
         self._services.worker.discard(KIND)
         self._runs.drop()
 
@@ -480,8 +481,8 @@ class SeriesJobs:
         try:
             return self.saving.save_found(series, request)
         except SeriesError:
-            # the folder is full or gone: further images would take their
-            # time, and as much memory, for nothing
+            # the folder is full or gone: further images would cost time and
+            # memory for nothing
             run.cancelled.set()
             raise
 
@@ -493,7 +494,7 @@ class SeriesJobs:
             self.save_found(request)
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Block until files are read and written; False on time-out."""
+        """Block until files are read and written; return False on timeout."""
         return self._files.wait(timeout)
 
     def close(self) -> None:

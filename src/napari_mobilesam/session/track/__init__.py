@@ -1,1 +1,1 @@
-"""Objects through time: the job, corrections, and commands."""
+"""Objects through time: jobs, corrections and commands."""

@@ -1,7 +1,7 @@
-"""Limits of a propagation along a track: other objects and the track itself.
+"""Limits of propagation along a track: other objects and the track itself.
 
 An object is followed until the model agrees with the track again, until it
-runs into other tracks, or to the objects that it divides into or comes from.
+runs into other tracks, or until it reaches its daughters or its parent.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from napari_mobilesam.session.objects.targets import (
 from napari_mobilesam.tracking.tracks import Tracks
 from napari_mobilesam.types import Mask
 
-# IoU of a mask with the track from which they agree.
+# Minimum IoU of a mask with the track at which they agree.
 AGREEMENT = 0.7
-# Share of a mask that other tracks may have.
+# Maximum share of a mask that may belong to other tracks.
 MOST_TAKEN = 0.5
 
 
@@ -66,7 +66,7 @@ class AlongTrack:
         )
 
     def bar(self, number: int) -> str:
-        """Return why the track cannot be on a plane; empty if it can."""
+        """Return why the track cannot be on a plane, or ''."""
         frame = self._frames[number]
         if frame is None:
             return 'outside the labels'
@@ -75,7 +75,7 @@ class AlongTrack:
         return 'it divides' if frame >= self._divided else ''
 
     def meets(self, number: int, mask: Mask) -> str:
-        """Return why it ends before a plane with this mask; empty if not."""
+        """Return why it ends before a plane with this mask, or ''."""
         plane = self._planes[number]
         here = self._target.picture(plane, mask.box)[mask.data]
         others = here[(here != 0) & (here != self._track)]
@@ -88,14 +88,14 @@ class AlongTrack:
         return ''
 
     def mask(self, plane: ImagePlane) -> Mask | None:
-        """Return the pixels of the track on a plane; None if it has none."""
+        """Return the pixels of the track on a plane; None if there is none."""
         return label_mask(self._target, plane, self._track)
 
 
 def label_mask(
     target: LabelTarget, plane: ImagePlane, label: int
 ) -> Mask | None:
-    """Return all pixels of a label on a plane; None if it has none."""
+    """Return all pixels of a label on a plane; None if there are none."""
     own = whole_picture(target, plane) == label
     return Mask(*crop_to_mask(own), float('nan')) if own.any() else None
 

@@ -34,7 +34,7 @@ LINKING = 'napari_mobilesam.tracking.track_linking'
 
 
 class TrackJobs(WatchedJobs):
-    """Tracks labels on a thread of its own; the newest request wins.
+    """Track labels on a separate thread; the newest request wins.
 
     Parameters
     ----------
@@ -44,13 +44,13 @@ class TrackJobs(WatchedJobs):
     Attributes
     ----------
     finished : Signal(TrackedLabels)
-        The tracks of the newest request.
+        Tracks of the newest request.
     saved : Signal(str)
-        Message: tracks were exported.
+        Message that tracks were exported.
     not_saved : Signal(str)
-        Error message: they were not.
+        Error message of a failed export.
     scene : TrackScene or None
-        Layers of the viewer, which show the tracks.
+        Layers of the viewer that show the tracks.
     """
 
     saved = Signal(str)
@@ -63,13 +63,13 @@ class TrackJobs(WatchedJobs):
         self.scene: TrackScene | None = None
 
     def all_tracks(self) -> Sequence[TrackedLabels]:
-        """Return the tracks of the viewer, the newest last."""
+        """Return the tracks of the viewer, newest last."""
         if self.scene is not None:
             return self.scene.all_tracks()
         return () if self._newest is None else (self._newest,)
 
     def tracked(self, target: LabelTarget) -> TrackedLabels | None:
-        """Return the tracks that a target of writing holds, None for others.
+        """Return the tracks held by a writing target; None for others.
 
         Parameters
         ----------
@@ -82,7 +82,7 @@ class TrackJobs(WatchedJobs):
         """Import laptrack, which takes seconds, before it is needed."""
 
         def prepare() -> None:
-            # `start` says what is missing
+            # `start` reports what is missing
             with contextlib.suppress(ImportError):
                 import_gently((LINKING, 'laptrack'))
 
@@ -91,20 +91,20 @@ class TrackJobs(WatchedJobs):
     def start(
         self, layer: Any, parameters: LinkingParameters | None = None
     ) -> None:
-        """Track labels; `finished` brings the tracks.
+        """Track labels; `finished` emits the tracks.
 
         Parameters
         ----------
         layer : labels layer or None
-            See `TrackScene.labels_of`; an array without a viewer.
+            See `TrackScene.labels_of`; without a viewer, an array.
         parameters : LinkingParameters, optional
             Distance, gaps, divisions.
 
         Raises
         ------
         ImageError
-            The labels are no time series, or there is no image of their shape
-            that trackastra could use.
+            The labels are not a time series, or there is no image of their
+            shape for trackastra.
         """
         from napari_mobilesam.tracking.objects_in_time import check_series
 
@@ -124,7 +124,7 @@ class TrackJobs(WatchedJobs):
             if not in_memory(labels):
                 tracks = track_labels(labels, parameters, progress, images)
                 return paint_tracks(tracks, labels, progress)
-            # they are read several times, and may be edited meanwhile
+            # they are read several times, and may be edited in the meantime
             given = labels.copy()
             tracks = track_labels(given, parameters, progress, images)
             result = paint_tracks(tracks, given, progress)
@@ -134,7 +134,7 @@ class TrackJobs(WatchedJobs):
         self.do(job, lambda result: self._finish(layer, labels, result))
 
     def open(self, folder: Path) -> None:
-        """Read tracks of the Cell Tracking Challenge; `finished` brings them.
+        """Read tracks of the Cell Tracking Challenge; `finished` emits them.
 
         Parameters
         ----------
@@ -158,7 +158,7 @@ class TrackJobs(WatchedJobs):
         size: PixelSize = NO_SIZE,
         overwrite: bool = False,
     ) -> None:
-        """Export tracks as they are now; `saved` or `not_saved` follows.
+        """Export the current tracks; `saved` or `not_saved` follows.
 
         Parameters
         ----------
@@ -167,7 +167,7 @@ class TrackJobs(WatchedJobs):
         path, overwrite
             See `export_tracks`.
         size : PixelSize
-            Size of a pixel, and the time between frames.
+            Pixel size, and time between frames.
         """
         tracks, shown = tracked.tracks, tracked.shown
         tracked.exports += 1
@@ -183,7 +183,7 @@ class TrackJobs(WatchedJobs):
             )
 
             try:
-                # masks as they are shown, tables with the original labels
+                # masks as shown, tables with the original labels
                 masks = track_format(path) in ('ctc', 'labels', 'trackmate')
                 export_tracks(
                     shown if masks else tracks,

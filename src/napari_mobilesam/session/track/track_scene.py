@@ -1,4 +1,4 @@
-"""Interface of the layers of a viewer to tracking."""
+"""Interface between the layers of a viewer and tracking."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class TrackScene(Protocol):
         Parameters
         ----------
         layer : labels layer or None
-            None for the one that is active, or the only one.
+            None for the active layer, or the only one.
 
         Raises
         ------
@@ -35,11 +35,11 @@ class TrackScene(Protocol):
         Raises
         ------
         ImageError
-            It is no time series; the message says why.
+            The layer is not a time series; the message says why.
         """
 
     def images_of(self, labels: Any) -> Any:
-        """Return the image of the shape of labels.
+        """Return the image with the same shape as labels.
 
         Raises
         ------
@@ -48,7 +48,7 @@ class TrackScene(Protocol):
         """
 
     def add(self, labels: Any, name: str) -> Any:
-        """Return a new layer of labels, on an image of their shape.
+        """Return a new labels layer for an image of the same shape.
 
         Parameters
         ----------
@@ -86,7 +86,7 @@ class TrackScene(Protocol):
         Returns
         -------
         int
-            Axis of the image that is time.
+            Time axis of the image.
 
         Raises
         ------
@@ -95,7 +95,7 @@ class TrackScene(Protocol):
         """
 
     def tracked(self, target: LabelTarget) -> TrackedLabels | None:
-        """Return the tracks whose labels a target is, None for others."""
+        """Return the tracks whose labels a target holds; None for others."""
 
     def all_tracks(self) -> Sequence[TrackedLabels]:
-        """Return the tracks in the viewer, the newest last."""
+        """Return the tracks in the viewer, newest last."""

@@ -22,15 +22,15 @@ from napari_mobilesam.tracking.tracks import TrackError, Tracks
 from napari_mobilesam.types import Progress
 
 Slices = tuple[slice, ...]
-# (frame, track): what the user sees and clicks
+# (frame, track), as the user sees and clicks them
 FrameAndTrack = tuple[int, int]
-# Tracks beyond which labels of 16 bits leave no room for corrections.
+# Number of tracks above which 16-bit labels leave no room for corrections.
 MOST_IN_16_BITS = 40_000
 
 
 @dataclass(frozen=True, eq=False)
 class TrackResult:
-    """Tracks, and labels with the number of the track of each object.
+    """Tracks, and labels that number each object by its track.
 
     Attributes
     ----------
@@ -53,7 +53,7 @@ class TrackResult:
 def paint_tracks(
     tracks: Tracks, labels: Any, progress: Progress | None = None
 ) -> TrackResult:
-    """Make labels with one number per track.
+    """Create labels with one number per track.
 
     Parameters
     ----------
@@ -62,8 +62,8 @@ def paint_tracks(
     labels : array
         (T, [Z,] H, W) integer labels that were tracked.
     progress : callable, optional
-        ``progress(done, total, message)`` before each frame; an exception
-        that it raises ends the work.
+        ``progress(done, total, message)``, called before each frame; may raise
+        to stop.
     """
     from scipy import ndimage
 
@@ -83,7 +83,7 @@ def paint_tracks(
 
 @dataclass(frozen=True, eq=False)
 class _Links:
-    """Objects that were tracked or corrected, and the parents of tracks."""
+    """Tracked or corrected objects, and the parents of tracks."""
 
     frames: NDArray[np.int64]
     ids: NDArray[np.int64]
@@ -96,7 +96,7 @@ class _Links:
     def parents_among(
         self, places: Collection[FrameAndTrack]
     ) -> dict[int, int]:
-        """Parents of the tracks that still have one of their objects.
+        """Return the parents of tracks that still have one of their objects.
 
         The number of a track that was erased may be used again.
         """
@@ -110,9 +110,9 @@ class _Links:
 
 
 class _Correction(NamedTuple):
-    """A correction of tracks, to be undone.
+    """An undoable correction of tracks.
 
-    ``ids`` and ``after.ids`` are those of the same objects.
+    ``ids`` and ``after.ids`` refer to the same objects.
     """
 
     before: _Links
@@ -120,9 +120,9 @@ class _Correction(NamedTuple):
     after: _Links
 
     def numbers(self, tracks: Tracks, undo: bool) -> NDArray[np.int64]:
-        """Tracks of objects without, or with, the correction.
+        """Return the tracks of objects without, or with, the correction.
 
-        Objects that were added since keep their number, if it is free.
+        Objects added since keep their number if it is free.
         """
         pair = (self.after.ids, self.ids)
         here, there = pair if undo else pair[::-1]
@@ -151,7 +151,7 @@ class _SeenObject(NamedTuple):
 
 
 class _PixelEdit(NamedTuple):
-    """Objects after an edit of pixels; the tracks have no links yet."""
+    """Objects after an edit of pixels, before tracks are linked."""
 
     tracks: Tracks
     boxes: tuple[Slices, ...]
@@ -160,7 +160,7 @@ class _PixelEdit(NamedTuple):
 
     @property
     def new_indices(self) -> NDArray[np.int64]:
-        """New index of each former object, −1 if it is gone."""
+        """Return the new index of each former object; −1 if it is gone."""
         return np.where(self.kept, np.cumsum(self.kept) - 1, -1)
 
     @classmethod
@@ -192,7 +192,7 @@ class _PixelEdit(NamedTuple):
         return cls(
             Tracks(
                 np.concatenate([tracks.frames[kept], new_frames]),
-                # no object of the labels that were tracked
+                # not an object of the tracked labels
                 np.concatenate([tracks.labels[kept], 0 * new_ids]),
                 np.concatenate([positions[kept], *where]),
                 np.full(count, -1),
@@ -208,11 +208,11 @@ class _PixelEdit(NamedTuple):
 
 
 class TrackedLabels:
-    """Tracks of labels, with corrections that can be undone.
+    """Tracks of labels, with undoable corrections.
 
-    A correction writes only pixels of objects whose track gets another
-    number, in place. The pixels can be edited, too, by hand or by prompts:
-    the tracks follow, see `follow`.
+    A correction only rewrites, in place, pixels of objects whose track number
+    changes. Pixels can also be edited by hand or by prompts; the tracks then
+    follow, see `follow`.
 
     Parameters
     ----------
@@ -223,20 +223,20 @@ class TrackedLabels:
     result : TrackResult
         Their tracks.
     clock : callable, optional
-        Clock of the histories of the viewer, see `History`.
+        Clock of the histories of the viewer; see `History`.
 
     Attributes
     ----------
     changed : Signal(tuple of int)
-        Tracks have changed; frames in which pixels were written.
+        Emitted when tracks change, with the frames in which pixels were
+        written.
     objects_changed : Signal(ndarray)
-        Emitted before `changed` if objects were added or removed: (N,) new
-        index of each former object, −1 if it is gone.
+        Emitted before `changed` if objects were added or removed, with the
+        (N,) new index of each former object, −1 if it is gone.
     history : History
         Corrections.
     exports : int
-        Number of exports that are being written; the pixels cannot change
-        meanwhile.
+        Number of exports in progress, during which pixels cannot change.
     """
 
     changed = Signal(tuple)
@@ -265,14 +265,14 @@ class TrackedLabels:
 
     @property
     def shown(self) -> Tracks:
-        """The tracks, with numbers of tracks as the labels of objects.
+        """The tracks, with track numbers as the labels of objects.
 
-        They belong to `pixels` as `tracks` belong to `labels`.
+        They correspond to `pixels` as `tracks` do to `labels`.
         """
         return replace(self._tracks, labels=self._tracks.ids)
 
     def index(self, frame: int, track: int) -> int:
-        """Return the index of the object of a track in a frame.
+        """Return the index of a track's object in a frame.
 
         Raises
         ------
@@ -288,20 +288,19 @@ class TrackedLabels:
         return int(found[0])
 
     def place(self, index: int) -> FrameAndTrack:
-        """Return frame and track of an object."""
+        """Return the frame and track of an object."""
         return int(self._tracks.frames[index]), int(self._tracks.ids[index])
 
     def box(self, index: int) -> Slices:
-        """Bounding box of an object in its frame."""
+        """Return the bounding box of an object in its frame."""
         return self._boxes[index]
 
     def follow(self, frames: Iterable[int]) -> None:
-        """Bring the tracks up to date with edited pixels.
+        """Update the tracks after pixels were edited.
 
-        Objects that were added with the number of a track belong to it,
-        those that were erased do not. A track that was extended beyond the
-        object that it divides into, or comes from, loses that link; it is
-        back when the pixels are.
+        Objects added with the number of a track belong to it; erased ones do
+        not. A track extended beyond its daughters or its parent loses that
+        link, which returns with the pixels.
 
         Parameters
         ----------
@@ -332,7 +331,7 @@ class TrackedLabels:
         Parameters
         ----------
         first, second : int
-            Indices of two objects, the second of a later frame.
+            Indices of two objects, the second in a later frame.
 
         Raises
         ------
@@ -378,7 +377,7 @@ class TrackedLabels:
         )
 
     def undo(self) -> str | None:
-        """Undo the last correction; return its title, None without one.
+        """Undo the last correction; return its title, None if there is none.
 
         Raises
         ------
@@ -430,7 +429,7 @@ class TrackedLabels:
         )
 
     def _set(self, tracks: Tracks) -> None:
-        """Use other tracks, and number their pixels."""
+        """Switch to other tracks, and renumber their pixels."""
         before = self._tracks
         if tracks.ids.max(initial=0) > np.iinfo(self.pixels.dtype).max:
             raise TrackError(
@@ -439,7 +438,8 @@ class TrackedLabels:
                 'the tracks, and track again.'
             )
         changed = np.flatnonzero(tracks.ids != before.ids)
-        # all are found before one is written: two tracks may swap numbers
+        # all are found before any is written, since two tracks may swap
+        # numbers
         masks = []
         for index in changed:
             part = self.pixels[(before.frames[index], *self._boxes[index])]
@@ -461,12 +461,12 @@ class TrackedLabels:
 
 
 def _sentence(text: str) -> str:
-    """Return a text with a capital at its beginning."""
+    """Return a text with its first letter capitalized."""
     return text[0].upper() + text[1:]
 
 
 def _places(tracks: Tracks) -> Iterator[FrameAndTrack]:
-    """Frame and track of each object."""
+    """Return the frame and track of each object."""
     return zip(tracks.frames.tolist(), tracks.ids.tolist(), strict=True)
 
 
