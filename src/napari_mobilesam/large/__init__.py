@@ -1,1 +1,1 @@
-"""Images that do not fit in memory: tiles, resume, clusters."""
+"""Images that do not fit in memory: tiles, resuming, clusters."""

@@ -1,7 +1,7 @@
 """One interface to threads, processes and Dask clusters.
 
-Each kind is a `TaskWorkers`: it takes the work (a picklable callable)
-once and tasks one by one, and hands out ordinary futures.
+Each kind is a `TaskWorkers`: it receives the work (a picklable callable) once
+and tasks one by one, and returns ordinary futures.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from napari_mobilesam.types import SegmentationError
 Work = Callable[[Any], Any]
 
 KINDS = ('threads', 'serial', 'processes')
-# Tasks in flight per worker: one at work, one waiting.
+# Tasks in flight per worker: one running, one waiting.
 IN_FLIGHT = 2
 # Larger work is sent to each worker of a cluster once, before its tasks.
 TRAVELS_WITH_TASKS = 1 << 20
@@ -45,7 +45,7 @@ class TaskWorkers(Protocol):
     Attributes
     ----------
     in_flight : int
-        Largest number of tasks that run or wait at a time.
+        Maximum number of tasks running or waiting at a time.
     """
 
     @property
@@ -56,7 +56,7 @@ class TaskWorkers(Protocol):
         ...
 
     def restart(self) -> None:
-        """Replace workers of which one has died."""
+        """Replace the workers after one has died."""
         ...
 
     def close(self) -> None:
@@ -89,7 +89,7 @@ class SerialWorkers:
 
 
 class ThreadWorkers:
-    """Threads of this process: they share the model."""
+    """Threads of this process, which share the model."""
 
     def __init__(self, work: Work, count: int) -> None:
         self.in_flight = IN_FLIGHT * count
@@ -107,13 +107,13 @@ class ThreadWorkers:
 
 
 class ProcessWorkers:
-    """Processes of this machine, each with the work sent to it once."""
+    """Processes on this machine; the work is sent to each of them once."""
 
     def __init__(self, work: Work, count: int) -> None:
         self.in_flight = IN_FLIGHT * count
         self._count = count
-        # by way of a file: a worker that ends before it has read what is sent
-        # to it, an image in memory, would leave this process waiting
+        # via a file: if a worker dies before it has read a large work item,
+        # such as an image in memory, this process would wait forever
         self._folder = tempfile.TemporaryDirectory(prefix='napari-mobilesam-')
         self._file = Path(self._folder.name) / 'work.pickle'
         self._file.write_bytes(pickle.dumps(work))
@@ -122,7 +122,8 @@ class ProcessWorkers:
     def _start(self) -> ProcessPoolExecutor:
         return ProcessPoolExecutor(
             self._count,
-            # Forking a process that has threads, as torch and Qt do, hangs.
+            # Forking a process with threads, such as those of torch and Qt,
+            # hangs.
             multiprocessing.get_context('spawn'),
             initializer=_Installed.install,
             initargs=(self._file,),
@@ -147,7 +148,8 @@ class _Installed:
 
     @classmethod
     def install(cls, file: Path) -> None:
-        # A terminal sends Ctrl-C to all processes: the first one decides.
+        # A terminal sends Ctrl-C to all processes; only the main process
+        # handles it.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         cls.work = pickle.loads(file.read_bytes())
 
@@ -157,7 +159,7 @@ class _Installed:
 
 
 class DaskWorkers:
-    """A Dask cluster; the scheduler replaces workers that die.
+    """Dask cluster, whose scheduler replaces workers that die.
 
     Raises
     ------
@@ -170,16 +172,16 @@ class DaskWorkers:
         self._pool = client.get_executor(pure=False, retries=0)
         self._in_flight = 0
         self._counted = float('-inf')
-        # Named anew, so that workers open the files of each run again.
+        # Use a new name, so that workers reopen the files for each run.
         self._sent = pickle.dumps((secrets.token_hex(8), work))
         if len(self._sent) > TRAVELS_WITH_TASKS:
-            # An image in memory: one copy per worker, until the run ends.
+            # An image in memory: one copy per worker until the run ends.
             with _cluster_answers():
                 self._sent = client.scatter(work, broadcast=True, hash=False)
 
     @property
     def in_flight(self) -> int:
-        """Largest number of tasks at a time, by the size of the cluster."""
+        """Maximum number of tasks at a time, given the size of the cluster."""
         if time.monotonic() > self._counted + RECOUNT_SECONDS:
             with _cluster_answers():
                 threads = sum(self._client.nthreads().values())
@@ -201,7 +203,7 @@ class DaskWorkers:
 
 @contextmanager
 def _cluster_answers() -> Iterator[None]:
-    """Say what to do where a cluster does not answer."""
+    """Raise an error that says what to do if a cluster does not answer."""
     try:
         yield
     except Exception as error:
@@ -220,7 +222,7 @@ def _call(sent: bytes | Work, task: Any) -> Any:
 
 @lru_cache(maxsize=2)
 def _unpacked(packed: bytes) -> Work:
-    """The work of a worker, opened once."""
+    """Return the work of a worker, unpacked once."""
     work: Work
     _, work = pickle.loads(packed)
     return work
@@ -230,7 +232,7 @@ def _unpacked(packed: bytes) -> Work:
 def open_workers(
     executor: Any, work: Work, count: int | None = None
 ) -> Iterator[TaskWorkers]:
-    """Start workers, and shut them down on leaving.
+    """Start workers, and shut them down on exit.
 
     Parameters
     ----------
@@ -238,17 +240,17 @@ def open_workers(
         ``'threads'``, ``'processes'``, ``'serial'``, the address of a Dask
         scheduler, or its client.
     work : callable
-        Function of a task; picklable, unless for threads.
+        Function that runs a task; picklable, except for threads.
     count : int, optional
-        Threads or processes; as many as there are cores if None. A cluster
-        has its own.
+        Number of threads or processes; by default the number of cores. Ignored
+        for a cluster.
 
     Raises
     ------
     SegmentationError
-        If the executor is none of these, or the count is below 1.
+        If the executor is unknown, or the count is below 1.
     ImportError
-        If Dask is asked for and not installed.
+        If Dask is requested but not installed.
     """
     check_executor(executor)
     if count is not None and count < 1:
@@ -271,11 +273,11 @@ def open_workers(
 
 
 def check_executor(executor: Any) -> None:
-    """Raise `SegmentationError` for what `open_workers` does not know.
+    """Raise `SegmentationError` for an unknown executor.
 
     And in a worker that imports the script that has started it.
     """
-    # as multiprocessing itself tells
+    # as multiprocessing itself detects it
     inherits = getattr(multiprocessing.current_process(), '_inheriting', False)
     if executor == 'processes' and inherits:
         raise SegmentationError(
@@ -301,12 +303,12 @@ def check_executor(executor: Any) -> None:
 
 
 def is_remote(executor: Any) -> bool:
-    """True if tasks run in other processes."""
+    """Return True if tasks run in other processes."""
     return executor not in ('serial', 'threads')
 
 
 def available_cores() -> int:
-    """Cores that this process may use."""
+    """Return the number of cores that this process may use."""
     if hasattr(os, 'sched_getaffinity'):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

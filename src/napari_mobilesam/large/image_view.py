@@ -14,7 +14,7 @@ from napari_mobilesam.large.io.interfaces import Source
 from napari_mobilesam.segmentation.image import Limits, as_rgb_plane
 from napari_mobilesam.types import Window
 
-# Pixels read at once where a window is read coarser than its level.
+# Pixels read at once when a window is read coarser than its level.
 STRIP_PIXELS = 1 << 24
 
 
@@ -27,10 +27,10 @@ class ImageView:
     source : Source
         The image.
     level : int
-        Level of the pyramid that tiles are read from.
+        Pyramid level from which tiles are read.
     step : int
         Pixels of that level per pixel of the working plane, along an axis;
-        above 1 only where the pyramid lacks a level that is coarse enough.
+        above 1 only if the pyramid lacks a sufficiently coarse level.
     limits : tuple of (low, high)
         Contrast limits of the whole image, one pair or one per channel.
     gamma : float
@@ -58,7 +58,7 @@ class ImageView:
     def rgb(
         self, plane: int, window: Window, shrink: int = 1
     ) -> NDArray[np.uint8]:
-        """Show a window to the model.
+        """Read a window as shown to the model.
 
         Parameters
         ----------
@@ -81,7 +81,7 @@ class ImageView:
     def rgb_at(
         self, plane: int, level: int, window: Window
     ) -> NDArray[np.uint8]:
-        """Show a window of another level, in pixels of that level."""
+        """Read a window of another level, in pixels of that level."""
         pixels = self.source.read(plane, level, window)
         return to_rgb(pixels, self.limits, self.gamma)
 
@@ -107,17 +107,17 @@ class ImageView:
             for top, bottom in _strips(row0, row1, column1 - column0, step)
         ]
         pixels = np.concatenate(parts)
-        # Where the sides of a level are rounded down, a last pixel is missing.
+        # A last pixel is missing if the sides of a level are rounded down.
         missing = (rows - pixels.shape[0], columns - pixels.shape[1])
         if any(missing):
             pixels = _pad(pixels, (max(0, missing[0]), max(0, missing[1])))
         return pixels[:rows, :columns]
 
     def _coarser_level(self, step: int) -> tuple[int, int]:
-        """The coarsest level that divides ``step``, and what is left to do.
+        """Return the coarsest level that divides ``step``, and the rest.
 
-        Returns its index and the pixels of the view's own level per pixel
-        of it.
+        The result is its index, and the pixels of the view's own level per
+        pixel of it.
         """
         own = self.source.levels[self.level].factor
         best = (self.level, 1)
@@ -135,8 +135,8 @@ def to_rgb(
 ) -> NDArray[np.uint8]:
     """Stretch (h, w) or (h, w, channels) to (h, w, 3) uint8.
 
-    What is not finite is taken as the end of the contrast limits that it
-    lies beyond; a mosaic is NaN where nothing was recorded.
+    Infinite values are clipped to the contrast limits; a mosaic is NaN where
+    nothing was recorded.
     """
     if pixels.dtype.kind == 'f':
         low = min(pair[0] for pair in limits)
@@ -164,7 +164,7 @@ def _strips(
 
 
 def _mean_blocks(pixels: NDArray[Any], step: int) -> NDArray[Any]:
-    """Mean of step x step pixels; incomplete blocks are filled up."""
+    """Average step x step pixels, padding incomplete blocks."""
     if step == 1:
         return pixels
     fill = (-pixels.shape[0] % step, -pixels.shape[1] % step)

@@ -1,7 +1,7 @@
 """Records of tiles on disk: the checkpoint of a run.
 
-A record is written beside its place and renamed into it, so that it is there
-as a whole or not at all; that it is whole is checked when it is read, too.
+A record is written to a temporary file and renamed, so that it is complete or
+absent; its completeness is also checked on reading.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ from napari_mobilesam.types import Mask, SegmentationError
 
 MANIFEST = 'manifest.json'
 SUFFIX = '.record'
-# Folders of a run's records, and their files, also the temporary ones of a
-# process that was killed, relative to the journal.
+# Folders of a run's records, and their files (including temporary ones of a
+# killed process), relative to the journal.
 OWN_FOLDER = re.compile(r'p\d+(/r\d+|/again)?')
 OWN = re.compile(
     r'p\d+/(r\d+/\.?c\d+|again/\.?[0-9a-f]+)'
     rf'{re.escape(SUFFIX)}(\..*{re.escape(PART)})?'
 )
-# Entry of a manifest that says nothing to people.
+# Manifest entry that means nothing to users.
 FINGERPRINT = 'image.fingerprint'
-# Entry that records do not depend on: how many prompts are asked at once.
+# Entry that does not affect records: the number of prompts per batch.
 BATCH_SIZE = 'parameters.everything.batch_size'
-# Format of the records; raised when older ones could not be read.
+# Format version of the records; increased when older ones become unreadable.
 VERSION = 2
 SUM_BYTES = 16
 # Size of a reader's cache of records.
@@ -52,25 +52,25 @@ class JournalError(SegmentationError):
     Attributes
     ----------
     changes : sequence of (str, object, object)
-        Dotted name of each entry of the manifest that differs, the value
-        that the records were made with, and the value now.
+        Dotted name of each differing manifest entry, its value in the records,
+        and its current value.
     """
 
     changes: Sequence[tuple[str, Any, Any]] = ()
 
 
 class StorageError(OSError):
-    """Files of a run cannot be written: no space, no permission."""
+    """Files of a run cannot be written, for lack of space or permission."""
 
 
 @dataclass(frozen=True, eq=False)
 class Record:
-    """Masks that one task found, in pixels of the working plane.
+    """Masks found by one task, in pixels of the working plane.
 
     Attributes
     ----------
     windows : ndarray
-        (N, 4) int64 window that each was found in.
+        (N, 4) int64 window in which each mask was found.
     boxes : ndarray
         (N, 4) int64 (row0, column0, row1, column1), half open.
     scores, stabilities : ndarray
@@ -80,9 +80,9 @@ class Record:
     points : ndarray
         (N, 2) float64 (row, column) of the prompts.
     cut : ndarray
-        (N,) bool, whether the tile cuts the mask off.
+        (N,) bool, whether the mask is cut off by the tile.
     bits : ndarray
-        uint8, the pixels of all masks, eight to a byte; each mask starts a
+        uint8, the pixels of all masks, eight per byte; each mask starts at a
         new byte.
     """
 
@@ -117,11 +117,11 @@ class Record:
 
     @property
     def nbytes(self) -> int:
-        """Memory that the record takes."""
+        """Memory used by the record."""
         return sum(getattr(self, field.name).nbytes for field in fields(self))
 
     def pixels(self, index: int) -> NDArray[np.bool_]:
-        """The pixels of one mask, cropped to its box."""
+        """Return the pixels of one mask, cropped to its box."""
         row0, column0, row1, column1 = self.boxes[index].tolist()
         shape = (row1 - row0, column1 - column0)
         count = shape[0] * shape[1]
@@ -130,7 +130,7 @@ class Record:
         return np.unpackbits(bits, count=count).reshape(shape).view(bool)
 
     def mask(self, index: int) -> Mask:
-        """One mask, unpacked."""
+        """Return one mask, unpacked."""
         return Mask(
             self.pixels(index),
             tuple(self.boxes[index].tolist()),
@@ -141,7 +141,7 @@ class Record:
         )
 
     def masks(self) -> list[Mask]:
-        """All masks, unpacked."""
+        """Return all masks, unpacked."""
         return [self.mask(index) for index in range(len(self))]
 
     @cached_property
@@ -150,7 +150,7 @@ class Record:
         return np.concatenate([[0], np.cumsum(-(-sizes // 8))])
 
     def to_bytes(self) -> bytes:
-        """Serialise: a checksum, then the arrays."""
+        """Serialise as a checksum followed by the arrays."""
         buffer = io.BytesIO()
         arrays = {
             field.name: getattr(self, field.name) for field in fields(self)
@@ -161,7 +161,7 @@ class Record:
 
     @classmethod
     def from_bytes(cls, content: bytes) -> Record:
-        """Read `to_bytes`.
+        """Deserialise the result of `to_bytes`.
 
         Raises
         ------
@@ -193,12 +193,12 @@ class Journal:
         Parameters
         ----------
         manifest : mapping
-            All that the records depend on, as JSON can hold it.
+            Everything that affects the records, as JSON values.
 
         Raises
         ------
         JournalError
-            If the records there are of another run; says what differs.
+            If existing records belong to another run; says what differs.
         StorageError
             If the manifest cannot be written.
         """
@@ -246,7 +246,7 @@ class Journal:
         """Delete all records, the manifest last; other files are kept."""
         if self.manifest() is None:
             return
-        # links are not followed: what they point to is not of the run
+        # links are not followed: their targets do not belong to the run
         for place, _, names in os.walk(self.folder, topdown=False):
             inside = Path(place).relative_to(self.folder).as_posix()
             own = [n for n in names if OWN.fullmatch(f'{inside}/{n}')]
@@ -260,11 +260,11 @@ class Journal:
             self.folder.rmdir()
 
     def path(self, key: str) -> Path:
-        """File of a record."""
+        """Return the file of a record."""
         return self.folder / f'{key}{SUFFIX}'
 
     def keys(self, plane: str) -> list[str]:
-        """Keys of all records of a plane, sorted; some may be damaged."""
+        """Return the sorted keys of a plane's records; some may be damaged."""
         files = self.folder.glob(f'{plane}/*/*{SUFFIX}')
         return sorted(
             file.relative_to(self.folder).with_suffix('').as_posix()
@@ -272,12 +272,12 @@ class Journal:
         )
 
     def write(self, key: str, record: Record) -> None:
-        """Write a record, all or nothing.
+        """Write a record atomically.
 
         Raises
         ------
         StorageError
-            If it cannot be written; what was written before stays.
+            If the record cannot be written; earlier records stay.
         """
         _store(self.path(key), record.to_bytes())
 
@@ -291,7 +291,7 @@ class Journal:
 
 @contextmanager
 def storage_errors(path: Path) -> Iterator[None]:
-    """Say what to do where a file of a run cannot be written.
+    """Convert write errors of a run's files to helpful messages.
 
     Raises
     ------
@@ -315,12 +315,12 @@ def _store(path: Path, content: bytes) -> None:
 
 
 class MaskRecordReader:
-    """Read records of a journal, with a cache of the latest.
+    """Reader of the records of a journal, with a cache.
 
     Parameters
     ----------
     journal : Journal
-        Journal that is read.
+        Journal to read.
     most_bytes : int
         Size of the cache.
     """
@@ -334,16 +334,16 @@ class MaskRecordReader:
         self._kept: OrderedDict[str, Record] = OrderedDict()
 
     def pixels(self, key: str, index: int) -> NDArray[np.bool_]:
-        """Pixels of one mask of a record that exists."""
+        """Return the pixels of one mask of an existing record."""
         return self.record(key).pixels(index)
 
     def record(self, key: str) -> Record:
-        """Read a record that exists.
+        """Read an existing record.
 
         Raises
         ------
         JournalError
-            If it has gone since.
+            If the record has disappeared since.
         """
         if key in self._kept:
             self._kept.move_to_end(key)
@@ -365,7 +365,7 @@ class MaskRecordReader:
 def differences(
     there: Mapping[str, Any], wanted: Mapping[str, Any], prefix: str = ''
 ) -> list[tuple[str, Any, Any]]:
-    """Return name, old and new value of each difference of two manifests."""
+    """Return name, old and new value of each manifest difference."""
     lines: list[tuple[str, Any, Any]] = []
     for name in sorted({*there, *wanted}):
         old, new = there.get(name), wanted.get(name)

@@ -1,4 +1,4 @@
-"""Labels from the records of tiles."""
+"""Labels made from the records of tiles."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ OpenPool = Callable[[Work], AbstractContextManager[TaskWorkers]]
 
 
 class MemorySink:
-    """Labels of a plane or a stack as an array of this process."""
+    """Labels of a plane or a stack as an array in this process."""
 
     def __init__(self, planes: int, shape: tuple[int, int]) -> None:
         self._stack = np.zeros((planes, *shape), np.uint32)
 
     @property
     def labels(self) -> NDArray[np.uint32]:
-        """(H, W), or (planes, H, W) if there are several."""
+        """(H, W), or (planes, H, W) if there are several planes."""
         return self._stack if len(self._stack) > 1 else self._stack[0]
 
     def write_chunk(
@@ -59,12 +59,12 @@ class MemorySink:
 
 
 class LabelOutput:
-    """Objects of all planes: decided, numbered, linked and painted.
+    """Objects of all planes: selected, numbered, linked and painted.
 
     Parameters
     ----------
     search : Search
-        The tiles of the run; those that are done count.
+        Search of the run; only finished tiles count.
     """
 
     def __init__(self, search: Search) -> None:
@@ -78,7 +78,7 @@ class LabelOutput:
         self._labels = 0
 
     def to_memory(self) -> LargeResult:
-        """Labels as an array."""
+        """Return the labels as an array."""
         source = self._plan.view.source
         sink = MemorySink(source.planes, source.shape)
         work = self._renderer(sink)
@@ -86,7 +86,7 @@ class LabelOutput:
         return self._result(sink.labels, complete)
 
     def to_zarr(self, path: Path, open_pool: OpenPool) -> LargeResult:
-        """Labels as an OME-Zarr; replaces unfinished labels of this run."""
+        """Write the labels as OME-Zarr, replacing unfinished ones."""
         source = self._plan.view.source
         with storage_errors(path):
             remove_labels(path)
@@ -112,7 +112,7 @@ class LabelOutput:
         """
         cancelled = self._search.hooks.cancelled
         if self._search.cancelled:
-            # The objects found before an early end are labelled, too.
+            # Objects found before an early end are labelled, too.
             cancelled = never
         outcomes = run_tasks(pool, self._tasks(), cancelled)
         for written, outcome in enumerate(outcomes, start=1):
@@ -150,7 +150,7 @@ class LabelOutput:
             )
 
     def _objects(self, plane: int) -> MaskTable:
-        """Masks of a plane that get a label, best first."""
+        """Return the masks of a plane that get a label, best first."""
         search, parameters = self._search, self._plan.parameters.everything
         missing: list[str] = []
         found = gather(search.journal, search.keys[plane], missing)
@@ -162,7 +162,7 @@ class LabelOutput:
         return visible(found, self._reader)
 
     def _number(self, found: MaskTable) -> NDArray[np.uint32]:
-        """Labels from 1 in the order found; linked planes share them."""
+        """Number the labels in the order found; linked planes share them."""
         if self._plan.parameters.link:
             numbers = self._linker.add(
                 len(found), partial(self._overlaps, found)
@@ -178,5 +178,5 @@ class LabelOutput:
 
 
 def never() -> bool:
-    """Default of ``cancelled``: never cancel."""
+    """Never cancel; default of ``cancelled``."""
     return False

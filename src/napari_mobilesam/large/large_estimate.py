@@ -1,4 +1,4 @@
-"""Estimate of the time of a run on a large image."""
+"""Time estimate for a run on a large image."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from napari_mobilesam.types import ModelRecord
 def run_seconds(
     plan: LargePlan, record: ModelRecord, speed: Speed, workers: int
 ) -> float:
-    """Seconds that all tiles take if none of them is empty.
+    """Return the seconds for all tiles if none of them is empty.
 
     Parameters
     ----------
     plan : LargePlan
-        Of `napari_mobilesam.large.large_plan.make_plan`.
+        Plan from `napari_mobilesam.large.large_plan.make_plan`.
     record : ModelRecord
-        Of the model: an instance head asks fewer prompts than a grid.
+        Record of the model; an instance head uses fewer prompts than a grid.
     speed : Speed
-        Of `napari_mobilesam.segmentation.estimate.measure_speed`.
+        Speed from `napari_mobilesam.segmentation.estimate.measure_speed`.
     workers : int
-        Tiles worked on at a time.
+        Number of tiles processed at a time.
     """
     grid = plan.grid
     per_plane = math.prod(
@@ -47,7 +47,7 @@ def run_seconds(
 
 
 def _inputs_per_tile(grid: Grid, record: ModelRecord) -> float:
-    """Inputs of the model that are embedded for a tile.
+    """Return the number of model inputs embedded per tile.
 
     Tiles that are decoder blocks share the embedding of their task.
     """
@@ -58,7 +58,7 @@ def _inputs_per_tile(grid: Grid, record: ModelRecord) -> float:
 
 
 def describe_plan(plan: LargePlan, seconds: float | None = None) -> str:
-    """One line: planes, tiles, object size, and the time if it is known."""
+    """Describe a plan in one line: planes, tiles, object size and time."""
     source = plan.view.source
     height, width = source.shape
     planes = '' if source.planes == 1 else f'{source.planes} planes of '

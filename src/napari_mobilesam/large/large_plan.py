@@ -1,7 +1,7 @@
 """Plan of a run, made before it starts and written to its manifest.
 
-A plan depends on the image, the model and the parameters alone. All records
-depend on the plan: its manifest tells whether they may be used again.
+A plan depends only on the image, the model and the parameters. All records
+depend on the plan; its manifest shows whether they can be reused.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ class LargeParameters:
 def checked_large(
     parameters: LargeParameters | None, overrides: Mapping[str, Any]
 ) -> LargeParameters:
-    """Apply overrides, of either kind of parameters, and check values.
+    """Apply overrides of either kind of parameters, and check values.
 
     Raises
     ------
@@ -134,9 +134,9 @@ class LargePlan:
     grid : Grid
         Tiles of every plane.
     diameter : float or None
-        Typical object diameter in pixels of level 0, given or measured.
+        Typical object diameter in level-0 pixels, given or measured.
     parameters : LargeParameters
-        As given.
+        Parameters as given.
     """
 
     view: ImageView
@@ -158,7 +158,7 @@ class LargePlan:
         return self.view.source.planes * rows * columns
 
     def manifest(self, record: ModelRecord, model_key: str) -> dict[str, Any]:
-        """Everything that the records depend on, in readable form."""
+        """Return everything that affects the records, in readable form."""
         source = self.view.source
         thresholds = thresholds_for(self.parameters.everything, record)
         linking = {'link', 'link_iou', 'link_gap'}
@@ -190,25 +190,25 @@ def make_plan(
     parameters: LargeParameters,
     measured: float | None = None,
 ) -> LargePlan:
-    """Measure the parameters that are None, choose level and grid.
+    """Measure unset parameters, and choose level and grid.
 
     Parameters
     ----------
     source : Source
         The image.
     model : Sam
-        Tells the size of the objects where no diameter is given.
+        Model that determines the object size if no diameter is given.
     parameters : LargeParameters
         Parameters of the run.
     measured : float, optional
-        Diameter of an earlier plan of the same run, which is not measured
+        Diameter from an earlier plan of the same run, to avoid measuring
         again.
 
     Raises
     ------
     ImageError
-        If no pixel that is looked at is finite, or the image has more pixels
-        than `LARGEST_RUN` tiles of the largest side, or more tiles.
+        If no sampled pixel is finite, or the image exceeds `LARGEST_RUN`
+        tiles.
     """
     # before anything is read
     check_size(source)
@@ -220,7 +220,7 @@ def make_plan(
         diameter = measured
     if diameter is None:
         seen = diameter_of(source, limits, parameters.gamma, model)
-        # Digits beyond these are noise, and differ between machines.
+        # Further digits are noise, and differ between machines.
         diameter = None if seen is None else float(f'{seen:.2g}')
     level, step = _resolution(source, diameter, model.record)
     grid = _grid(source, diameter, model.record, parameters)
@@ -235,7 +235,7 @@ def _grid(
     record: ModelRecord,
     parameters: LargeParameters,
 ) -> Grid:
-    """Tiles of the working plane."""
+    """Return the tiles of the working plane."""
     level, step = _resolution(source, diameter, record)
     view = ImageView(source, level, step, ((0.0, 1.0),), parameters.gamma)
     return plan_grid(
@@ -262,7 +262,7 @@ def _check_tiles(source: Source, grid: Grid) -> None:
 def _resolution(
     source: Source, diameter: float | None, record: ModelRecord
 ) -> tuple[int, int]:
-    """Level and step of the working plane, no coarser than the model input."""
+    """Return level and step of the working plane."""
     if diameter is None:
         return 0, 1
     side = window_side(source.shape, diameter, record)

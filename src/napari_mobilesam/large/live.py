@@ -1,7 +1,7 @@
-"""Live preview of the objects found so far: a pyramid on disk.
+"""Live preview of the objects found so far, as a pyramid on disk.
 
-Duplicates of neighbouring tiles are painted over each other, and colours mean
-nothing: it is for looking at while a run goes on.
+Duplicates from neighbouring tiles are painted over each other, and colours
+have no meaning: this is only a preview of a running job.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from napari_mobilesam.extra import need
 from napari_mobilesam.large.results import TileFound
 
 CHUNK = 512
-# Side of the coarsest level, on which a viewer shows the whole image.
+# Side of the coarsest level, which viewers use to show the whole image.
 COARSEST = 1024
 COLOURS = 250
 

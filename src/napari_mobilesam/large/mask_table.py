@@ -1,7 +1,7 @@
 """Masks of the tiles of a plane, as columns of numbers.
 
-The masks themselves stay in the records: what is held of each is its box,
-its scores, and where it is written.
+The masks themselves stay in the records; the table holds only their boxes,
+scores and positions in the records.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class MaskTable:
     Attributes
     ----------
     keys : tuple of str
-        Records that the masks are in.
+        Records that contain the masks.
     boxes : ndarray
         (N, 4) int64 on the working plane, half open.
     scores, stabilities : ndarray
@@ -40,7 +40,7 @@ class MaskTable:
     cut : ndarray
         (N,) bool.
     record, index : ndarray
-        (N,) int64, position in ``keys`` and in that record.
+        (N,) int64, position in ``keys`` and within that record.
     """
 
     keys: tuple[str, ...]
@@ -58,27 +58,27 @@ class MaskTable:
         return len(self.boxes)
 
     def take(self, chosen: NDArray[Any]) -> MaskTable:
-        """The masks of these indices, or where a (N,) bool is true."""
+        """Return the masks with these indices, or where (N,) bool is true."""
         columns = [getattr(self, f.name) for f in fields(self)[1:]]
         return MaskTable(self.keys, *(column[chosen] for column in columns))
 
     def cut_ones(self) -> MaskTable:
-        """The masks that a tile cuts off."""
+        """Return the masks cut off by a tile."""
         return self.take(self.cut)
 
     def whole_ones(self) -> MaskTable:
-        """The complete masks."""
+        """Return the complete masks."""
         return self.take(~self.cut)
 
     def pixels(
         self, reader: MaskRecordReader, number: int
     ) -> NDArray[np.bool_]:
-        """Pixels of one mask, cropped to its box."""
+        """Return the pixels of one mask, cropped to its box."""
         key = self.keys[int(self.record[number])]
         return reader.pixels(key, int(self.index[number]))
 
     def best_first(self) -> NDArray[np.intp]:
-        """Order of `by_score`: score, stability, box, area."""
+        """Return the order of `by_score`: score, stability, box, area."""
         ties = [self.boxes[:, axis] for axis in (3, 2, 1, 0)]
         stabilities = np.nan_to_num(self.stabilities)
         return np.lexsort([self.areas, *ties, -stabilities, -self.scores])
@@ -94,9 +94,9 @@ def gather(
     journal : Journal
         Journal of the run.
     keys : sequence of str
-        Keys of the records; the order matters to equal entries only.
+        Keys of the records; the order only matters for equal entries.
     missing : list of str, optional
-        Gets the keys of records that are gone or damaged.
+        Receives the keys of missing or damaged records.
     """
     named: list[str] = []
     parts = [_columns(Record.of((), np.zeros(0, bool)))]
@@ -118,7 +118,7 @@ def gather(
 
 
 def _columns(record: Record) -> list[NDArray[Any]]:
-    """Columns that a table takes from a record, in its order."""
+    """Return the columns of a table from a record, in order."""
     return [getattr(record, f.name) for f in fields(MaskTable)[1:-2]]
 
 
@@ -135,14 +135,14 @@ def join(first: MaskTable, second: MaskTable) -> MaskTable:
 
 @dataclass(frozen=True, eq=False)
 class Neighbours:
-    """Boxes that meet each box.
+    """Overlapping boxes of each box.
 
     Attributes
     ----------
     start : ndarray
-        (N + 1,) where the neighbours of each begin.
+        (N + 1,) start of the neighbours of each box.
     others : ndarray
-        Their numbers, sorted for each.
+        Numbers of the neighbours, sorted per box.
     """
 
     start: NDArray[np.intp]
@@ -150,7 +150,7 @@ class Neighbours:
 
     @classmethod
     def of(cls, count: int, pairs: NDArray[np.int64]) -> Neighbours:
-        """From (P, 2) pairs (one, other), in this direction only."""
+        """Create from (P, 2) pairs (one, other), in this direction only."""
         order = np.lexsort((pairs[:, 1], pairs[:, 0]))
         pairs = pairs[order]
         start = np.searchsorted(pairs[:, 0], np.arange(count + 1))
@@ -163,7 +163,7 @@ class Neighbours:
 def pairs_between(
     boxes: NDArray[np.int64], others: NDArray[np.int64]
 ) -> NDArray[np.int64]:
-    """(P, 2) pairs of a box and one of the others that it meets."""
+    """Return (P, 2) pairs of a box and an overlapping other box."""
     both = np.concatenate([boxes, others])
     count = len(boxes)
     found = [np.zeros((0, 2), np.int64)]
@@ -175,7 +175,7 @@ def pairs_between(
 
 
 def pairs_within(boxes: NDArray[np.int64]) -> NDArray[np.int64]:
-    """(P, 2) pairs of boxes that meet, the lower number first."""
+    """Return (P, 2) pairs of overlapping boxes, lower number first."""
     found = [np.zeros((0, 2), np.int64)]
     for first, second in meeting_pairs(boxes):
         pair = [np.minimum(first, second), np.maximum(first, second)]
@@ -184,7 +184,7 @@ def pairs_within(boxes: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def joined_boxes(boxes: NDArray[np.int64]) -> NDArray[np.int64]:
-    """(M, 4) boxes around those of (N, 4) boxes that meet, in their order."""
+    """Return (M, 4) boxes around groups of overlapping boxes, in order."""
     if not len(boxes):
         return boxes
     pairs = pairs_within(boxes)
@@ -207,7 +207,7 @@ def shared_pixels(
     other: NDArray[np.bool_],
     other_box: NDArray[np.int64],
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Views of two masks where their boxes meet."""
+    """Return views of two masks where their boxes overlap."""
     return part(one, box, other_box), part(other, other_box, box)
 
 
@@ -216,7 +216,7 @@ def part(
     box: NDArray[np.int64],
     window: NDArray[np.int64],
 ) -> NDArray[np.bool_]:
-    """View of the part of a mask that lies in a window."""
+    """Return a view of the part of a mask that lies in a window."""
     row0, column0 = box[:2].tolist()
     top, left = np.maximum(box[:2], window[:2]).tolist()
     bottom, right = np.minimum(box[2:], window[2:]).tolist()

@@ -1,7 +1,7 @@
 """Contrast limits and object size of a large image, from a few windows.
 
-The same image gives the same numbers wherever it is measured, so that all
-tiles are shown with one contrast and worked through at one size.
+The same image gives the same values wherever it is measured, so that all tiles
+share one contrast and one object size.
 """
 
 from __future__ import annotations
@@ -28,29 +28,30 @@ from napari_mobilesam.types import BlankImageError, Window
 if TYPE_CHECKING:
     from napari_mobilesam.model.sam import Sam
 
-# Number of pixels up to which a level is read whole, not in windows.
+# Number of pixels up to which a level is read entirely, not in windows.
 WHOLE_PIXELS = 1 << 22
 MOST_PLANES = 5
 MOST_LOOKS = 6
-# Looks that are enough if their sizes differ by no more than this factor.
+# Number of looks that suffice if their sizes differ by no more than this
+# factor.
 ENOUGH_LOOKS, CLOSE = 3, 1.5
 # Largest diameter that a look can measure.
 LARGEST_LOOK = LOOK / 4
 
 
 def contrast_of(source: Source) -> tuple[Limits, ...]:
-    """Contrast limits of all planes of an image together.
+    """Return contrast limits common to all planes of an image.
 
     Parameters
     ----------
     source : Source
-        The image; its finest level that is small enough to be read as a
-        whole, or else windows spread over it, are looked at.
+        The image; the finest level small enough to be read entirely is used,
+        or else windows spread over the image.
 
     Returns
     -------
     tuple of (low, high)
-        One pair, or one for each channel, as `contrast_limits_of` finds them.
+        One pair, or one per channel, as from `contrast_limits_of`.
 
     Raises
     ------
@@ -74,7 +75,7 @@ def contrast_of(source: Source) -> tuple[Limits, ...]:
 def percentiles_of(
     source: Source, low: float, high: float
 ) -> tuple[Limits, ...]:
-    """Percentiles of the pixels of an image as contrast limits.
+    """Return percentiles of the pixels of an image as contrast limits.
 
     Parameters
     ----------
@@ -86,7 +87,7 @@ def percentiles_of(
     Returns
     -------
     tuple of (low, high)
-        One pair, or one for each channel that is not a colour.
+        One pair, or one per channel that is not a colour.
 
     Raises
     ------
@@ -111,9 +112,9 @@ def percentiles_of(
 
 
 def _sample(source: Source, numbers: Iterable[int]) -> NDArray[Any]:
-    """(n, BLOCK, channels) pixels, of several planes one below the other.
+    """Return (n, BLOCK, channels) pixels of several planes, concatenated.
 
-    The first of some numbers of windows per side at which they differ.
+    The number of windows per side increases until the values differ.
     """
     for per_side in numbers:
         level, windows = _sample_windows(source, per_side)
@@ -125,7 +126,7 @@ def _sample(source: Source, numbers: Iterable[int]) -> NDArray[Any]:
         values = np.concatenate(rows)
         if varies(values):
             break
-    # A plane of any shape will do, if its rows are not taken for channels.
+    # The plane may have any shape that is not mistaken for channels.
     width = min(len(values), BLOCK)
     whole = len(values) // width * width
     return values[:whole].reshape(-1, width, values.shape[1])
@@ -144,7 +145,7 @@ def _sample_windows(source: Source, per_side: int) -> tuple[int, list[Window]]:
 def _windows(
     shape: tuple[int, int], side: int, per_side: int
 ) -> Iterator[Window]:
-    """Windows spread evenly; fewer where they would overlap."""
+    """Return evenly spread windows; fewer if they would overlap."""
     starts = [
         [
             int(start)
@@ -177,15 +178,15 @@ def diameter_of(
     gamma: float,
     model: Sam,
 ) -> float | None:
-    """Typical object diameter as the model sees it, in pixels of level 0.
+    """Return the typical object diameter in level-0 pixels.
 
-    The places with most contrast are looked at, at the finest level where
+    The model looks at the places with most contrast, at the finest level where
     objects are small enough to be measured; see `find_diameters`.
 
     Returns
     -------
     float or None
-        None if nothing but noise is seen.
+        None if there is only noise.
     """
     planes = _spread(source.planes, MOST_PLANES)
     places = _lively_places(source, planes, limits, gamma)
@@ -209,7 +210,7 @@ def diameter_of(
 
 
 def _diameters(looks: Iterable[NDArray[np.uint8]], model: Sam) -> list[float]:
-    """Typical diameters in windows, until enough of them are alike."""
+    """Return the typical diameters in windows, until enough agree."""
     found: list[float] = []
     for rgb in looks:
         image = ImageEmbedding.of_rgb(model, rgb)
@@ -225,7 +226,7 @@ def _lively_places(
     limits: tuple[Limits, ...],
     gamma: float,
 ) -> list[tuple[int, tuple[float, float]]]:
-    """Planes and positions, as fractions of the shape, with most contrast."""
+    """Return planes and relative positions with most contrast."""
     ranked = []
     for plane in planes:
         for per_side in BLOCKS_PER_SIDE:

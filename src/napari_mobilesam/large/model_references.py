@@ -1,4 +1,4 @@
-"""Models by reference: a name is sent to workers, never the weights."""
+"""Models by reference: workers receive a name, never the weights."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ _loading = Lock()
 
 @dataclass(frozen=True)
 class NamedModel:
-    """A model by its name or path, loaded once per process.
+    """Model by name or path, loaded once per process.
 
     Attributes
     ----------
     name : str
         Name in the registry or path of a checkpoint.
     device : str
-        As of `napari_mobilesam.load_model`.
+        As in `napari_mobilesam.load_model`.
     state : str
-        State of the file: of a file that was replaced, it is loaded again.
+        State of the file; a replaced file is loaded again.
     """
 
     name: str
@@ -46,7 +46,7 @@ class NamedModel:
 
 @dataclass(frozen=True, eq=False)
 class LoadedModel:
-    """A model of this process, for workers that are its threads."""
+    """Model of this process, for workers that are its threads."""
 
     model: Sam
 
@@ -64,12 +64,12 @@ def _load(named: NamedModel) -> Sam:
 def model_loader(
     model: Sam | ModelLoader | str | Path | None, device: str = 'auto'
 ) -> ModelLoader:
-    """Loader of a model that is given as name, path, model or callable.
+    """Return a loader for a model given as name, path, model or callable.
 
     Parameters
     ----------
     model : Sam, callable, str, Path or None
-        A model; a picklable callable that returns one; a name or a path; None
+        A model, a picklable callable that returns one, a name or a path; None
         for the default.
     device : str
         Device of a named model.

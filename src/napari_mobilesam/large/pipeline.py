@@ -1,10 +1,9 @@
 """Segment everything in an image of any size.
 
-Records first, pixels last: tiles are worked through in any order and keep
-what they find as records; what is an object, and which pixels are its own,
-is then decided from the records alone. A run that ends early goes on from its
-records, and the result does not depend on how often that happened, nor on
-what the tiles were run on.
+Records first, pixels last: tiles are processed in any order, and what they
+find is stored as records. Objects and their pixels are then determined from
+the records alone. An interrupted run continues from its records; the result
+depends neither on interruptions nor on the executor.
 """
 
 from __future__ import annotations
@@ -93,42 +92,41 @@ def segment_large(
         (H, W, 3 or 4), or planes of either; NumPy, memory map, dask, zarr,
         TIFF, OME-Zarr.
     output : path, optional
-        OME-Zarr to write labels to. Records are kept beside it, in
-        ``<output>.records``, until the run is complete: the same call goes on
-        where an earlier one ended. None returns the labels as an array.
+        OME-Zarr to write labels to; if None, labels are returned as an array.
+        Records are kept next to it, in ``<output>.records``, until the run is
+        complete, so that the same call continues an interrupted run.
     model : str, path, Sam, or callable
-        Name or path of a model; a model, for threads only; or a picklable
-        callable that returns one. None takes the default.
+        Name or path of a model, a model (for threads only), or a picklable
+        callable that returns one; None for the default.
     parameters : LargeParameters, optional
-        All parameters of the run; the defaults if None.
+        All parameters of the run; by default the standard ones.
     executor : str or distributed.Client
         ``'threads'``, ``'processes'``, ``'serial'``, the address of a Dask
         scheduler, or its client. It does not change the result.
     workers : int, optional
-        Threads or processes; as many as there are cores if None.
+        Number of threads or processes; by default the number of cores.
     device : str
         Device of a named model: ``'auto'``, ``'cpu'``, ``'cuda'``,
         ``'mps'``.
     progress : callable, optional
         ``progress(done, total, message)``, in tiles, then in chunks written.
     cancelled : callable, optional
-        Asked between tiles; True ends the run: what was found until then is
+        Called between tiles; if True, the run ends: masks found so far are
         labelled, and the records are kept.
     on_plan : callable, optional
         Called with the `LargePlan` before the first tile.
     on_tile : callable, optional
-        Called with a `TileFound` when a tile is done.
+        Called with a `TileFound` after each tile.
     on_result : callable, optional
-        Called with the `LargeResult` before the records are removed: if it
-        raises, those beside ``output`` are kept, and the same call paints
-        from them again.
+        Called with the `LargeResult` before the records are removed. If it
+        raises, the records are kept, and the same call paints from them again.
     resume : bool
-        Go on with the records of an earlier run; False removes them.
+        Continue from the records of an earlier run; False removes them.
     overwrite : bool
-        Remove labels of this program that are at ``output``, once everything
-        is checked and the first tile is about to begin.
+        Remove existing labels of this program at ``output``, once everything
+        is checked and the first tile is about to start.
     plan : LargePlan, optional
-        Plan of the same source, model and parameters; made if None.
+        Plan for the same source, model and parameters; computed if None.
     **overrides
         Single fields of `LargeParameters` or `EverythingParameters`, for
         example ``diameter=30``.
@@ -136,16 +134,16 @@ def segment_large(
     Returns
     -------
     LargeResult
-        Labels, dense from 1; table; what failed.
+        Labels, numbered consecutively from 1; table; failed tiles.
 
     Raises
     ------
     ImageError, SegmentationError, TypeError
-        If image, parameters or output cannot be used.
+        If image, parameters or output are invalid.
     OutputInUseError
         If another run writes to the same output.
     JournalError
-        If the records beside the output are of another run; says what
+        If the records next to the output belong to another run; says what
         differs.
     OSError
         If nothing can be written to the output.
@@ -199,7 +197,7 @@ def _open_journal(
     resume: bool,
     overwrite: bool,
 ) -> None:
-    """Begin or go on with a run; old labels are removed once that is sure."""
+    """Start or resume a run; then remove old labels."""
     old = _finished_output(target, journal, overwrite)
     if not resume:
         journal.remove()
@@ -236,7 +234,7 @@ def _checked_hooks(
     cancelled: Callable[[], bool] | None,
     on_tile: Callable[[TileFound], None] | None,
 ) -> TileHooks:
-    """Raise `SegmentationError` if a callback is not a function."""
+    """Raise `SegmentationError` if a callback is not callable."""
     check_callable('progress', progress)
     check_callable('cancelled', cancelled)
     check_callable('on_tile', on_tile)
@@ -250,13 +248,13 @@ def _checked_hooks(
 def _checked_output(output: Any) -> Path | None:
     """Raise `SegmentationError` if an output is not a path to a zarr.
 
-    `OSError` if nothing can be written there.
+    Raise `OSError` if it is not writable.
     """
     if output is None:
         return None
     check_path('output', output)
     path = Path(output).absolute()
-    # labels of an image are named freely, such as “cells v1.2”
+    # labels of an image may have any name, such as “cells v1.2”
     if not image_around(path) and path.suffix.lower() not in ('', '.zarr'):
         raise SegmentationError(
             f'The output {output} ends in {path.suffix}, but labels are '
@@ -268,7 +266,7 @@ def _checked_output(output: Any) -> Path | None:
 
 @contextmanager
 def _records(target: Path | None) -> Iterator[Path]:
-    """Folder of the records; a temporary one if there is no output."""
+    """Return the folder of the records, a temporary one without output."""
     if target is not None:
         yield records_folder(target)
         return
@@ -279,14 +277,13 @@ def _records(target: Path | None) -> Iterator[Path]:
 def _finished_output(
     target: Path | None, journal: Journal, overwrite: bool
 ) -> Path | None:
-    """Labels at the output that no records beside them speak of.
+    """Return finished labels at the output that are to be replaced.
 
-    They are refused unless they are to be replaced, as is everything that
-    could not be written at the end, or not replaced then.
+    Anything that may not or cannot be replaced is refused.
     """
     if target is None:
         return None
-    need('zarr')  # now, and not after the last tile
+    need('zarr')  # now, not after the last tile
     if not target.exists():
         return None
     unfinished = journal.manifest() is not None
@@ -301,7 +298,7 @@ def _finished_output(
 
 @contextmanager
 def _threads_kept() -> Iterator[None]:
-    """Restore the number of torch's threads on leaving."""
+    """Restore the number of torch threads on exit."""
     threads = torch.get_num_threads()
     try:
         yield

@@ -1,7 +1,7 @@
 """Mask proposals of a few tiles, written as one record.
 
-A task names the tiles; a `Proposer` has all else and is sent to the
-workers. The model is not sent: each process loads it by its name, once.
+A task names the tiles; a `Proposer` has everything else and is sent to the
+workers. The model is not sent: each process loads it once, by name.
 """
 
 from __future__ import annotations
@@ -56,9 +56,9 @@ from napari_mobilesam.types import (
 if TYPE_CHECKING:
     from napari_mobilesam.model.sam import Sam
 
-# Largest range of gray values of a tile that counts as empty.
+# Maximum range of gray values of an empty tile.
 EMPTY_RANGE = 8
-# Box IoU above which masks count as one object in the progress of a run.
+# Box IoU above which masks count as one object in progress reports.
 SAME = 0.3
 
 
@@ -74,11 +74,11 @@ class TileTask(NamedTuple):
     window : tuple of int
         (row0, column0, row1, column1) on the working plane.
     tiles : tuple of (int, int)
-        Tiles of the grid; none where points are given.
+        Tiles of the grid; none if points are given.
     shrink : int
-        Pixels of the working plane per pixel that is shown.
+        Pixels of the working plane per pixel shown to the model.
     points : ndarray or None
-        (N, 2) points (row, column) to ask in one tile around cut objects.
+        (N, 2) points (row, column) to prompt in one tile around cut objects.
     """
 
     key: str
@@ -103,9 +103,9 @@ def summarize(
 ) -> TileSummary:
     """Count what a task found.
 
-    Tiles overlap, and an object is found by each that shows it: it counts
-    for the one in whose core its middle lies, and once if there are several
-    masks of it.
+    Tiles overlap, and each tile that shows an object finds it. It is counted
+    only by the tile whose core contains its centre, and only once if it has
+    several masks.
     """
     whole = ~record.cut
     cut = int(np.count_nonzero(record.cut))
@@ -123,10 +123,10 @@ def summarize(
 
 
 def grid_task(grid: Grid, block: TileBlock) -> TileTask:
-    """Task of a block of the grid."""
+    """Return the task for a block of the grid."""
     key = f'p{block.plane:05}/r{block.row:05}/c{block.column:05}'
-    # All of the block is shown, whatever tiles of it are left out: what a tile
-    # finds must not depend on that.
+    # The entire block is shown even if some of its tiles are skipped: the
+    # result of a tile must not depend on that.
     first, last = (
         grid.window(
             min(block.row + further, grid.tiles[0] - 1),
@@ -141,9 +141,9 @@ def grid_task(grid: Grid, block: TileBlock) -> TileTask:
 def repair_task(
     plane: int, window: Window, shrink: int, points: NDArray[np.float64]
 ) -> TileTask:
-    """Task of a tile laid around objects that others cut off.
+    """Return the task for a tile around objects that others cut off.
 
-    Its key tells its points: with other points it is another record.
+    Its key includes the points: other points make another record.
     """
     digest = xxhash.xxh64(repr((window, shrink)).encode())
     digest.update(np.ascontiguousarray(points).view(np.uint8).data)
@@ -153,7 +153,7 @@ def repair_task(
 
 @dataclass(frozen=True, eq=False)
 class Proposer:
-    """Finds and records the masks of tiles.
+    """Find the masks of tiles and write them as records.
 
     Attributes
     ----------
@@ -166,11 +166,11 @@ class Proposer:
     folder : Path
         Folder of the records.
     load : callable
-        Returns the model; picklable, and equal where the model is.
+        Returns the model; picklable, and equal if the model is equal.
     model_key : str
-        Key of the model that the records are of.
+        Key of the model behind the records.
     parameters : EverythingParameters
-        Thresholds and more.
+        Thresholds and other parameters.
     """
 
     view: ImageView
@@ -182,7 +182,7 @@ class Proposer:
     parameters: EverythingParameters
 
     def __call__(self, task: TileTask) -> TileSummary:
-        """Work through a task and write its record."""
+        """Process a task and write its record."""
         rgb = self.view.rgb(task.plane, task.window, task.shrink)
         regions = [
             region
@@ -193,7 +193,7 @@ class Proposer:
         cut = np.zeros(0, bool)
         prompts = 0
         if regions:
-            # Workers are what runs in parallel, and sums come out the same
+            # Workers already run in parallel, and sums must be the same
             # wherever and with however many workers a tile is computed.
             torch.set_num_threads(1)
             model = self._model()
@@ -217,7 +217,7 @@ class Proposer:
         return model
 
     def _regions(self, task: TileTask) -> list[Region]:
-        """Regions to embed, in pixels of the view."""
+        """Return the regions to embed, in pixels of the view."""
         row0, column0, row1, column1 = task.window
         if task.points is not None:
             rows, columns = (
@@ -225,7 +225,7 @@ class Proposer:
                 for length in (row1 - row0, column1 - column0)
             )
             points = (task.points - (row0, column0)) / task.shrink
-            # Nothing is dropped: what is cut off is looked at later.
+            # Nothing is dropped: cut masks are repaired later.
             return [Region((0, 0, rows, columns), points, edge=-1)]
         regions = []
         for tile in task.tiles:
@@ -242,7 +242,7 @@ class Proposer:
     def _cut(
         self, region: Region, shape: tuple[int, int], record: ModelRecord
     ) -> Region:
-        """Region as a decoder block of the one embedding of its task."""
+        """Return a region as a decoder block of the embedding of its task."""
         side, pitch = self.grid.side, self.grid.grain
         if side != pitch * (record.input_size // STRIDE):
             return region
@@ -258,8 +258,8 @@ class Proposer:
         rgb: NDArray[np.uint8],
         regions: list[Region],
     ) -> tuple[list[Mask], int]:
-        """Masks in pixels of ``rgb`` as they were found, and prompts."""
-        # The largest area is a fraction of the plane, not of a tile.
+        """Return masks in pixels of ``rgb``, as found, and prompts."""
+        # The maximum area is a fraction of the plane, not of a tile.
         parameters = replace(self.parameters, max_area_fraction=1.0)
         thresholds = thresholds_for(parameters, model.record)
         collector = Collector(Scope(), thresholds, Hooks())
@@ -289,14 +289,14 @@ class Proposer:
             return 'grid'
         source = point_source(self.parameters, record, self.diameter)
         if source in ('watershed', 'head') and regions[0].cut is None:
-            # one tile that is not a decoder block
+            # a single tile that is not a decoder block
             return 'adaptive'
         return source
 
     def _sort(
         self, task: TileTask, found: list[Mask], input_size: int
     ) -> tuple[list[Mask], NDArray[np.bool_]]:
-        """Masks on the working plane, those cut off last, and which are."""
+        """Return masks on the working plane, cut ones last, with flags."""
         masks = [
             placed
             for window in sorted({mask.crop_box for mask in found})
@@ -311,7 +311,7 @@ class Proposer:
         cut = is_cut(boxes_of(masks), windows, self.grid.shape, edge)
         whole = [masks[i] for i in np.flatnonzero(~cut)]
         parts = [masks[i] for i in np.flatnonzero(cut)]
-        # areas are given in pixels of level 0
+        # areas are given in level-0 pixels
         area = math.ceil(
             self.parameters.min_area / math.prod(self.view.factor)
         )
@@ -322,7 +322,7 @@ class Proposer:
         return whole + parts, np.repeat([False, True], counts)
 
     def _place(self, mask: Mask, task: TileTask) -> Mask | None:
-        """A mask of the pixels shown on the working plane."""
+        """Map a mask from shown pixels to the working plane."""
         row0, column0, row1, column1 = task.window
         size = (0, 0, row1 - row0, column1 - column0)
         factor = (task.shrink, task.shrink)
@@ -334,7 +334,7 @@ class Proposer:
 
 
 def moved(window: Window, by: tuple[int, int]) -> Window:
-    """Window shifted by rows and columns."""
+    """Return a window shifted by rows and columns."""
     row0, column0, row1, column1 = window
     return row0 + by[0], column0 + by[1], row1 + by[0], column1 + by[1]
 
@@ -345,6 +345,6 @@ def _part(rgb: NDArray[np.uint8], window: Window) -> NDArray[np.uint8]:
 
 
 def is_empty(rgb: NDArray[np.uint8]) -> bool:
-    """True if the gray values of an image hardly differ."""
+    """Return True if the gray values of an image hardly differ."""
     low = rgb.min(axis=(0, 1)).astype(int)
     return bool((rgb.max(axis=(0, 1)) - low <= EMPTY_RANGE).all())

@@ -1,7 +1,7 @@
-"""Records to label images, one output chunk at a time.
+"""From records to label images, one output chunk at a time.
 
-Every chunk is painted by one task, from all masks that meet it, the better
-ones first; no chunk is read back and none is written twice.
+Every chunk is painted by one task, from all masks that overlap it, better
+masks first; no chunk is read back or written twice.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from napari_mobilesam.types import Window
 
 
 class ChunkTask(NamedTuple):
-    """A chunk and the masks that meet it.
+    """A chunk and the masks that overlap it.
 
     Attributes
     ----------
@@ -31,11 +31,11 @@ class ChunkTask(NamedTuple):
     window : tuple of int
         (row0, column0, row1, column1) at level 0.
     labels : ndarray
-        (N,) uint32 label of each mask, the better masks first.
+        (N,) uint32 label of each mask, better masks first.
     keys : tuple of str
-        Records that they are in.
+        Records that contain the masks.
     record, position : ndarray
-        (N,) which of ``keys``, and where in that record.
+        (N,) index into ``keys``, and position in that record.
     """
 
     plane: int
@@ -78,20 +78,20 @@ def chunk_tasks(
     shape: tuple[int, int],
     chunk: tuple[int, int],
 ) -> Iterator[ChunkTask]:
-    """Tasks of the chunks of a plane that have any mask.
+    """Yield the tasks for the chunks of a plane that contain masks.
 
     Parameters
     ----------
     plane : int
         Plane of the output.
     found : MaskTable
-        Masks that get a label, better ones first.
+        Masks that get a label, better masks first.
     labels : ndarray
         (N,) their labels.
     factor : tuple of float
         Pixels of level 0 per pixel of the working plane.
     shape, chunk : tuple of int
-        (H, W) of level 0 and of a chunk of it.
+        (H, W) of level 0, and of its chunks.
     """
     boxes = np.array(
         [fine_box(tuple(box), factor) for box in found.boxes.tolist()],
@@ -127,7 +127,7 @@ def chunk_tasks(
 
 @dataclass(frozen=True, eq=False)
 class Renderer:
-    """Paints and writes chunks.
+    """Painter and writer of chunks.
 
     Attributes
     ----------

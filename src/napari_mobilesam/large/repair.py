@@ -1,8 +1,8 @@
-"""Repair of objects that tiles cut off: new, larger tiles around them.
+"""Repair of objects cut off by tiles, with new, larger tiles around them.
 
-A cut object is proposed again in a tile centred on what was seen of it. One
-that such a tile cannot hold either is proposed again in a tile twice as large
-and half as fine, and so on.
+A cut object is proposed again in a tile centred on its visible part. If that
+tile cannot hold it either, the object is proposed again in a tile twice as
+large and half as fine, and so on.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from napari_mobilesam.large.propose import TileTask, repair_task
 from napari_mobilesam.large.tiling import Grid
 from napari_mobilesam.types import Window
 
-# Largest share of a new tile that the seen part of an object may take.
+# Maximum share of a new tile taken by the visible part of an object.
 LARGEST_PART = 0.5
 
 
 def repair_tasks(
     cut: MaskTable, plane: int, grid: Grid, shrink: int
 ) -> Iterator[TileTask]:
-    """Tiles around cut objects; neighbours share one.
+    """Return tiles around cut objects; neighbours share one.
 
     Parameters
     ----------
@@ -35,7 +35,7 @@ def repair_tasks(
     grid : Grid
         The tiles that cut them.
     shrink : int
-        Factor by which the new tiles are larger, and coarser.
+        Factor by which the new tiles are larger and coarser.
     """
     cut = cut.take(cut.best_first())
     side = grid.side * shrink
@@ -52,7 +52,7 @@ def repair_tasks(
 
 
 def fits(cut: MaskTable, grid: Grid, shrink: int) -> NDArray[np.bool_]:
-    """Cut masks that may fit in a tile, judged by their visible part."""
+    """Return cut masks that may fit in a tile, given their visible part."""
     extents = (cut.boxes[:, 2:] - cut.boxes[:, :2]).max(axis=1, initial=0)
     small: NDArray[np.bool_] = extents <= LARGEST_PART * grid.side * shrink
     return small
@@ -61,7 +61,7 @@ def fits(cut: MaskTable, grid: Grid, shrink: int) -> NDArray[np.bool_]:
 def centred_window(
     box: NDArray[np.int64], side: int, shrink: int, grid: Grid
 ) -> Window:
-    """A window around a box, on the raster of the grid and on the plane."""
+    """Return a window around a box, aligned to the grid and in the plane."""
     raster = grid.grain * shrink
     edges = []
     for axis, length in enumerate(grid.shape):
@@ -76,7 +76,7 @@ def centred_window(
 def held(
     boxes: NDArray[np.int64], window: Window, halo: int, grid: Grid
 ) -> NDArray[np.bool_]:
-    """Boxes that lie in a window, a halo away from its inner edges."""
+    """Return whether boxes lie in a window, a halo away from inner edges."""
     low, high = np.array(window[:2]), np.array(window[2:])
     low = np.where(low > 0, low + halo, 0)
     high = np.where(high < grid.shape, high - halo, high)

@@ -1,4 +1,4 @@
-"""Masks of a coarse plane on a finer one, part by part."""
+"""Masks from a coarse plane on a finer one, part by part."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ def enlarge_mask(
     factor: tuple[float, float],
     window: Window,
 ) -> tuple[NDArray[np.bool_], Window]:
-    """The part of an enlarged mask that lies in a window.
+    """Return the part of an enlarged mask that lies in a window.
 
-    Where the interpolated mask exceeds one half; a pixel does not depend on
-    the window that it is asked for in.
+    It is where the interpolated mask exceeds one half. A pixel does not depend
+    on the window.
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ def enlarge_mask(
     data : ndarray
         Bool, cropped to its box; (0, 0) if nothing is in the window.
     box : tuple of int
-        Its place on the fine plane.
+        Box on the fine plane.
     """
     row0, column0, row1, column1 = fine_box(box, factor)
     top, left = max(row0, window[0]), max(column0, window[1])
@@ -64,24 +64,24 @@ def place_mask(
     window: Window,
     origin: tuple[int, int] = (0, 0),
 ) -> Mask | None:
-    """A mask of a coarse plane on a finer one.
+    """Map a mask from a coarse plane to a finer one.
 
     Parameters
     ----------
     mask : Mask
-        In pixels of the coarse plane.
+        Mask in pixels of the coarse plane.
     factor : tuple of float
         Pixels of the fine plane per pixel of the coarse one.
     window : tuple of int
-        (row0, column0, row1, column1) on the fine plane; what lies beyond is
-        cut off.
+        (row0, column0, row1, column1) on the fine plane, to which the mask is
+        clipped.
     origin : tuple of int
-        (row, column) that the first pixel of the fine plane gets.
+        (row, column) of the first pixel of the fine plane.
 
     Returns
     -------
     Mask or None
-        None if nothing of it is in the window.
+        None if no part of it is in the window.
     """
     data, box = enlarge_mask(mask.data, mask.box, factor, window)
     if not data.size:
@@ -99,7 +99,7 @@ def place_mask(
 
 
 def fine_box(box: Window, factor: tuple[float, float]) -> Window:
-    """Box on the fine plane that a box of the coarse plane covers."""
+    """Return the box on the fine plane that a coarse box covers."""
     return (
         math.floor(box[0] * factor[0]),
         math.floor(box[1] * factor[1]),
@@ -114,9 +114,9 @@ Weights = tuple[NDArray[np.intp], NDArray[np.float32]]
 def _weights(
     origin: int, length: int, factor: float, start: int, stop: int
 ) -> Weights:
-    """Interpolation weights: coarse pixel before each fine pixel, and offset.
+    """Return the coarse pixel before each fine pixel, and the offset.
 
-    Indices count a pixel of background before the first.
+    Indices count one background pixel before the first.
     """
     places = (np.arange(start, stop) + 0.5) / factor - 0.5 - origin
     before = np.floor(places)

@@ -18,7 +18,7 @@ from napari_mobilesam.types import Mask, Window
 if TYPE_CHECKING:
     import pandas as pd
 
-# Columns of `label_table`, and those that a run adds.
+# Columns of `label_table`, and those added by a run.
 TABLE_COLUMNS = {
     'label': 'uint32',
     'plane': 'int64',
@@ -38,7 +38,7 @@ class FailedTile(NamedTuple):
     window : tuple of int
         (row0, column0, row1, column1) at level 0.
     error : str
-        Its last error.
+        Last error.
     """
 
     plane: int
@@ -47,15 +47,14 @@ class FailedTile(NamedTuple):
 
 
 class CutObject(NamedTuple):
-    """An object that is too large for the tiles, and has no label.
+    """An object too large for the tiles, which has no label.
 
     Attributes
     ----------
     plane : int
         Its plane.
     box : tuple of int
-        (row0, column0, row1, column1) at level 0 around the part that was
-        seen.
+        (row0, column0, row1, column1) at level 0 around the visible part.
     """
 
     plane: int
@@ -72,8 +71,8 @@ class TileFound(NamedTuple):
     window : tuple of int
         (row0, column0, row1, column1) at level 0.
     masks : list of Mask
-        Complete masks at level 0; neighbouring tiles may have found the
-        same, duplicates are dropped at the end.
+        Complete masks at level 0. Neighbouring tiles may find the same object;
+        duplicates are dropped at the end.
     """
 
     plane: int
@@ -88,21 +87,21 @@ class LargeResult:
     Attributes
     ----------
     labels : ndarray or Path
-        (H, W) uint32, or (planes, H, W) if there are several; of a run with
-        an output its path.
+        (H, W) uint32, or (planes, H, W) if there are several planes; the path
+        of the output if there is one.
     table : pandas.DataFrame
         One row per label and plane: label, plane, score (predicted IoU),
         stability, area (pixels), row and column (centroid), row0, column0,
         row1, column1 (box, half open), tile_row and tile_column (first pixel
         of the tile that found it); all at level 0.
     failed : tuple of FailedTile
-        Tiles that failed three times; the rest was finished.
+        Tiles that failed three times; all others were finished.
     cut : tuple of CutObject
         Objects too large for the largest tiles.
     complete : bool
-        All tiles are done: none failed, and the run was not cancelled.
+        True if all tiles are done: none failed, and the run was not cancelled.
     tiles, skipped : int
-        Tiles of the grid, and those of them in which there is nothing.
+        Number of tiles in the grid, and of empty ones among them.
     """
 
     labels: NDArray[np.uint32] | Path
@@ -124,7 +123,7 @@ class TableBuilder:
     def add(
         self, plane: int, found: MaskTable, labels: NDArray[np.uint32]
     ) -> None:
-        """Rows of the labels of a plane."""
+        """Add the rows of the labels of a plane."""
         self._planes[plane] = _PlaneRows(found, labels, self._factor)
 
     def see(self, painted: Painted) -> None:
@@ -132,7 +131,7 @@ class TableBuilder:
         self._planes[painted.plane].see(painted)
 
     def table(self) -> pd.DataFrame:
-        """One row per label and plane, in this order."""
+        """Return one row per label and plane, in this order."""
         import pandas as pd
 
         parts = [

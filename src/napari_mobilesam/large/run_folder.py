@@ -1,4 +1,4 @@
-"""Folder of the records of a run on a large image."""
+"""Folder for the records of a run on a large image."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from pathlib import Path
 
 
 def records_folder(output: str | Path) -> Path:
-    """Folder of the records of a run that is not complete."""
+    """Return the folder for the records of an incomplete run."""
     path = Path(output).absolute()
-    # Nothing foreign inside an OME-Zarr that the labels are part of.
+    # Put nothing foreign inside an OME-Zarr that contains the labels.
     if path.parent.name == 'labels':
         image = path.parent.parent
         return image.with_name(f'{image.name}.{path.name}.records')
@@ -17,9 +17,9 @@ def records_folder(output: str | Path) -> Path:
 
 
 def check_place(output: Path) -> None:
-    """Raise `OSError`, with the output, if nothing can be written there."""
+    """Raise `OSError` naming the output if nothing can be written there."""
     folders = records_folder(output).parents
-    # those that are missing are made when the run begins
+    # missing folders are created when the run starts
     folder = next((each for each in folders if each.exists()), folders[0])
     try:
         with tempfile.TemporaryFile(dir=folder):

@@ -1,25 +1,27 @@
-"""Largest image of a run, checked before torch is imported."""
+"""Maximum image size for a run, checked before torch is imported."""
 
 from __future__ import annotations
 
 from napari_mobilesam.large.io.interfaces import Source
 from napari_mobilesam.types import ImageError
 
-# Sides of tiles that are read at once; larger ones are read coarser.
+# Side of tiles that are read at once; larger ones are read coarser.
 LONGEST_SIDE = 4096
-# Tiles of one run: weeks of computation. More are a damaged file or a mistake.
+# Maximum number of tiles of a run: weeks of computation. More indicate a
+# damaged file or a mistake.
 LARGEST_RUN = 10_000_000
 
 
 def check_size(source: Source) -> None:
-    """Refuse an image of more pixels than a run can read.
+    """Refuse an image with more pixels than a run can process.
 
     Nothing is read, and no model is needed.
 
     Raises
     ------
     ImageError
-        If there are more than in `LARGEST_RUN` tiles of the largest side.
+        If there are more pixels than in `LARGEST_RUN` tiles of the maximum
+        side.
     """
     planes, (rows, columns) = source.planes, source.shape
     if planes * rows * columns > LARGEST_RUN * LONGEST_SIDE**2:

@@ -1,4 +1,4 @@
-"""State of a run that is not complete, read from its records."""
+"""State of an incomplete run, read from its records."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ class RunState:
     Attributes
     ----------
     done : int
-        Tiles whose records are kept; empty tiles have none.
+        Number of tiles with records; empty tiles have none.
     total : int
-        Tiles of the grid, over all planes.
+        Number of tiles in the grid, over all planes.
     parameters : LargeParameters
-        Parameters that the run was started with.
+        Parameters with which the run was started.
     """
 
     done: int
@@ -34,12 +34,12 @@ class RunState:
 
 
 def run_state(output: str | Path) -> RunState | None:
-    """Return the state of the unfinished run of an output, if there is one.
+    """Return the state of the unfinished run of an output, if any.
 
     Parameters
     ----------
     output : path
-        OME-Zarr that the labels of the run are to be written to.
+        OME-Zarr to which the labels of the run will be written.
 
     Raises
     ------
@@ -65,7 +65,7 @@ def run_state(output: str | Path) -> RunState | None:
 
 
 def _tiles(grid: Grid, row: str, column: str) -> int:
-    """Return the number of tiles of a block, named by its first tile."""
+    """Return the number of tiles of a block, named after its first tile."""
     starts = int(row[1:]), int(column[1:])
     return math.prod(
         min(grid.block, count - start)

@@ -1,8 +1,8 @@
-"""Detection of empty tiles on a coarse level.
+"""Detection of empty tiles at a coarse level.
 
-A tile is left out only if a level at which objects are still several pixels
-wide shows nothing there that stands out. Where there is no such level, the
-tile itself is looked at when its turn comes.
+A tile is skipped only if it shows nothing that stands out at a level at which
+objects are still several pixels wide. If there is no such level, the tile
+itself is checked when it is processed.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from napari_mobilesam.large.propose import is_empty
 from napari_mobilesam.large.tiling import TileBlock
 from napari_mobilesam.types import Window
 
-# Pixels of a coarse level across an object.
+# Minimum object width in pixels of the coarse level.
 ACROSS = 4
 
 
 def scan_blocks(plan: LargePlan) -> Iterator[tuple[TileBlock, int]]:
-    """All blocks, in reading order, and the number of tiles of each.
+    """Yield all blocks in reading order, and the number of their tiles.
 
-    A block lists those of its tiles in which there may be something.
+    A block lists only its tiles that may not be empty.
     """
     rows, columns = plan.grid.tiles
     step = plan.grid.block
@@ -49,7 +49,7 @@ def scan_blocks(plan: LargePlan) -> Iterator[tuple[TileBlock, int]]:
 
 
 def _coarse_level(plan: LargePlan) -> int | None:
-    """Coarsest level on which objects are still visible."""
+    """Return the coarsest level at which objects are still visible."""
     if plan.diameter is None:
         return None
     view = plan.view
@@ -85,7 +85,7 @@ class _Strip:
         self._nothing = is_empty(self._rgb)
 
     def is_empty(self, column: int) -> bool:
-        """True if a tile of the row is empty."""
+        """Return True if a tile of the row is empty."""
         if self._nothing:
             return True
         _, column0, _, column1 = self._coarse(column)
@@ -93,7 +93,7 @@ class _Strip:
         return is_empty(pixels)
 
     def _coarse(self, column: int) -> Window:
-        """A tile's window at the coarse level, and a pixel around it."""
+        """Return a tile's window at the coarse level, padded by a pixel."""
         window = self._plan.grid.window(self._row, column)
         (row0, column0), (row1, column1) = (
             [

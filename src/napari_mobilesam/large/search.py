@@ -1,4 +1,4 @@
-"""Tiles to records: all tiles of the grid, then tiles around cut objects."""
+"""From tiles to records: tiles of the grid, then tiles around cut objects."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from napari_mobilesam.types import Progress, Window
 
 @dataclass(frozen=True)
 class TileHooks:
-    """Callbacks of a run, see `segment_large`."""
+    """Callbacks of a run; see `segment_large`."""
 
     progress: Progress
     cancelled: Callable[[], bool]
@@ -38,7 +38,7 @@ class TileHooks:
 
 @dataclass(eq=False)
 class Search:
-    """Tiles of a run: proposes masks and repairs cut objects.
+    """Tiles of a run: propose masks, and repair cut objects.
 
     Attributes
     ----------
@@ -79,10 +79,10 @@ class Search:
         self.keys = [[] for _ in range(self.plan.view.source.planes)]
 
     def run(self, workers: TaskWorkers) -> None:
-        """Do all tiles that have no record, unless cancelled."""
+        """Process all tiles without a record, unless cancelled."""
         self._search(workers)
         if self.cancelled:
-            # and those of an earlier run that this one did not come to
+            # and those from an earlier run that this one did not reach
             self.keys = [
                 self.journal.keys(f'p{plane:05}')
                 for plane in range(len(self.keys))
@@ -100,7 +100,7 @@ class Search:
         self._report_cut()
 
     def _report_cut(self) -> None:
-        """Record the objects that no tile showed as a whole."""
+        """Report the objects that no tile shows completely."""
         for plane in range(len(self.keys)):
             lost = self._unexplained(plane)
             self.cut += [
@@ -114,7 +114,7 @@ class Search:
 
     def _grid_tasks(self) -> Iterator[TileTask]:
         for block, count in scan_blocks(self.plan):
-            # no task checks it while all tiles are empty
+            # no task checks for it while all tiles are empty
             if self._asked_to_end():
                 return
             nothing = count - len(block.tiles)
@@ -141,7 +141,8 @@ class Search:
             tasks += repair_tasks(cut.take(now), plane, grid, shrink)
             later.append(cut.take(~now))
         if tasks:
-            # a phase of its own, so that the goal of the first one stays
+            # a separate phase, so that the total of the first one does not
+            # change
             self._done, self._total = 0, len(tasks)
             self._noun = 'places at the borders of tiles'
             self.tell()
@@ -155,7 +156,7 @@ class Search:
     def _unexplained(
         self, plane: int, cut: MaskTable | None = None
     ) -> MaskTable:
-        """Cut masks, all of a plane if None, that no complete one covers."""
+        """Return cut masks that no complete mask covers."""
         if cut is not None and not len(cut):
             return cut
         found = gather(self.journal, self.keys[plane])
@@ -177,7 +178,7 @@ class Search:
                 self._keep(outcome.task, done)
             else:
                 self._note_failed(outcome.task, outcome.error)
-        # Sorted, so that nothing depends on which worker was faster.
+        # Sorted, so that nothing depends on the order in which workers finish.
         for plane, key in sorted(done):
             self.keys[plane].append(key)
 
@@ -208,7 +209,7 @@ class Search:
         self._count(summary.objects, max(1, len(task.tiles)))
 
     def fail_missing(self, plane: int, keys: Iterable[str]) -> None:
-        """Count tiles as failed whose records are gone or damaged since."""
+        """Count tiles with missing or damaged records as failed."""
         self.failed += [
             FailedTile(
                 plane,
@@ -231,7 +232,7 @@ class Search:
         self.tell()
 
     def tell(self, message: str = '') -> None:
-        """Report how many tiles, or places to repair, are done."""
+        """Report the number of finished tiles or places to repair."""
         steps = f'{self._done} of {self._total} {self._noun}'
         message = message or f'{steps}, {self._objects} objects'
         self.hooks.progress(self._done, self._total, message)

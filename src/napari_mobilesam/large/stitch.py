@@ -1,7 +1,7 @@
-"""Objects of a plane from the masks of its tiles.
+"""Merge the masks of tiles into the objects of a plane.
 
-All here depends on the records alone, in one total order (score, stability,
-place): which worker wrote them, and when, makes no difference.
+Everything here depends only on the records, in one total order (score,
+stability, position), not on when and by which worker they were written.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from napari_mobilesam.segmentation.overlaps import BoxOverlaps
 
 
 def without_duplicates(found: MaskTable, threshold: float) -> MaskTable:
-    """Masks that greedy non-maximum suppression keeps, best first.
+    """Apply greedy non-maximum suppression; return masks best first.
 
     Parameters
     ----------
@@ -44,25 +44,26 @@ def visible(
     reader: MaskRecordReader,
     least: float = VISIBLE_FRACTION,
 ) -> MaskTable:
-    """Masks that get a label when better masks are painted over worse ones.
+    """Return masks that get a label when better masks are painted on top.
 
-    The rule of `paint_labels`, for a plane of any size: the visible part of
-    a mask depends on the better masks that it meets, and on no other.
+    This is the rule of `paint_labels` for a plane of any size: the visible
+    part of a mask depends only on the better masks that overlap it.
 
     Parameters
     ----------
     found : MaskTable
         Masks of one plane, best first.
     reader : MaskRecordReader
-        Reader of their pixels.
+        Reader of the mask pixels.
     least : float
-        Least share of a mask that no better mask covers.
+        Minimum share of a mask not covered by better masks.
     """
     pairs = pairs_within(found.boxes)
     better = Neighbours.of(len(found), pairs[:, ::-1])
     unknown, no, yes = 0, 1, 2
     state = np.full(len(found), unknown, np.int8)
-    # Neighbours in the plane come one after the other: records are read once.
+    # Process neighbours in the plane consecutively, so that records are read
+    # once.
     for first in np.lexsort((found.index, found.record)).tolist():
         waiting = [first]
         while waiting:
@@ -87,7 +88,7 @@ def _left_over(
     number: int,
     rivals: NDArray[np.int64],
 ) -> int:
-    """Pixels of a mask that none of its rivals covers."""
+    """Return the pixels of a mask not covered by any of its rivals."""
     if not len(rivals):
         return int(found.areas[number])
     left = found.pixels(reader, number).copy()
@@ -105,10 +106,10 @@ def _left_over(
 def unexplained(
     cut: MaskTable, whole: MaskTable, reader: MaskRecordReader
 ) -> MaskTable:
-    """Cut masks that no complete mask replaces.
+    """Return the cut masks that no complete mask replaces.
 
-    A cut mask goes if a complete one looks the same within the tile, or if
-    better complete masks leave too little of it.
+    A cut mask is dropped if a complete one looks the same within the tile, or
+    if better complete masks leave too little of it.
     """
     rivals = Neighbours.of(len(cut), pairs_between(cut.boxes, whole.boxes))
     keep = np.ones(len(cut), bool)
@@ -146,7 +147,7 @@ def _is_explained(
 def mask_overlaps(
     earlier: MaskTable, later: MaskTable, reader: MaskRecordReader
 ) -> Overlaps:
-    """Overlaps of the masks of two planes, for linking."""
+    """Return the overlaps of the masks of two planes, for linking."""
     pairs = pairs_between(earlier.boxes, later.boxes)
     shared = np.zeros(len(pairs))
     for row, (one, other) in enumerate(pairs.tolist()):

@@ -1,7 +1,7 @@
 """Execution of many tasks on few workers.
 
-A bounded number is in flight and what failed is tried again, so that neither
-the number of tasks nor what they return adds up anywhere.
+A bounded number of tasks is in flight, and failed ones are retried; memory
+depends neither on the number of tasks nor on their results.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ Task = TypeVar('Task')
 Result = TypeVar('Result')
 
 RETRIES = 2
-# Deaths of workers with no task done in between.
+# Maximum number of worker deaths without a finished task in between.
 MOST_DEATHS = 6
-# Interval at which a waiting run checks if it was cancelled.
+# Interval at which a waiting run checks for cancellation.
 WAIT_SECONDS = 0.2
 
 
@@ -33,7 +33,7 @@ class Outcome(NamedTuple, Generic[Task, Result]):
 
 
 class _Entry(NamedTuple):
-    """A task, how often it has failed, and whether it has to run alone."""
+    """A task, how often it has failed, and whether it must run alone."""
 
     task: Any
     failures: int = 0
@@ -41,19 +41,19 @@ class _Entry(NamedTuple):
 
 
 class _TaskQueue:
-    """Tasks waiting and in flight, see `run_tasks`."""
+    """Tasks waiting and in flight; see `run_tasks`."""
 
     def __init__(self, workers: TaskWorkers, tasks: Iterable[Any]) -> None:
         self._workers = workers
         self._fresh = iter(tasks)
         self._again: deque[_Entry] = deque()
-        # In flight when a worker died: one of them may be the cause.
+        # In flight when a worker died; one of them may be the cause.
         self._suspects: deque[_Entry] = deque()
         self._running: dict[Future[Any], _Entry] = {}
         self._deaths = 0
 
     def fill(self) -> None:
-        """Start as many tasks as allowed; suspects one by one."""
+        """Start as many tasks as allowed, suspects one at a time."""
         while len(self._running) < self._workers.in_flight:
             if any(entry.suspect for entry in self._running.values()) or (
                 self._suspects and self._running
@@ -79,12 +79,12 @@ class _TaskQueue:
         return None
 
     def drop(self) -> None:
-        """Cancel the tasks that have not begun."""
+        """Cancel the tasks that have not started."""
         for future in [f for f in self._running if f.cancel()]:
             del self._running[future]
 
     def collect(self) -> Iterator[Outcome[Any, Any]]:
-        """Wait a moment and return the outcomes of finished tasks."""
+        """Wait briefly and return the outcomes of finished tasks."""
         ended, _ = wait(self._running, WAIT_SECONDS, FIRST_COMPLETED)
         alone = len(self._running) == 1
         died = False
@@ -120,7 +120,7 @@ class _TaskQueue:
             queue.append(entry._replace(failures=entry.failures + 1))
 
     def _recover(self) -> None:
-        """Restart workers; tasks that were in flight are tried one by one."""
+        """Restart workers; retry the tasks in flight one by one."""
         self._deaths += 1
         if self._deaths > MOST_DEATHS:
             raise RuntimeError(
@@ -146,33 +146,32 @@ def run_tasks(
     tasks: Iterable[Task],
     cancelled: Callable[[], bool] = lambda: False,
 ) -> Iterator[Outcome[Task, Any]]:
-    """Run tasks, a bounded number at a time, in any order.
+    """Run tasks in any order, a bounded number at a time.
 
-    A task that fails is tried again twice. Where a worker process died, the
-    tasks that were in flight are tried one by one, so that one that kills
-    its worker is told from the others.
+    A failed task is retried twice. If a worker process dies, the tasks in
+    flight are retried one by one, to identify a task that kills its worker.
 
     Parameters
     ----------
     workers : TaskWorkers
-        Of `open_workers`.
+        Workers from `open_workers`.
     tasks : iterable
-        Read only as fast as tasks are done.
+        Tasks, consumed only as fast as they are completed.
     cancelled : callable
-        Asked between tasks; True ends the run when those that have begun are
+        Called between tasks; if True, the run ends once started tasks are
         done.
 
     Yields
     ------
     Outcome
-        Of each task, in the order in which they end.
+        Outcome of each task, in order of completion.
 
     Raises
     ------
     StorageError
-        If records cannot be written: more tasks would not fare better.
+        If records cannot be written, as further tasks would fail, too.
     RuntimeError
-        If workers die again and again.
+        If workers keep dying.
     """
     run = _TaskQueue(workers, tasks)
     while True:

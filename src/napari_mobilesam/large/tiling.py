@@ -1,9 +1,9 @@
-"""Tiles of one size on one grid; cores that own the points.
+"""Tiles of one size on one grid, with cores that own the points.
 
-All numbers are pixels of the working plane: the level of the pyramid that
-tiles are read from. Tiles start at multiples of a pixel of the embedding, so
-that every tile sees an object at the same place between the pixels of the
-model's masks, and finds the same mask.
+All numbers are pixels of the working plane, the pyramid level from which tiles
+are read. Tiles start at multiples of an embedding pixel, so every tile sees an
+object at the same subpixel position of the model's masks and finds the same
+mask.
 """
 
 from __future__ import annotations
@@ -24,8 +24,9 @@ from napari_mobilesam.segmentation.shapes import LOW_RES_STRIDE
 from napari_mobilesam.segmentation.windows import HALO, window_side
 from napari_mobilesam.types import EverythingParameters, ModelRecord, Window
 
-# Of a block of tiles: most along a side, least blocks of a plane with enough
-# tiles, most pixels along a side of several.
+# For blocks of tiles: maximum tiles along a side, minimum blocks of a plane
+# with enough tiles, and maximum pixels along a side of a block of several
+# tiles.
 MOST_TILES = 8
 TASKS = 16
 BLOCK_SIDE = 2048
@@ -37,11 +38,11 @@ class TileBlock(NamedTuple):
     Attributes
     ----------
     plane : int
-        Their plane.
+        Plane of the tiles.
     row, column : int
         Row and column of the first tile.
     tiles : tuple of (int, int)
-        Rows and columns of tiles in which there may be something.
+        Rows and columns of the tiles that may not be empty.
     """
 
     plane: int
@@ -59,11 +60,11 @@ class Grid:
     shape : tuple of int
         (H, W) of the plane.
     side : int
-        Side of a tile; tiles at the end of an axis end with it.
+        Side of a tile; the last tiles end with the axis.
     stride : int
         Distance of neighbouring tiles, at most ``side``.
     spacing : float
-        Largest distance of neighbouring points along an axis.
+        Maximum distance of neighbouring points along an axis.
     grain : int
         Pixels of the plane per pixel of a tile's embedding; tiles start at
         multiples of it.
@@ -91,18 +92,18 @@ class Grid:
 
     @property
     def block(self) -> int:
-        """Rows and columns of tiles that are done together.
+        """Rows and columns of tiles that are processed together.
 
-        More save more: what is learned in one tile serves the others. But
-        there have to be enough tasks for many workers, and the pixels of one
-        have to be few.
+        Larger blocks save time, as tiles learn from each other. But there must
+        be enough tasks for many workers, and each must have a limited number
+        of pixels.
         """
         enough = math.isqrt(math.prod(self.tiles) // TASKS)
         small = 1 + max(0, BLOCK_SIDE - self.side) // self.stride
         return max(1, min(MOST_TILES, enough, small))
 
     def window(self, row: int, column: int) -> Window:
-        """Window that is embedded for a tile."""
+        """Return the window that is embedded for a tile."""
         row0, column0 = row * self.stride, column * self.stride
         return (
             row0,
@@ -112,14 +113,14 @@ class Grid:
         )
 
     def core(self, row: int, column: int) -> Window:
-        """The part of a tile's window whose points it owns."""
+        """Return the part of a tile's window whose points it owns."""
         (row0, row1), (column0, column1) = (
             self._core(axis, index) for axis, index in enumerate((row, column))
         )
         return row0, column0, row1, column1
 
     def points(self, row: int, column: int) -> NDArray[np.float64]:
-        """(N, 2) points (row, column) that a tile owns."""
+        """Return the (N, 2) points (row, column) that a tile owns."""
         return lattice_points(self.shape, self.spacing, self.core(row, column))
 
     def _core(self, axis: int, index: int) -> tuple[int, int]:
@@ -135,24 +136,24 @@ def plan_grid(
     record: ModelRecord,
     parameters: EverythingParameters,
 ) -> Grid:
-    """Tiles in which objects suit the model.
+    """Return a grid of tiles in which objects suit the model.
 
     Parameters
     ----------
     shape : tuple of int
         (H, W) of the plane.
     diameter : float or None
-        Object diameter in its pixels; None takes tiles of the size of the
-        model's input.
+        Object diameter in pixels of the plane; None for tiles of the size of
+        the model's input.
     record : ModelRecord
         Input size and object sizes of the model.
     parameters : EverythingParameters
-        ``points_per_side`` of a plane that one tile holds.
+        Parameters; ``points_per_side`` applies to a plane of a single tile.
 
     Returns
     -------
     Grid
-        A single tile where that suits the model.
+        Grid, with a single tile if that suits the model.
     """
     longest = max(shape)
     if diameter is None:
@@ -171,16 +172,16 @@ def plan_grid(
         return Grid(shape, longest, longest, spacing)
     cells = record.input_size // STRIDE
     grain = max(1, round(side / cells))
-    # a quarter of the tile at most: of what is embedded
+    # at most a quarter of the tile
     overlap = 2 * min(math.ceil(halo / grain), cells // 4)
     stride = max(1, cells - overlap) * grain
     return Grid(shape, grain * cells, stride, spacing, grain)
 
 
 def cut_edge(side: int, input_size: int) -> float:
-    """Distance from an inner edge of a tile within which masks are cut off.
+    """Return the distance from inner tile edges within which masks are cut.
 
-    One pixel of the model's masks blurs where a mask ends.
+    The border of a mask is blurred over one pixel of the model's masks.
     """
     return 1 + LOW_RES_STRIDE * side / input_size
 
@@ -191,10 +192,10 @@ def is_cut(
     shape: tuple[int, int],
     edge: float,
 ) -> NDArray[np.bool_]:
-    """(N,) bool, True for boxes that an inner edge of their tile cuts off."""
+    """Return (N,) bool, True for boxes cut off by an inner tile edge."""
     near = np.abs(boxes - windows) < edge
     ends = np.array([0, 0, *shape])
-    # A window may be said to reach beyond the plane.
+    # A window may extend beyond the plane.
     inner = np.where(
         [True, True, False, False], windows > ends, windows < ends
     )

@@ -6,24 +6,24 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-# Steps that the speed is measured over.
+# Number of steps over which the speed is measured.
 RECENT = 24
-# Seconds before the first estimate, unless others are given.
+# Default seconds before the first estimate.
 LEAST_SECONDS = 2.0
 
 
 class TimeLeft:
     """Estimate the seconds left from the steps done.
 
-    Only recent steps count: those that an earlier run had done, or in which
-    there is nothing, pass in no time and say nothing of the others.
+    Only recent steps count: empty ones, and those done by an earlier run, take
+    no time and say nothing about the others.
 
     Parameters
     ----------
     clock : callable
         Returns seconds.
     recent : int or None
-        Steps that count; all of a phase if None, for steps of which some take
+        Number of steps that count; None for all of a phase, if some steps take
         much longer than others.
     least_share : float
         Share of all steps before the first estimate.
@@ -44,7 +44,7 @@ class TimeLeft:
         self._steps: deque[tuple[float, int]] = deque(maxlen=recent)
 
     def __call__(self, done: int, total: int) -> float | None:
-        """Seconds left; None as long as nothing can be said.
+        """Return the seconds left, or None if unknown.
 
         Parameters
         ----------
@@ -53,7 +53,7 @@ class TimeLeft:
         """
         now = self._clock()
         if self._steps and done < self._steps[-1][1]:
-            self._steps.clear()  # another phase has begun
+            self._steps.clear()  # a new phase has begun
         if not self._steps or done != self._steps[-1][1]:
             self._steps.append((now, done))
         start, before = self._steps[0]

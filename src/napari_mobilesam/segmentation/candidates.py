@@ -292,7 +292,7 @@ class Candidates:
 
     @cached_property
     def intensity(self) -> NDArray[Any]:
-        """Return the (H, W) intensity, averaged over channels.
+        """(H, W) intensity, averaged over channels.
 
         Raises
         ------
@@ -313,7 +313,7 @@ class Candidates:
 
     @cached_property
     def _cache(self) -> dict[Any, Any]:
-        """Return the cached measurements of masks, by identity."""
+        """Cached measurements of masks, by identity."""
         return {}
 
     @cached_property
@@ -339,7 +339,7 @@ class Candidates:
 
     @cached_property
     def _windows(self) -> NDArray[np.intp]:
-        """Return the (N,) window number of each mask."""
+        """(N,) window number of each mask."""
         if not self.masks:
             return np.zeros(0, np.intp)
         boxes = np.array([mask.crop_box for mask in self.masks])

@@ -163,7 +163,7 @@ class CostHistory:
 
     @property
     def pace(self) -> float:
-        """Return the ratio of actual to measured duration."""
+        """Ratio of actual to measured duration."""
         return self._ratio(self._times, SECONDS_BELIEVED)
 
     def work(self, expected: Work, what: Hashable) -> Work:

@@ -47,7 +47,7 @@ class Lattice:
 
     @property
     def spacing(self) -> float:
-        """Return the distance of neighbours in pixels; 1 if there are none."""
+        """Distance of neighbours in pixels; 1 if there are none."""
         steps = np.concatenate([np.diff(self.rows), np.diff(self.columns)])
         return float(steps.max()) if len(steps) else 1.0
 

@@ -76,12 +76,12 @@ class _Point:
 
     @property
     def pitches(self) -> Collection[int]:
-        """Return the scales at which the point was prompted."""
+        """Scales at which the point was prompted."""
         return self.answers.predictions
 
     @property
     def diameter(self) -> float:
-        """Return the diameter of the best mask in data pixels."""
+        """Diameter of the best mask in data pixels."""
         _, pitch = self.answers.best()
         answer = self.answers.predictions[pitch]
         inside = answer.logits[answer.best] > answer.threshold

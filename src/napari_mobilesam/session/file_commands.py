@@ -214,7 +214,7 @@ class FileCommands:
 
     @property
     def paths(self) -> set[Path]:
-        """Return the files of objects, including those not yet written."""
+        """Files of objects, including those not yet written."""
         return set(self._paths.values())
 
     def file_of(self, objects: Objects) -> Path | None:

@@ -20,10 +20,10 @@ def scale_intensities(
     source: LabelledImage,
     rng: np.random.Generator | None,
 ) -> Image:
-    """Bring a window of an image to 0 … 1 RGB.
+    """Scale a window of an image to 0 … 1 RGB.
 
-    As `segmentation.image.contrast_limits_of` does by default; with ``rng``
-    the limits vary as those do that people set by hand.
+    By default as `segmentation.image.contrast_limits_of`; with ``rng``, the
+    limits vary like limits set by hand.
     """
     colour = window.ndim == 3
     values = np.asarray(window, dtype=np.float32)
@@ -64,7 +64,7 @@ def augment(image: Image, rng: np.random.Generator) -> Image:
 def _noise(
     shape: tuple[int, ...], rng: np.random.Generator
 ) -> NDArray[np.float32]:
-    """Sensor noise, gray, sometimes correlated over a few pixels."""
+    """Add gray sensor noise, sometimes correlated over a few pixels."""
     noise = rng.standard_normal(shape[:2], dtype=np.float32)
     if rng.random() < 0.4:
         noise = gaussian_filter(noise, 0.8) * 2

@@ -1,6 +1,7 @@
 """From a window of an image to the crop that a model sees, and back.
 
-Pixels, labels and maps go the same way: cut out, resized, warped, turned.
+Pixels, labels and maps are transformed alike: cut out, resized, warped and
+turned.
 """
 
 from __future__ import annotations
@@ -25,12 +26,12 @@ def choose_window(
     input_size: int,
     rng: np.random.Generator,
 ) -> Window:
-    """Window in which a random object has diameter ``target`` at the input.
+    """Choose a window in which a random object has diameter ``target``.
 
     Parameters
     ----------
     image : LabelledImage
-        Image that the window is cut from.
+        Image to cut the window from.
     target : float or None
         Diameter in input pixels; None for the whole image.
     input_size : int
@@ -69,7 +70,7 @@ class Orientation(NamedTuple):
 
     @classmethod
     def draw(cls, rng: np.random.Generator) -> Orientation:
-        """Draw one of the eight."""
+        """Draw one of the eight orientations."""
         return cls(*(bool(rng.random() < 0.5) for _ in cls._fields))
 
     def turn(self, planes: NDArray[Any]) -> NDArray[Any]:
@@ -83,7 +84,7 @@ class Orientation(NamedTuple):
 
 @dataclass(frozen=True)
 class CropGeometry:
-    """Way from a window of an image to a crop.
+    """Transform from a window of an image to a crop.
 
     Attributes
     ----------
@@ -96,7 +97,7 @@ class CropGeometry:
     warp : Warp, optional
         Rotation, stretch and elastic warp.
     orientation : Orientation
-        Mirroring and turn by 90°, last.
+        Mirroring and rotation by multiples of 90°, applied last.
     """
 
     image_shape: tuple[int, int]
@@ -114,7 +115,7 @@ class CropGeometry:
         rng: np.random.Generator | None = None,
         warp: Warp | None = None,
     ) -> CropGeometry:
-        """Geometry of a window of an image, with ``rng`` turned at random."""
+        """Create the geometry of a window, with ``rng`` randomly oriented."""
         height, width = image.image.shape[:2]
         orientation = Orientation() if rng is None else Orientation.draw(rng)
         return cls((height, width), window, canvas, warp, orientation)
@@ -129,7 +130,7 @@ class CropGeometry:
     def pixels(
         self, image: LabelledImage, rng: np.random.Generator | None = None
     ) -> NDArray[np.uint8]:
-        """Pixels of the crop; with ``rng`` intensities vary.
+        """Return the pixels of the crop; with ``rng``, intensities vary.
 
         Returns
         -------
@@ -154,12 +155,12 @@ class CropGeometry:
         return np.ascontiguousarray(turned.transpose(1, 2, 0))
 
     def labels(self, labels: NDArray[Any], stride: int) -> NDArray[Any]:
-        """Labels (L, H, W) at a grid of ``stride`` input pixels.
+        """Return labels (L, H, W) on a grid of ``stride`` input pixels.
 
         Returns
         -------
         ndarray
-            (L, g, g) of the same dtype, the padding 0.
+            (L, g, g) of the same dtype, padded with 0.
         """
         row0, column0, row1, column1 = self.window
         rows, columns = self.shape
@@ -176,10 +177,9 @@ class CropGeometry:
         return self._padded(labels[:, row, column], stride)
 
     def planes(self, planes: NDArray[np.uint8], stride: int) -> NDArray[Any]:
-        """Planes (N, H, W) in the resolution of a grid, (N, g, g) uint8.
+        """Return planes (N, H, W) resampled to a grid, (N, g, g) uint8.
 
-        Where they shrink, a value is the mean of its pixels; the padding
-        is 0.
+        Shrinking averages pixels; the padding is 0.
         """
         row0, column0, row1, column1 = self.window
         shape = (
@@ -208,7 +208,7 @@ class CropGeometry:
 def _at(
     fractions: NDArray[np.float64], start: int, stop: int
 ) -> NDArray[np.int64]:
-    """Data pixels at fractions of one axis of a window."""
+    """Return data pixels at fractions of one axis of a window."""
     positions = start + fractions * (stop - start)
     return np.clip(positions.astype(np.int64), start, stop - 1)
 
@@ -216,7 +216,7 @@ def _at(
 def nearest(
     start: int, stop: int, length: int, stride: int
 ) -> NDArray[np.int64]:
-    """Data pixels under the centres of the grid pixels of one axis."""
+    """Return data pixels under the centres of the grid pixels of one axis."""
     count = max(1, round(length / stride))
     centres = (np.arange(count) + 0.5) * stride / length
     return np.minimum(start + centres * (stop - start), stop - 1).astype(int)

@@ -1,7 +1,7 @@
-"""Arrays with an entry for each crop, computed once and kept on disk.
+"""Arrays with one entry per crop, computed once and kept on disk.
 
-What a frozen encoder makes of a crop does not change: MobileSAM, section 3.2,
-saves the embeddings of the teacher.
+The output of a frozen encoder for a crop does not change; MobileSAM, section
+3.2, saves the embeddings of the teacher in the same way.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from napari_mobilesam.files import write_text_atomic
 from napari_mobilesam.training.train import TrainingError
 from napari_mobilesam.types import Progress, SegmentationError
 
-SPARE_BYTES = 200 << 20  # left free on the disk
+SPARE_BYTES = 200 << 20  # kept free on the disk
 FLUSH_EVERY = 16
 
 
@@ -29,18 +29,18 @@ class CropStore:
     Parameters
     ----------
     folder : Path
-        A file ``<name>.npy`` for each array, ``done.npy`` (N,) bool and
-        ``cache.json``; what is done there already is not computed again.
+        Holds ``<name>.npy`` for each array, ``done.npy`` (N,) bool and
+        ``cache.json``; finished entries are not computed again.
     crops : int
         N.
     arrays : mapping
-        Type and shape of the entry of a crop, by name.
+        Dtype and shape of the entry of a crop, by array name.
     identity : mapping
-        Everything that the entries depend on, for JSON.
+        Everything that affects the entries, as JSON values.
     title : str
         Name of the entries in messages.
     max_bytes : int, optional
-        Largest size on disk; fewer crops have to be chosen if N need more.
+        Maximum size on disk; if N crops need more, an error asks for fewer.
 
     Attributes
     ----------
@@ -52,7 +52,7 @@ class CropStore:
     Raises
     ------
     SegmentationError
-        If the folder holds entries of another identity.
+        If the folder holds entries with another identity.
     TrainingError
         If the disk is too small, or a file cannot be opened.
     """
@@ -137,14 +137,14 @@ class CropStore:
         progress: Progress | None = None,
         cancelled: Callable[[], bool] | None = None,
     ) -> bool:
-        """Compute what is missing; return whether all is there.
+        """Compute missing entries; return whether all are there.
 
         Parameters
         ----------
         make : callable
-            Computes the entries of one crop, by name of the array.
+            Computes the entries of one crop, by array name.
         progress, cancelled : callable, optional
-            Called, and asked, for each crop.
+            Called for each crop.
         """
         for count, number in enumerate(np.flatnonzero(self.done == 0)):
             if cancelled is not None and cancelled():
@@ -160,7 +160,7 @@ class CropStore:
         return bool(self.done.all())
 
     def _commit(self, count: int) -> None:
-        """Flush entries to disk, and mark them as done afterwards."""
+        """Flush entries to disk, then mark them as done."""
         for array in self.arrays.values():
             _flush(array)
         self.done[:count] = True

@@ -1,10 +1,10 @@
-"""Folders of images with label images, as planes to train and evaluate on.
+"""Folders of images and label images, as planes for training and evaluation.
 
-A folder holds pairs ``<id>_image.*`` and ``<id>_labels.*``, or two
-subfolders ``images/`` and ``labels/`` with files of the same name but for the
-suffix. TIFF, PNG, .npy, zarr and OME-Zarr are read, of images JPEG, too; a
-stack gives one entry per plane. A ``MANIFEST.csv`` with the columns dataset,
-id, split and modality is used where there is one.
+A folder holds pairs ``<id>_image.*`` and ``<id>_labels.*``, or two subfolders
+``images/`` and ``labels/`` whose files have the same names except for the
+suffix. TIFF, PNG, .npy, zarr and OME-Zarr are read, and JPEG for images only;
+a stack gives one entry per plane. A ``MANIFEST.csv`` with the columns dataset,
+id, split and modality is used if present.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ from napari_mobilesam.training.labelled_images import (
     labelled_image,
 )
 
-# Before the suffix proper, as in ``cells.ome.tif``.
+# Part before the actual suffix, as in ``cells.ome.tif``.
 OME = '.ome'
-# Files that a message names.
+# Maximum number of files named in a message.
 MOST_NAMED = 5
 
 
 def first_few(names: Sequence[str]) -> str:
-    """Names for a message, with an ellipsis if there are more."""
+    """Join names for a message, with an ellipsis if there are more."""
     more = ' …' if len(names) > MOST_NAMED else ''
     return ', '.join(names[:MOST_NAMED]) + more
 
@@ -53,23 +53,23 @@ def _planes(
         return
     indices = list(np.ndindex(*labels.shape[:-2]))
     for index in indices:
-        # a stack of one plane is an image: its result may have no such axis
+        # a stack of one plane is an image: its result may lack this axis
         plane = index if len(indices) > 1 else ()
         yield plane, image[index], labels[index]
 
 
 def _suffix(plane: tuple[int, ...]) -> str:
-    """End of the name of a plane of a stack."""
+    """Return the end of the name of a plane of a stack."""
     return '[' + ','.join(map(str, plane)) + ']' if plane else ''
 
 
 def _pairs(folder: Path, warn: bool = True) -> list[tuple[str, Path, Path]]:
-    """Identifiers, images and label images of a folder.
+    """Return identifiers, images and label images of a folder.
 
     Warns
     -----
     UserWarning
-        If images lack labels, or labels an image: they are left out.
+        If images lack labels, or labels an image; these are left out.
     """
     if (folder / 'images').is_dir() and (folder / 'labels').is_dir():
         images = files_by_stem(folder / 'images')
@@ -106,10 +106,10 @@ def _pairs(folder: Path, warn: bool = True) -> list[tuple[str, Path, Path]]:
 
 
 def files_by_stem(folder: Path) -> dict[str, list[Path]]:
-    """Image files of a folder by their name without suffixes."""
+    """Return the image files of a folder by name without suffixes."""
     files: dict[str, list[Path]] = {}
     for path in sorted(folder.iterdir()):
-        # macOS writes ._name beside a file
+        # macOS writes ._name next to a file
         if path.name.startswith('.'):
             continue
         if path.suffix.lower() in IMAGE_SUFFIXES:
@@ -131,7 +131,7 @@ def _manifest(folder: Path) -> dict[tuple[str, str], dict[str, str]]:
             f'{path} is not text in UTF-8: save it as CSV in UTF-8.'
         ) from error
     heading = lines[0] if lines else ''
-    # spreadsheets of many countries write semicolons
+    # spreadsheets write semicolons in many countries
     named = csv.DictReader(
         lines, delimiter=max(',;\t', key=heading.count), restval=''
     )
@@ -149,12 +149,12 @@ def _manifest(folder: Path) -> dict[tuple[str, str], dict[str, str]]:
 
 
 def manifest_splits(folder: Path) -> set[str]:
-    """Splits that the manifest of a folder names."""
+    """Return the splits named in the manifest of a folder."""
     return {row.get('split', '') for row in _manifest(folder).values()}
 
 
 def file_of(image: LabelledImage) -> str:
-    """Name of an image without the indices of a plane of a stack."""
+    """Return the name of an image without the plane indices of a stack."""
     return image.name.removesuffix(_suffix(image.plane))
 
 
@@ -165,23 +165,23 @@ def read_folder(
     datasets: Sequence[str] | None = None,
     limit: int | None = None,
 ) -> list[LabelledImage]:
-    """Read labelled planes of a folder, or of a folder of such folders.
+    """Read the labelled planes of a folder, or of a folder of such folders.
 
     Parameters
     ----------
     folder : path
-        See the module's docstring; subfolders are data sets.
+        See the module docstring; subfolders are data sets.
     split : str, optional
-        Only images of this split of the manifest.
+        Read only images of this split in the manifest.
     datasets : sequence of str, optional
-        Only these subfolders.
+        Read only these subfolders.
     limit : int, optional
-        At most this many images per data set and modality.
+        Maximum number of images per data set and modality.
 
     Returns
     -------
     list of LabelledImage
-        Planes without any object are left out.
+        Planes without objects are left out.
 
     Warns
     -----
@@ -191,7 +191,7 @@ def read_folder(
     Raises
     ------
     TrainingDataError
-        If there is nothing to read or a pair does not match.
+        If there is nothing to read, or a pair does not match.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -225,7 +225,7 @@ def read_folder(
 
 
 def _tell_empty(folder: Path, empty: Sequence[str], others: bool) -> None:
-    """Warn of label images without objects; raise if all are."""
+    """Warn about label images without objects; raise if all are empty."""
     named = first_few(empty)
     if not others:
         raise TrainingDataError(
@@ -276,10 +276,10 @@ def _read_source(
 
 @dataclass(frozen=True, eq=False)
 class BalancedSampler:
-    """Sampler that draws from small data sets more often than their share.
+    """Sampler that favours small data sets.
 
-    A group is drawn with odds (number of instances) ** ``exponent``; an image
-    uniformly within its group.
+    A group is drawn with a probability proportional to (number of instances)
+    ** ``exponent``, then an image uniformly within its group.
     """
 
     images: Sequence[LabelledImage]
@@ -292,7 +292,7 @@ class BalancedSampler:
 
     @cached_property
     def odds(self) -> NDArray[np.float64]:
-        """Chance of each group."""
+        """Probability of each group."""
         counts = [sum(len(i.objects) for i in group) for group in self.groups]
         odds = np.asarray(counts, dtype=float) ** self.exponent
         return np.asarray(odds / odds.sum())

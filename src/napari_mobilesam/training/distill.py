@@ -1,9 +1,9 @@
 """Distillation of an image encoder (MobileSAM, section 3).
 
-*Decoupled*: the student's encoder learns the teacher's embeddings, the prompt
-encoder and decoder are the teacher's, copied and frozen. *Semi-coupled*: the
-encoder learns through the frozen decoder, from the teacher's masks.
-*Coupled*: the decoder learns with it. The last two are the paper's baselines.
+*Decoupled*: the student's encoder learns the teacher's embeddings; prompt
+encoder and decoder are copied from the teacher and frozen. *Semi-coupled*: the
+encoder learns from the teacher's masks, through the frozen decoder. *Coupled*:
+the decoder is trained, too. The last two are the paper's baselines.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ class Distilled:
     Attributes
     ----------
     student : Sam
-        In inference mode.
+        Student, in inference mode.
     error : float
         Mean squared error of the embedding on the validation crops.
     agreement : float
-        Mean IoU of the masks of student and teacher for one click.
+        Mean IoU of student and teacher masks for one click.
     curve : list of dict
         Validation over time: ``error``, ``agreement``.
     """
@@ -58,7 +58,7 @@ class Distilled:
 
 
 def make_student(teacher: Sam, seed: int = 0) -> Sam:
-    """TinyViT student with the teacher's prompt encoder and decoder."""
+    """Create a TinyViT student with the teacher's prompt parts and decoder."""
     torch.manual_seed(seed)
     record = replace(
         teacher.record,
@@ -84,12 +84,12 @@ class EmbeddingTask:
         choose_trained(sam, 'encoder')
 
     def prepare(self) -> None:
-        """Train the encoder, keep the rest."""
+        """Train the encoder and freeze the rest."""
         self.sam.eval()
         self.sam.image_encoder.train()
 
     def step(self, turn: Turn) -> StepResult:
-        """MSE on crops drawn from the cache."""
+        """Compute the MSE on crops drawn from the cache."""
         numbers = turn.chance().integers(0, self.cache.crops, turn.images)
         samples = [self.cache.source[int(number)] for number in numbers]
         batch = collate(samples, self.sam.input_size).to(self.sam.device)
@@ -117,13 +117,13 @@ class MaskTask:
         choose_trained(sam, 'all' if train_decoder else 'encoder')
 
     def prepare(self) -> None:
-        """Train what is trained."""
+        """Set which parts are trained."""
         self.sam.eval()
         self.sam.image_encoder.train()
         self.sam.mask_decoder.train(self.train_decoder)
 
     def step(self, turn: Turn) -> StepResult:
-        """Mask loss towards the teacher's preferred masks of clicks."""
+        """Compute the mask loss towards the teacher's preferred masks."""
         sam = self.sam
         numbers = turn.chance().integers(0, self.cache.crops, turn.images)
         samples = [self.cache.source[int(number)] for number in numbers]
@@ -151,7 +151,7 @@ def preferred(
     index: Tensor,
     chosen: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Low-res logits (P, h, w) of the preferred or the chosen mask tokens.
+    """Return low-res logits (P, h, w) of preferred or chosen mask tokens.
 
     Parameters
     ----------
@@ -162,9 +162,9 @@ def preferred(
     points : Tensor
         (P, 2) x-y, one click each.
     index : Tensor
-        (P,) images of the clicks.
+        (P,) image index of each click.
     chosen : Tensor, optional
-        (P,) mask tokens; those of highest predicted IoU if None.
+        (P,) mask tokens; by default those with the highest predicted IoU.
     """
     ones = torch.ones(len(points), 1, device=points.device)
     sparse, dense = sam.embed_prompts(points[:, None], ones)
@@ -178,7 +178,7 @@ def preferred(
 
 
 class AgreementScore:
-    """Validation against the teacher on crops of its own."""
+    """Validation against the teacher on separate crops."""
 
     def __init__(
         self, teacher: Sam, source: SampleSource, first: int, count: int
@@ -189,7 +189,7 @@ class AgreementScore:
 
     @torch.no_grad()
     def __call__(self, student: Sam) -> dict[str, float]:
-        """``error`` (MSE), ``agreement`` (mIoU), ``score`` (agreement)."""
+        """Return ``error`` (MSE), ``agreement`` and ``score`` (both mIoU)."""
         errors, agreements = [], []
         for sample, target in zip(self.samples, self.targets, strict=True):
             features = embed_sample(student, sample)
@@ -203,7 +203,8 @@ class AgreementScore:
             agreements.append(float(iou.mean()))
         agreement = sum(agreements) / len(agreements)
         error = sum(errors) / len(errors)
-        # Agreement stays zero for long; meanwhile a lower error is better.
+        # Agreement stays zero for a long time; until then, a lower error is
+        # better.
         score = agreement + 1e-3 / (1 + error)
         return {'error': error, 'agreement': agreement, 'score': score}
 
@@ -225,22 +226,24 @@ def distill(
     teacher : Sam
         Any SAM, in inference mode.
     images : sequence of LabelledImage
-        Crops and clicks are drawn from them; labels only place the clicks.
+        Images from which crops and clicks are drawn; labels only place the
+        clicks.
     folder : Path
-        Keeps the teacher's embeddings and the state of the run; an
+        Folder for the teacher's embeddings and the state of the run; an
         interrupted distillation in it is resumed.
     options : DistillConfig, optional
         Parameters.
     student : Sam, optional
-        Starting point with the teacher's input size; `make_student` if None.
+        Starting point with the teacher's input size; by default from
+        `make_student`.
     progress, cancelled : callable, optional
-        ``progress(done, total, message)`` tells how far it is;
-        ``cancelled()`` returns True to stop.
+        ``progress(done, total, message)`` reports progress; ``cancelled()``
+        returns True to stop.
 
     Returns
     -------
     Distilled
-        The student and how far it agrees with the teacher.
+        The student and its agreement with the teacher.
 
     Raises
     ------
@@ -281,7 +284,7 @@ def distill(
         {'images': digest_of(images), 'teacher': teacher.key},
     )
     run.resume()
-    # Without all embeddings nothing is trained; the folder resumes later.
+    # Nothing is trained without all embeddings; the folder resumes later.
     run.run(progress, cancelled if complete else lambda: True)
     sam.record = replace(
         sam.record,

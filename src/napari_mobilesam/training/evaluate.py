@@ -1,8 +1,8 @@
 """Evaluation as in the application: zoomed windows, default parameters.
 
-Segment Anything, section 7 and appendix D (mIoU by point, oracle of three,
-clicks), MobileSAM, table 7 (agreement with the teacher), and what the
-microscopy field reports of instance segmentation.
+The measures are those of Segment Anything, section 7 and appendix D (mIoU by
+point, oracle of three, clicks), MobileSAM, table 7 (agreement with the
+teacher), and those usual for instance segmentation in microscopy.
 """
 
 from __future__ import annotations
@@ -50,12 +50,12 @@ Bool = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Evaluation:
-    """One row of numbers per image.
+    """Results, one row of numbers per image.
 
     Attributes
     ----------
     rows : list of dict
-        name, dataset, modality, objects, and the measures: means over the
+        name, dataset, modality, objects, and the measures, averaged over the
         objects of the image.
     model : str
         Name of the model.
@@ -68,7 +68,7 @@ class Evaluation:
     options: EvaluationOptions
 
     def table(self) -> pd.DataFrame:
-        """Means over images per dataset and modality, and over all."""
+        """Return means over images, per dataset and modality and overall."""
         import pandas as pd
 
         if not self.rows:
@@ -97,7 +97,7 @@ class Evaluation:
 
 
 class Asker:
-    """Predictor of one image, used as by the prompt widget."""
+    """Predictor of one image, used like the prompt widget uses it."""
 
     def __init__(self, model: Sam, image: LabelledImage) -> None:
         self.model, self.image = model, image
@@ -112,7 +112,7 @@ class Asker:
         box: NDArray[np.float64] | None = None,
         previous: Prediction | None = None,
     ) -> Prediction:
-        """Predict; with ``previous`` its best mask is fed back."""
+        """Predict; with ``previous``, its best mask is fed back."""
         prompts = Prompts(
             np.asarray(points, dtype=float).reshape(-1, 2),
             np.asarray(labels, dtype=np.int64),
@@ -124,12 +124,12 @@ class Asker:
 
 
 class Target(NamedTuple):
-    """An object: its labels, and the object cropped.
+    """An object, its labels, and its cropped mask.
 
     Attributes
     ----------
     layer : ndarray
-        (H, W) labels that it is in.
+        (H, W) labels that contain it.
     label : int
         Its label.
     truth : ndarray
@@ -144,7 +144,7 @@ class Target(NamedTuple):
     offset: tuple[int, int]
 
     def score(self, prediction: Prediction, index: int) -> float:
-        """IoU of one mask with the object, leaks outside counted."""
+        """Return the IoU of a mask with the object, with pixels outside."""
         mask = prediction.mask(index)
         if not mask.data.size:
             return 0.0
@@ -199,7 +199,7 @@ def _prompt_scores(
 
 
 def _clicks(asker: Asker, target: Target, most: int) -> tuple[int, int]:
-    """Clicks to IoU 0.8 and 0.9; ``most`` where it is not reached."""
+    """Return clicks to IoU 0.8 and 0.9; ``most`` if not reached."""
     truth = target.layer == target.label
     points = [_shift(centre_point(target.truth), target.offset)]
     labels = [1]
@@ -223,7 +223,7 @@ def _clicks(asker: Asker, target: Target, most: int) -> tuple[int, int]:
 def label_scores(
     truth: NDArray[np.integer], labels: NDArray[np.integer]
 ) -> dict[str, float]:
-    """Compare two label images of one shape.
+    """Compare two label images of the same shape.
 
     Returns
     -------
@@ -245,7 +245,7 @@ def label_scores(
 def _agreement(
     asker: Asker, teacher: Asker, target: Target, distance: float, turn: float
 ) -> float:
-    """IoU of student and teacher for a click and a negative one beside it."""
+    """Return the student-teacher IoU for a click and a nearby negative one."""
     row, column = _shift(centre_point(target.truth), target.offset)
     beside = (
         int(np.clip(row + distance * np.sin(turn), 0, asker.shape[0] - 1)),
@@ -321,11 +321,11 @@ def evaluate(
     options : EvaluationOptions, optional
         Options of the evaluation.
     teacher : Sam, optional
-        Model to agree with (MobileSAM, table 7).
+        Model to compare with (MobileSAM, table 7).
     progress : callable, optional
         ``progress(done, total, name)`` per image.
     cancelled : callable, optional
-        Ends the evaluation; the images done are returned.
+        Returns True to end the evaluation with the images done so far.
 
     Returns
     -------

@@ -1,7 +1,7 @@
-"""Evaluation of label images, whatever program made them.
+"""Evaluation of label images from any program.
 
-The same measures as of *segment everything*, so that other programs can be
-compared on the same images (Segment Anything, section 7.3 and 7.4).
+The measures are those of *segment everything*, so that other programs can be
+compared on the same images (Segment Anything, sections 7.3 and 7.4).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from napari_mobilesam.training.labelled_images import (
 from napari_mobilesam.training.training_parameters import EvaluationOptions
 from napari_mobilesam.types import Progress
 
-# What programs add to the name of an image. ``<id>_image`` without any of
+# Suffixes that programs append to image names. ``<id>_image`` without any of
 # them is the image.
 ENDINGS = ('_labels', '_cp_masks', '_masks', '_mask', '_seg', '')
 
@@ -44,10 +44,10 @@ def evaluate_labels(
     ----------
     folder : Path
         Label images ``<id>``, ``<id>_labels`` or ``<id>_image_labels``, or
-        with another ending such as ``_cp_masks``; in a subfolder for each
-        data set, or in one folder.
+        with another ending such as ``_cp_masks``, in one subfolder per data
+        set or in a single folder.
     images : sequence of LabelledImage
-        Ground truth, of `read_folder`.
+        Ground truth from `read_folder`.
     progress : callable, optional
         ``progress(done, total, name)`` per image.
 
@@ -59,8 +59,8 @@ def evaluate_labels(
     Raises
     ------
     TrainingDataError
-        If images have no label image, two of the same name, or one that is of
-        another shape, compressed with loss, or a mask.
+        If images have no label image, two with the same name, or one that has
+        another shape, is lossily compressed, or is a binary mask.
     ImageError
         If a label image cannot be read.
     """
@@ -105,14 +105,15 @@ def evaluate_labels(
 def _label_file(
     files: Mapping[str, Mapping[str, list[Path]]], image: LabelledImage
 ) -> Path | None:
-    """File of the labels of an image, None if there is none.
+    """Return the label file of an image, None if there is none.
 
-    ``files[dataset][stem]`` are those of its data set, or of all: ``''``.
+    ``files[dataset][stem]`` holds the files per data set; ``''`` stands for
+    all.
     """
     for stem in _stems(image):
         for dataset in (image.dataset, ''):
             there = files.get(dataset, {}).get(stem, [])
-            # a preview beside the labels is no rival
+            # ignore a preview next to the labels
             exact = [p for p in there if not _is_lossy(p)]
             if len(exact) > 1:
                 raise TrainingDataError(
@@ -137,7 +138,7 @@ def _stems(image: LabelledImage) -> Iterator[str]:
 
 
 def _plane(path: Path, image: LabelledImage) -> NDArray[np.integer]:
-    """Labels of the plane of an image."""
+    """Return the labels of the plane of an image."""
     if _is_lossy(path):
         raise TrainingDataError(lossy_text(path))
     stack = read_array(path, indices=True)[0]

@@ -1,4 +1,4 @@
-"""Check of *segment everything* on the objects that are held back."""
+"""Check of *segment everything* on held-out objects."""
 
 from __future__ import annotations
 
@@ -15,32 +15,32 @@ from napari_mobilesam.training.labelled_images import LabelledImage
 from napari_mobilesam.training.metrics import iou_matrix, match
 from napari_mobilesam.types import Window
 
-SIDE = 320  # data pixels; a window of an image that is larger is looked at
+SIDE = 320  # data pixels; of a larger image, a window is used
 IMAGES = 2
 
 
 class EverythingCheck:
-    """F1 at an IoU of 0.5 of segment everything, on objects held back.
+    """F1 at an IoU of 0.5 of segment everything, on held-out objects.
 
-    Found objects that lie on other labelled objects are not judged, nor, where
-    not every object is labelled, those on the background.
+    Objects found on other labelled objects are not counted, nor those on the
+    background if not every object is labelled.
 
     Parameters
     ----------
     images, held_back : sequence of LabelledImage
-        Images with all labels, and those of them with objects held back, with
-        these alone. The first few are looked at, of large ones a window.
+        Images with all labels, and images with held-out objects, with only
+        these labelled. The first few are used, or a window of large ones.
     complete : bool
-        Every object of the images is labelled.
+        Whether every object of the images is labelled.
     seconds : float
-        Time for one check. If the first takes longer, there is none.
+        Time limit for one check. If the first takes longer, there is no check.
     cancelled : callable, optional
         Ends the check.
 
     Attributes
     ----------
     seconds : float
-        Duration of a check to come, 0 if there is none.
+        Duration of the next check, 0 if there is none.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class EverythingCheck:
         self.seconds = 0.0
 
     def __call__(self, sam: Sam) -> float:
-        """Mean F1 of the images; NaN if it was cancelled or took too long."""
+        """Return the mean F1 of the images; NaN if cancelled or too slow."""
         begun, self.seconds = time.monotonic(), 0.0
 
         def ended() -> bool:
@@ -90,7 +90,7 @@ class EverythingCheck:
 
 
 def _window(held: LabelledImage) -> Window:
-    """Window around the first object held back."""
+    """Return a window around the first held-out object."""
     box = held.objects[0, 2:]
     starts, stops = [], []
     for first, last, length in zip(
@@ -109,16 +109,16 @@ def judged_f1(
     held_back: NDArray[np.integer],
     complete: bool,
 ) -> float:
-    """F1 of found objects, each judged by what most of it lies on.
+    """Compute the F1 of objects, each judged by the label it mostly covers.
 
     Parameters
     ----------
     found : ndarray
         (H, W) labels to judge.
     labels, held_back : ndarray
-        (H, W) all labels, and those held back.
+        (H, W) all labels, and held-out labels.
     complete : bool
-        Objects found on the background are wrong.
+        Whether objects found on the background are wrong.
     """
     judged = held_back > 0
     if complete:

@@ -1,8 +1,8 @@
 """Fine-tuning of a model on a user's labels.
 
-By default the mask decoder and the instance head are trained, on embeddings
-computed once: minutes on a CPU. Some objects are held back; the result is the
-state that segments them best, the model it started from included.
+By default, the mask decoder and the instance head are trained on precomputed
+embeddings, which takes minutes on a CPU. Some objects are held out; the result
+is the state that segments them best, which may be the original model.
 """
 
 from __future__ import annotations
@@ -52,9 +52,9 @@ from napari_mobilesam.training.training_parameters import (
 )
 from napari_mobilesam.types import ModelRecord, Progress
 
-# Share of the budget that one validation may take.
+# Maximum share of the budget for one validation.
 VALIDATION_SHARE = 0.05
-# The same for each of the two checks of segment everything.
+# Maximum share for each of the two checks of segment everything.
 CHECK_SHARE = 0.08
 MIN_AREA = 4  # data pixels; a smaller object has no shape at any zoom
 
@@ -66,21 +66,21 @@ class FineTuned:
     Attributes
     ----------
     model : Sam
-        In inference mode; its record has the training record.
+        Model in inference mode; its record includes the training record.
     base_score, score : float
-        Mean IoU on the objects held back, of a point and a box, before and
+        Mean IoU of point and box prompts on held-out objects, before and
         after.
     validation_objects : int
-        Number of objects held back.
+        Number of held-out objects.
     curve : list of dict
         Validation over time.
     path : Path or None
         Checkpoint file, if one was written.
     noise : float
-        Change of the score that chance explains, see `HeldBackScore`.
+        Change of the score explained by chance; see `HeldBackScore`.
     base_f1, f1 : float
-        F1 of segment everything on the objects held back, before and after;
-        NaN if it was not measured. See `EverythingCheck`.
+        F1 of segment everything on held-out objects, before and after; NaN if
+        not measured. See `EverythingCheck`.
     """
 
     model: Sam
@@ -95,23 +95,23 @@ class FineTuned:
 
     @property
     def improved(self) -> bool:
-        """True if it is better by more than the noise."""
+        """True if the score improved by more than the noise."""
         return self.score > self.base_score + self.noise
 
 
 def hold_back(
     images: Sequence[LabelledImage], share: float, seed: int = 0
 ) -> tuple[list[LabelledImage], list[LabelledImage]]:
-    """Divide the objects of images for training and validation.
+    """Split the objects of images into training and validation.
 
     Parameters
     ----------
     images : sequence of LabelledImage
-        Images whose objects are divided.
+        Images whose objects are split.
     share : float
-        Of the objects for validation; at least one, at least one stays.
+        Share of objects for validation; each side gets at least one.
     seed : int
-        Seed of the choice.
+        Random seed.
 
     Returns
     -------
@@ -153,7 +153,7 @@ def hold_back(
 
 
 def _area(image: LabelledImage, row: int) -> int:
-    # whole again: roots and squares make 4 pixels a little less than 4
+    # undo rounding: roots and squares turn 4 pixels into slightly less than 4
     return round(np.pi / 4 * float(image.diameters[row]) ** 2)
 
 
@@ -171,10 +171,10 @@ def _only(image: LabelledImage, rows: list[int]) -> LabelledImage:
 def product_zoom(
     images: Sequence[LabelledImage], record: ModelRecord
 ) -> tuple[ZoomRange, float | None]:
-    """Object sizes to train at, and the one to validate at.
+    """Return the object sizes for training, and the one for validation.
 
-    Objects are shown as the product shows them: images whole if that suits
-    the model, else windows in which objects have their best size.
+    Objects are shown as in the application: whole images if that suits the
+    model, else windows in which objects have their best size.
     """
     sizes = record.object_diameter
     whole = [
@@ -209,46 +209,45 @@ def finetune(
 ) -> FineTuned:
     """Fine-tune a copy of a model on labelled images.
 
-    A budget of minutes is for all of it: preparation, training, and
+    A budget in minutes covers everything: preparation, training and
     validation.
 
     Parameters
     ----------
     model : Sam
-        Starting point; it is not changed.
+        Starting point, which is not changed.
     images : sequence of LabelledImage
-        A user's images and labels, see `labelled_image`.
+        Images and labels; see `labelled_image`.
     options : FineTuneConfig, optional
         Parameters.
     name : str, optional
-        Name of the new model; a free one is made from the base's if None.
+        Name of the new model; by default derived from the base model's name.
     save : bool
-        Write the checkpoint among the user's models, so that `list_models`
-        finds it, unless no state was better than ``model``.
+        Save the checkpoint with the user's models, where `list_models` finds
+        it, unless no state was better than ``model``.
     progress, cancelled : callable, optional
-        ``progress(done, total, message)`` tells how far it is;
-        ``cancelled()`` returns True to stop, with the best state so far.
+        ``progress(done, total, message)`` reports progress; ``cancelled()``
+        returns True to stop with the best state so far.
     on_validation : callable, optional
         Called with each point of the curve (``minutes``, ``step``,
         ``score``, ``point``, ``box``), the first before any training.
     on_step : callable, optional
         Called after each step with the minutes used and its numbers.
     on_crop : callable, optional
-        Called while the model is validated, with the number of crops done
-        and of all crops.
+        Called during validation with the number of crops done and the total.
 
     Returns
     -------
     FineTuned
-        The new model and how good it is.
+        The new model and its scores.
 
     Raises
     ------
     TrainingDataError
         If there are too few objects.
     SegmentationError
-        If the name is taken or cannot be the name of a model, or the folder
-        of the user's models cannot be written to.
+        If the name is taken or invalid, or the folder of the user's models is
+        not writable.
     TrainingError
         If training fails or the checkpoint cannot be written.
     """
@@ -282,14 +281,14 @@ def finetune(
     )
     tuned.record = _record(model, run, images, result, path)
     if path is None or result.score <= result.base_score:
-        # the best state is that of the model it started from
+        # the best state is the original model
         return result
     write_result(tuned, path, tuned.record)
     return replace(result, path=path)
 
 
 def _place(model: Sam, name: str | None) -> Path:
-    """File of the new model, after a check that it can be written."""
+    """Return the file of the new model, after checking that it is writable."""
     path = new_model_path(name or free_name(model.record.name))
     check_folder()
     check_space(model)
@@ -302,7 +301,7 @@ def _everything_check(
     options: FineTuneConfig,
     cancelled: Callable[[], bool] | None,
 ) -> EverythingCheck:
-    """Check of segment everything within its share of the time."""
+    """Return a check of segment everything within its share of the time."""
     budget = 60 * options.config.minutes
     seconds = CHECK_SHARE * budget if budget else math.inf
     return EverythingCheck(
@@ -316,7 +315,7 @@ def _validated(
     on_validation: Callable[[dict[str, float]], None] | None,
     entry: dict[str, float],
 ) -> None:
-    """Take the time of a validation into account, and pass it on."""
+    """Account for the time of a validation, and pass it on."""
     run.pending += score.seconds
     run.validation_seconds = score.seconds
     if on_validation is not None:
@@ -330,7 +329,7 @@ def _samples(
     input_size: int,
     zoom: ZoomRange,
 ) -> SampleSource:
-    """Crops around the objects that are trained on."""
+    """Return crops around the training objects."""
     return SampleSource(
         training,
         input_size,
@@ -347,7 +346,7 @@ def _known_maps(
     training: Sequence[LabelledImage],
     options: FineTuneConfig,
 ) -> KnownMaps:
-    """Maps of the objects that are trained on; those held back are unknown."""
+    """Return the maps of the training objects; held-out ones are unknown."""
     whole = {id(image.image): image for image in images}
     unknown = [
         (image.labels[0] == 0) & (whole[id(image.image)].labels[0] > 0)
@@ -365,7 +364,7 @@ def _held_back_score(
     options: FineTuneConfig,
     on_crop: Callable[[int, int], None] | None,
 ) -> HeldBackScore:
-    """Score of a model on the objects held back, within its time share."""
+    """Return the score on held-out objects, within its share of the time."""
     count = sum(len(image.objects) for image in validation)
     samples = validation_samples(
         validation, model.input_size, diameter, count=min(12, max(2, count))

@@ -36,33 +36,32 @@ from napari_mobilesam.types import ModelRecord, Progress
 
 @dataclass(frozen=True)
 class HeadJob:
-    """Train the instance head of a model on a folder of labelled images.
+    """Job that trains the instance head of a model on a labelled folder.
 
-    The rest of the model stays as it is. A head that the model has already
-    is trained further.
+    The rest of the model stays unchanged. An existing head is trained further.
 
     Attributes
     ----------
     data : Path
         Folder of images and labels, see `read_folder`.
     folder : Path
-        Folder of the embedded crops, the checkpoints and the log; an
-        interrupted run in it is resumed.
+        Folder for the embedded crops, checkpoints and log; an interrupted run
+        in it is resumed.
     output : Path
         Checkpoint file to write at the end.
     base : str or Path, optional
-        Model that gets the head; the default model if None.
+        Model that gets the head; by default the default model.
     crops : int
-        Crops embedded once for training.
+        Number of crops, embedded once for training.
     incomplete : collection of str
-        Data sets in which not every object is labelled: their background
-        teaches nothing, but for what is next to an object.
+        Data sets in which not every object is labelled; only background next
+        to an object is used for training.
     procedural : float
         Share of procedural images.
     config : TrainConfig
         Budget and optimiser.
     validation_crops : int
-        Crops on which the head is scored along the way.
+        Number of crops for validation during training.
     device : str
         As in `load_model`.
     """
@@ -83,7 +82,7 @@ class HeadJob:
         progress: Progress | None = None,
         cancelled: Callable[[], bool] | None = None,
     ) -> Path:
-        """Train, or go on training, and write the checkpoint.
+        """Train, or continue training, and write the checkpoint.
 
         Returns
         -------
@@ -93,14 +92,14 @@ class HeadJob:
         Raises
         ------
         SegmentationError, TrainingError
-            See there; also if it is cancelled before training begins.
+            See `TrainingRun.run`; also if cancelled before training starts.
         """
         sam = load_model(self.base, self.device)
         start = sam.key
         images = read_split(self.data, 'train')
         check_data_sets(self.incomplete, images)
         source = self._source(sam, images)
-        # before the hours that follow: what is wrong with it is told now
+        # check now, before hours of training
         score = self._score(sam)
         crops = EmbeddedCrops(self.folder / 'crops', sam, source, self.crops)
         torch.manual_seed(self.config.seed)

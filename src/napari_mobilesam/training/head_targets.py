@@ -1,4 +1,4 @@
-"""Crops of labelled images with the maps that an instance head learns."""
+"""Crops of labelled images, with the maps that an instance head learns."""
 
 from __future__ import annotations
 
@@ -20,28 +20,28 @@ from napari_mobilesam.training.labelled_images import LabelledImage, by_group
 from napari_mobilesam.training.training_parameters import ZoomRange
 from napari_mobilesam.types import ModelRecord
 
-# Side of a crop, in inputs of the model.
+# Side of a crop, in model inputs.
 CANVAS = 1.5
-# Objects are zoomed to the size that suits the model, this factor more or
-# less at the most.
+# Objects are zoomed to the size that suits the model, up to this factor more
+# or less.
 ZOOM = 2.5
-# Of the places of validation crops.
+# Seed of the positions of validation crops.
 SEED = 1
 
 
 @dataclass(frozen=True, eq=False)
 class HeadCrop:
-    """A crop of an image with the maps of its objects.
+    """A crop of an image, with the maps of its objects.
 
     Attributes
     ----------
     image : ndarray
-        (h, w, 3) uint8, at most the canvas.
+        (h, w, 3) uint8, at most as large as the canvas.
     maps : ndarray
-        (4, m, m) uint8: the three maps and what is known, 255 for 1; the
-        padding is unknown.
+        (4, m, m) uint8: the three maps and a mask of known pixels, 255 for 1;
+        the padding is unknown.
     ids : ndarray
-        (m, m) int32 objects, 0 is background.
+        (m, m) int32 object ids, 0 is background.
     group : str
         Group of the image.
     """
@@ -59,7 +59,7 @@ def cut_with_maps(
     canvas: int,
     rng: np.random.Generator | None = None,
 ) -> HeadCrop:
-    """Cut a window of an image and of its maps; with ``rng`` augment it.
+    """Cut a window of an image and of its maps; augment it with ``rng``.
 
     Parameters
     ----------
@@ -72,7 +72,7 @@ def cut_with_maps(
     canvas : int
         Side of the crop in input pixels.
     rng : numpy.random.Generator, optional
-        Draws intensities and orientation.
+        Source of random intensities and orientation.
     """
     geometry = CropGeometry.of(image, window, canvas, rng)
     return HeadCrop(
@@ -85,7 +85,7 @@ def cut_with_maps(
 
 @dataclass(frozen=True, eq=False)
 class HeadCropSource:
-    """Endless, reproducible crops: number ``i`` is the same every time.
+    """Endless, reproducible crops: crop ``i`` is always the same.
 
     Attributes
     ----------
@@ -93,7 +93,7 @@ class HeadCropSource:
         Real data.
     canvas : int
         Side of a crop in input pixels: more than the model's input, so that
-        most cells see as much around them as in the product.
+        most cells see as much of their surroundings as in the application.
     zoom : ZoomRange
         Object sizes.
     incomplete : collection of str
@@ -103,7 +103,7 @@ class HeadCropSource:
     scene : callable, optional
         Makes a procedural image from a random generator.
     seed : int
-        Seed of all chance.
+        Random seed.
     """
 
     images: Sequence[LabelledImage]
@@ -116,7 +116,7 @@ class HeadCropSource:
 
     @cached_property
     def sampler(self) -> BalancedSampler:
-        """Sampler by kind: one of few objects is as good a teacher."""
+        """Sampler by kind, since a kind with few objects teaches as well."""
         return BalancedSampler(self.images, exponent=0.25)
 
     @cached_property
@@ -142,7 +142,7 @@ def head_crop_source(
     images: Sequence[LabelledImage],
     incomplete: Collection[str] = (),
 ) -> HeadCropSource:
-    """Source of crops whose size and zoom suit a model.
+    """Return a source of crops whose size and zoom suit a model.
 
     Parameters
     ----------
@@ -161,7 +161,7 @@ def head_crop_source(
         anywhere=0.3,
         whole=0.05,
     )
-    # positions of an encoder that knows any suit its input only
+    # absolute positions of an encoder only suit its input size
     whole = record.architecture != 'vit_t'
     cells = round((1 if whole else CANVAS) * record.input_size / STRIDE)
     return HeadCropSource(images, cells * STRIDE, zoom, tuple(incomplete))
@@ -170,16 +170,16 @@ def head_crop_source(
 def validation_crops(
     source: HeadCropSource, diameter: float, count: int
 ) -> list[HeadCrop]:
-    """Fixed crops without augmentation, the groups in turn.
+    """Return fixed crops without augmentation, alternating groups.
 
     Parameters
     ----------
     source : HeadCropSource
-        Its images are for validation.
+        Source of validation images.
     diameter : float
-        Input pixels that an object of each crop is zoomed to.
+        Diameter in input pixels to which an object of each crop is zoomed.
     count : int
-        Crops.
+        Number of crops.
     """
     groups = list(by_group(source.images).values())
     crops = []

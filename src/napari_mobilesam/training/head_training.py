@@ -1,7 +1,7 @@
-"""Training of the instance head alone, on a bank of embedded crops.
+"""Training of only the instance head, on a set of embedded crops.
 
-The image encoder does not change, so that what it makes of a crop is
-computed once and kept on disk: a step costs no more than the head.
+The image encoder does not change, so its output for a crop is computed once
+and kept on disk; a step costs no more than the head.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from napari_mobilesam.training.metrics import iou_matrix, match
 from napari_mobilesam.training.step_tasks import Turn
 from napari_mobilesam.types import Progress
 
-# A found object of which less is known than this is not judged.
+# A found object of which a smaller share is known is not counted.
 KNOWN = 0.5
 
 
@@ -42,14 +42,14 @@ class EmbeddedCrops:
     sam : Sam
         In inference mode.
     source : HeadCropSource
-        Crops number 0 … N - 1 are embedded.
+        Source of crops; crops 0 … N - 1 are embedded.
     crops : int
         N.
 
     Raises
     ------
     SegmentationError
-        If the folder is of another encoder or other crops.
+        If the folder belongs to another encoder or other crops.
     TrainingError
         If the disk is too small.
     """
@@ -83,7 +83,7 @@ class EmbeddedCrops:
         progress: Progress | None = None,
         cancelled: Callable[[], bool] | None = None,
     ) -> bool:
-        """Compute what is missing; return whether all is there."""
+        """Compute missing entries; return whether all are there."""
 
         def make(number: int) -> dict[str, NDArray[Any]]:
             crop = self.source[number]
@@ -95,7 +95,7 @@ class EmbeddedCrops:
         return self.store.fill(make, progress, cancelled)
 
     def batch(self, numbers: Sequence[int]) -> tuple[Tensor, Tensor]:
-        """Embeddings (B, C, h, w) and maps (B, 4, 4h, 4w), float32."""
+        """Return embeddings (B, C, h, w) and maps (B, 4, 4h, 4w), float32."""
         arrays, device = self.store.arrays, self.sam.device
         order = np.sort(np.asarray(numbers))
         features = torch.from_numpy(arrays['embeddings'][order])
@@ -104,7 +104,7 @@ class EmbeddedCrops:
 
 
 def encoder_key(sam: Sam) -> str:
-    """Identity of the weights of the image encoder."""
+    """Return the identity of the weights of the image encoder."""
     total = sum(
         float(value.double().abs().sum())
         for value in sam.image_encoder.state_dict().values()
@@ -114,7 +114,7 @@ def encoder_key(sam: Sam) -> str:
 
 
 def embed_crop(sam: Sam, crop: HeadCrop) -> Tensor:
-    """Embedding (C, h, w) of a crop on its square canvas."""
+    """Return the embedding (C, h, w) of a crop on its square canvas."""
     side = crop.ids.shape[0] * STRIDE // MAP_PIXELS
     return encode_canvas(sam, crop.image, (side, side))[0]
 
@@ -127,7 +127,7 @@ class HeadTask:
     sam : Sam
         Model with an instance head; nothing else is trained.
     crops : EmbeddedCrops
-        Filled.
+        Crops, with all entries computed.
     """
 
     def __init__(self, sam: Sam, crops: EmbeddedCrops) -> None:
@@ -142,12 +142,12 @@ class HeadTask:
         return self.sam.instance_head
 
     def prepare(self) -> None:
-        """Keep the statistics of the encoder."""
+        """Freeze the statistics of the encoder."""
         self.sam.eval()
         self._head.train()
 
     def step(self, turn: Turn) -> StepResult:
-        """One step on random crops."""
+        """Take one step on random crops."""
         numbers = turn.chance().integers(0, self.crops.crops, turn.images)
         features, maps = self.crops.batch(numbers.tolist())
         autocast = torch.autocast(
@@ -161,7 +161,7 @@ class HeadTask:
 
 
 class HeadScore:
-    """Score of an instance head on fixed crops: instances by watershed.
+    """Score of an instance head on fixed crops, by watershed instances.
 
     Parameters
     ----------
@@ -176,7 +176,7 @@ class HeadScore:
         self.features = [embed_crop(sam, crop).half() for crop in crops]
 
     def __call__(self, sam: Sam) -> dict[str, float]:
-        """Scores of the head of a model.
+        """Return the scores of the head of a model.
 
         Returns
         -------
@@ -195,7 +195,7 @@ class HeadScore:
 
 
 def instance_f1(maps: NDArray[np.float32], crop: HeadCrop) -> float:
-    """F1 of the instances in maps, where the objects of a crop are known."""
+    """Return the F1 of instances in maps, where a crop is known."""
     labels = find_instances(maps).labels
     known = crop.maps[MAPS] > 127
     areas = np.bincount(labels.ravel())

@@ -1,4 +1,4 @@
-"""Validation of fine-tuning on the objects that are held back."""
+"""Validation of fine-tuning on held-out objects."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from napari_mobilesam.model.sam import Sam
 from napari_mobilesam.training.quick_score import mean_scores, object_scores
 from napari_mobilesam.training.samples import Sample
 
-# Crops of a validation, whatever the budget.
+# Minimum number of validation crops, whatever the budget.
 LEAST_CROPS = 2
-# Usual standard deviation, over objects, of the change of IoU by training
-# that changes nothing for the better or the worse.
+# Typical standard deviation over objects of the change of IoU when training
+# neither improves nor degrades.
 TYPICAL_SPREAD = 0.02
-# 95 % of a normal distribution lie within so many standard deviations.
+# 95 % of a normal distribution lies within this many standard deviations.
 CONFIDENCE = 1.96
 
 
 class HeldBackScore:
-    """Score of a model on the same crops, as many as there is time for.
+    """Score of a model on the same crops, as many as time allows.
 
     Parameters
     ----------
     samples : sequence of Sample
-        Crops of the objects that are held back.
+        Crops of the held-out objects.
     seconds : float
-        Time for one validation. The first one stops there; all use its
-        crops.
+        Time limit for one validation. The first one stops there, and all later
+        ones use its crops.
     on_crop : callable, optional
-        Called with the number of crops done and of all crops.
+        Called with the number of crops done and the total.
 
     Attributes
     ----------
@@ -78,10 +78,10 @@ class HeldBackScore:
 
     @property
     def noise(self) -> float:
-        """Change of the score that chance explains, in 95 of 100 runs.
+        """Change of the score explained by chance, in 95 of 100 runs.
 
-        From the changes of the single objects between the first and the best
-        validation.
+        It is computed from the changes of single objects between the first and
+        the best validation.
         """
         if not self._values:
             return 0.0
@@ -98,6 +98,6 @@ def noise_of(before: NDArray[np.float64], after: NDArray[np.float64]) -> float:
         (N,) scores of the same objects.
     """
     count = len(before)
-    # of two objects no spread can be told
+    # two objects do not reveal a spread
     spread = float(np.std(after - before, ddof=1)) if count > 2 else 0.0
     return CONFIDENCE * max(spread, TYPICAL_SPREAD) / math.sqrt(count)

@@ -1,4 +1,4 @@
-"""Maps of the objects of labelled images: what an instance head learns."""
+"""Maps of the objects of labelled images, learned by an instance head."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from napari_mobilesam.training.labelled_images import LabelledImage
 
 # Input pixels along a pixel of the maps.
 MAP_STRIDE = STRIDE // MAP_PIXELS
-# A centre is at least this far inside, in largest distances to the boundary.
+# Minimum depth of a centre, relative to the maximum distance to the boundary.
 INSIDE = 0.7
-# Where not all objects are labelled, pixels this near a labelled one are
-# known to be background, in its diameters.
+# If not all objects are labelled, pixels this close to a labelled one, in its
+# diameters, are known to be background.
 RING = 0.15
 
 
 class ObjectMaps(NamedTuple):
-    """Maps of the objects of an image, in its pixels.
+    """Maps of the objects of an image, at its resolution.
 
     Attributes
     ----------
     values : ndarray
-        (3, H, W) float32 of 0 to 1: foreground, closeness to the centre,
-        distance to the boundary, see `InstanceHead.forward`.
+        (3, H, W) float32 from 0 to 1: foreground, closeness to the centre,
+        distance to the boundary; see `InstanceHead.forward`.
     known : ndarray
-        (H, W) float32: 0 where the image does not tell what there is.
+        (H, W) float32: 0 where the content is unknown.
     """
 
     values: NDArray[np.float32]
@@ -43,17 +43,17 @@ class ObjectMaps(NamedTuple):
 def object_maps(
     labels: NDArray[np.integer], complete: bool = True
 ) -> ObjectMaps:
-    """Maps of a label image; both distances are normalised per object.
+    """Return maps of a label image, with distances normalised per object.
 
-    The edge of the image is not a boundary of an object that it cuts off.
+    The image edge is not a boundary of objects that it cuts off.
 
     Parameters
     ----------
     labels : ndarray
         (H, W) integer ids, 0 is background.
     complete : bool
-        Every object is labelled. Otherwise only background next to labelled
-        objects is known.
+        Whether every object is labelled. Otherwise, only background next to
+        labelled objects is known.
     """
     values = np.zeros((MAPS, *labels.shape), np.float32)
     values[0] = labels > 0
@@ -75,9 +75,9 @@ def object_maps(
 
 
 def _depth(inside: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Distance of each pixel to the outside, half a pixel less."""
+    """Return the distance of each pixel to the outside, minus half a pixel."""
     if inside.all():
-        # the only object, as large as the image: nothing is outside
+        # a single object as large as the image: nothing is outside
         return np.ones(inside.shape)
     depth: NDArray[np.float64] = distance_transform_edt(inside)
     return np.maximum(depth - 0.5, 0)
@@ -86,10 +86,10 @@ def _depth(inside: NDArray[np.bool_]) -> NDArray[np.float64]:
 def _closeness(
     inside: NDArray[np.bool_], depth: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """(N,) closeness of the pixels of an object to its centre.
+    """Return (N,) closeness of the pixels of an object to its centre.
 
-    The centre is the place next to the centroid that is deep inside: not in
-    the hollow of a crescent, and in the middle of a rod.
+    The centre is the place closest to the centroid that is deep inside:
+    outside the hollow of a crescent, and in the middle of a rod.
     """
     pixels = np.argwhere(inside)
     deep = np.argwhere(depth >= INSIDE * depth.max())
@@ -115,8 +115,8 @@ class KnownMaps:
     incomplete : collection of str
         Data sets in which not every object is labelled.
     unknown : sequence of ndarray
-        (H, W) bool of each image: where nothing is known, such as objects
-        that are held back; everything is known if empty.
+        (H, W) bool of each image: where nothing is known, such as held-out
+        objects. If empty, everything is known.
     """
 
     images: Sequence[LabelledImage]
@@ -127,14 +127,14 @@ class KnownMaps:
     )
 
     def of(self, image: LabelledImage) -> NDArray[np.uint8]:
-        """Maps of the first layer of an image, computed the first time.
+        """Return the maps of the first label layer of an image, cached.
 
         Returns
         -------
         ndarray
-            (4, H, W): the three maps and what is known, 255 for 1.
+            (4, H, W): the three maps and a mask of known pixels, 255 for 1.
         """
-        # by number: identities are others in a worker process
+        # by number, as identities differ in a worker process
         numbers = (n for n, one in enumerate(self.images) if one is image)
         number = next(numbers, None)
         maps = None if number is None else self.computed.get(number)
@@ -166,7 +166,7 @@ class KnownMaps:
 def map_bytes(
     labels: NDArray[np.integer], complete: bool
 ) -> NDArray[np.uint8]:
-    """`object_maps` as (4, H, W) uint8, 255 for 1."""
+    """Return `object_maps` as (4, H, W) uint8, 255 for 1."""
     values, known = object_maps(labels, complete)
     planes = np.concatenate([values, known[None]])
     return np.asarray(255 * planes + 0.5).astype(np.uint8)

@@ -1,7 +1,7 @@
 """Interactive training: prompt, predict, correct (Segment Anything, A).
 
-All prompts of a batch of images are decoded together. The image encoder is
-run once per step; gradients of every round gather at the embedding and go
+All prompts of a batch of images are decoded together. The image encoder runs
+once per step; gradients of all rounds accumulate at the embedding and pass
 through the encoder once.
 """
 
@@ -30,17 +30,17 @@ from napari_mobilesam.training.samples import grid_stride
 from napari_mobilesam.training.tensor_batch import SampleBatch, normalise
 
 RANDOM_CHOICE = 0.3  # keeps mask tokens alive that are never the best
-CHANNELS = 256  # of the embedding of an image
-BOX_SHARE = 0.4  # of the first prompts; boxes are learnt sooner than points
-IOU_WEIGHT = 2.0  # of the predicted IoU in the loss
+CHANNELS = 256  # of an image embedding
+BOX_SHARE = 0.4  # of the first prompts; boxes are learned faster
+IOU_WEIGHT = 2.0  # weight of the predicted IoU
 MASK_ONLY = 0.15  # share of correction rounds without a new click
 
 
 class DenseHead(nn.Module):
     """Auxiliary maps from the image embedding, used in training only.
 
-    Every pixel of an image teaches the encoder, not only the prompted
-    objects; without it the first masks take hundreds of steps to appear.
+    They let every pixel of an image teach the encoder, not just the prompted
+    objects; without them, the first masks take hundreds of steps to appear.
     """
 
     maps = 5
@@ -52,7 +52,7 @@ class DenseHead(nn.Module):
         self.shuffle = nn.PixelShuffle(upscale)
 
     def forward(self, features: Tensor) -> Tensor:
-        """(B, C, s, s) to (B, 5, g, g) on the label grid."""
+        """Map (B, C, s, s) to (B, 5, g, g) on the label grid."""
         maps: Tensor = self.shuffle(self.project(features))
         return maps
 
@@ -66,7 +66,7 @@ class MaskPrediction:
     logits : Tensor
         (P, 4, 4s, 4s): the single mask, then three for ambiguous prompts.
     iou : Tensor
-        (P, 4) predicted.
+        (P, 4) predicted IoU.
     """
 
     logits: Tensor
@@ -93,9 +93,9 @@ class PromptRounds:
     def embed(
         self, sam: Sam, with_background: bool
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Sparse, dense embeddings and image index; background last."""
+        """Embed prompts: sparse, dense, image index; background last."""
         box, point = self.by_box, ~self.by_box
-        # With a box the first click is not given: the box stands for it.
+        # With a box, the first click is omitted: the box replaces it.
         by_point, _ = sam.embed_prompts(
             self.clicks[point], self.click_labels[point]
         )
@@ -149,15 +149,15 @@ def error_clicks(
     found, truth : Tensor
         (P, h, w) bool; no object is empty.
     rng : numpy.random.Generator
-        Source of chance.
+        Random generator.
 
     Returns
     -------
     places : Tensor
         (P, 2) float x and y in pixels of the masks.
     labels : Tensor
-        (P,) float: 1 where the mask lacks a piece, 0 where it leaks. With no
-        error left, a positive click in the object.
+        (P,) float: 1 where the mask lacks a piece, 0 where it leaks. Without
+        any error, a positive click in the object.
     """
     error, inside = (found != truth).flatten(1), truth.flatten(1)
     region = torch.where(error.any(1, keepdim=True), error, inside)
@@ -172,8 +172,9 @@ def error_clicks(
 def answer_of(
     sam: Sam, features: Tensor, sparse: Tensor, dense: Tensor, index: Tensor
 ) -> MaskPrediction:
-    """All four masks and their predicted IoU."""
-    # On a CPU the fused attention's backward is slow for a handful of tokens.
+    """Return all four masks and their predicted IoU."""
+    # On a CPU, the backward pass of fused attention is slow for a handful of
+    # tokens.
     slow = features.device.type == 'cpu'
     with sdpa_kernel(SDPBackend.MATH) if slow else nullcontext():
         tokens, image = sam.attend(features, sparse, dense, index)
@@ -188,7 +189,7 @@ def answer_loss(
     single: Tensor,
     rng: np.random.Generator,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Loss of the masks and of the predicted IoU, and the IoU reached.
+    """Return the losses of masks and predicted IoU, and the reached IoU.
 
     Parameters
     ----------
@@ -197,9 +198,9 @@ def answer_loss(
     truth, weights : Tensor
         (P, g, g).
     single : Tensor
-        (P,) bool: prompts clear enough to train the single mask on.
+        (P,) bool: prompts unambiguous enough to train the single mask on.
     rng : numpy.random.Generator
-        Now and then chooses another mask than the best.
+        Occasionally chooses a mask other than the best.
 
     Returns
     -------
@@ -247,10 +248,10 @@ class StepResult:
     loss : float
         Sum over rounds.
     point, box : float
-        Mean IoU of the best mask after the first prompt, per kind; NaN
-        where there was none.
+        Mean IoU of the best mask after the first prompt, per kind; NaN if
+        there was none.
     corrected : float
-        The same after the last round, NaN with one round.
+        Same after the last round; NaN with a single round.
     """
 
     loss: float
@@ -276,26 +277,27 @@ def interactive_step(
     Parameters
     ----------
     sam : Sam
-        Trained are its parameters that require gradients.
+        Model; parameters that require gradients are trained.
     batch : SampleBatch
         Images, objects and first prompts, on the model's device.
     rng : numpy.random.Generator
-        Kinds of prompts and correction clicks.
+        Random generator for kinds of prompts and correction clicks.
     rounds : int
-        1 is the first prompt alone.
+        Number of rounds; 1 is only the first prompt.
     head, head_weight
         Auxiliary maps and their weight.
     half : bool
-        Compute in bfloat16 where autocast deems it safe.
+        Compute in bfloat16 where autocast considers it safe.
     features : Tensor, optional
-        Embeddings computed before, where the encoder is not trained.
+        Precomputed embeddings, if the encoder is not trained.
     encode : callable, optional
-        The image encoder, compiled; ``sam.encode`` if None.
+        Compiled image encoder; by default ``sam.encode``.
 
     Returns
     -------
     StepResult
-        ``loss`` is not finite if the step must not be taken.
+        Numbers of the step; if ``loss`` is not finite, the step must not be
+        taken.
     """
     autocast = torch.autocast(
         batch.images.device.type, dtype=torch.bfloat16, enabled=half

@@ -1,4 +1,4 @@
-"""Ctrl-C during training: what was trained is kept."""
+"""Ctrl-C during training, which keeps the result so far."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from types import FrameType
 
 @contextmanager
 def interrupt_noted() -> Iterator[Callable[[], bool]]:
-    """Context in which Ctrl-C is only noted; a second one leaves it at once.
+    """Only note Ctrl-C within this context; a second one leaves it at once.
 
-    Elsewhere than in the main thread, or where others handle the signal, it
-    changes nothing.
+    It has no effect outside the main thread, or if the signal is already
+    handled.
 
     Yields
     ------
@@ -43,7 +43,7 @@ def interrupt_noted() -> Iterator[Callable[[], bool]]:
 
 @contextmanager
 def interrupt_at_end(keep: Callable[[], None]) -> Iterator[None]:
-    """Context that Ctrl-C leaves only at its end, after ``keep()``.
+    """Delay Ctrl-C to the end of this context, after ``keep()``.
 
     Raises
     ------

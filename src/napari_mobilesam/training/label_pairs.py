@@ -1,4 +1,4 @@
-"""Files of an image and of its labels."""
+"""Files of an image and its labels."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ def read_pair(
     image : ndarray
         (..., H, W) or (..., H, W, 3 or 4).
     labels : ndarray
-        (..., H, W) numbers of objects.
+        (..., H, W) object numbers.
 
     Raises
     ------
     TrainingDataError
-        If one of them cannot be read, has channels of which none is chosen,
-        or if the labels are colours or a mask.
+        If a file cannot be read, has channels of which none is selected, or if
+        the labels are colours or a binary mask.
     """
     image, axes = _read(image_path, indices=False)
     labels, label_axes = _read(labels_path, indices=True)
-    # channels with labels of their own are planes
+    # channels with their own labels are planes
     if 'c' in (axes or '') and image.shape != labels.shape:
         image = _one_channel(image_path, image, str(axes))
     if 's' in (axes or ''):
@@ -60,9 +60,9 @@ def _read(path: Path, indices: bool) -> tuple[NDArray[Any], str | None]:
 
 
 def _are_planes(path: Path, image: NDArray[Any], labels: NDArray[Any]) -> bool:
-    """True if colours stored plane by plane are the planes of a stack.
+    """Return True if colours stored plane by plane are planes of a stack.
 
-    tifffile writes three or four planes of integers so.
+    This is how tifffile writes three or four planes of integers.
     """
     return (
         labels.ndim == 3
@@ -82,7 +82,7 @@ def _one_channel(path: Path, image: NDArray[Any], axes: str) -> NDArray[Any]:
 
 
 def _without_alpha(path: Path, image: NDArray[Any]) -> NDArray[Any]:
-    """(..., H, W) of gray samples, (..., H, W, 3 or 4) of colours."""
+    """Return (..., H, W) gray samples or (..., H, W, 3 or 4) colours."""
     count = image.shape[-1]
     if count > 4:
         raise TrainingDataError(
@@ -93,7 +93,7 @@ def _without_alpha(path: Path, image: NDArray[Any]) -> NDArray[Any]:
 
 
 def _gray_labels(path: Path, labels: NDArray[Any]) -> NDArray[Any]:
-    """Numbers of a label image that was saved as a gray RGB picture."""
+    """Return the numbers of a label image saved as a gray RGB picture."""
     first = labels[..., 0]
     colours = labels[..., : min(3, labels.shape[-1])]
     if labels.shape[-1] > 2 and (colours != first[..., np.newaxis]).any():
@@ -105,7 +105,7 @@ def _gray_labels(path: Path, labels: NDArray[Any]) -> NDArray[Any]:
 
 
 def lossy_text(path: Path) -> str:
-    """Return what is wrong with a label image that is a JPEG."""
+    """Return what is wrong with a JPEG label image."""
     return (
         f'{path} is compressed with loss, which changes the numbers of '
         'objects: save label images as PNG or TIFF.'
@@ -113,7 +113,7 @@ def lossy_text(path: Path) -> str:
 
 
 def refuse_mask(path: Path, labels: NDArray[Any]) -> None:
-    """Refuse a mask, in which all objects have the same number."""
+    """Refuse a mask in which all objects have the same number."""
     from scipy.ndimage import label
 
     if labels.dtype.kind not in 'bui' or not labels.any():
@@ -127,7 +127,7 @@ def refuse_mask(path: Path, labels: NDArray[Any]) -> None:
     pieces = max(
         label(labels[index])[1] for index in np.ndindex(labels.shape[:-2])
     )
-    # an object may lie in two pieces, the white of a mask is not a number
+    # an object may consist of two pieces; the white of a mask is not a number
     if pieces > (1 if white else 2):
         raise TrainingDataError(
             f'{path} is a mask of 0 and {number}, not a label image: its '

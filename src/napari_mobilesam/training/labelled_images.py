@@ -1,4 +1,4 @@
-"""Image planes with their labels, checked."""
+"""Image planes with their labels, validated."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from napari_mobilesam.segmentation.image import within_unit
 from napari_mobilesam.segmentation.label_masks import label_boxes
 from napari_mobilesam.types import SegmentationError
 
-# Labels above are not told from each other as float64.
+# Labels above this are not distinct as float64.
 LARGEST = 2**53
 
 
 class TrainingDataError(SegmentationError):
-    """Images and labels that cannot be trained on; the message says why."""
+    """Images and labels unsuitable for training; the message says why."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,16 +35,16 @@ class LabelledImage:
     Attributes
     ----------
     name : str
-        For messages and records.
+        Name for messages and records.
     image : ndarray
         (H, W) or (H, W, 3|4), any real dtype.
     labels : ndarray
         (L, H, W) int32 instance ids, 0 is background. Layers beyond the first
-        hold parts of, or objects over, those of the layer before.
+        hold parts of, or objects on top of, those of the previous layer.
     dataset, modality : str
         Groups for sampling and for tables.
     plane : tuple of int
-        Indices of the plane in the stack of its file, which end the name.
+        Indices of the plane in the stack of its file; the name ends with them.
     """
 
     name: str
@@ -56,7 +56,7 @@ class LabelledImage:
 
     @property
     def group(self) -> str:
-        """Group of images with which it is sampled and reported."""
+        """Group used for sampling and reports."""
         return ' '.join(part for part in (self.dataset, self.modality) if part)
 
     @cached_property
@@ -92,7 +92,7 @@ class LabelledImage:
         }
 
     def _shown_limits(self, sample: NDArray[Any]) -> tuple[float, float]:
-        """Limits that the predictor shows it with, as `contrast_limits_of`."""
+        """Return the limits used by the predictor, as `contrast_limits_of`."""
         dtype = np.asarray(self.image).dtype
         if dtype.kind == 'b':
             return 0.0, 1.0
@@ -132,7 +132,7 @@ def labelled_image(
     dataset: str = '',
     modality: str = '',
 ) -> LabelledImage:
-    """Check an image plane against its labels and pair them.
+    """Check an image plane against its labels, and pair them.
 
     Parameters
     ----------
@@ -146,13 +146,13 @@ def labelled_image(
     Returns
     -------
     LabelledImage
-        With labels renumbered 1 … N per layer.
+        Image with labels renumbered 1 … N per layer.
 
     Raises
     ------
     TrainingDataError
-        If the shapes differ, ids are not whole numbers, no pixel is finite,
-        or no object is in it.
+        If the shapes differ, ids are not integers, no pixel is finite, or
+        there is no object.
     """
     for given, kind in ((image, 'the image'), (labels, 'the labels')):
         check_pixels(checked_array(given, kind).shape, f'{name}: {kind}')
@@ -199,7 +199,7 @@ def labelled_image(
         raise TrainingDataError(
             f'{name}: no object is labelled; label some objects first.'
         )
-    # a view of its own: images are told apart by their arrays
+    # a separate view: images are identified by their arrays
     return LabelledImage(
         name, image.view(), _renumber(labels), dataset, modality
     )

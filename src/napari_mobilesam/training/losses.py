@@ -23,23 +23,23 @@ BACKGROUND_WEIGHT = 0.2
 
 
 def dilate(x: Tensor, size: int) -> Tensor:
-    """Maximum over a square of odd side ``size``; (N, h, w) float."""
+    """Compute the maximum in a square of odd side ``size``; (N, h, w)."""
     half = size // 2
     rows = functional.max_pool2d(x[:, None], (size, 1), 1, (half, 0))
     return functional.max_pool2d(rows, (1, size), 1, (0, half))[:, 0]
 
 
 def erode(x: Tensor, size: int) -> Tensor:
-    """Minimum over a square of odd side ``size``; (N, h, w) float."""
+    """Compute the minimum in a square of odd side ``size``; (N, h, w)."""
     return 1 - dilate(1 - x, size)
 
 
 def pixel_weights(truth: Tensor, others: Tensor) -> Tensor:
-    """Weight of each pixel of a mask, summing to 1 per mask.
+    """Return the weight of each pixel of a mask, summing to 1 per mask.
 
-    Pixels near the object count, far ones hardly; the border counts double,
-    and so do the neighbouring objects that a mask would leak into. On small
-    objects the mean over all pixels would be lowest for an empty mask.
+    Pixels near the object count, distant ones hardly; the border counts
+    double, and so do neighbouring objects that a mask could leak into. For
+    small objects, an unweighted mean would be lowest for an empty mask.
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ def pixel_weights(truth: Tensor, others: Tensor) -> Tensor:
 
 
 def mask_loss(logits: Tensor, truth: Tensor, weights: Tensor) -> Tensor:
-    """Weighted cross entropy plus dice of each mask, (N,).
+    """Return the weighted cross entropy plus dice loss of each mask, (N,).
 
     Parameters
     ----------
@@ -78,7 +78,7 @@ def mask_loss(logits: Tensor, truth: Tensor, weights: Tensor) -> Tensor:
 
 
 def iou_of(logits: Tensor, truth: Tensor, soft: bool = False) -> Tensor:
-    """IoU of (N, M, h, w) logits with (N, h, w) truth, (N, M)."""
+    """Return the (N, M) IoU of (N, M, h, w) logits with (N, h, w) truth."""
     found = logits.sigmoid() if soft else (logits > 0).to(truth.dtype)
     flat = truth.flatten(1)
     overlap = torch.einsum('nmp,np->nm', found.flatten(2), flat)
@@ -87,7 +87,7 @@ def iou_of(logits: Tensor, truth: Tensor, soft: bool = False) -> Tensor:
 
 
 def dense_targets(ids: Tensor) -> Tensor:
-    """Foreground, border and seam maps of (B, h, w) ids, (B, 3, h, w).
+    """Return (B, 3, h, w) foreground, border and seam maps of (B, h, w) ids.
 
     A seam is where two objects are within two pixels of each other.
     """
@@ -104,7 +104,7 @@ def dense_targets(ids: Tensor) -> Tensor:
 
 
 def centre_offsets(ids: Tensor) -> Tensor:
-    """Offset of each pixel to the centroid of its object.
+    """Return the offset of each pixel to the centroid of its object.
 
     Parameters
     ----------
@@ -137,13 +137,13 @@ def centre_offsets(ids: Tensor) -> Tensor:
 
 
 def dense_loss(maps: Tensor, ids: Tensor) -> Tensor:
-    """Loss of the predicted dense maps.
+    """Return the loss of the predicted dense maps.
 
     Parameters
     ----------
     maps : Tensor
         (B, 5, h, w): logits of `dense_targets`, then `centre_offsets`, which
-        tell the pixels of one object from those of the next.
+        separate the pixels of neighbouring objects.
     ids : Tensor
         (B, h, w) int.
     """
@@ -158,16 +158,17 @@ def dense_loss(maps: Tensor, ids: Tensor) -> Tensor:
 
 
 def head_loss(logits: Tensor, maps: Tensor) -> Tensor:
-    """Loss of the maps of an instance head.
+    """Return the loss of the maps of an instance head.
 
-    Cross entropy of all maps, and dice of the foreground, over what is known.
+    It is the cross entropy of all maps plus the dice loss of the foreground,
+    over known pixels.
 
     Parameters
     ----------
     logits : Tensor
-        (B, 3, h, w) of `InstanceHead.forward`.
+        (B, 3, h, w) from `InstanceHead.forward`.
     maps : Tensor
-        (B, 4, h, w): what they are to be, and what is known.
+        (B, 4, h, w): target maps, and mask of known pixels.
     """
     target, known = maps[:, :MAPS], maps[:, MAPS]
     entropy = functional.binary_cross_entropy_with_logits(

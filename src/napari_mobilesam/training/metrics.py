@@ -1,7 +1,7 @@
-"""Scores of masks and label images, NumPy only.
+"""Scores of masks and label images, in NumPy only.
 
-Average precision of a label image is TP / (TP + FP + FN), as in the Data
-Science Bowl 2018 and in the tools for cells that followed it.
+The average precision of a label image is TP / (TP + FP + FN), as in the Data
+Science Bowl 2018 and later cell segmentation tools.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ THRESHOLDS: tuple[float, ...] = tuple(
 
 
 def iou(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> float:
-    """Intersection over union of two masks of one shape; 1 if both empty."""
+    """Return the intersection over union of two masks; 1 if both are empty."""
     if first.shape != second.shape:
         raise ValueError(
             f'masks of shapes {first.shape} and {second.shape}; compare masks '
@@ -36,7 +36,7 @@ def iou(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> float:
 def iou_matrix(
     truth: NDArray[np.integer], predicted: NDArray[np.integer]
 ) -> NDArray[np.float64]:
-    """IoU of every true with every predicted label.
+    """Return the IoU of every true with every predicted label.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ def iou_matrix(
     Returns
     -------
     ndarray
-        (N, M) float64, rows and columns in ascending order of the ids.
+        (N, M) float64; rows and columns are in ascending order of the ids.
     """
     if truth.shape != predicted.shape:
         raise ValueError(
@@ -71,7 +71,8 @@ class Matching:
     Attributes
     ----------
     true_positives, false_positives, false_negatives : int
-        Counts of one-to-one matches, unmatched predicted and true objects.
+        Counts of one-to-one matches, unmatched predicted objects and unmatched
+        true objects.
     mean_iou : float
         Mean IoU of the matches, 0 if there is none.
     """
@@ -83,7 +84,7 @@ class Matching:
 
     @property
     def average_precision(self) -> float:
-        """TP / (TP + FP + FN); 1 if there is nothing to find or found."""
+        """TP / (TP + FP + FN); 1 if both images are empty."""
         total = (
             self.true_positives + self.false_positives + self.false_negatives
         )
@@ -91,13 +92,13 @@ class Matching:
 
     @property
     def recall(self) -> float:
-        """Share of the true objects that are found; 1 if there are none."""
+        """Share of true objects that were found; 1 if there are none."""
         total = self.true_positives + self.false_negatives
         return self.true_positives / total if total else 1.0
 
     @property
     def f1(self) -> float:
-        """Harmonic mean of precision and recall; 1 if nothing is there."""
+        """Harmonic mean of precision and recall; 1 if both are empty."""
         total = (
             2 * self.true_positives
             + self.false_positives
@@ -107,20 +108,20 @@ class Matching:
 
 
 def match(matrix: NDArray[np.float64], threshold: float = 0.5) -> Matching:
-    """Match objects one to one where their IoU is above a threshold.
+    """Match objects one to one if their IoU is above a threshold.
 
     Parameters
     ----------
     matrix : ndarray
-        (N, M) of `iou_matrix`.
+        (N, M) from `iou_matrix`.
     threshold : float
-        A match needs a larger IoU. The largest number of matches is found,
-        and among these the largest sum of IoU.
+        A match requires a larger IoU. The number of matches is maximized, then
+        the sum of their IoU.
     """
     rows, columns = matrix.shape
     matches = matrix > threshold
     if all((matches.sum(axis) <= 1).all() for axis in (0, 1)):
-        # always so from 0.5, as the labels of an image do not overlap
+        # always the case from 0.5, as the labels of an image do not overlap
         ious = matrix[matches]
     else:
         chosen = linear_sum_assignment(
@@ -146,26 +147,26 @@ def boundary_f(
     predicted: NDArray[np.bool_],
     tolerance: int | None = None,
 ) -> float:
-    """F-score of the borders of two masks.
+    """Return the F-score of the borders of two masks.
 
     Parameters
     ----------
     truth, predicted : ndarray
         (H, W) bool.
     tolerance : int, optional
-        Distance in pixels up to which borders agree; 0.75 % of the image
-        diagonal, at least one pixel, if None.
+        Distance in pixels up to which borders agree; by default 0.75 % of the
+        image diagonal, but at least one pixel.
 
     Returns
     -------
     float
-        Harmonic mean of the shares of each border near the other. Where one
-        has no border, as the mask is empty or fills the image: 1 if the masks
-        are equal, else 0.
+        Harmonic mean of the shares of each border close to the other. If a
+        mask has no border, because it is empty or fills the image: 1 if the
+        masks are equal, else 0.
     """
     if tolerance is None:
         tolerance = max(1, round(0.0075 * float(np.hypot(*truth.shape))))
-    # beyond a pixel around both masks nothing counts
+    # nothing counts beyond one pixel around both masks
     part = _around(np.asarray(truth, bool) | predicted)
     borders = [
         _border(np.asarray(mask[part], bool)) for mask in (truth, predicted)
@@ -181,7 +182,7 @@ def boundary_f(
 
 
 def _around(mask: NDArray[np.bool_]) -> tuple[slice, ...]:
-    """Box of a mask with a pixel around it, as far as the image goes."""
+    """Return the box of a mask padded by a pixel, within the image."""
     sides = (np.flatnonzero(mask.any(axis)) for axis in (1, 0))
     return tuple(
         slice(max(0, side[0] - 1), side[-1] + 2) if len(side) else slice(0)

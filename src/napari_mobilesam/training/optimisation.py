@@ -1,4 +1,4 @@
-"""Optimiser, schedule, averaged weights, gradients between processes."""
+"""Optimiser, schedule, averaged weights, and gradient exchange."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _TABLES = ('token', 'embed', 'attention_biases')
 def make_optimiser(
     modules: list[nn.Module], learning_rate: float, weight_decay: float
 ) -> torch.optim.AdamW:
-    """AdamW over the parameters that require gradients.
+    """Create an AdamW optimiser for all parameters that require gradients.
 
     Biases, norms and lookup tables are not decayed.
     """
@@ -39,16 +39,16 @@ def make_optimiser(
 
 
 def schedule(step: int, fraction: float, warmup: int) -> float:
-    """Factor of the learning rate: linear warm-up, then half a cosine.
+    """Return the learning-rate factor: linear warm-up, then half a cosine.
 
     Parameters
     ----------
     step : int
         Steps done.
     fraction : float
-        Share of the budget (steps or minutes) that is used up.
+        Used share of the budget (steps or minutes).
     warmup : int
-        Steps of warm-up.
+        Number of warm-up steps.
     """
     rise = min(1.0, (step + 1) / max(1, warmup))
     fall = 0.5 * (1 + math.cos(math.pi * min(1.0, max(0.0, fraction))))
@@ -73,11 +73,11 @@ def update_average(
 
 
 class Exchange:
-    """Averages gradients and buffers between processes, one call per step.
+    """Average of gradients and buffers between processes, one call per step.
 
-    Two processes of one thread each are faster on CPUs that are shared than
-    one process of two threads, which waits at every small operation. Without
-    a process group nothing is exchanged.
+    On shared CPUs, two processes with one thread each are faster than one
+    process with two threads, which waits at every small operation. Without a
+    process group, nothing is exchanged.
     """
 
     def __init__(self, modules: list[nn.Module]) -> None:

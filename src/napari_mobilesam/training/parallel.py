@@ -1,8 +1,8 @@
 """Several training processes on the CPUs of one machine.
 
-Two processes of one thread each train faster than one of two threads, most of
-all on a machine that does other work too: they wait for each other once per
-step instead of at every small operation.
+Two processes with one thread each train faster than one with two threads,
+especially on a busy machine: they wait for each other once per step instead of
+at every small operation.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ class ProcessJob(Protocol):
         progress: Progress | None = None,
         cancelled: Callable[[], bool] | None = None,
     ) -> object:
-        """Do the work; only the first process gets the callables."""
+        """Do the work; only the first process receives the callables."""
 
 
 @contextmanager
 def _own_cores(rank: int, size: int) -> Iterator[None]:
-    """Keep this process on its share of the cores while it trains."""
+    """Bind this process to its share of the cores while it trains."""
     threads = torch.get_num_threads()
     affinity = getattr(os, 'sched_getaffinity', None)
     cores = sorted(affinity(0)) if affinity else []
@@ -75,16 +75,16 @@ def run_job(
     workers: int = 1,
     progress: Progress | None = None,
 ) -> object:
-    """Run a job in ``workers`` processes, this one among them.
+    """Run a job in ``workers`` processes, including this one.
 
     Parameters
     ----------
     job : ProcessJob
-        Its ``run`` finds the process group in `torch.distributed`.
+        Job whose ``run`` finds the process group in `torch.distributed`.
     workers : int
         Number of processes.
     progress : callable, optional
-        Given to the job in this process.
+        Passed to the job in this process.
 
     Returns
     -------

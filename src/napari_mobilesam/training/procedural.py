@@ -1,8 +1,8 @@
 """Procedural images: shapes, textures, rings, nested parts, touching objects.
 
-They give a model what a small collection of microscopy images lacks: variety
-of look, simple objects on any background, and ambiguity (a click on a nested
-part means the part or the whole).
+They provide what a small collection of microscopy images lacks: varied
+appearance, simple objects on any background, and ambiguity (a click on a
+nested part means the part or the whole).
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ def make_scene(rng: np.random.Generator) -> LabelledImage:
     Parameters
     ----------
     rng : numpy.random.Generator
-        The same state gives the same image.
+        Random generator; the same state gives the same image.
 
     Returns
     -------
     LabelledImage
-        (256, 256, 3) uint8 with one or two layers of labels: whole objects,
+        (256, 256, 3) uint8, with one or two layers of labels: whole objects,
         and parts nested in them.
     """
     labels, depth, angle = _place(rng)
@@ -57,10 +57,10 @@ def make_scene(rng: np.random.Generator) -> LabelledImage:
 def _place(
     rng: np.random.Generator,
 ) -> tuple[NDArray[np.int32], Array, Array]:
-    """Ids, relative depth (0 centre, 1 border) and light angle of pixels.
+    """Return ids, relative depth (0 centre, 1 border) and light angle.
 
-    Where objects would overlap, each pixel goes to the object in which it
-    lies deeper: they touch along a sharp border, as cells in a layer do.
+    Where objects would overlap, each pixel goes to the object in which it lies
+    deeper, so that they touch along a sharp border like cells in a layer.
     """
     labels = np.zeros((SIDE, SIDE), dtype=np.int32)
     depth = np.full((SIDE, SIDE), 1, dtype=np.float32)
@@ -109,7 +109,7 @@ def _place_one(
 def _relative_depth(
     row: Array, column: Array, size: float, kind: int, rng: np.random.Generator
 ) -> Array:
-    """0 at the centre, 1 at the border of a random shape."""
+    """Return the depth in a random shape, 0 at the centre, 1 at the border."""
     turn = rng.uniform(0, np.pi)
     x = column * np.cos(turn) + row * np.sin(turn)
     y = row * np.cos(turn) - column * np.sin(turn)
@@ -137,7 +137,7 @@ def _relative_depth(
 
 
 def _texture(rng: np.random.Generator) -> Array:
-    """Smooth, grainy or striped pattern of unit scale."""
+    """Return a smooth, grainy or striped pattern of unit scale."""
     kind = rng.integers(4)
     if kind == 0:
         return np.zeros((SIDE, SIDE), dtype=np.float32)
@@ -164,7 +164,7 @@ def _background(rng: np.random.Generator) -> Array:
 
 
 class _Look:
-    """Random style of the objects of one scene."""
+    """Random style of the objects in a scene."""
 
     def __init__(self, rng: np.random.Generator) -> None:
         self.rng = rng
@@ -209,7 +209,7 @@ class _Look:
 def _outline(
     canvas: Array, labels: NDArray[np.int32], rng: np.random.Generator
 ) -> None:
-    """Draw the borders of touching objects darker or brighter, or not."""
+    """Draw borders of touching objects darker or brighter, or not at all."""
     if rng.random() < 0.4:
         return
     border = np.zeros(labels.shape, dtype=bool)
@@ -226,7 +226,7 @@ def _outline(
 def _debris(
     canvas: Array, labels: NDArray[np.int32], rng: np.random.Generator
 ) -> None:
-    """Specks and blurred patches that are not objects."""
+    """Add specks and blurred patches that are not objects."""
     if rng.random() < 0.5:
         return
     specks = np.zeros((SIDE, SIDE), dtype=np.float32)
@@ -238,7 +238,7 @@ def _debris(
 
 
 def _record(canvas: Array, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Blur, grayness and noise of the recording."""
+    """Simulate blur, grayness and noise of the recording."""
     if rng.random() < 0.6:
         mix = rng.dirichlet(np.ones(3)).astype(np.float32)
         canvas = np.repeat((canvas @ mix)[..., None], 3, axis=2)

@@ -29,7 +29,7 @@ from napari_mobilesam.training.tensor_batch import (
     normalise,
 )
 
-# Crops that are drawn for each that is wanted: some show no new object.
+# Number of crops drawn per crop wanted, as some show no new object.
 TRIES = 4
 SEED = 1
 
@@ -90,7 +90,7 @@ def validation_samples(
 
 @torch.no_grad()
 def quick_score(sam: Sam, samples: Sequence[Sample]) -> dict[str, float]:
-    """Mean IoU by centre point and by box, of the mask the model prefers.
+    """Return the mean IoU by centre point and by box of the preferred mask.
 
     Returns
     -------
@@ -119,15 +119,15 @@ def object_scores(
     samples : sequence of Sample
         The crops.
     on_sample : callable, optional
-        Called with the number of crops done; False ends there.
+        Called with the number of crops done; returns False to stop.
 
     Returns
     -------
     groups : list of str
         Group of each object.
     numbers : ndarray
-        (N, 5) IoU by point, by box, best of three by point, and by
-        agreement, and the error of the predicted IoU; see `quick_score`.
+        (N, 5) IoU by point, by box, best of three by point, by agreement, and
+        error of the predicted IoU; see `quick_score`.
     """
     rows: list[tuple[str, list[float]]] = []
     for done, sample in enumerate(samples, start=1):
@@ -165,7 +165,7 @@ def object_scores(
 def mean_scores(
     groups: Sequence[str], numbers: NDArray[np.float64]
 ) -> dict[str, float]:
-    """Return the means of `object_scores`, see `quick_score`."""
+    """Return the means of `object_scores`; see `quick_score`."""
     names = np.array(groups)
     scores = dict(
         zip(
@@ -185,7 +185,7 @@ def mean_scores(
 
 
 def _agreed(logits: Tensor) -> Tensor:
-    """Index of the mask that is best by agreement, (P,) of (P, 3, h, w)."""
+    """Return the index of the mask best by agreement, (P,) of (P, 3, h, w)."""
     masks = (logits > 0).cpu().numpy()
     best = [int(agreement(three).argmax()) for three in masks]
     return torch.tensor(best, device=logits.device)

@@ -1,4 +1,4 @@
-"""Batches of samples, made ahead in processes of their own where asked for."""
+"""Batches of samples, optionally prepared in separate processes."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from torch.utils.data import DataLoader, Dataset
 from napari_mobilesam.training.samples import SampleSource
 from napari_mobilesam.training.tensor_batch import SampleBatch, collate
 
-AHEAD = 4  # batches that each process makes ahead
+AHEAD = 4  # batches prepared by each process
 LAST = 2**62
 
 
 @dataclass(eq=False)
 class _Batches(Dataset[SampleBatch]):
-    """Batch that begins with sample ``first``."""
+    """Batches by the number of their first sample."""
 
     source: SampleSource
     input_size: int
@@ -29,9 +29,9 @@ class _Batches(Dataset[SampleBatch]):
 
 
 class SampleBatches:
-    """Batches of samples, the same however many processes make them.
+    """Batches of samples, independent of the number of processes.
 
-    A GPU trains faster than one process makes samples.
+    A GPU trains faster than one process prepares samples.
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ class SampleBatches:
     input_size : int
         Side of the model's input.
     loaders : int
-        Processes that make batches ahead; 0 makes each when asked for.
+        Number of processes that prepare batches; 0 to prepare each on request.
     """
 
     def __init__(
@@ -52,9 +52,9 @@ class SampleBatches:
         self._next: tuple[int, int] | None = None
 
     def get(self, first: int, images: int) -> SampleBatch:
-        """Samples ``first`` … ``first + images - 1``.
+        """Return samples ``first`` … ``first + images - 1``.
 
-        Made ahead if batches are asked for in their order.
+        They are prepared in advance if batches are requested in order.
         """
         batches = _Batches(self.source, self.input_size, images)
         if not self.loaders:

@@ -1,8 +1,8 @@
 """Crops of labelled images as the model sees them, with simulated prompts.
 
-A crop is what the product embeds: a window of the image with its longer side
-resized to the model's input. Its zoom is drawn so that one object has a
-chosen diameter at the input, from `ZoomRange`.
+A crop is what the application embeds: a window of the image with its longer
+side resized to the model's input. Its zoom is drawn from `ZoomRange`, so that
+one object has a chosen diameter at the input.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ from napari_mobilesam.training.training_parameters import ZoomRange
 from napari_mobilesam.training.warp import Warp
 from napari_mobilesam.types import Window
 
-MIN_GRID_AREA = 24  # grid pixels; smaller objects are not asked for
+MIN_GRID_AREA = 24  # grid pixels; smaller objects are not prompted
 
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """One crop with its targets and first prompts.
+    """One crop, with its targets and first prompts.
 
     Attributes
     ----------
@@ -52,7 +52,7 @@ class Sample:
     boxes : ndarray
         (P, 4) float32 x0, y0, x1, y1 input pixels, jittered.
     background : ndarray
-        (N, 2) float32 x-y clicks beside every object.
+        (N, 2) float32 x-y clicks outside all objects.
     group : str
         Group of the image.
     maps : ndarray, optional
@@ -70,10 +70,10 @@ class Sample:
 
 
 def grid_stride(input_size: int) -> int:
-    """Input pixels per pixel of the label grid.
+    """Return input pixels per pixel of the label grid.
 
-    Masks are compared at twice the resolution of the low-res logits on small
-    inputs, where their borders would be too coarse, else at the same.
+    On small inputs, where borders would be too coarse, masks are compared at
+    twice the resolution of the low-res logits, else at the same resolution.
     """
     return 2 if input_size <= 384 else 4
 
@@ -84,14 +84,14 @@ def cut(
     input_size: int,
     rng: np.random.Generator | None = None,
 ) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
-    """Cut and resize a window; with ``rng`` augment it.
+    """Cut and resize a window; augment it with ``rng``.
 
     Returns
     -------
     image : ndarray
         (h, w, 3) uint8, longer side ``input_size``.
     labels : ndarray
-        (L, g, g) int32 on the label grid, zero padded.
+        (L, g, g) int32 on the label grid, zero-padded.
     """
     geometry = CropGeometry.of(image, window, input_size, rng)
     rgb = geometry.pixels(image, rng)
@@ -99,14 +99,14 @@ def cut(
 
 
 def to_xy(position: tuple[float, float], stride: int) -> tuple[float, float]:
-    """Centre of a grid pixel (row, column) as x-y input pixels."""
+    """Convert the centre of a grid pixel (row, column) to x-y input pixels."""
     row, column = position
     half = (stride - 1) / 2
     return column * stride + half, row * stride + half
 
 
 def touching_ids(layer: NDArray[np.int32]) -> NDArray[np.int64]:
-    """Ids that share a border with another id."""
+    """Return ids that share a border with another id."""
     found = []
     for first, second in (
         (layer[1:], layer[:-1]),
@@ -126,12 +126,12 @@ def simulate_prompts(
     group: str = '',
     maps: NDArray[np.uint8] | None = None,
 ) -> Sample:
-    """Choose objects, prompts for them, and clicks beside them.
+    """Choose objects, prompts for them, and clicks outside them.
 
-    No click lies where, by ``maps``, nothing is known.
+    No click lies where ``maps`` are unknown.
 
-    Touching objects are twice as likely as others: the border between them
-    is what is hard.
+    Touching objects are twice as likely as others, because the border between
+    them is difficult.
     """
     stride = grid_stride(max(rgb.shape[:2]))
     candidates, odds = [], []
@@ -143,7 +143,7 @@ def simulate_prompts(
                 candidates.append((index, int(label)))
                 odds.append(2.0 if label in touching else 1.0)
     targets = np.array(candidates, dtype=np.int64).reshape(-1, 2)
-    # In crops of few objects each is prompted twice, in different places.
+    # In crops with few objects, each is prompted twice, in different places.
     targets = np.repeat(targets, 2, axis=0)
     if len(targets) > count:
         chances = np.repeat(odds, 2) / (2 * np.sum(odds))
@@ -192,7 +192,7 @@ def _background_clicks(
 
 @dataclass(frozen=True, eq=False)
 class SampleSource:
-    """Endless, reproducible samples: number ``i`` is the same every time.
+    """Endless, reproducible samples: sample ``i`` is always the same.
 
     Attributes
     ----------
@@ -205,18 +205,18 @@ class SampleSource:
     scene : callable, optional
         Makes a procedural image from a random generator.
     prompts, background : int
-        Objects and background clicks per crop, at most.
+        Maximum number of objects and background clicks per crop.
     zoom : ZoomRange
         Object sizes.
     seed : int
-        Seed of all chance.
+        Random seed.
     incomplete : collection of str
-        Data sets in which not every object is labelled: no clicks on their
-        background.
+        Data sets in which not every object is labelled; there are no clicks on
+        their background.
     warped : float
         Share of crops that are rotated, stretched and warped.
     known_maps : KnownMaps, optional
-        Makes the maps for an instance head; none are made without it.
+        Source of maps for an instance head; without it, there are no maps.
     """
 
     images: Sequence[LabelledImage]
@@ -237,7 +237,7 @@ class SampleSource:
         return BalancedSampler(self.images) if self.images else None
 
     def __getitem__(self, index: int) -> Sample:
-        """Make sample ``index``."""
+        """Create sample ``index``."""
         rng = np.random.default_rng((self.seed, index))
         while True:
             image = self._draw(rng)

@@ -14,21 +14,21 @@ from napari_mobilesam.segmentation.masks import (
     interior_distance,
 )
 
-BOX_JITTER = 0.08  # standard deviation, of the box's sides
-LARGEST_SHIFT = 20.0  # of a side, in pixels
+BOX_JITTER = 0.08  # standard deviation, relative to the sides
+LARGEST_SHIFT = 20.0  # maximum for a side, in pixels
 
 
 def random_point(
     mask: NDArray[np.bool_], rng: np.random.Generator
 ) -> tuple[int, int]:
-    """Pixel drawn uniformly from the mask."""
+    """Draw a pixel uniformly from the mask."""
     chosen = np.flatnonzero(mask)
     row, column = divmod(int(rng.choice(chosen)), mask.shape[1])
     return row, column
 
 
 def box_of(mask: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Tight (row0, column0, row1, column1), half open."""
+    """Return the tight box (row0, column0, row1, column1), half open."""
     rows, columns = np.nonzero(mask.any(1))[0], np.nonzero(mask.any(0))[0]
     return np.array(
         [rows[0], columns[0], rows[-1] + 1, columns[-1] + 1], dtype=float
@@ -40,16 +40,16 @@ def jitter_box(
     shape: tuple[int, int],
     rng: np.random.Generator,
 ) -> NDArray[np.float64]:
-    """Move the sides of a box as a person's hand does.
+    """Move the sides of a box, like a box drawn by hand.
 
     Parameters
     ----------
     box : ndarray
         (4,) row0, column0, row1, column1.
     shape : tuple of int
-        Image shape the box is clipped to.
+        Image shape to which the box is clipped.
     rng : numpy.random.Generator
-        Source of chance.
+        Random generator.
     """
     sides = np.tile(box[2:] - box[:2], 2)
     shift = rng.normal(0, BOX_JITTER, 4) * sides
@@ -62,9 +62,10 @@ def jitter_box(
 def correction_point(
     predicted: NDArray[np.bool_], truth: NDArray[np.bool_]
 ) -> tuple[int, int, int]:
-    """Click that corrects a mask: the middle of the largest error.
+    """Return a click that corrects a mask: the middle of the largest error.
 
-    As a person would, and as the number-of-clicks protocol has it.
+    This is what a person would do, and what the number-of-clicks protocol
+    prescribes.
 
     Parameters
     ----------
@@ -74,8 +75,8 @@ def correction_point(
     Returns
     -------
     row, column, label : int
-        Label 1 where the mask lacks a piece, 0 where it leaks. With no error
-        left, a positive click in the object.
+        Label 1 where the mask lacks a piece, 0 where it leaks. Without any
+        error, a positive click in the object.
     """
     regions = [(truth & ~predicted, 1), (predicted & ~truth, 0)]
     depths = [interior_distance(region) for region, _ in regions]

@@ -35,13 +35,13 @@ class Turn(NamedTuple):
     Attributes
     ----------
     step : int
-        Steps done before.
+        Number of previous steps.
     first, images : int
-        Numbers of the samples of this step and process.
+        First sample and number of samples of this step and process.
     rank : int
         Process.
     fraction : float
-        Share of the budget used up.
+        Used share of the budget.
     seed : int
         Seed of the run.
     half : bool
@@ -57,16 +57,16 @@ class Turn(NamedTuple):
     half: bool
 
     def shared_chance(self) -> np.random.Generator:
-        """Chance that is the same in all processes."""
+        """Return a random generator that is the same in all processes."""
         return np.random.default_rng((self.seed, self.step))
 
     def chance(self) -> np.random.Generator:
-        """Chance of this process."""
+        """Return a random generator of this process."""
         return np.random.default_rng((self.seed, self.step, self.rank))
 
 
 class Task(Protocol):
-    """Leaves the gradients of one step in the parameters it trains."""
+    """Computation that leaves the gradients of one step in the parameters."""
 
     sam: Sam
     helper: nn.Module
@@ -99,14 +99,14 @@ class InteractiveTask:
     source : SampleSource
         Crops and prompts.
     corrections : float
-        Share of steps with correction rounds, once warmed up.
+        Share of steps with correction rounds, after warm-up.
     warmup : int
-        Steps of first prompts only.
+        Number of steps with first prompts only.
     head_weight : float
-        Weight of the auxiliary dense maps at the start; a tenth at the end.
+        Initial weight of the auxiliary dense maps; falls to a tenth.
     loaders : int
-        Processes that make samples beside the training; 0 makes them in
-        between.
+        Number of processes that prepare samples during training; 0 to prepare
+        them between steps.
     compiled : bool
         Compile the image encoder.
     """
@@ -133,11 +133,11 @@ class InteractiveTask:
         choose_trained(sam, 'all')
 
     def prepare(self) -> None:
-        """Train everything."""
+        """Set everything to training mode."""
         self.sam.train()
 
     def step(self, turn: Turn) -> StepResult:
-        """See `interactive_step`."""
+        """Compute the gradients of one step; see `interactive_step`."""
         batch = self.batches.get(turn.first, turn.images)
         assert isinstance(self.helper, DenseHead)
         return interactive_step(
@@ -155,7 +155,7 @@ class InteractiveTask:
 def draw_rounds(
     turn: Turn, corrections: float = CORRECTIONS, warmup: int = 0
 ) -> int:
-    """Number of rounds, equal in all processes, or they would wait."""
+    """Return the number of rounds, equal in all processes so none waits."""
     rng = turn.shared_chance()
     if turn.step >= warmup and rng.random() < corrections:
         return int(rng.integers(2, 4))
@@ -164,22 +164,23 @@ def draw_rounds(
 
 @dataclass(eq=False)
 class DecoderTask:
-    """Training of the decoders alone, on a bank of embedded crops.
+    """Training of only the decoders, on a set of embedded crops.
 
-    The instance head, where there is one, learns from samples with maps.
+    The instance head, if there is one, learns from samples with maps.
 
-    The encoder does not change, so that its answer to a crop is computed
-    once; prompts are drawn anew each time. That makes a step as cheap as the
+    The encoder does not change, so its output for a crop is computed once;
+    prompts are drawn anew each time. A step thus costs no more than the
     decoder.
 
     Attributes
     ----------
     sam : Sam
-        Model; only its mask decoder and its instance head are trained.
+        Model, of which only the mask decoder and the instance head are
+        trained.
     source : SampleSource
         Crops and prompts.
     crops : int
-        Size of the bank.
+        Number of embedded crops.
     """
 
     sam: Sam
@@ -192,14 +193,14 @@ class DecoderTask:
         choose_trained(self.sam, 'decoder')
 
     def prepare(self) -> None:
-        """Keep the statistics of the encoder."""
+        """Freeze the statistics of the encoder."""
         self.sam.eval()
         self.sam.mask_decoder.train()
         if self.sam.instance_head is not None:
             self.sam.instance_head.train()
 
     def embedded(self, number: int) -> tuple[Sample, Tensor]:
-        """Crop and its embedding, computed the first time."""
+        """Return a crop and its embedding, computed the first time."""
         if number not in self.bank:
             sample = self.source[number]
             batch = collate([sample], self.sam.input_size)
@@ -211,7 +212,7 @@ class DecoderTask:
         return self.bank[number]
 
     def step(self, turn: Turn) -> StepResult:
-        """One step on crops of the bank, with new prompts."""
+        """Take one step on embedded crops, with new prompts."""
         rng = turn.chance()
         chosen = [
             self.embedded(int(number))

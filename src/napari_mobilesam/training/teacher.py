@@ -1,7 +1,7 @@
 """Embeddings of a teacher, computed once and kept on disk (float16).
 
-MobileSAM, section 3.2: as the teacher's encoder is frozen, its embeddings can
-be saved, and training the student needs no forward pass of the teacher.
+MobileSAM, section 3.2: since the teacher's encoder is frozen, its embeddings
+can be saved, and training the student needs no forward pass of the teacher.
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ class TeacherCache:
     teacher : Sam
         In inference mode.
     source : SampleSource
-        Crops number 0 … N - 1 are embedded.
+        Source of crops; crops 0 … N - 1 are embedded.
     crops : int
         N.
     max_bytes : int, optional
-        Largest size on disk; fewer crops have to be chosen if N need more.
+        Maximum size on disk; if N crops need more, an error asks for fewer.
 
     Raises
     ------
     SegmentationError
-        If the folder is of another teacher or other crops.
+        If the folder belongs to another teacher or other crops.
     TrainingError
         If the disk is too small.
     """
@@ -83,7 +83,7 @@ class TeacherCache:
         progress: Progress | None = None,
         cancelled: Callable[[], bool] | None = None,
     ) -> bool:
-        """Compute what is missing; return whether all is there."""
+        """Compute missing entries; return whether all are there."""
 
         def make(number: int) -> dict[str, NDArray[Any]]:
             features = embed_sample(self.teacher, self.source[number])
@@ -92,12 +92,12 @@ class TeacherCache:
         return self.store.fill(make, progress, cancelled)
 
     def __getitem__(self, number: int) -> Tensor:
-        """Embedding (256, s, s) float32 of one crop."""
+        """Return the embedding (256, s, s) float32 of one crop."""
         return torch.from_numpy(self.embeddings[number].astype(np.float32))
 
 
 @torch.no_grad()
 def embed_sample(sam: Sam, sample: Sample) -> Tensor:
-    """Embedding (256, s, s) of one crop."""
+    """Return the embedding (256, s, s) of one crop."""
     batch = collate([sample], sam.input_size).to(sam.device)
     return sam.encode(normalise(sam, batch))[0]

@@ -15,7 +15,7 @@ from napari_mobilesam.training.samples import Sample
 
 @dataclass
 class SampleBatch:
-    """Samples as tensors; P prompts on B images.
+    """Samples as tensors: P prompts on B images.
 
     Attributes
     ----------
@@ -26,13 +26,13 @@ class SampleBatch:
     ids : Tensor
         (B, L, g, g) int32.
     image_index, layer, label : Tensor
-        (P,) of each prompted object.
+        (P,), of each prompted object.
     points, boxes : Tensor
         (P, 2) and (P, 4) float in input pixels.
     background, background_index : Tensor
-        (N, 2) clicks beside every object and (N,) their images.
+        (N, 2) clicks outside all objects, and (N,) their images.
     maps : Tensor
-        (B, 4, m, m) uint8 maps for the instance head, or (0,) without.
+        (B, 4, m, m) uint8 maps for the instance head, or (0,) without maps.
     """
 
     images: Tensor
@@ -57,13 +57,13 @@ class SampleBatch:
         )
 
     def pin_memory(self) -> SampleBatch:
-        """Copy to memory that a GPU can read by itself."""
+        """Copy to memory from which a GPU can read directly."""
         return SampleBatch(
             *(value.pin_memory() for value in vars(self).values())
         )
 
     def truth(self) -> tuple[Tensor, Tensor]:
-        """Masks of the objects and of their neighbours, (P, g, g) float."""
+        """Return masks of objects and of their neighbours, (P, g, g) float."""
         ids = self.ids[self.image_index, self.layer]
         mask = ids == self.label[:, None, None]
         return mask.float(), ((ids > 0) & ~mask).float()

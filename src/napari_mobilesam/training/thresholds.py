@@ -1,8 +1,9 @@
-"""Thresholds of segment everything that suit a model's own scores.
+"""Thresholds of segment everything that suit the scores of a model.
 
-SAM's 0.88 and 0.95 belong to SAM: another model's predicted IoU and stability
-have other ranges. What a run finds above a low floor is sorted out with each
-pair of thresholds; the pair with the best average precision is kept.
+The thresholds 0.88 and 0.95 only suit SAM: predicted IoU and stability of
+other models have other ranges. The masks found above a low floor are filtered
+with each pair of thresholds, and the pair with the best average precision is
+chosen.
 """
 
 from __future__ import annotations
@@ -35,15 +36,15 @@ def choose_thresholds(
     model : Sam
         In inference mode.
     images : sequence of LabelledImage
-        Images for choices, not for reports; every object is labelled.
+        Validation (not test) images in which every object is labelled.
     limit : int
-        Images looked at, spread over the data sets and modalities.
+        Maximum number of images, spread over the data sets and modalities.
 
     Returns
     -------
     Thresholds
-        Those of the model's record where there is no image, or where
-        nothing is found whatever the thresholds.
+        The chosen thresholds; those of the model's record if there is no
+        image, or if nothing is found with any thresholds.
     """
     pairs = list(product(PREDICTED_IOU, STABILITY))
     sums = np.zeros(len(pairs))
@@ -68,7 +69,7 @@ def choose_thresholds(
 def _spread(
     images: Sequence[LabelledImage], limit: int
 ) -> list[LabelledImage]:
-    """Some images of each group, the groups in turn."""
+    """Return some images of each group, alternating groups."""
     turns = [
         (turn, number, image)
         for number, members in enumerate(by_group(images).values())

@@ -1,7 +1,7 @@
 """The training loop: budget, checkpoints, exact resume, validation.
 
-Everything that chance decides depends on the seed and the step alone, so that
-a run that was killed and resumed ends with the weights of one that was not.
+Randomness depends only on the seed and the step, so a run that was killed and
+resumed ends with the same weights as an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -30,24 +30,24 @@ from napari_mobilesam.training.step_tasks import Score, Task, Turn
 from napari_mobilesam.training.training_parameters import TrainConfig
 from napari_mobilesam.types import Progress, SegmentationError
 
-# File of a run's folder with its state.
+# State file in a run's folder.
 STATE = 'run.pt'
-BAD_STEPS = 20  # steps in a row without a finite loss before giving up
-# Time between two validations, in durations of one, at least.
+BAD_STEPS = 20  # consecutive steps without a finite loss
+# Minimum time between two validations, in durations of one.
 VALIDATION_GAP = 8
 
 
 class TrainingError(RuntimeError):
-    """Training cannot go on; the last checkpoint is intact."""
+    """Training cannot continue; the last checkpoint is intact."""
 
 
 def has_fast_bfloat16(device: torch.device) -> bool:
-    """True if matrix products in bfloat16 are faster than in float32."""
+    """Return True if matrix products are faster in bfloat16 than float32."""
     if device.type == 'cuda':
         return torch.cuda.is_bf16_supported()
     if device.type != 'cpu':
         return False
-    # private, and not there in every version of torch
+    # private, and missing in some versions of torch
     probes = ('_is_amx_tile_supported', '_is_avx512_bf16_supported')
     return any(getattr(torch.cpu, name, bool)() for name in probes)
 
@@ -58,17 +58,18 @@ class TrainingRun:
     Parameters
     ----------
     task : Task
-        Computation of a step, and the model: trained in place, afterwards it
-        holds the best averaged weights.
+        Computation of a step, and the model, which is trained in place and
+        finally holds the best averaged weights.
     config : TrainConfig
         Budget and optimiser.
     folder : Path, optional
-        Folder of checkpoints and log; None keeps nothing.
+        Folder for checkpoints and log; None keeps nothing.
     score : callable, optional
-        Validation: model to numbers; ``'score'`` decides which is best.
+        Validation function from a model to numbers; ``'score'`` decides which
+        model is best.
     made_of : mapping of str to str
-        What the weights depend on besides, such as a hash of the images: a
-        checkpoint of something else is not resumed.
+        Whatever else affects the weights, such as a hash of the images; a
+        checkpoint that differs is not resumed.
     """
 
     def __init__(
@@ -102,8 +103,8 @@ class TrainingRun:
         self.best_score, self.since_best = float('-inf'), 0
         self.step, self.seconds, self.pending = 0, 0.0, 0.0
         self.validated, self.saved, self.bad = 0.0, 0.0, 0
-        # Duration of a validation, for a budget that includes validation:
-        # time for the last one is kept. 0 leaves them out of the budget.
+        # Duration of a validation, for a budget that includes validation: time
+        # is reserved for the last one. 0 excludes validation from the budget.
         self.validation_seconds = 0.0
         self.curve: list[dict[str, float]] = []
         self.recent: list[StepResult] = []
@@ -133,7 +134,7 @@ class TrainingRun:
         )
         self._update(fraction)
         self.step += 1
-        # Counted with the next step, so that all processes agree on it.
+        # Counted with the next step, so that all processes agree.
         self.pending = time.monotonic() - prepared
         return result
 
@@ -168,7 +169,7 @@ class TrainingRun:
         progress : callable, optional
             Called as ``progress(per mille, 1000, message)``.
         cancelled : callable, optional
-            Ends the run early; what is best so far is kept.
+            Returns True to end the run early; the best state so far is kept.
         on_validation : callable, optional
             Called with each point of the validation curve.
         on_step : callable, optional
@@ -178,13 +179,13 @@ class TrainingRun:
         -------
         dict
             State dict of the best averaged weights by validation, or of the
-            last ones where there is no validation.
+            last ones without validation.
 
         Raises
         ------
         TrainingError
-            If the loss is not finite for many steps, or a checkpoint cannot
-            be written; the checkpoint before is intact.
+            If the loss is not finite for many steps, or a checkpoint cannot be
+            written; the previous checkpoint is intact.
         KeyboardInterrupt
             After Ctrl-C, when the step is done and the state written.
         """
@@ -242,7 +243,7 @@ class TrainingRun:
             )
 
     def message(self) -> str:
-        """Short summary of the last steps."""
+        """Return a short summary of the last steps."""
         last = self.recent[-20:]
         if not last:
             return f'step {self.step}'
@@ -256,7 +257,7 @@ class TrainingRun:
             f'step {self.step}, {self.seconds / 60:.1f} min, loss '
             f'{mean("loss"):.3f}'
         )
-        # a head has no prompts, and many steps correct nothing
+        # a head has no prompts, and many steps have no corrections
         known = {
             title: mean(name)
             for name, title in (
@@ -272,7 +273,7 @@ class TrainingRun:
         )
 
     def validate(self) -> dict[str, float]:
-        """Score the averaged weights and keep them if they are best."""
+        """Score the averaged weights, and keep them if they are best."""
         scores: dict[str, float] = {}
         if self.score is not None and self.exchange.rank == 0:
             trained = {
@@ -312,7 +313,7 @@ class TrainingRun:
             ) from error
 
     def _state(self) -> dict[str, Any]:
-        """State that a checkpoint holds."""
+        """Return the state for a checkpoint."""
         return {
             'model': self.sam.state_dict(),
             'helper': self.task.helper.state_dict(),
@@ -330,7 +331,7 @@ class TrainingRun:
         }
 
     def save(self) -> None:
-        """Write the state of the run, all or nothing."""
+        """Write the state of the run atomically."""
         if self.folder is None or self.exchange.rank != 0:
             return
         self.saved = self.seconds
@@ -362,7 +363,7 @@ class TrainingRun:
         path = None if self.folder is None else self.folder / STATE
         if path is None or not path.is_file():
             return False
-        # older ones do not say what they were made of
+        # older checkpoints do not state this
         needed = self._state().keys() - {'made_of'}
         state = _read_state(path, self.sam.device, needed)
         budget = {'steps': 0, 'minutes': 0}
@@ -389,7 +390,7 @@ class TrainingRun:
 def _read_state(
     path: Path, device: torch.device, needed: Collection[str]
 ) -> dict[str, Any]:
-    """State that `TrainingRun.save` has written.
+    """Read the state written by `TrainingRun.save`.
 
     Raises
     ------

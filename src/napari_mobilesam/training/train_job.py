@@ -1,4 +1,4 @@
-"""Training a model on a folder of images, from start to checkpoint file."""
+"""Train a model on a folder of images, from start to checkpoint file."""
 
 from __future__ import annotations
 
@@ -61,23 +61,22 @@ from napari_mobilesam.types import (
     SegmentationError,
 )
 
-# File of a run's folder with the model that was trained on small inputs.
+# File in a run's folder with the model trained on small inputs.
 SMALL = 'small.safetensors'
-# Folder in it of that training.
+# Subfolder of that training.
 FIRST = 'small'
 
 
 @dataclass(frozen=True)
 class TrainJob:
-    """Train on a folder; picklable, so that several processes can share it.
+    """Training on a folder; picklable, so that processes can share it.
 
     Attributes
     ----------
     data : Path
         Folder of images and labels, see `read_folder`.
     folder : Path
-        Folder of the run's checkpoints and log; an interrupted run in it
-        is resumed.
+        Folder for checkpoints and log; an interrupted run in it is resumed.
     output : Path
         Checkpoint file to write at the end.
     base : str or Path, optional
@@ -91,34 +90,34 @@ class TrainJob:
     config : TrainConfig
         Budget and optimiser.
     first_size : int
-        Side of a smaller input to begin with, where an image costs less; 0
-        begins at ``input_size``.
+        Side of a smaller, cheaper input to start with; 0 starts with
+        ``input_size``.
     first_share : float
-        Share of the budget that is spent there.
+        Share of the budget spent on small inputs.
     compiled : bool
-        Compile the image encoder (`torch.compile`): for CUDA, or where there
-        is a C++ compiler.
+        Compile the image encoder (`torch.compile`); requires CUDA or a C++
+        compiler.
     validation_crops : int
-        Crops on which the model is scored along the way.
+        Number of crops for validation during training.
     threshold_images : int
-        Images on which the thresholds of segment everything are chosen; with
-        0 those of ``base`` stay.
+        Number of images used to choose the thresholds of segment everything;
+        with 0, those of ``base`` are kept.
     device : str
         As in `load_model`.
     decoder : str or Path, optional
-        Model whose prompt encoder and mask decoder to start with; those of
-        ``base`` if None.
+        Model from which prompt encoder and mask decoder are taken; by default
+        ``base``.
     instance_head : bool
-        Train an instance head with the rest.
+        Also train an instance head.
     incomplete : collection of str
-        Data sets in which not every object is labelled: their background
-        teaches nothing, but for what is next to an object.
+        Data sets in which not every object is labelled; only background next
+        to an object is used for training.
     warped : float
         Share of crops that are rotated, stretched and warped.
     loaders : int
-        Processes that make samples beside the training, for a GPU.
+        Number of processes that prepare samples during training, for a GPU.
     purpose, licence : str
-        For the record of the checkpoint.
+        Purpose and licence, for the record of the checkpoint.
     """
 
     data: Path
@@ -148,7 +147,7 @@ class TrainJob:
         progress: Progress | None = None,
         cancelled: Callable[[], bool] | None = None,
     ) -> Path:
-        """Train, or go on training, and write the checkpoint.
+        """Train, or continue training, and write the checkpoint.
 
         Returns
         -------
@@ -158,7 +157,7 @@ class TrainJob:
         Raises
         ------
         SegmentationError, TrainingError
-            See there.
+            See `TrainingRun.run`.
         """
         self._check_begun()
         images = read_split(self.data, 'train')
@@ -181,7 +180,7 @@ class TrainJob:
             sam = run.sam
             if checked:
                 sam.record = replace(sam.record, ranking=best_ranking(run))
-            # what is not labelled would count as falsely found
+            # unlabelled objects would count as falsely found
             whole = [i for i in checked if i.dataset not in self.incomplete]
             thresholds = choose_thresholds(sam, whole, self.threshold_images)
             sam.record = replace(sam.record, **thresholds._asdict())
@@ -189,7 +188,7 @@ class TrainJob:
         return self.output
 
     def _check_begun(self) -> None:
-        """Refuse a folder of a run that began on inputs of another size."""
+        """Refuse a folder with a run started on inputs of another size."""
         found = wanted = _first_inputs(self.first_size)
         if (self.folder / SMALL).is_file():
             size = read_record(self.folder / SMALL).input_size
@@ -205,7 +204,7 @@ class TrainJob:
             )
 
     def _phases(self) -> tuple[TrainJob, TrainJob]:
-        """Jobs of the two phases: small inputs, then the full size."""
+        """Return the jobs of the two phases: small inputs, then full size."""
         config, share = self.config, self.first_share
         if not 0 < share < 1:
             raise SegmentationError(
@@ -272,7 +271,7 @@ class TrainJob:
     def _made_of(
         self, sam: Sam, images: list[LabelledImage]
     ) -> dict[str, str]:
-        """Values that a run shares with the one that it goes on with."""
+        """Return the values that must agree for a run to be resumed."""
         return {
             'images': digest_of(images),
             'base': sam.key,
@@ -299,7 +298,7 @@ class TrainJob:
             )
             sam.mask_decoder.load_state_dict(other.mask_decoder.state_dict())
         if not self.instance_head:
-            # one that is there suits the encoder as it was
+            # an existing one suits the encoder as it was
             sam.remove_instance_head()
         elif sam.instance_head is None:
             sam.add_instance_head()
@@ -379,13 +378,13 @@ class TrainJob:
 def joint_score(
     sam: Sam, samples: list[Sample], crops: list[HeadCrop]
 ) -> dict[str, float]:
-    """Score of prompts and of the instance head, `quick_score` and F1.
+    """Score prompts and the instance head with `quick_score` and F1.
 
     Returns
     -------
     dict
-        As of `quick_score`; ``score`` is the mean over points, boxes and the
-        F1 of the instances by watershed, ``F1``.
+        As from `quick_score`; ``score`` is the mean over points, boxes and
+        ``F1``, the F1 of the watershed instances.
     """
     scores = quick_score(sam, samples)
     found = HeadScore(sam, crops)(sam)
@@ -394,11 +393,11 @@ def joint_score(
 
 
 def read_split(folder: Path, split: str) -> list[LabelledImage]:
-    """Images of a split; without a manifest every tenth is for validation.
+    """Read the images of a split; without a manifest, validate on every tenth.
 
-    All planes of a stack are on one side: neighbours are nearly equal. Of a
-    single stack the last tenth of the planes is for validation. There are
-    none where the manifest names none.
+    All planes of a stack are on the same side, as neighbours are nearly equal.
+    Of a single stack, the last tenth of the planes is for validation. The
+    result is empty if the manifest names no images of the split.
     """
     if (folder / 'MANIFEST.csv').exists():
         if split == 'val' and split not in manifest_splits(folder):
@@ -425,7 +424,7 @@ def read_split(folder: Path, split: str) -> list[LabelledImage]:
 def check_data_sets(
     names: Collection[str], images: Sequence[LabelledImage]
 ) -> None:
-    """Raise `TrainingDataError` if there is no data set of a name."""
+    """Raise `TrainingDataError` if a named data set does not exist."""
     known = {image.dataset for image in images}
     unknown = sorted(set(names) - known)
     if unknown:
@@ -436,12 +435,12 @@ def check_data_sets(
 
 
 def resized(sam: Sam, input_size: int) -> Sam:
-    """The same weights for another input size (TinyViT only).
+    """Return the same weights for another input size (TinyViT only).
 
     Raises
     ------
     TrainingDataError
-        For SAM's ViT, whose positions belong to one input size.
+        For SAM's ViT, whose positional embeddings belong to one input size.
     """
     if sam.input_size == input_size:
         return sam
@@ -456,14 +455,14 @@ def resized(sam: Sam, input_size: int) -> Sam:
 
 
 def best_ranking(run: TrainingRun) -> Ranking:
-    """Ranking of masks that suits the weights that were kept."""
+    """Return the ranking of masks that suits the kept weights."""
     kept = max(run.curve, key=lambda entry: entry.get('score', float('-inf')))
     agreed = kept.get('agreement', 0) > kept.get('point', 0)
     return 'agreement' if agreed else 'predicted_iou'
 
 
 def digest_of(images: Collection[LabelledImage]) -> str:
-    """SHA-256 of images and labels, in any order."""
+    """Return the SHA-256 of images and labels, in any order."""
     data = sha256()
     for digest in sorted(image.digest for image in images):
         data.update(digest.encode())
@@ -473,7 +472,7 @@ def digest_of(images: Collection[LabelledImage]) -> str:
 def training_record(
     run: TrainingRun, images: list[LabelledImage], **more: Any
 ) -> dict[str, Any]:
-    """Training record of a checkpoint."""
+    """Return the training record for a checkpoint."""
     groups: dict[str, int] = {}
     for image in images:
         groups[image.group] = groups.get(image.group, 0) + 1
@@ -497,7 +496,7 @@ def write_result(sam: Sam, path: Path, record: ModelRecord) -> None:
     Raises
     ------
     TrainingError
-        If it cannot be written.
+        If the file cannot be written.
     """
     try:
         save_checkpoint(sam, path, record)

@@ -1,7 +1,7 @@
 """Parameters of training, distillation, fine-tuning and evaluation.
 
-Loads neither torch nor SciPy, so that the command line can describe its
-options at once.
+This module loads neither torch nor SciPy, so that the command line can
+describe its options quickly.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ import numpy as np
 from napari_mobilesam.parameter_fields import documented, parameter
 
 DistillMode = Literal['decoupled', 'semi-coupled', 'coupled']
-LARGEST_SHARE = 0.7  # of the input, that an object's diameter takes
+LARGEST_SHARE = 0.7  # of the input, for an object's diameter
 
 
 @dataclass(frozen=True)
 class ZoomRange:
-    """Diameters, in pixels of the input, that objects are zoomed to.
+    """Diameters, in input pixels, to which objects are zoomed.
 
-    Most crops zoom one object to about ``best`` (log-normal), some anywhere
-    between ``smallest`` and ``largest``, some show the whole image.
+    Most crops zoom one object to about ``best`` (log-normal), some to anywhere
+    between ``smallest`` and ``largest``, and some show the whole image.
     """
 
     smallest: float = 20
@@ -33,7 +33,7 @@ class ZoomRange:
     whole: float = 0.1
 
     def within(self, input_size: int) -> ZoomRange:
-        """The same on a smaller input, on which objects still fit."""
+        """Return the range for a smaller input on which objects still fit."""
         largest = min(self.largest, LARGEST_SHARE * input_size)
         return replace(
             self,
@@ -62,7 +62,7 @@ class ZoomRange:
 class TrainConfig:
     """Budget and optimiser of a training run.
 
-    The learning rate falls to its end along whichever budget is nearer.
+    The learning rate decays along whichever budget ends first.
     """
 
     steps: int = parameter(0, 'Budget in steps; 0 for none.')
@@ -101,7 +101,7 @@ class TrainConfig:
     )
 
     def fraction(self, step: int, seconds: float) -> float:
-        """Share of the budget that is used up."""
+        """Return the used share of the budget."""
         parts = [
             step / self.steps if self.steps else 0,
             seconds / (60 * self.minutes) if self.minutes else 0,

@@ -1,7 +1,7 @@
 """Rotated, stretched and elastically warped crops, for augmentation.
 
-Thousands of crops are cut out of each image in a long training: turned and
-warped, no two of them show an object in the same shape.
+A long training cuts thousands of crops out of each image; when these are
+turned and warped, no two show an object in the same shape.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-CELLS = 4  # along a side of the mesh
+CELLS = 4  # cells along a side of the mesh
 STRETCH = 0.12  # standard deviation of the logarithm of the aspect ratio
-JITTER = 0.025  # standard deviation of the inner nodes, of the crop's side
+JITTER = 0.025  # standard deviation of the inner nodes, per crop side
 # A long window cannot be turned far without leaving it.
 SQUARE = 0.75
 
@@ -23,16 +23,17 @@ SQUARE = 0.75
 class Warp:
     """Smooth map from the pixels of the result to those of a crop.
 
-    What it reads lies inside the crop, so that objects are enlarged.
+    It only reads inside the crop, so objects are enlarged.
 
     Attributes
     ----------
     angle : float
         Rotation in radians.
     stretch : float
-        Rows by this factor, columns by its inverse.
+        Factor for rows; columns are stretched by its inverse.
     jitter : ndarray
-        (N + 1, N + 1, 2) offsets of the nodes, in sides of the crop.
+        (N + 1, N + 1, 2) offsets of the nodes, relative to the side of the
+        crop.
     """
 
     angle: float = 0.0
@@ -43,7 +44,7 @@ class Warp:
 
     @classmethod
     def draw(cls, rng: np.random.Generator) -> Warp:
-        """Draw one; mirrored and turned by 90° it covers all directions."""
+        """Draw a warp; with mirroring and 90° turns, any direction occurs."""
         jitter = np.zeros((CELLS + 1, CELLS + 1, 2))
         jitter[1:-1, 1:-1] = rng.normal(
             0, JITTER, (CELLS - 1, CELLS - 1, 2)
@@ -61,9 +62,9 @@ class Warp:
         return float(turned * max(self.stretch, 1 / self.stretch))
 
     def nodes(self, shape: tuple[int, int]) -> NDArray[np.float64]:
-        """(N + 1, N + 1, 2) places of the nodes in a crop of a shape.
+        """Return the (N + 1, N + 1, 2) node positions in a crop of a shape.
 
-        In fractions of its rows and columns; all lie inside.
+        They are fractions of its rows and columns; all lie inside.
         """
         size = np.array(shape, dtype=float)
         angle = self.angle if size.min() >= SQUARE * size.max() else 0.0
@@ -86,7 +87,7 @@ class Warp:
     def image(
         self, picture: Image.Image, shape: tuple[int, int]
     ) -> Image.Image:
-        """Warped picture of the same shape (rows, columns)."""
+        """Return a warped picture of the same shape (rows, columns)."""
         rows, columns = shape
         nodes = self.nodes(shape) * np.array(shape)
         lines = np.linspace(0, 1, CELLS + 1)
@@ -116,7 +117,7 @@ class Warp:
         columns: NDArray[np.float64],
         shape: tuple[int, int],
     ) -> NDArray[np.float64]:
-        """Places in the crop that places of the result come from.
+        """Return the places in the crop that places of the result come from.
 
         Parameters
         ----------

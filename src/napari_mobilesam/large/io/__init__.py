@@ -1,1 +1,1 @@
-"""Image files in, label images and tables out."""
+"""Image files in; label images and tables out."""

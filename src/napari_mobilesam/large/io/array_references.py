@@ -1,4 +1,4 @@
-"""Arrays as references: what travels to another process."""
+"""Arrays as references that can be sent to another process."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 class MappedArray:
     """Location of the pixels of a memory map in its file.
 
-    NumPy pickles a memory map by its pixels; this is the file instead.
+    NumPy pickles the pixels of a memory map; this refers to the file instead.
     """
 
     filename: str
@@ -35,7 +35,7 @@ class MappedArray:
 
 
 def file_behind(array: Any) -> MappedArray | None:
-    """The file that an array is a view of, None if there is none."""
+    """Return the file that an array is a view of, None if there is none."""
     root = array
     while isinstance(root, np.ndarray) and isinstance(root.base, np.ndarray):
         root = root.base
@@ -49,7 +49,7 @@ def file_behind(array: Any) -> MappedArray | None:
 
 
 def metadata_file(array: Any) -> Path | None:
-    """File that describes a zarr array on a disk, None for other arrays."""
+    """Return the file that describes a zarr array on disk, None for others."""
     root = getattr(getattr(array, 'store', None), 'root', None)
     if not isinstance(root, Path):
         return None
@@ -61,12 +61,12 @@ def metadata_file(array: Any) -> Path | None:
 
 
 def as_reference(array: Any) -> Any:
-    """The file behind an array if there is one, else the array."""
+    """Return the file behind an array if there is one, else the array."""
     return file_behind(array) or array
 
 
 def opened(reference: Any) -> Any:
-    """The array that `as_reference` was given."""
+    """Return the array that was passed to `as_reference`."""
     if isinstance(reference, MappedArray):
         return reference.open()
     return reference

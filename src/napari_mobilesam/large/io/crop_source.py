@@ -1,4 +1,4 @@
-"""A part of an image as an image of its own."""
+"""A part of an image as an image by itself."""
 
 from __future__ import annotations
 
@@ -12,14 +12,13 @@ from napari_mobilesam.large.io.interfaces import Level, Source
 from napari_mobilesam.large.io.sources import Geometry
 from napari_mobilesam.types import Window
 
-# Parts begin on multiples of this, so that they begin on a pixel of coarser
-# levels, too.
+# Parts begin on multiples of this, and thus on a pixel of coarser levels.
 GRAIN = 16
 
 
 @dataclass(frozen=True, eq=False)
 class CropSource:
-    """A window of all planes: a `napari_mobilesam.large.io.interfaces.Source`.
+    """Window of all planes: a `napari_mobilesam.large.io.interfaces.Source`.
 
     Attributes
     ----------
@@ -35,7 +34,7 @@ class CropSource:
 
     @classmethod
     def around(cls, source: Source, window: Window) -> CropSource:
-        """The smallest part that has all of a window in it."""
+        """Return the smallest part that contains a window."""
         row0, column0 = (edge // GRAIN * GRAIN for edge in window[:2])
         return cls(source, (row0, column0, window[2], window[3]))
 
@@ -63,7 +62,7 @@ class CropSource:
 
     @property
     def levels(self) -> tuple[Level, ...]:
-        """Levels on whose pixels the window begins; the first ones only."""
+        """First levels, as far as the window starts on one of their pixels."""
         kept: list[Level] = []
         for level in self.source.levels:
             if any(GRAIN % factor for factor in level.factor):
@@ -86,7 +85,7 @@ class CropSource:
         return replace(whole, translation=tuple(moved))
 
     def fingerprint(self) -> str:
-        """That of the whole, and the window."""
+        """Return the fingerprint of the whole image, with the window."""
         return f'{self.source.fingerprint()} {self.window}'
 
     def read(self, plane: int, level: int, window: Window) -> NDArray[Any]:
@@ -104,7 +103,7 @@ class CropSource:
         )
 
     def _at(self, level: Level) -> Window:
-        """The window at a level."""
+        """Return the window at a level."""
         (row0, row1), (column0, column1) = (
             (int(start // factor), min(int(-(-stop // factor)), length))
             for start, stop, factor, length in zip(

@@ -1,7 +1,7 @@
-"""Identity of an image, found without reading all of it.
+"""Identity of an image, determined without reading all of it.
 
-A run that goes on must see the pixels that it saw before. Files are told by
-their sizes and times of modification, arrays in memory by a checksum.
+A resumed run must see the same pixels as before. Files are identified by size
+and modification time, arrays in memory by a checksum.
 """
 
 from __future__ import annotations
@@ -18,23 +18,23 @@ from numpy.typing import NDArray
 
 from napari_mobilesam.large.io.array_references import file_behind
 
-# Bytes of an array in memory that are read: a second.
+# Bytes read of an array in memory, which takes a second.
 MOST_BYTES = 1 << 31
-# Files of a zarr that are looked at, and those that are counted; of more,
-# every n-th is looked at.
+# Number of zarr files checked, and number counted; of more files, every n-th
+# is checked.
 MOST_FILES = 100_000
 MOST_COUNTED = 2_000_000
 
 
 def array_state(array: Any) -> str | None:
-    """State of the pixels of an array; None if it is not known.
+    """Return the state of the pixels of an array; None if unknown.
 
     Parameters
     ----------
     array : array-like
-        NumPy array or memory map, a zarr array in a folder or an archive, or
-        a dask array of such. Of others the pixels are not known without
-        computing them.
+        NumPy array or memory map, zarr array in a folder or an archive, or
+        dask array of these. The pixels of others are unknown without computing
+        them.
     """
     mapped = file_behind(array)
     if mapped is not None:
@@ -50,13 +50,13 @@ def array_state(array: Any) -> str | None:
 
 
 def file_state(path: Path) -> str:
-    """Size and time of modification of a file."""
+    """Return size and modification time of a file."""
     state = path.stat()
     return f'{state.st_size} {state.st_mtime_ns}'
 
 
 def folder_state(folder: Path) -> str:
-    """Digest of names, sizes and times of the files in a folder."""
+    """Return a digest of names, sizes and times of the files in a folder."""
     count = sum(1 for _ in islice(_files(folder), MOST_COUNTED))
     step = max(1, -(-count // MOST_FILES))
     digest = xxhash.xxh128(str(count).encode())
@@ -68,7 +68,7 @@ def folder_state(folder: Path) -> str:
 
 
 def _files(folder: Path | str) -> Iterator[os.DirEntry[str]]:
-    """Yield the files in a folder and those below it, in order."""
+    """Yield the files in a folder and its subfolders, in order."""
     with os.scandir(folder) as entries:
         ordered = sorted(entries, key=lambda entry: entry.name)
     for entry in ordered:
@@ -79,7 +79,7 @@ def _files(folder: Path | str) -> Iterator[os.DirEntry[str]]:
 
 
 def _zarr_place(array: Any) -> Path | None:
-    """Folder or archive of a zarr array; None for others."""
+    """Return the folder or archive of a zarr array; None for others."""
     store = getattr(array, 'store', None)
     # zarr 3, zarr 2
     root = getattr(store, 'root', None) or getattr(store, 'path', None)
@@ -92,7 +92,7 @@ def _zarr_place(array: Any) -> Path | None:
 
 
 def _dask_state(array: Any) -> str | None:
-    """State of the arrays that a dask array is computed from."""
+    """Return the state of the arrays that a dask array is computed from."""
     layers = getattr(array.__dask_graph__(), 'layers', {})
     behind = [
         part
@@ -100,7 +100,7 @@ def _dask_state(array: Any) -> str | None:
         for part in _arrays_of(layers[name])
         if hasattr(part, 'shape') and not hasattr(part, '__dask_graph__')
     ]
-    # those in memory are read as a whole
+    # those in memory are read entirely
     loaded = [
         part
         for part in behind
@@ -115,8 +115,8 @@ def _dask_state(array: Any) -> str | None:
 
 
 def _arrays_of(layer: Any) -> Iterator[Any]:
-    """Yield what a layer of a dask graph holds as it is: arrays, if any."""
-    # a layer that is not computed yet has inputs, others have tasks
+    """Yield the arrays that a layer of a dask graph holds directly."""
+    # a lazy layer has inputs, others have tasks
     inputs = getattr(layer, 'indices', ())
     tasks = getattr(layer, 'mapping', {})
     yield from (value for value, _ in inputs)
@@ -124,7 +124,7 @@ def _arrays_of(layer: Any) -> Iterator[Any]:
 
 
 def _checksum(array: NDArray[Any]) -> str:
-    """Checksum of all rows, or of every n-th of a very large array."""
+    """Return a checksum of all rows, or every n-th of a very large array."""
     rows = array.reshape(-1, array.shape[-1]) if array.ndim else array
     rows = rows[:: max(1, -(-array.nbytes // MOST_BYTES))]
     digest = xxhash.xxh128()

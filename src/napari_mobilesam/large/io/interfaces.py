@@ -1,7 +1,7 @@
 """Protocols of image sources and label writers.
 
-Both travel to other processes and machines: they are pickled as a reference
-(a path), never as pixels, unless the image was given as an array in memory.
+Both are sent to other processes and machines, pickled as a reference (a path)
+and never as pixels, unless the image is an array in memory.
 """
 
 from __future__ import annotations
@@ -30,21 +30,21 @@ class Level(NamedTuple):
 
 
 class Source(Protocol):
-    """An image of one or many planes that is read window by window.
+    """Image with one or many planes, read window by window.
 
     Attributes
     ----------
     shape : tuple of int
         (H, W) of a plane at level 0.
     planes : int
-        Number of planes; 1 for a 2-D image.
+        Number of planes; 1 for a 2D image.
     levels : tuple of Level
-        The first is the image itself, then coarser ones.
+        The image itself, followed by coarser levels.
     dtype : numpy.dtype
-        Type of the pixels that `read` returns.
+        Type of the pixels returned by `read`.
     rgb : bool
-        The channels are the colours of one photograph and share their
-        contrast limits.
+        True if the channels are the colours of one photograph, which share
+        their contrast limits.
     """
 
     @property
@@ -63,10 +63,10 @@ class Source(Protocol):
     def rgb(self) -> bool: ...
 
     def fingerprint(self) -> str:
-        """Return the identity of the image, found without reading all of it.
+        """Return the identity of the image, without reading all of it.
 
-        It differs if the image is another one, or was changed. Of arrays
-        that are computed (dask), only a sample of the pixels is compared.
+        It changes with the image and its pixels. For computed arrays (dask),
+        only a sample of the pixels is compared.
         """
         ...
 
@@ -101,5 +101,5 @@ class LabelSink(Protocol):
         ...
 
     def finish(self) -> None:
-        """Write what is left, the metadata last."""
+        """Write the rest, metadata last."""
         ...

@@ -1,4 +1,4 @@
-"""Label images as TIFF, with the pixel sizes of the image they belong to."""
+"""Label images as TIFF, with the pixel sizes of their image."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from napari_mobilesam.readers.tiff import OME_SIZES
 from napari_mobilesam.units import SYMBOLS, converted
 
 TILE = 512
-# Symbols that ImageJ has in ASCII.
+# Unit symbols that ImageJ writes in ASCII.
 IMAGEJ_UNITS = {'µm': 'um', 'Å': 'angstrom'}
-# of pixel sizes whose unit is unknown
+# unit of pixel sizes whose unit is unknown
 NO_UNIT = 'pixel'
 
 
@@ -31,11 +31,11 @@ def write_label_tiff(
     labels : array
         (..., H, W) labels, such as a zarr array.
     path : Path
-        File to write; an OME-TIFF if it ends in .ome.tif or .ome.tiff.
+        File to write; an OME-TIFF if the name ends in .ome.tif or .ome.tiff.
     largest : int
-        Largest label: uint16 is written if that holds it, else uint32.
+        Largest label; the file is uint16 if that is sufficient, else uint32.
     geometry : Geometry, optional
-        Pixel sizes and units, written as OME or as ImageJ does.
+        Pixel sizes and units, written as OME or ImageJ metadata.
     """
     import tifffile
 
@@ -58,7 +58,7 @@ def write_label_tiff(
         tile=(TILE, TILE),
         compression='zlib',
         photometric='minisblack',
-        # compressed it may be smaller, but nobody knows before
+        # compression may make it smaller, but by an unknown amount
         bigtiff=int(np.prod(labels.shape)) * dtype.itemsize >= 1 << 32,
         **tiff_metadata(path, axes, labels.shape, scale, units),
     )
@@ -71,19 +71,19 @@ def tiff_metadata(
     scale: Mapping[str, float],
     units: Mapping[str, str | None],
 ) -> dict[str, Any]:
-    """Arguments of ``tifffile.imwrite`` that say axes and pixel sizes.
+    """Return the arguments of ``tifffile.imwrite`` for axes and pixel sizes.
 
     Parameters
     ----------
     path : Path
-        File to be written; its suffix chooses OME or ImageJ.
+        File to write; its suffix selects OME or ImageJ.
     axes : str
-        A letter of ``'tzyx'`` for each axis.
+        A letter from ``'tzyx'`` for each axis.
     shape : tuple of int
         Shape of the label image.
     scale, units : mapping
-        Size of a pixel along an axis, and its unit as OME-NGFF names it.
-        Sizes without a unit are not written.
+        Pixel size along each axis, and its OME-NGFF unit. Sizes without a unit
+        are not written.
     """
     known = {a: scale[a] for a in axes if units.get(a) and a in scale}
     if path.name.lower().endswith(OME_TIFF):
@@ -104,14 +104,14 @@ def tiff_metadata(
 def ome_sizes(
     scale: Mapping[str, float], units: Mapping[str, str | None]
 ) -> dict[str, Any]:
-    """Pixel sizes and the time between frames, as OME calls them.
+    """Return pixel sizes and the time between frames as OME metadata.
 
     Parameters
     ----------
     scale, units : mapping
-        Size along an axis, and its unit as OME-NGFF names it. Lengths of an
-        unknown unit are written as such; times are left out, as OME has no
-        time without a unit.
+        Size along each axis, and its OME-NGFF unit. Lengths without a known
+        unit are written with a placeholder; such times are left out, as OME
+        has no time without a unit.
     """
     sizes: dict[str, Any] = {}
     for axis, name in OME_SIZES.items():
@@ -122,7 +122,7 @@ def ome_sizes(
 
 
 def imagej_unit(unit: str | None) -> str:
-    """Return what ImageJ calls a unit of OME-NGFF, in ASCII."""
+    """Return ImageJ's ASCII name for a unit of OME-NGFF."""
     symbol = SYMBOLS.get(str(unit), unit) or NO_UNIT
     name = IMAGEJ_UNITS.get(symbol, symbol)
     return name if name.isascii() else NO_UNIT
@@ -131,10 +131,10 @@ def imagej_unit(unit: str | None) -> str:
 def imagej_sizes(
     scale: Mapping[str, float], units: Mapping[str, str | None]
 ) -> dict[str, float]:
-    """Return sizes as ImageJ has them: one unit of length, and seconds.
+    """Return sizes in ImageJ's terms: one unit of length, and seconds.
 
-    Lengths that cannot be turned into the unit of x are left out; a time of
-    an unknown unit is kept as it is.
+    Lengths that cannot be converted to the unit of x are left out; a time with
+    an unknown unit is kept unchanged.
     """
     sizes: dict[str, float] = {}
     for axis, size in scale.items():
@@ -165,7 +165,7 @@ def _imagej_description(
 
 
 def _tiles(labels: Any, dtype: np.dtype[Any]) -> Iterator[NDArray[Any]]:
-    """Whole tiles in reading order, filled up with background."""
+    """Yield whole tiles in reading order, padded with background."""
     height, width = labels.shape[-2:]
     for index in np.ndindex(*labels.shape[:-2]):
         for row in range(0, height, TILE):

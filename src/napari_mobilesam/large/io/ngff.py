@@ -16,13 +16,13 @@ from napari_mobilesam.readers.open_image import open_pyramid
 from napari_mobilesam.types import ImageError
 
 FORMATS = {'0.4': 2, '0.5': 3}
-# What most programs read, for images that are no OME-Zarr themselves.
+# Version that most programs read, for images that are not OME-Zarr themselves.
 DEFAULT_VERSION = '0.4'
 AXIS_TYPES = {'t': 'time', 'z': 'space', 'y': 'space', 'x': 'space'}
 
 
 def image_around(path: Path) -> Path | None:
-    """The OME-Zarr image that labels at ``path`` belong into."""
+    """Return the OME-Zarr image to which labels at ``path`` belong."""
     if path.parent.name != 'labels':
         return None
     image = path.parent.parent
@@ -31,10 +31,11 @@ def image_around(path: Path) -> Path | None:
 
 
 def levels_around(path: Path) -> int | None:
-    """Number of levels that OME-NGFF wants of labels in a pyramid.
+    """Return the number of levels required of labels in a pyramid.
 
-    None for labels elsewhere. In a large image without coarser levels they
-    are the only ones that can be seen as a whole, so that is none, too.
+    OME-NGFF requires as many as the image has. None for labels elsewhere, and
+    for those in an image without coarser levels, where coarser labels help to
+    see the whole.
     """
     image = image_around(path)
     if image is None:
@@ -49,7 +50,7 @@ def levels_around(path: Path) -> int | None:
 def choose_version(
     path: Path, image: Path | None, asked: str | None, of_source: str
 ) -> str:
-    """The version asked for, or that of the image around or labelled."""
+    """Return the requested version, or that of the parent or source image."""
     if image is not None:
         version = '0.5' if (image / 'zarr.json').exists() else '0.4'
         if asked not in (None, version):
@@ -71,7 +72,7 @@ def choose_version(
 def source_link(
     path: Path, image: Path | None, like: Source | None, geometry: Geometry
 ) -> str | None:
-    """Relative path from the labels to their image, None if unknown."""
+    """Return the relative path from labels to their image, None if unknown."""
     if image is not None:
         return '../../'
     origin = getattr(like, 'path', None)
@@ -86,7 +87,7 @@ def source_link(
 def progress_mark(
     geometry: Geometry, version: str, source: str | None
 ) -> dict[str, Any]:
-    """State for `finish`, stored with the labels."""
+    """Return the state for `finish`, which is stored with the labels."""
     return {
         'complete': False,
         'version': version,
@@ -101,7 +102,7 @@ def progress_mark(
 def label_metadata(
     name: str, mark: dict[str, Any], levels: int
 ) -> dict[str, Any]:
-    """``multiscales`` and ``image-label`` of OME-NGFF."""
+    """Return ``multiscales`` and ``image-label`` of OME-NGFF."""
     axes = []
     for letter, unit in zip(mark['axes'], mark['units'], strict=True):
         axis = {'name': letter, 'type': AXIS_TYPES[letter]}
@@ -133,7 +134,7 @@ def label_metadata(
 
 
 def register_labels(path: Path, version: str) -> None:
-    """Name the labels in the ``labels`` group of the image around them."""
+    """Add the labels to the ``labels`` group of the image around them."""
     if image_around(path) is None:
         return
     zarr = need('zarr')

@@ -1,7 +1,7 @@
 """Label images as OME-Zarr: chunks first, then a pyramid, metadata last.
 
-An OME-Zarr that was not finished has no ``multiscales``: no reader takes it
-for an image. OME-NGFF 0.4 (zarr 2) and 0.5 (zarr 3) are written.
+An unfinished OME-Zarr has no ``multiscales``, so no reader takes it for an
+image. OME-NGFF 0.4 (zarr 2) and 0.5 (zarr 3) are written.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ OURS = 'napari-mobilesam'
 class LabelWriter:
     """Labels on disk: a `napari_mobilesam.large.io.interfaces.LabelSink`.
 
-    Made by `create`; pickled as a reference. Chunks may be written from any
-    thread and process, each by one of them.
+    Use `create` to make one. It is pickled as a reference. Chunks may be
+    written from any thread or process, but each by only one.
 
     Parameters
     ----------
     path : Path
-        Folder of labels that `create` has begun.
+        Folder of labels started by `create`.
     """
 
     def __init__(self, path: Path) -> None:
@@ -66,13 +66,14 @@ class LabelWriter:
         like: Source | None = None,
         version: str | None = None,
     ) -> LabelWriter:
-        """Begin a label image, or go on with the same unfinished one.
+        """Start a label image, or continue the same unfinished one.
 
         Parameters
         ----------
         path : path
-            Folder to be, such as ``out.ome.zarr``; ``BIG.ome.zarr/labels/x``
-            adds labels to the OME-Zarr image ``BIG.ome.zarr``.
+            Folder to create, such as ``out.ome.zarr``;
+            ``BIG.ome.zarr/labels/x`` adds labels to the OME-Zarr image
+            ``BIG.ome.zarr``.
         planes : int
             Number of planes.
         shape : tuple of int
@@ -82,15 +83,15 @@ class LabelWriter:
         dtype : dtype
             Type of the labels.
         like : Source, optional
-            Image whose axes, pixel sizes, position and units they get.
+            Image from which axes, pixel sizes, position and units are copied.
         version : str, optional
             OME-NGFF version, '0.4' or '0.5'; by default that of the image.
 
         Raises
         ------
         ImageError
-            If there is something at ``path`` that is not an unfinished label
-            image of the same shape.
+            If ``path`` exists and is not an unfinished label image of the same
+            shape.
         """
         zarr = need('zarr')
         path = Path(path).absolute()
@@ -108,7 +109,8 @@ class LabelWriter:
                 raise ImageError(f'{path} exists: remove it, or give another.')
             path.rmdir()
         path.parent.mkdir(parents=True, exist_ok=True)
-        # as a whole: a folder without the mark is not taken for begun labels
+        # atomically: a folder without the mark is not recognized as unfinished
+        # labels
         with new_folder(path) as part:
             group = zarr.create_group(str(part), zarr_format=FORMATS[version])
             _create_level(group, 0, full, chunks, dtype, geometry.axes)
@@ -123,7 +125,7 @@ class LabelWriter:
         dtype: Any,
         version: str,
     ) -> None:
-        """Raise `ImageError` if the unfinished labels are of another kind."""
+        """Raise `ImageError` if the unfinished labels differ in kind."""
         asked = (shape, chunks, np.dtype(dtype), FORMATS[version])
         if self._layout() != asked:
             raise ImageError(
@@ -152,8 +154,8 @@ class LabelWriter:
         plane : int
             Plane.
         window : tuple of int
-            (row0, column0, row1, column1) of the chunk, half open; begins on
-            a multiple of the chunk.
+            (row0, column0, row1, column1) of the chunk, half open; starts at a
+            multiple of the chunk size.
         labels : ndarray
             (h, w) labels, 0 is background.
         """
@@ -170,14 +172,14 @@ class LabelWriter:
     def finish(self, described: Mapping[str, Any] | None = None) -> None:
         """Write the coarser levels, then the metadata.
 
-        Labels in a pyramid have as many levels as that; others have levels
-        until a plane is one chunk.
+        Labels in a pyramid get as many levels as that; others get levels until
+        a plane is a single chunk.
 
         Parameters
         ----------
         described : mapping, optional
-            ``colors`` and ``properties`` of the labels, as ``image-label``
-            of OME-NGFF has them.
+            ``colors`` and ``properties`` of the labels, as in ``image-label``
+            of OME-NGFF.
         """
         attributes = dict(self._group.attrs)
         mark = attributes[OURS]
@@ -202,39 +204,40 @@ class LabelWriter:
 
 
 def is_begun(path: Path) -> bool:
-    """Return whether labels are begun there, but not finished."""
+    """Return whether there are unfinished labels at a path."""
     return _state(path) is False
 
 
 def is_finished(path: Path) -> bool:
-    """Return whether finished labels are there."""
+    """Return whether there are finished labels at a path."""
     return _state(path) is True
 
 
 def remove_labels(path: Path) -> None:
-    """Remove labels that `LabelWriter` wrote, finished or not.
+    """Remove labels written by `LabelWriter`, finished or not.
 
     Raises
     ------
     ImageError
         If something else is at ``path``.
     OSError
-        If they cannot be removed, as while another program has them open on
-        Windows; they stay whole, or nothing is left at ``path``.
+        If they cannot be removed, for example because another program has them
+        open on Windows. Either the labels stay complete, or nothing is left at
+        ``path``.
     """
     check_replaceable(path)
     if not path.exists():
         return
-    # as a whole: what is left of it would look like somebody else's
+    # atomically: a partial folder would look like foreign data
     gone = temporary_path(path)
     os.replace(path, gone)
     shutil.rmtree(gone)
 
 
 def check_replaceable(path: Path) -> None:
-    """Check that there is nothing but labels that `LabelWriter` wrote.
+    """Check that a path holds nothing but labels of `LabelWriter`.
 
-    An empty folder is nothing.
+    An empty folder counts as nothing.
 
     Raises
     ------
@@ -249,13 +252,13 @@ def check_replaceable(path: Path) -> None:
 
 
 def open_labels(path: str | Path) -> list[Any]:
-    """Levels of a label image, finest first, as zarr arrays.
+    """Open the levels of a label image, finest first, as zarr arrays.
 
     Parameters
     ----------
     path : path
-        Folder that `LabelWriter` wrote; of an unfinished one there is the
-        first level only.
+        Folder written by `LabelWriter`; an unfinished one only has the first
+        level.
     """
     zarr = need('zarr')
     group = zarr.open_group(str(path), mode='r')
@@ -265,12 +268,12 @@ def open_labels(path: str | Path) -> list[Any]:
 
 
 def _state(path: Path) -> bool | None:
-    """Complete or not; None where there are no labels of ours."""
+    """Return whether labels are complete; None if they are not ours."""
     if not path.is_dir():
         return None
     zarr = need('zarr')
     try:
-        # a group, or an array of somebody else
+        # a group, or a foreign array
         node = zarr.open(str(path), mode='r')
     except (OSError, ValueError):
         return None
@@ -338,7 +341,7 @@ def _plane_index(array: Any, plane: int) -> tuple[int, ...]:
 
 
 def _write_coarser(group: Any, level: int, finer: Any, axes: str) -> Any:
-    """Every second pixel of a level, chunk by chunk."""
+    """Write every second pixel of a level, chunk by chunk."""
     plane = [(size + 1) // 2 for size in finer.shape[-2:]]
     shape = (*finer.shape[:-2], *plane)
     array = _create_level(group, level, shape, finer.chunks, finer.dtype, axes)

@@ -33,7 +33,7 @@ from napari_mobilesam.readers.pyramid import Pyramid, downsampling
 from napari_mobilesam.segmentation.layout import Channels
 from napari_mobilesam.types import ImageError, Window
 
-# Pixels that tell one image from another: a grid of small blocks.
+# Number of pixels used to identify an image: a grid of small blocks.
 SAMPLE_BLOCK = 32
 SAMPLES_PER_SIDE = 3
 
@@ -54,7 +54,7 @@ class Geometry:
     units : tuple of (str or None)
         Unit for each axis.
     version : str
-        Of the OME-Zarr the image is; empty if it is none.
+        OME-Zarr version of the image; empty if it is not OME-Zarr.
     """
 
     axes: str
@@ -73,13 +73,13 @@ class ArraySource:
     pyramid : Pyramid
         The arrays.
     axes : Axes
-        How their axes are read.
+        Interpretation of the axes.
     name : str
-        What people call it, for messages.
+        Name for messages.
     first, planes : int
-        Planes that are read, of all that there are.
+        First plane to use, and number of planes.
     path : Path, optional
-        Where it comes from: such a source is pickled as a reference.
+        File of the image; a source with a path is pickled as a reference.
     """
 
     def __init__(
@@ -121,17 +121,17 @@ class ArraySource:
 
     @property
     def in_memory(self) -> bool:
-        """True if its pixels travel with it when it is pickled."""
+        """True if pickling includes the pixels."""
         return self.path is None and any(
             isinstance(array, np.ndarray) and file_behind(array) is None
             for array in self._arrays
         )
 
     def fingerprint(self) -> str:
-        """Identity of the image, see `Source.fingerprint`.
+        """Return the identity of the image, see `Source.fingerprint`.
 
-        Name and axes; size and time of its files, or a checksum of arrays in
-        memory; and a sample of its pixels.
+        It consists of name and axes, size and time of the files or a checksum
+        of arrays in memory, and a sample of the pixels.
         """
         digest = xxhash.xxh128()
         array = self._arrays[0]
@@ -165,14 +165,14 @@ class ArraySource:
         )
         try:
             block = array[index]
-            if hasattr(block, 'compute'):  # dask; the threads are ours
+            if hasattr(block, 'compute'):  # dask, on our own threads
                 block = block.compute(scheduler='synchronous')
             block = np.asarray(block).transpose(order)
             metadata = self._metadata[level]
             if metadata is not None and not metadata.exists():
-                # zarr reads chunks that are gone as fill values
+                # zarr reads missing chunks as fill values
                 raise FileNotFoundError(f'there is no {metadata} any more')
-        # readers fail with whatever comes to hand on damaged data
+        # readers raise all kinds of errors on damaged data
         except Exception as error:  # noqa: BLE001
             row0, column0, row1, column1 = window
             raise ImageError(
@@ -216,21 +216,21 @@ def open_source(
     Parameters
     ----------
     image : path, array, sequence of arrays, Pyramid, or Source
-        Path of a .npy, TIFF (tiled, pyramidal, many pages), zarr or OME-Zarr;
+        Path of a .npy, TIFF (tiled, pyramidal, multi-page), zarr or OME-Zarr;
         an array (NumPy, memory map, zarr, dask); the levels of a pyramid,
-        finest first; the same with pixel sizes.
+        finest first; or a `Pyramid`, with pixel sizes.
     axes : str, optional
-        A letter for each axis: t, z, c(hannel), y, x. By default what the
-        file says, or (H, W), (H, W, 3 or 4), (planes, H, W) or (planes, H,
-        W, 3 or 4).
+        A letter for each axis: t, z, c(hannel), y, x. By default as stated in
+        the file, or (H, W), (H, W, 3 or 4), (planes, H, W) or (planes, H, W, 3
+        or 4).
     channels : int or sequence of int, optional
         One to three channels, shown gray (one) or as red, green, blue.
     select : mapping, optional
-        Index on axes of which one is segmented: ``{'t': 0}``.
+        Index on axes of which only one position is segmented: ``{'t': 0}``.
     planes : tuple of int, optional
         (first, last), half open: only these planes.
     series : int, optional
-        Number of the image, in a TIFF of several.
+        Index of the image in a TIFF with several.
 
     Returns
     -------
@@ -240,9 +240,10 @@ def open_source(
     Raises
     ------
     ImageError
-        If it is missing, damaged, empty, or its axes do not give planes.
+        If the image is missing, damaged or empty, or its axes do not form
+        planes.
     ImportError
-        If a package that reads it is not installed; says which.
+        If a package required to read it is not installed; names the package.
     """
     if all(hasattr(image, it) for it in ('read', 'levels', 'fingerprint')):
         given: Source = image
@@ -261,9 +262,9 @@ def open_source(
 
 
 def _opened(image: Any, series: int | None) -> tuple[Pyramid, Path | None]:
-    """Open what `open_source` is given; its path if it is a file."""
+    """Open the input of `open_source`; return its path if it is a file."""
     if isinstance(image, str | Path):
-        # a URL stays as it is, to be refused by its name
+        # a URL stays unchanged, so it is refused by name
         path = Path(image)
         path = path if is_url(str(path)) else path.absolute()
         return open_pyramid(path, series=series), path
@@ -329,7 +330,7 @@ def _plane_range(
 def _usable_levels(
     arrays: Sequence[Any], axes: Axes
 ) -> tuple[list[Any], tuple[Level, ...]]:
-    """Levels that differ from the first in rows and columns alone."""
+    """Return levels that differ from the first only in rows and columns."""
     finest = axes.plane_shape(arrays[0].shape)
     planes = axes.planes_shape(arrays[0].shape)
     kept, levels = [], []

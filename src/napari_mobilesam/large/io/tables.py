@@ -19,7 +19,7 @@ NO_TABLE = (
     '{} is not a table: save it as CSV, with one line per object and a name '
     'for each column in the first line.'
 )
-# as spreadsheets of many countries write numbers
+# as spreadsheets write numbers in many countries
 NUMBER = r'[+-]?\d+(,\d+)?([eE][+-]?\d+)?'
 CLASS = 'class'
 EMPTY = 'The table {} is empty: not even the names of its columns are in it.'
@@ -33,7 +33,7 @@ def check_table_path(path: str | Path) -> None:
     ImageError
         If the suffix is neither .csv nor .parquet.
     ImportError
-        If Parquet is asked for and pyarrow is not installed.
+        If Parquet is requested but pyarrow is not installed.
     """
     suffix = Path(path).suffix.lower()
     if suffix not in SUFFIXES:
@@ -45,21 +45,21 @@ def check_table_path(path: str | Path) -> None:
 
 
 def write_table(table: pd.DataFrame, path: str | Path) -> None:
-    """Write an instance table; a file of the final name is always whole.
+    """Write an instance table atomically.
 
     Parameters
     ----------
     table : DataFrame
         One row per object.
     path : path
-        Ends in .csv or .parquet, which needs pyarrow.
+        File that ends in .csv, or in .parquet, which needs pyarrow.
 
     Raises
     ------
     ImageError, ImportError
         As `check_table_path`.
     OSError
-        If it cannot be written.
+        If the table cannot be written.
     """
     path = Path(path)
     check_table_path(path)
@@ -71,24 +71,24 @@ def write_table(table: pd.DataFrame, path: str | Path) -> None:
 
 
 def read_table(path: str | Path, separator: str | None = ',') -> pd.DataFrame:
-    """Read a table that `write_table`, or another program, wrote.
+    """Read a table written by `write_table` or another program.
 
     Parameters
     ----------
     path : path
-        Parquet by its suffix, else text.
+        File; Parquet by its suffix, else text.
     separator : str or None
-        Between the columns of a text; None to find it in the file.
+        Column separator of a text file; None to detect it.
 
     Returns
     -------
     DataFrame
-        May have no row, but has columns.
+        Table with columns, but possibly without rows.
 
     Raises
     ------
     ImageError
-        If there is no such file, it is empty, or no table.
+        If the file does not exist, is empty, or is not a table.
     ImportError
         If it is Parquet and pyarrow is not installed.
     """
@@ -116,7 +116,7 @@ def _read_parquet(path: Path) -> pd.DataFrame:
 
     try:
         return pd.read_parquet(path)
-    # pyarrow raises OSError, too, for what is no Parquet
+    # pyarrow also raises OSError for files that are not Parquet
     except (ValueError, OSError) as error:
         raise ImageError(
             f'{path} is not a Parquet file, or is damaged.'
@@ -124,7 +124,7 @@ def _read_parquet(path: Path) -> pd.DataFrame:
 
 
 def _with_decimal_points(table: pd.DataFrame) -> pd.DataFrame:
-    """Read columns of numbers with decimal commas as numbers."""
+    """Convert columns of numbers with decimal commas to numbers."""
     for name in table.columns:
         texts = table[name].dropna().astype(str)
         if texts.str.contains(',').any() and texts.str.fullmatch(NUMBER).all():
@@ -135,16 +135,16 @@ def _with_decimal_points(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _read_csv(path: Path, **options: Any) -> pd.DataFrame:
-    """Read columns as pandas does, classes as they are written."""
+    """Read columns as pandas does, but classes as text."""
     import pandas as pd
 
     table = pd.read_csv(path, **options)
     if CLASS in table:
-        # pandas takes classes such as "NA" and "None" for no class
+        # pandas takes classes such as "NA" and "None" for missing values
         options |= {'keep_default_na': False, 'na_values': ['']}
         names = pd.read_csv(path, usecols=[CLASS], dtype=str, **options)[CLASS]
         if table[CLASS].dtype == float:
-            # whole numbers of a column with gaps
+            # integers in a column with gaps
             names = names.str.removesuffix('.0')
         table[CLASS] = names
     return table
@@ -158,7 +158,7 @@ def _read_text(path: Path, separator: str | None) -> pd.DataFrame:
         table = _read_csv(path, sep=separator, **engine)
         others = [mark for mark in ';\t' if mark in str(table.columns[0])]
         if len(table.columns) == 1 and others:
-            # as spreadsheets of many countries save them
+            # as spreadsheets save them in many countries
             table = _with_decimal_points(_read_csv(path, sep=others[0]))
     except pd.errors.EmptyDataError as error:
         raise ImageError(EMPTY.format(path)) from error
@@ -169,6 +169,6 @@ def _read_text(path: Path, separator: str | None) -> pd.DataFrame:
     except (ValueError, csv.Error) as error:
         raise ImageError(NO_TABLE.format(path)) from error
     if not isinstance(table.index, pd.RangeIndex):
-        # pandas takes the values that no column is named for as an index
+        # pandas takes values without a column name for an index
         raise ImageError(NO_TABLE.format(path))
     return table

@@ -212,7 +212,7 @@ class Rewrite:
 
     @property
     def _covering(self) -> Covering:
-        """Return the finder of objects that cover each other."""
+        """Finder of objects that cover each other."""
         own = {record.number for record in self._records.values()}
         others = [
             record

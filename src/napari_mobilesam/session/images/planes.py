@@ -285,7 +285,7 @@ class ImagePlane:
 
     @property
     def longest_window(self) -> int:
-        """Return the longest side in data pixels of a readable window."""
+        """Longest side in data pixels of a readable window."""
         return int(LONGEST_READ * min(self.factors(self.levels - 1)))
 
     def level_window(self, level: int, window: Window) -> Window:

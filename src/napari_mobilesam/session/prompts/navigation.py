@@ -146,7 +146,7 @@ class Navigation:
 
     @property
     def next_undo(self) -> Undoable | None:
-        """Return labels or tracks of the step to undo; None if none."""
+        """Labels or tracks of the step to undo; None if none."""
         waiting = self._editor.queue.last
         if waiting is not None:
             return waiting.home
@@ -167,7 +167,7 @@ class Navigation:
 
     @property
     def next_redo(self) -> Undoable | None:
-        """Return labels or tracks of the step to redo; None if none."""
+        """Labels or tracks of the step to redo; None if none."""
         known = self._histories()
         newest = max(known, key=_redo_order, default=None)
         last_step = max((each.history.push_order for each in known), default=0)

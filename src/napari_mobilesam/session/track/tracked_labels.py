@@ -160,7 +160,7 @@ class _PixelEdit(NamedTuple):
 
     @property
     def new_indices(self) -> NDArray[np.int64]:
-        """Return the new index of each former object; −1 if it is gone."""
+        """New index of each former object; −1 if it is gone."""
         return np.where(self.kept, np.cumsum(self.kept) - 1, -1)
 
     @classmethod
