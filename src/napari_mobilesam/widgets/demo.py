@@ -1,7 +1,7 @@
 """Demonstration: napari, an image, a click, a labelled cell.
 
-Opens napari if there is a display. Without one, or on request, a tour sends
-mouse events as a user would, and saves screenshots and label images.
+This opens napari if there is a display. Without one, or on request, a tour
+sends mouse events like a user, and saves screenshots and label images.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from napari_mobilesam.widgets.display import has_display, virtual_display
 
 PLUGIN = 'napari-mobilesam'
 SAMPLE = 'nuclei'
-# Embedding and decoding on a slow CPU, first use of OpenGL included.
+# Time for embedding and decoding on a slow CPU, including the first use of
+# OpenGL.
 PATIENCE_SECONDS = 300
 
 
@@ -32,7 +33,7 @@ def run_demo(
     Parameters
     ----------
     output : Path
-        Folder of the results of the tour; made if it is missing.
+        Folder for the results of the tour; created if missing.
     model : str, optional
         Name or file of a model.
     tour : bool
@@ -41,8 +42,8 @@ def run_demo(
     Returns
     -------
     int
-        0, or the exit code of a tour on a virtual display, which has printed
-        its error; other failures are raised.
+        0, or the exit code of a tour on a virtual display, which prints its
+        own error; other failures are raised.
 
     Raises
     ------
@@ -71,7 +72,7 @@ def tour_in_a_process(output: Path, model: str | None) -> int:
     """Take the tour in a separate process, and return its exit code.
 
     Qt keeps its display until the process ends, and aborts if the display is
-    closed before.
+    closed earlier.
     """
     command = [sys.executable, '-m', 'napari_mobilesam', 'demo', '--tour']
     command += ['--output', str(output)]
@@ -111,14 +112,14 @@ def take_tour(output: Path, model: str | None = None) -> None:
 
 
 class Tour:
-    """Drives a viewer with mouse events.
+    """Drive a viewer with mouse events.
 
     Parameters
     ----------
     viewer : napari.Viewer
-        With one image layer.
+        Viewer with one image layer.
     widget : PromptWidget
-        Docked in the viewer.
+        Widget docked in the viewer.
     output : Path
         Existing folder for screenshots and labels.
     """
@@ -192,7 +193,7 @@ class Tour:
 
     @property
     def canvas(self) -> Any:
-        """napari's canvas; there is no public way to a pixel of it."""
+        """Canvas of napari, which has no public accessor."""
         return self.viewer.window._qt_viewer.canvas
 
     def on_canvas(self, position: tuple[float, float]) -> tuple[int, int]:
@@ -256,7 +257,7 @@ class Tour:
 def a_cell(image: NDArray[Any]) -> tuple[float, float]:
     """Return (row, column) inside a typical bright object near the centre.
 
-    By Otsu's threshold and a distance transform.
+    It is found with Otsu's threshold and a distance transform.
     """
     from scipy.ndimage import distance_transform_edt
     from skimage.filters import gaussian, threshold_otsu

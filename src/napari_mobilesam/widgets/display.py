@@ -1,4 +1,4 @@
-"""A virtual X display for machines that have no screen."""
+"""A virtual X display for machines without a screen."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ def has_display() -> bool:
 
 @contextlib.contextmanager
 def virtual_display() -> Iterator[str]:
-    """Run Xvfb and point ``DISPLAY`` to it while the context lasts.
+    """Run Xvfb and point ``DISPLAY`` to it within this context.
 
-    Qt's own *offscreen* platform has no OpenGL, so that napari's canvas
-    stays blank there; Xvfb with Mesa draws it.
+    Qt's *offscreen* platform has no OpenGL, so napari's canvas stays blank
+    there; Xvfb with Mesa draws it.
 
     Yields
     ------

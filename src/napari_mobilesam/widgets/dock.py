@@ -1,4 +1,4 @@
-"""The dock: opened at once, and filled when its modules are imported."""
+"""The dock, opened at once and filled when its modules are imported."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _MODULES: dict[FormName, str] = {
     'training': 'napari_mobilesam.widgets.training.training_widget',
 }
 _FILLING = QSizePolicy.Policy.Preferred
-# in a window of 1366 pixels, wide enough for every text
+# wide enough for every text in a window of 1366 pixels
 MIN_WIDTH = 316
 # as in the Plugins menu, so that the menu finds the dock
 DOCK_NAME = 'Segmentation (MobileSAM)'
@@ -51,18 +51,17 @@ DOCK_NAME = 'Segmentation (MobileSAM)'
 class MobileSamDock(QWidget):
     """Dock widget “Segmentation”: prompts, everything and fine-tuning.
 
-    It is shown empty; the modules of its contents are imported on another
-    thread, and the contents built in steps, so that the window answers
-    meanwhile. Clicks on the canvas are kept until they can be answered. A
-    viewer has one such dock: a second one takes the contents of the first,
-    which is removed.
+    It is first shown empty; its modules are imported on another thread and its
+    contents built in steps, so that the window stays responsive. Clicks on the
+    canvas are kept until they can be answered. A viewer has one such dock: a
+    second one takes over the contents of the first, which is removed.
 
     Parameters
     ----------
     viewer : napari.viewer.Viewer
-        Given by napari.
+        Viewer, passed by napari.
     form : {'prompts', 'everything', 'training'}
-        Form in front.
+        Form to show in front.
     """
 
     def __init__(
@@ -83,7 +82,7 @@ class MobileSamDock(QWidget):
         self.setMinimumWidth(MIN_WIDTH)
         # one step for each turn of the event loop
         self._next_step = DelayedCall(self._build_step, parent=self)
-        # kept, as events for it are dropped when it is deleted
+        # kept alive, as its deletion would drop events
         self._on_main = MainThread()
         self._imports: threading.Thread | None = None
         self._imported: set[FormName] = set()
@@ -97,7 +96,7 @@ class MobileSamDock(QWidget):
 
     @property
     def forms(self) -> DockForms:
-        """Header and forms; built if they are not yet."""
+        """Header and forms, built if they are not yet."""
         self._take_contents()
         if self._forms is None:
             self._wait_for_imports()
@@ -179,12 +178,12 @@ class MobileSamDock(QWidget):
             self._imports = None
 
     def go_on(self) -> None:
-        """Build the contents; their modules are imported."""
+        """Build the contents once their modules are imported."""
         self._imports = None
         self._next_step.restart()
 
     def _build_step(self) -> None:
-        """Build the contents, in the next turn the form that is wanted."""
+        """Build the contents, then, in the next turn, the wanted form."""
         if self.parent() is None or self._imports is not None:
             return
         self._take_contents()
@@ -200,7 +199,7 @@ class MobileSamDock(QWidget):
             self._next_step.restart()
         else:
             self._show_wanted()
-            # those of the other tabs, before they are shown
+            # modules of the other tabs, before they are shown
             self._start_imports(tuple(_MODULES.values()))
 
     def _build_forms(self) -> None:
@@ -257,7 +256,7 @@ class MobileSamDock(QWidget):
 def _import_and_tell(
     names: tuple[str, ...], deliver: MainThread, then: Callable[[], None]
 ) -> None:
-    # what fails here fails again, and is reported, where it is needed
+    # failures occur again, and are reported, where the modules are needed
     with contextlib.suppress(Exception):
         import_gently(names)
     deliver(then)
@@ -280,7 +279,7 @@ def _docks_of(viewer: Any) -> list[MobileSamDock]:
 
 
 def _dock_around(widget: QWidget) -> QDockWidget:
-    """Return the dock that a widget is in."""
+    """Return the dock that contains a widget."""
     parent = widget.parentWidget()
     while parent is not None and not isinstance(parent, QDockWidget):
         parent = parent.parentWidget()
@@ -289,7 +288,7 @@ def _dock_around(widget: QWidget) -> QDockWidget:
 
 
 def _open_dock(viewer: Any, name: FormName) -> MobileSamDock:
-    """Raise the dock of a viewer, or open one at a form."""
+    """Raise the dock of a viewer, or open one with a form."""
     for found in _docks_of(viewer):
         dock = _dock_around(found)
         dock.show()

@@ -1,4 +1,4 @@
-"""Contents of the dock: one header, and a tab for each form."""
+"""Contents of the dock: one header, and one tab per form."""
 
 from __future__ import annotations
 
@@ -56,13 +56,13 @@ GUIDE_HEADINGS: dict[FormName, str] = {
 class DockForms(ViewerWidget):
     """Header and forms of the dock “Segmentation”.
 
-    Image and model are chosen once, above the tabs. Forms are built when
-    their tab is shown first.
+    Image and model are chosen once, above the tabs. A form is built when its
+    tab is first shown.
 
     Parameters
     ----------
     viewer : napari.components.ViewerModel
-        Viewer, no proxy.
+        Viewer (not a proxy).
     early_clicks : EarlyClicks
         Clicks since the dock was opened.
 
@@ -73,7 +73,7 @@ class DockForms(ViewerWidget):
     tabs : QTabWidget
         The forms.
     help_button : QToolButton
-        Opens the user guide.
+        Button that opens the user guide.
     """
 
     def __init__(self, viewer: ViewerModel, early_clicks: EarlyClicks) -> None:
@@ -85,7 +85,7 @@ class DockForms(ViewerWidget):
         # undo and redo, until the prompts form binds all keys
         self._keys = Keys()
         self._active: ref[Layer] | None = None
-        # later: a layer that is added is selected for a moment
+        # deferred: an added layer is selected for a moment
         self._active_later = DelayedCall(self._follow_active, parent=self)
         self._prompts_later = DelayedCall(self._build_prompts, parent=self)
         self.header = ImageHeader(self)
@@ -122,7 +122,7 @@ class DockForms(ViewerWidget):
         Returns
         -------
         PromptWidget, EverythingWidget or TrainingWidget
-            The form, which is built if it has not been shown before.
+            The form, built if it has not been shown before.
         """
         while step := self.next_step(name):
             step()
@@ -136,14 +136,14 @@ class DockForms(ViewerWidget):
         return form
 
     def _build_prompts(self) -> None:
-        """Build the form that saves objects, and brings them back."""
+        """Build the form that saves and restores objects."""
         while step := self.next_step('prompts'):
             step()
 
     def next_step(self, name: FormName) -> Callable[[], None] | None:
-        """Return what is next to do before a form can be shown.
+        """Return the next step towards showing a form.
 
-        Each step holds up the window for less than 100 ms.
+        Each step blocks the window for less than 100 ms.
 
         Parameters
         ----------
@@ -167,7 +167,7 @@ class DockForms(ViewerWidget):
         return page
 
     def _place(self, name: FormName) -> None:
-        """Put a form into its tab, where Qt gives all controls their style."""
+        """Put a form into its tab, where Qt styles all its controls."""
         form = self._forms[name]
         fill(self._page(name), form)
         order_tabs(self.help_button, form)
@@ -177,7 +177,7 @@ class DockForms(ViewerWidget):
         keep_folds(form, name, self._settings, form.status)
 
     def _new_form(self, name: FormName) -> Form:
-        # lazily: each has many modules
+        # imported lazily: each has many modules
         if name == 'prompts':
             from napari_mobilesam.widgets.prompts.prompt_widget import (
                 PromptWidget,
@@ -235,7 +235,7 @@ class DockForms(ViewerWidget):
         return nullcontext() if form is None else form.status.errors()
 
     def _say_restored(self, text: str) -> None:
-        """Show what was undone or redone, wherever that was asked for."""
+        """Show what was undone or redone, wherever it was requested."""
         everything = cast(
             'EverythingWidget | None', self._forms.get('everything')
         )
@@ -257,7 +257,7 @@ class DockForms(ViewerWidget):
 
     @property
     def pending(self) -> bool:
-        """True while a change in the viewer is still to be handled."""
+        """True while a change in the viewer remains to be handled."""
         later = self._active_later.pending or self._prompts_later.pending
         return later or any(form.pending for form in self._forms.values())
 
@@ -286,7 +286,7 @@ class DockForms(ViewerWidget):
 
     def detach(self) -> None:
         """Detach the forms, and stop listening."""
-        # prompts last: they save what a run has found until now
+        # prompts last: they save what a run has found so far
         for name in reversed(TITLES):
             form = self._forms.get(name)
             if form is not None and form.attached:
@@ -299,7 +299,7 @@ class DockForms(ViewerWidget):
         super().detach()
 
     def _follow_active(self) -> None:
-        """Choose the image that was selected; an open object keeps its own."""
+        """Switch to the selected image; an open object keeps its own."""
         active = self.viewer.layers.selection.active
         before = None if self._active is None else self._active()
         self._active = None if active is None else ref(active)

@@ -1,4 +1,4 @@
-"""Classes by example, from the button to the labels."""
+"""Classes by example, from button to labels."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ NO_LABELS = (
 
 
 class ClassControl:
-    """Proposes classes, shows their objects, and accepts them.
+    """Propose classes, show their objects, and accept them.
 
     Parameters
     ----------
     dock : ViewerWidget
-        Gives session and viewer.
+        Form that provides session and viewer.
     panel : EverythingPanel
         List of proposals and status line.
     """
@@ -90,7 +90,7 @@ class ClassControl:
                 )
             chosen = self._panel.classes.classes
             count = accept_classes(proposed, chosen)
-            # labels of a file may have classes that are new here
+            # labels from a file may have classes that are new here
             self._dock.session.classes.add(*sorted(set(chosen.values())))
             self._hide()
             self._panel.status.say(

@@ -1,4 +1,4 @@
-"""Classes proposed for the objects of labels, the least certain first."""
+"""Classes proposed for the objects of labels, least certain first."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class _ClassesModel(ObjectListModel):
         super().__init__(HEADERS, TIPS, words=(1,))
 
     def change(self, row: int, name: str, chance: float = 1.0) -> None:
-        """Set the class of a row, which is certain if a user chose it."""
+        """Set the class of a row, which is certain if chosen by a user."""
         self.rows[row] = (self.rows[row][0], name, chance)
         last = len(HEADERS) - 1
         self.dataChanged.emit(self.index(row, 0), self.index(row, last))
@@ -57,9 +57,9 @@ class ClassPanel(QWidget):
     Attributes
     ----------
     proposed : Signal
-        Classes are to be proposed.
+        Emitted to request proposals.
     accepted : Signal
-        The proposals are to be accepted.
+        Emitted to accept the proposals.
     chosen : Signal(int)
         Label of the row that the user chose.
     """
@@ -99,7 +99,7 @@ class ClassPanel(QWidget):
 
     @property
     def classes(self) -> dict[int, str]:
-        """Class of each label; empty for what is to stay as it is."""
+        """Class of each label; empty to leave it unchanged."""
         return {
             label: '' if name == NONE else name
             for label, name, _ in self._model.rows

@@ -69,7 +69,7 @@ class EverythingPanel(QWidget):
             'Labelled pixels are neither searched nor overwritten.'
         )
         self.estimate_label = QLabel()
-        # that of a large image is longer than the dock is wide
+        # the estimate for a large image is wider than the dock
         self.estimate_label.setWordWrap(True)
         self.estimate_label.setToolTip(
             'Estimated from runs on this computer. Memory is that of napari '
@@ -136,7 +136,7 @@ class EverythingPanel(QWidget):
         return bool(self.kind_combo.currentText() == OUTLINES)
 
     def show_output_rows(self) -> None:
-        """Show the choice of a labels layer only for labels."""
+        """Show the choice of labels layer only for label output."""
         for part in (self._labels_label, self.labels_combo):
             part.setVisible(not self.outlines)
         self.leave_box.setVisible(
@@ -144,7 +144,7 @@ class EverythingPanel(QWidget):
         )
 
     def show_large(self, large: bool) -> None:
-        """Show the folder of a large image instead of the output layer."""
+        """Show the folder for a large image instead of the output layer."""
         self.large.setVisible(large)
         self.result_group.setVisible(not large)
 
@@ -161,7 +161,7 @@ class EverythingPanel(QWidget):
         self.cancel_button.setEnabled(running)
 
     def say_progress(self, done: int, total: int, message: str) -> None:
-        """Tell how far a job is, unless *Cancel* was pressed."""
+        """Show the progress of a job, unless *Cancel* was pressed."""
         if self.cancel_button.isEnabled():
             self.status.say(message, busy=True)
             self.status.show_progress(done, total)

@@ -1,4 +1,4 @@
-"""Form “Segment everything”: wires the parts of the form."""
+"""Form “Segment everything”: connects the parts of the form."""
 
 from __future__ import annotations
 
@@ -59,13 +59,13 @@ class EverythingWidget(ViewerWidget):
     """Form “Segment everything”.
 
     The form holds `EverythingParameters`. Masks are shown as they are found
-    and filtered at the end; sliders filter them again without running the
-    model, and the objects are reviewed one by one.
+    and filtered at the end. Sliders filter them again without running the
+    model, and the objects can be reviewed one by one.
 
     Parameters
     ----------
     viewer : napari.components.ViewerModel
-        Viewer, no proxy.
+        Viewer (not a proxy).
     header : ImageHeader
         Choices of image, channels and model.
 
@@ -107,11 +107,11 @@ class EverythingWidget(ViewerWidget):
         self.estimate = RunEstimate(
             self, panel, self.runs, self.large, lambda: self.busy
         )
-        # later: axes change before the layers that made them are gone
+        # deferred: axes change before the layers that caused it are gone
         self._plane_later = DelayedCall(self._plane_changed, parent=self)
         self._show_choices(load_choices())
         self._image_diameter = ImageDiameter(panel.form)
-        # number of the object that was opened in Prompts last, 0 if none
+        # number of the object last opened in Prompts, 0 if none
         self._edited = 0
         self._connect()
         self.attach()
@@ -142,7 +142,7 @@ class EverythingWidget(ViewerWidget):
 
     @property
     def busy(self) -> bool:
-        """True while anything that was started in the form goes on."""
+        """True while anything started in this form is running."""
         return (
             self._searching
             or self.session.classifying.running
@@ -151,7 +151,7 @@ class EverythingWidget(ViewerWidget):
 
     @property
     def _searching(self) -> bool:
-        """True while a run or a search goes on."""
+        """True while a run or a search is in progress."""
         return (
             self.runs.current is not None
             or self.tools.plane is not None
@@ -160,7 +160,7 @@ class EverythingWidget(ViewerWidget):
 
     @property
     def pending(self) -> bool:
-        """True while a change is still to be handled."""
+        """True while a change remains to be handled."""
         return (
             self.panel.review.pending
             or self._plane_later.pending
@@ -173,7 +173,7 @@ class EverythingWidget(ViewerWidget):
     def attach(self) -> None:
         """Connect to the viewer and the session, and bind the keys."""
         super().attach()
-        # what ran when the dock was closed was dropped then
+        # jobs running when the dock was closed were dropped then
         self.panel.show_running(False)
         self.follow_layers(self._layers_changed)
         dims, session = self.viewer.dims, self.session
@@ -219,7 +219,7 @@ class EverythingWidget(ViewerWidget):
 
     def detach(self) -> None:
         """Stop the run, disconnect, and unbind the keys."""
-        # first: what a run has found is shown, and estimated, once more
+        # first: this shows the results of a run, and estimates once more
         self.runs.detach()
         self._plane_later.cancel()
         self.estimate.later.cancel()
@@ -246,7 +246,7 @@ class EverythingWidget(ViewerWidget):
             self._removed(gone)
 
     def _removed(self, gone: Layer) -> None:
-        """Stop the run on a layer that was removed."""
+        """Stop the run on a removed layer."""
         current, results = self.runs.current, self.runs.results
         if current is not None and gone is current.live.layer:
             current.live.forget()
@@ -294,7 +294,7 @@ class EverythingWidget(ViewerWidget):
         self._say_whose()
 
     def _say_whose(self) -> None:
-        """Say of which image the results are, if another one is chosen."""
+        """Say to which image the results belong if another one is selected."""
         results, image = self.runs.results, self.header.image_combo.layer
         if results is None or image in (None, results.plane.layer):
             return
@@ -304,13 +304,13 @@ class EverythingWidget(ViewerWidget):
         )
 
     def _choose_labels(self, new_image: bool) -> None:
-        """Choose labels of the image that is chosen.
+        """Choose labels of the selected image.
 
         Parameters
         ----------
         new_image : bool
-            Whether the image was chosen just now; otherwise labels that the
-            user chose stay, unless they have other pixels.
+            Whether the image was just selected; otherwise labels chosen by the
+            user stay, unless their pixel grid differs.
         """
         image, panel = self.header.image_combo.layer, self.panel
         if image is None:
@@ -335,7 +335,7 @@ class EverythingWidget(ViewerWidget):
             panel.labels_combo.layer = None
 
     def _follow_scene(self, image: Image | None) -> None:
-        """Choose the image that a series, or a script, has set."""
+        """Choose the image set by a series or a script."""
         if image is not None:
             self.header.image_combo.layer = image
 
@@ -373,7 +373,7 @@ class EverythingWidget(ViewerWidget):
             save_choices(self.choices())
 
     def find_similar(self) -> None:
-        """Find what is like the chosen examples, in the chosen part."""
+        """Find objects similar to the chosen examples, in the chosen part."""
         with self.status.errors():
             chosen = self.panel.similar
             labels = chosen.labels_combo.layer
@@ -394,14 +394,14 @@ class EverythingWidget(ViewerWidget):
         """Stop and keep the objects found."""
         kept = '; the objects found are kept' if self._searching else ''
         self.status.say(f'Stopping{kept} …', busy=True)
-        # and no progress of what is still at work is told
+        # and show no further progress
         self.panel.cancel_button.setEnabled(False)
         self.tools.cancel()
         self.session.runs.cancel()
         self.session.large.cancel()
 
     def choices(self) -> EverythingChoices:
-        """Return the choices of the form, which are kept between sessions."""
+        """Return the choices of the form that are kept between sessions."""
         return EverythingChoices(
             self.panel.form.value,
             self.panel.kind_combo.currentText(),
@@ -423,7 +423,7 @@ class EverythingWidget(ViewerWidget):
         self._edited = record.number
 
     def _editor_changed(self) -> None:
-        """Say no longer that an object is open that was closed."""
+        """Remove the note about an open object once it is closed."""
         number = self.session.editor.record.number
         if self._edited and number != self._edited:
             if self.status.text == OPEN_IN_PROMPTS.format(self._edited):

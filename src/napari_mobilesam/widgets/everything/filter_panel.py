@@ -54,7 +54,7 @@ class RangeSlider(QDoubleRangeSlider):
         self.set_extent((0.0, 1.0) if not logarithmic else (1.0, 10.0))
 
     def set_extent(self, extent: Range) -> None:
-        """Set the limits, and choose all that is between them."""
+        """Set the limits, and select everything between them."""
         low, high = extent
         self._extent = (low, max(high, low + 1e-6))
         self.blockSignals(True)
@@ -63,7 +63,7 @@ class RangeSlider(QDoubleRangeSlider):
         self.set_interval(None)
 
     def set_interval(self, interval: Range | None) -> None:
-        """Choose a range; None for all values."""
+        """Select a range; None for all values."""
         low, high = self._extent
         least, most = interval or self._extent
         ends = (max(low, least), min(high, most))
@@ -74,9 +74,9 @@ class RangeSlider(QDoubleRangeSlider):
 
     @property
     def interval(self) -> Range | None:
-        """Chosen range; None if it includes all values.
+        """Selected range; None if it includes all values.
 
-        An end of the slider leaves out nothing on its side.
+        At an end of the slider, nothing is left out on that side.
         """
         low, high = self.minimum(), self.maximum()
         least, most = self._ends
@@ -98,7 +98,7 @@ class RangeSlider(QDoubleRangeSlider):
         return math.log10(max(value, 1)) if self._logarithmic else value
 
     def _from_slider(self, value: float) -> float:
-        # areas are whole numbers, and 10**log10(57) is more than 57
+        # areas are integers, and 10**log10(57) is more than 57
         return round(10**value) if self._logarithmic else value
 
     def _show(self, value: Any = None) -> None:
@@ -107,12 +107,12 @@ class RangeSlider(QDoubleRangeSlider):
 
 
 class FilterPanel(QWidget):
-    """Filters that decide which masks become objects.
+    """Filters that determine which masks become objects.
 
     Attributes
     ----------
     changed : Signal
-        Emitted when another selection is chosen.
+        Emitted when the selection changes.
     moved : str
         Name of the slider that was moved last; empty for all of them.
     """
@@ -196,8 +196,7 @@ class FilterPanel(QWidget):
             label = QLabel(name)
             for part in (label, slider, slider.text):
                 part.setToolTip(tip)
-            # below each other: beside its texts, a slider has no room in a
-            # narrow dock
+            # stacked: next to its texts, a slider has no room in a narrow dock
             grid.addWidget(label, 2 * number, 0)
             grid.addWidget(slider.text, 2 * number, 1, RIGHT)
             grid.addWidget(slider, 2 * number + 1, 0, 1, 2)
@@ -242,7 +241,7 @@ class FilterPanel(QWidget):
         Parameters
         ----------
         initial : Selection
-            With numbers for both thresholds.
+            Selection with numbers for both thresholds.
         extent : Extent
             Ranges of the values found.
         """

@@ -1,4 +1,4 @@
-"""Object diameter of the form, which belongs to the image it was set for."""
+"""Object diameter in the form, which belongs to one image."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from napari_mobilesam.widgets.parts.parameter_form import ParameterForm
 
 
 class ImageDiameter:
-    """Sets the diameter that was entered for the image that is chosen.
+    """Restore the diameter entered for the selected image.
 
-    Automatic for an image that was not chosen before: a diameter of another
-    image may be wrong by any factor.
+    It is automatic for an image not selected before, since the diameter of
+    another image may be wrong by any factor.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ class ImageDiameter:
         before = None if self._image is None else self._image()
         if image is None or image is before:
             return
-        # values that are not parameters are reported when they are used
+        # invalid values are reported when they are used
         with contextlib.suppress(SegmentationError):
             value = self._form.value
             if before is not None:

@@ -32,22 +32,22 @@ from napari_mobilesam.widgets.viewer.layers import (
 
 LIVE_NAME = 'found so far'
 SUFFIX = '.ome.zarr'
-# napari draws a pyramid anew at each refresh
+# napari redraws a pyramid at each refresh
 REFRESH_MS = 700
 
 
 class LargePanel(QGroupBox):
-    """Choice of the folder for the labels and tiles of a large image.
+    """Choice of the folder for labels and tiles of a large image.
 
-    Shown only for images that are too large to be segmented in memory.
+    It is shown only for images too large to be segmented in memory.
 
     Attributes
     ----------
     chosen : bool
-        True if the user chose the folder, which is not changed then.
+        True if the user chose the folder, which is then not changed
+        automatically.
     continue_button, restart_button, elsewhere_button : QPushButton
-        Ways to go on with the unfinished run of the folder; hidden if there
-        is none.
+        Options for the unfinished run in the folder; hidden if there is none.
     """
 
     def __init__(self) -> None:
@@ -105,7 +105,7 @@ class LargePanel(QGroupBox):
 
     @property
     def output(self) -> Path:
-        """OME-Zarr that labels are written to."""
+        """OME-Zarr to write labels to."""
         return self._output
 
     @output.setter
@@ -125,13 +125,13 @@ class LargePanel(QGroupBox):
             self.look()
 
     def suggest_another(self) -> None:
-        """Suggest a folder that is free, unless the user chose one."""
+        """Suggest an unused folder, unless the user chose one."""
         if not self.chosen:
             self.output = numbered(self._output, is_used_output)
 
     def look(self) -> None:
-        """Show the folder, and the state of its run."""
-        # a place to break the line after each folder
+        """Show the folder and the state of its run."""
+        # allow a line break after each folder
         path = str(self._output).replace(os.sep, f'{os.sep}\u200b')
         self.path_label.setText(f'Labels: {path}')
         text, unfinished = state_of(self._output)
@@ -158,7 +158,7 @@ class LargePanel(QGroupBox):
             self._check_output()
 
     def _check_output(self) -> None:
-        """Say that the folder cannot be written, before a run is planned."""
+        """Report a folder that is not writable, before a run is planned."""
         if is_finished_output(self._output):
             return
         try:
@@ -168,14 +168,14 @@ class LargePanel(QGroupBox):
 
 
 def suggested_output(image: Image) -> Path:
-    """Return a path beside the image's file, or in the home folder.
+    """Return a path next to the image file, or in the home folder.
 
-    There are no finished labels there; there may be an unfinished run.
+    The path has no finished labels, but may have an unfinished run.
     """
     folder = Path.home() / 'napari-mobilesam'
     if image.source.path:
         path = Path(image.source.path)
-        # beside an OME-Zarr, not in it
+        # next to an OME-Zarr, not inside it
         outer = [p for p in (*path.parents, path) if p.suffix == '.zarr']
         beside = (outer[0] if outer else path).parent
         if os.access(beside, os.W_OK):
@@ -186,14 +186,14 @@ def suggested_output(image: Image) -> Path:
 
 
 def numbered(path: Path, taken: Callable[[Path], bool]) -> Path:
-    """Return a path, with the first number that makes it free.
+    """Return a path with the first number that is not taken.
 
     Parameters
     ----------
     path : Path
-        Ends with `SUFFIX`.
+        Path that ends with `SUFFIX`.
     taken : callable
-        Returns whether a path cannot be used.
+        Returns whether a path is taken.
     """
     stem = re.sub(r' \d+$', '', path.name.removesuffix(SUFFIX))
     number = 1
@@ -209,12 +209,12 @@ def is_finished_output(path: Path) -> bool:
 
 
 def is_used_output(path: Path) -> bool:
-    """Return whether there are labels, or an unfinished run, at a path."""
+    """Return whether a path has labels or an unfinished run."""
     return path.exists() or records_folder(path).exists()
 
 
 def state_of(path: Path) -> tuple[str, bool]:
-    """Return a message on the run at a path, and whether it is unfinished."""
+    """Return a message about the run at a path, and if it is unfinished."""
     if is_finished_output(path):
         return 'These labels are finished: Run shows them.', False
     try:
@@ -228,12 +228,12 @@ def state_of(path: Path) -> tuple[str, bool]:
 
 
 class LargeView:
-    """Layers of a run: objects found so far, and the labels at the end.
+    """Layers of a run: objects found so far, and final labels.
 
     Parameters
     ----------
     viewer : napari.components.ViewerModel
-        Viewer, no proxy.
+        Viewer (not a proxy).
     """
 
     def __init__(self, viewer: ViewerModel) -> None:
@@ -241,7 +241,7 @@ class LargeView:
         self._image: LargeImage | None = None
         self._live: Labels | None = None
         self.layer: Labels | None = None
-        # where the labels of `layer` are, and those of the current run
+        # location of the labels of `layer`, and of those of the current run
         self._output: Path | None = None
         self._begun: Path | None = None
         self._hidden = False
@@ -258,12 +258,12 @@ class LargeView:
         self._image, self._begun = image, output
 
     def show_live(self, levels: list[Any]) -> None:
-        """Add a layer of the objects found so far."""
+        """Add a layer with the objects found so far."""
         self._live = self._add(levels, LIVE_NAME)
         self._live.opacity = 0.5
         layer = self.layer
         if self._begun == self._output and layer is not None:
-            # not drawn while the file is written anew
+            # not drawn while the file is being rewritten
             self._hidden = layer.visible
             layer.visible = False
 
@@ -292,7 +292,7 @@ class LargeView:
 
         shown = self.layer if path == self._output else None
         if shown is not None and shown in self._viewer.layers:
-            # with scores, and what was measured since
+            # with scores, and later measurements
             return f'Already finished: the labels are in “{shown.name}”.'
         self.begin(image, path)
         levels = open_labels(path)
@@ -318,7 +318,7 @@ class LargeView:
         self._hidden = False
 
     def _add_labels(self, levels: list[Any], path: Path) -> Labels:
-        """Add labels, instead of those that were there before."""
+        """Add labels, replacing the previous ones."""
         if path == self._output:
             self._remove(self.layer)
         self._output, self._hidden = path, False
@@ -353,7 +353,7 @@ def _layer_name(path: Path) -> str:
 
 
 def summary(answer: LargeAnswer) -> str:
-    """Return a message on the result of a run and what is left to do."""
+    """Return a message about the result of a run and the next steps."""
     from napari_mobilesam.segmentation.estimate import duration
 
     result, path = answer.result, answer.request.output

@@ -43,21 +43,21 @@ _Identity = tuple[Any, ...]
 
 
 class LargeRunControl:
-    """Segments large images in tiles, kept in a folder.
+    """Segment large images in tiles, stored in a folder.
 
     Parameters
     ----------
     dock : ViewerWidget
-        Gives session and viewer.
+        Form that provides session and viewer.
     panel : EverythingPanel
         Parameters, folder and status line.
 
     Attributes
     ----------
     started : Signal()
-        A run begins.
+        A run has started.
     ended : Signal()
-        The run is over.
+        The run has ended.
     view : LargeView
         Layers of the run.
     """
@@ -72,7 +72,7 @@ class LargeRunControl:
         self.view = LargeView(dock.viewer)
         self._task = RunningTask(dock.viewer)
         self._running: _Identity | None = None
-        # finished runs of this session, by their outputs
+        # finished runs of this session, by output
         self._finished_runs: dict[Path, _Identity] = {}
         large = panel.large
         large.continue_button.clicked.connect(self.go_on)
@@ -85,12 +85,12 @@ class LargeRunControl:
         Parameters
         ----------
         plane : LayerPlane or None
-            Plane that is shown.
+            Displayed plane.
 
         Returns
         -------
         bool
-            Whether they are too large.
+            Whether the planes are too large.
         """
         panel = self._panel
         large = plane is not None and is_large(plane, panel.where.planes.axis)
@@ -107,7 +107,7 @@ class LargeRunControl:
         Parameters
         ----------
         plane : LayerPlane
-            Plane that is shown.
+            Displayed plane.
         parameters : EverythingParameters
             Parameters of the form.
 
@@ -136,8 +136,8 @@ class LargeRunControl:
     ) -> LargeRequest:
         """Return the request of a run with the parameters of the form.
 
-        It goes into another folder if the one that was suggested has the
-        labels of another region, or of other parameters.
+        Another folder is used if the suggested one has labels of another
+        region, or from other parameters.
         """
         from napari_mobilesam.large.large_plan import checked_large
 
@@ -177,7 +177,7 @@ class LargeRunControl:
         panel.status.say(f'Planning {image.plane.name} …', busy=True)
 
     def go_on(self) -> None:
-        """Continue the unfinished run with the parameters it began with."""
+        """Continue the unfinished run with its original parameters."""
         panel = self._panel
         with panel.status.errors():
             state = run_state(panel.large.output)
@@ -187,7 +187,7 @@ class LargeRunControl:
             plane = self._panel.header.plane
             image = self._image(plane)
             request = self._request(plane, image, panel.form.value)
-            # linking is done at the end, whatever the tiles were made with
+            # linking is done at the end, independent of the tiles
             linking = {
                 name: getattr(request.parameters, name)
                 for name in ('link', 'link_iou', 'link_gap')
@@ -197,9 +197,9 @@ class LargeRunControl:
             self._run(image, replace(request, parameters=parameters))
 
     def start_over(self) -> None:
-        """Delete the tiles of the unfinished run, if confirmed, and run anew.
+        """Delete the tiles of the unfinished run, if confirmed, and restart.
 
-        Nothing is asked if no tile is done.
+        No confirmation is needed if no tile is done.
         """
         large = self._panel.large
         with self._panel.status.errors():
@@ -224,7 +224,7 @@ class LargeRunControl:
             self._run(image, replace(request, resume=False))
 
     def save_elsewhere(self) -> None:
-        """Keep the unfinished run, and run into another folder."""
+        """Keep the unfinished run, and use another folder."""
         panel = self._panel
         with panel.status.errors():
             plane = self._panel.header.plane
@@ -232,7 +232,7 @@ class LargeRunControl:
             self.start(plane, panel.form.value)
 
     def estimate(self, plane: LayerPlane) -> None:
-        """Plan the run in the background, to show its tiles and its time.
+        """Plan the run in the background, to show its tiles and duration.
 
         Raises
         ------
@@ -281,7 +281,7 @@ class LargeRunControl:
         self._panel.status.say(said)
 
     def _conflict(self, request: LargeRequest, error: JournalError) -> None:
-        """Show why the unfinished run cannot go on like this."""
+        """Show why the unfinished run cannot continue with these settings."""
         self.view.close()
         self._end()
         changes = said_changes(error)
@@ -313,7 +313,7 @@ def _identity(image: LargeImage, request: LargeRequest) -> _Identity:
 
 
 def _contrast(plane: LayerPlane) -> dict[str, Any]:
-    """Return contrast and gamma of a layer that is shown in one colour."""
+    """Return contrast and gamma of a layer shown in one colour."""
     layer = plane.layer
     if plane.channel_axis is not None or layer.rgb:
         return {}
@@ -325,7 +325,7 @@ def _contrast(plane: LayerPlane) -> dict[str, Any]:
 
 
 def said_changes(error: JournalError) -> str:
-    """Return what differs from the run whose records are kept, in words."""
+    """Describe how a run differs from the one whose records are kept."""
     labels = {
         **_labels('parameters.', LargeParameters()),
         **_labels('parameters.everything.', EverythingParameters()),

@@ -23,14 +23,14 @@ from napari_mobilesam.widgets.viewer.layers import (
 
 NAME = 'found so far'
 INTERVAL_MS = 100
-# Adding and removing a layer takes half a second, in which the window stands
-# still: a run that ends within this time is quicker without.
+# Adding and removing a layer takes half a second, in which the window freezes;
+# shorter runs are faster without one.
 PATIENCE_SECONDS = 1.5
-# painting and drawing may take this share of the time, and painting alone
-# this long at once
+# maximum share of the time for painting and drawing, and maximum duration of
+# painting at once
 SHARE = 0.2
 PAINT_SECONDS = 0.01
-# beyond this napari's own drawing of a layer takes too long
+# beyond this, napari takes too long to draw a layer
 MOST_PIXELS = 8192**2
 COLORS = 250
 
@@ -38,15 +38,15 @@ COLORS = 250
 class LiveView:
     """Layer that shows masks as they are found, duplicates included.
 
-    Masks wait in a queue and are painted, within their boxes, by a timer: a
-    fast model cannot hold up the window. A short run shows nothing.
+    Masks wait in a queue, and a timer paints them within their boxes, so that
+    a fast model cannot block the window. A short run shows nothing.
 
     Parameters
     ----------
     viewer : napari.components.ViewerModel
-        Viewer, no proxy.
+        Viewer (not a proxy).
     planes : sequence of LayerPlane
-        Planes of one image that masks will come of.
+        Planes of one image on which masks will be found.
     """
 
     def __init__(
@@ -133,7 +133,7 @@ def plane_in(data: NDArray[Any], plane: LayerPlane) -> NDArray[Any]:
     Parameters
     ----------
     data : ndarray
-        Of the shape ``plane.output_shape``.
+        Labels with the shape ``plane.output_shape``.
     plane : LayerPlane
         Plane of the image.
     """

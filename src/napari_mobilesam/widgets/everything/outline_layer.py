@@ -21,18 +21,18 @@ if TYPE_CHECKING:
 
 
 class OutlineLayer:
-    """Shapes layer of the outlines of a result.
+    """Shapes layer with the outlines of a result.
 
-    Undo removes the layer, and redo brings it back as it was.
+    Undo removes the layer, and redo restores it unchanged.
 
     Parameters
     ----------
     viewer : napari.components.ViewerModel
-        Viewer, no proxy.
+        Viewer (not a proxy).
     planes : sequence of LayerPlane
         Planes of the run.
     history : History
-        Has the run as its only step.
+        History with the run as its only step.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class OutlineLayer:
         return None if entry is None else entry.title
 
     def redo(self) -> str | None:
-        """Bring the layer back; return the title of the run."""
+        """Restore the layer; return the title of the run."""
         entry = self.history.pop_redo()
         if entry is not None and self.layer is not None:
             self._viewer.add_layer(self.layer)
@@ -87,7 +87,7 @@ class OutlineLayer:
             self.history.clear()
 
     def write(self, result: EverythingResult) -> None:
-        """Replace the outlines by those of a result."""
+        """Replace the outlines with those of a result."""
         shapes: list[NDArray[np.float64]] = []
         labels: list[int] = []
         for plane, picture, outlines in zip(

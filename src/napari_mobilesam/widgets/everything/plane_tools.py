@@ -1,4 +1,4 @@
-"""Edges, proposals and boxes of a plane, from the button to the layer."""
+"""Edges, proposals and boxes of a plane, from button to layer."""
 
 from __future__ import annotations
 
@@ -35,21 +35,21 @@ Show = Callable[[Any], str]
 
 
 class PlaneTools:
-    """Starts searches for edges and boxes, and adds their layers.
+    """Start searches for edges and boxes, and add their layers.
 
     Parameters
     ----------
     dock : ViewerWidget
-        Gives session and viewer.
+        Form that provides session and viewer.
     panel : EverythingPanel
         Buttons and status line.
     runs : RunControl
-        Shows progress.
+        Run control that shows progress.
 
     Attributes
     ----------
     ended : Signal()
-        The search is over.
+        The search has ended.
     """
 
     ended = Signal()
@@ -77,7 +77,7 @@ class PlaneTools:
         self._start(self._edges)
 
     def propose(self) -> None:
-        """Find boxes that may hold objects on the current plane."""
+        """Find boxes that may contain objects on the current plane."""
         self._start(self._proposals)
 
     def segment_boxes(self, source: Any) -> None:
@@ -118,11 +118,11 @@ class PlaneTools:
         return self._jobs.proposals(_task(part), self._panel.form.value), show
 
     def _boxes(self, part: PlaneRegion, source: Any) -> tuple[int, Show]:
-        """Ask for the objects in boxes; the whole plane is looked at."""
+        """Request the objects in boxes, on the entire plane."""
         plane, output = part.plane, self._runs.output
         boxes = boxes_in(plane, source)
         if output.labels is not None:
-            # raises before the model is asked for nothing
+            # raises before the model is used in vain
             self._scene.objects_of(output.labels).free_label()
 
         def show(found: tuple[Any, Any]) -> str:
@@ -137,7 +137,7 @@ class PlaneTools:
         return self._jobs.boxes(_task(part), boxes), show
 
     def finish(self, result: JobResult) -> None:
-        """Add the layer of a result, and report it, if it was asked for."""
+        """Add the layer of a result, and report it, if it was requested."""
         if self._asked is None or self._asked[0] != result.number:
             return
         _, _, show = self._asked
@@ -164,9 +164,9 @@ class PlaneTools:
     def _write(
         self, plane: LayerPlane, output: OutputChoice, picture: Any, table: Any
     ) -> tuple[Labels, int]:
-        """Write objects; return their layer and how many there are."""
+        """Write objects; return their layer and their number."""
         layer, source = output.labels, plane.source()
-        # labels that were removed meanwhile would take them out of sight
+        # labels removed in the meantime would take them out of sight
         if layer is None or layer not in self._viewer.layers:
             layer = new_labels(plane, f'{plane.layer.name} objects')
         objects = self._scene.objects_of(layer)
@@ -176,7 +176,7 @@ class PlaneTools:
         try:
             added = objects.free_label(int(picture.max())) - 1
         except LabelsError:
-            # more objects than there are labels left
+            # more objects than free labels
             layer = new_labels(plane, f'{plane.layer.name} objects')
             objects, added = self._scene.objects_of(layer), 0
         shifted = np.where(picture > 0, picture.astype(np.int64) + added, 0)

@@ -36,7 +36,7 @@ def visible_region(plane: LayerPlane) -> Region | None:
 def visible_window(plane: LayerPlane) -> Window | None:
     """Return the visible window of a plane: row0, column0, row1, column1.
 
-    As `visible_region`, but without a picture of the plane.
+    Like `visible_region`, but without a picture of the plane.
     """
     layer = plane.layer
     factors = (
@@ -62,7 +62,7 @@ def narrowed(
 ) -> Window | None:
     """Limit the loaded window of a multiscale layer to its visible part.
 
-    napari keeps what it has loaded when the view zooms in on a part of it.
+    napari keeps the loaded data when the view zooms in.
     """
     canvas = getattr(getattr(viewer, 'window', None), '_qt_viewer', None)
     size = getattr(getattr(canvas, 'canvas', None), 'size', None)
@@ -81,8 +81,8 @@ def narrowed(
 def drawn_region(plane: LayerPlane, shapes: Shapes | None) -> Region:
     """Return the pixels of a plane inside the closed shapes of a layer.
 
-    Shapes on the plane count; where there are none, those on other planes
-    do, so that a region drawn once is good for a whole stack.
+    If there are no shapes on the plane, those on other planes count, so that a
+    region drawn once applies to a whole stack.
 
     Raises
     ------
@@ -105,7 +105,7 @@ def drawn_region(plane: LayerPlane, shapes: Shapes | None) -> Region:
 def drawn_window(plane: LayerPlane, shapes: Shapes | None) -> Window:
     """Return row0, column0, row1, column1 around the shapes of a layer.
 
-    As `drawn_region`, but without a picture of the plane.
+    Like `drawn_region`, but without a picture of the plane.
     """
     vertices = np.concatenate(drawn_outlines(plane, shapes))
     low = np.clip(np.floor(vertices.min(axis=0)), 0, plane.shape).astype(int)

@@ -1,4 +1,4 @@
-"""Review of objects, the least certain first: keep, reject, edit."""
+"""Review of objects, least certain first: keep, reject, edit."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ ALL_REVIEWED = 'Every object has been reviewed.'
 class ReviewPanel(QWidget):
     """Table of the objects of labels, and buttons to keep or reject them.
 
-    Each decision is one step of the history of the labels, and goes on to
-    the next least certain object.
+    Each decision is one step in the history of the labels, and moves on to the
+    next least certain object.
 
     Attributes
     ----------
@@ -42,13 +42,13 @@ class ReviewPanel(QWidget):
     edit_asked : Signal(ObjectRecord)
         Object to open for editing.
     undo_asked : Signal
-        The last step is to be undone.
+        Emitted to undo the last step.
     said : Signal(str)
         Message for the status line.
     refreshed : Signal
-        The table shows objects that were changed.
+        The table was updated after objects changed.
     lost : Signal
-        The object that was shown is gone.
+        The displayed object is gone.
     """
 
     chosen = Signal(object)
@@ -102,12 +102,12 @@ class ReviewPanel(QWidget):
 
     @property
     def pending(self) -> bool:
-        """True if the table is still to be refreshed."""
+        """True if the table has yet to be refreshed."""
         return self._refresh_later.pending
 
     @property
     def objects(self) -> Objects | None:
-        """Objects that are reviewed."""
+        """Objects under review."""
         return self._objects
 
     def review(self, objects: Objects | None) -> None:
@@ -139,7 +139,7 @@ class ReviewPanel(QWidget):
         """Delete the current object and go to the next one."""
         record = self._idle_record()
         if record is not None and self._objects is not None:
-            # looked for while its place in the order is still known
+            # searched while its place in the order is still known
             following = self._objects.least_certain(record.number)
             self._objects.delete(record.number)
             self._decided.append(record.number)
@@ -153,7 +153,7 @@ class ReviewPanel(QWidget):
             )
 
     def _go_on(self, following: ObjectRecord | None, said: str = '') -> None:
-        """Show the following object, and ask for a decision on it."""
+        """Show the next object, and ask for a decision on it."""
         if following is None:
             left = ALL_REVIEWED if self._objects else NO_OBJECTS
             self.said.emit(f'{said}{left}')
@@ -162,7 +162,7 @@ class ReviewPanel(QWidget):
             self.said.emit(f'{said}{_question(following)}')
 
     def edit(self) -> None:
-        """Ask for the current object to be opened for prompts."""
+        """Request that the current object be opened for prompts."""
         record = self._record()
         if record is not None:
             self.edit_asked.emit(record)
@@ -178,7 +178,7 @@ class ReviewPanel(QWidget):
             self._show(record)
 
     def go_to_label(self, label: int) -> None:
-        """Show the object of a label; of several the least certain."""
+        """Show the object of a label; of several, the least certain."""
         objects = self._objects or ()
         members = [record for record in objects if record.label == label]
         if members:
@@ -251,10 +251,10 @@ class ReviewPanel(QWidget):
 
 
 def _areas_in(objects: Objects) -> dict[int, int]:
-    """Pixels of labels by the table of features, as far as it knows them.
+    """Return the known areas of labels from the feature table.
 
-    Of objects that overlap, one has the pixels. Labels that several objects
-    share are left out.
+    Of overlapping objects, only one has the pixels. Labels shared by several
+    objects are left out.
     """
     table = objects.target.features()
     if 'area' not in table:

@@ -1,4 +1,4 @@
-"""Table of the objects of labels, the least certain first."""
+"""Table of the objects of labels, least certain first."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TIPS = (
     'Kept objects stay, whatever the filters.',
 )
 LIST_ROWS = 6
-# column of the area, and an area that it has room for
+# column of the area, and an area value for its width
 AREA, LARGE_AREA = HEADERS.index('Area'), '88888'
 # beside the text of a column
 PADDING = 8
@@ -38,13 +38,13 @@ class ReviewRow(NamedTuple):
 
 
 class _ReviewModel(ObjectListModel):
-    """Rows of class `ReviewRow`."""
+    """Rows of type `ReviewRow`."""
 
     def __init__(self) -> None:
         super().__init__(HEADERS, TIPS)
 
     def sort_key(self, row: ReviewRow, column: int) -> Any:
-        """Key to sort a row by; unknown scores come last."""
+        """Return the key to sort a row by; unknown scores come last."""
         return _known(row[column]), row.number
 
 
@@ -55,7 +55,7 @@ def _known(value: Any) -> Any:
 
 
 class ReviewTable(ObjectTable):
-    """Table of objects that can be sorted and chosen, by their numbers."""
+    """Table of objects that can be sorted and chosen by number."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -79,6 +79,6 @@ class ReviewTable(ObjectTable):
             self.setColumnWidth(column, width + spare)
 
     def show_rows(self, rows: list[ReviewRow], current: int) -> None:
-        """Replace the rows and choose that of an object."""
+        """Replace the rows, and choose the row of an object."""
         self._current = current
         self._model.show(rows)

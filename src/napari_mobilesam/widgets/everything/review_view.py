@@ -24,18 +24,17 @@ LEFT_BUTTON = 1
 
 
 class ReviewView(QObject):
-    """Highlights one object of a labels layer and reports clicked ones.
+    """Highlight one object of a labels layer, and report clicked ones.
 
     Parameters
     ----------
     viewer : napari.components.ViewerModel
-        Viewer, no proxy.
+        Viewer (not a proxy).
 
     Attributes
     ----------
     clicked : Signal(int)
-        Label of the object that was clicked, while the layer or an image is
-        active.
+        Label of the clicked object, while the layer or an image is active.
     """
 
     clicked = Signal(int)

@@ -1,4 +1,4 @@
-"""Runs of “Segment everything” on planes: start, results, filtering."""
+"""Runs of “Segment everything” on planes: start, results and filtering."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ from napari_mobilesam.widgets.viewer.layer_plane import LayerPlane
 from napari_mobilesam.widgets.viewer.layers import SERIES_MARK
 from napari_mobilesam.widgets.viewer.running_task import RunningTask, end_soon
 
-# Share and seconds of a run that pass before the time left is shown: the
-# first prompts of a program take a second more.
+# Share and seconds of a run before the time left is shown; the very first
+# prompts take a second longer.
 LEAST_SHARE, LEAST_SECONDS = 0.05, 5.0
 
 
@@ -44,7 +44,7 @@ class RunControl:
     Parameters
     ----------
     dock : ViewerWidget
-        Gives session and viewer.
+        Form that provides session and viewer.
     panel : EverythingPanel
         Parameters, output, filters, review and status line.
     review_view : ReviewView
@@ -53,7 +53,7 @@ class RunControl:
     Attributes
     ----------
     ended : Signal()
-        The run is over.
+        The run has ended.
     results : RunLayers or None
         Layers of the last run.
     time_left : TimeLeft
@@ -91,7 +91,7 @@ class RunControl:
 
     @property
     def pending(self) -> bool:
-        """True while a change is still to be written."""
+        """True while a change remains to be written."""
         shown = self.current or self.results
         return self._select_later.pending or (
             shown is not None and shown.pending
@@ -105,14 +105,14 @@ class RunControl:
         self._dock.listen(runs.selected, self._selected)
 
     def _keep_found(self) -> None:
-        """Stop the run, and write what it has found; waits for that."""
+        """Stop the run, and wait until its results are written."""
         if self._asked is None:
             return
         self._runs.cancel()
         end_soon(self._dock.session, lambda: self._asked is not None)
 
     def detach(self) -> None:
-        """Stop the run, and keep what it has found until now."""
+        """Stop the run, and keep its results so far."""
         self._select_later.cancel()
         self._keep_found()
         self._runs.abandon()
@@ -147,7 +147,7 @@ class RunControl:
         Raises
         ------
         SegmentationError
-            The planes, the region or the parameters cannot be used.
+            The planes, the region or the parameters are invalid.
         """
         self._pressed = time.perf_counter()
         self._start(parameters, self.planned(self._panel.where.parts(plane)))
@@ -159,23 +159,23 @@ class RunControl:
         labels: Labels,
         numbers: list[int] | None,
     ) -> None:
-        """Add to labels what is like some of their objects.
+        """Add objects similar to some labelled ones to the labels.
 
         Parameters
         ----------
         plane : LayerPlane
             Plane of the examples.
         parameters : EverythingParameters
-            The diameter is that of the examples.
+            Parameters; the diameter is that of the examples.
         labels : napari.layers.Labels
             Labels of the examples; labelled pixels are skipped.
         numbers : list of int or None
-            Labels that are examples; all of the plane if None.
+            Labels that are examples; by default all on the plane.
 
         Raises
         ------
         SegmentationError
-            There is no example, or the planes or the region cannot be used.
+            There is no example, or the planes or the region are invalid.
         """
         self._pressed = time.perf_counter()
         parts = self._panel.where.parts(plane)
@@ -190,12 +190,12 @@ class RunControl:
         parameters: EverythingParameters,
         query: TextQuery,
     ) -> None:
-        """Find what a text names, with the chosen output.
+        """Find objects named by a text, with the chosen output.
 
         Raises
         ------
         SegmentationError
-            The planes or the region cannot be used.
+            The planes or the region are invalid.
         """
         self._pressed = time.perf_counter()
         results = self.planned(self._panel.where.parts(plane))
@@ -229,19 +229,19 @@ class RunControl:
         self.show_started(f'{text}\n{warning}'.rstrip())
 
     def lose(self, layer: Layer) -> None:
-        """Stop as one of the layers was removed, and keep what was found."""
+        """Stop because a layer was removed, and keep the results so far."""
         if self.current is not None:
             self.current.lose(layer)
             self._runs.cancel()
 
     def show_started(self, text: str) -> None:
-        """Show that something runs."""
+        """Show that a job is running."""
         self.time_left = _time_left()
         self._panel.show_running(True)
         self._panel.status.say(text, busy=True)
 
     def let_go(self) -> None:
-        """Forget the last run; its objects stay as they are."""
+        """Forget the last run; its objects stay unchanged."""
         self._task.done()
         if self._asked is not None:
             self._asked[1].close()
@@ -303,7 +303,7 @@ class RunControl:
             panel.review.review(results.objects)
         self._last = result
         self.show_count()
-        # with what comes before and after the search
+        # including steps before and after the search
         seconds = time.perf_counter() - self._pressed
         self._end(summary(result, results, seconds))
 
@@ -319,7 +319,7 @@ class RunControl:
         ):
             self._scene.labels = layer
         else:
-            # they are saved all the same
+            # they are saved nevertheless
             self._scene.labels_changed.emit()
 
     # filtering
@@ -346,13 +346,13 @@ class RunControl:
                 'to filter them.'
             )
             return
-        # movements of one slider become one step, of another one the next
+        # movements of one slider form one step, those of another the next
         moved = self._panel.filters.moved
         key = ('selection', id(self.results), moved) if moved else None
         self.results.write(result, key)
 
     def _went(self, selection: Selection) -> None:
-        """Show the selection that undo or redo has restored."""
+        """Show the selection restored by undo or redo."""
         self._select_later.cancel()
         self._runs.forget_selection()
         self._panel.filters.show_selection(selection)
@@ -360,26 +360,26 @@ class RunControl:
         self._panel.status.say(f'Back to {counted(count or 0, "object")}.')
 
     def emptied_text(self) -> str:
-        """Return what to say of the layer of a run that was undone."""
+        """Return what to say about the layer of an undone run."""
         results = self.results
         if results is None or not results.undone or results.objects:
             return ''
         if results.objects is not None and results.objects.target.highest():
-            # labels of another program
+            # labels from another program
             return ''
         layer = results.layer
         name = '' if layer is None else layer.name
         return f' “{name}” has no objects now; it is kept for redo.'
 
     def show_count(self) -> None:
-        """Show the number of objects, after undo and rejection too."""
+        """Show the number of objects, also after undo and rejection."""
         if self.results is None or self._last is None:
             return
         count = self._count(self._last)
         self._panel.filters.show_count(count, self._last.found)
 
     def _count(self, result: EverythingResult) -> int:
-        """Number of objects in the labels: kept ones too, no deleted ones."""
+        """Return the number of objects in the labels, without deleted ones."""
         count = None if self.results is None else self.results.count
         return len(result.table) if count is None else count
 
@@ -402,14 +402,14 @@ class RunControl:
 
 
 def _time_left() -> TimeLeft:
-    """Time left of a run, whose embedding takes longer than its prompts."""
+    """Return the time left of a run, in which embedding may dominate."""
     return TimeLeft(
         recent=None, least_share=LEAST_SHARE, least_seconds=LEAST_SECONDS
     )
 
 
 def nothing_found(result: EverythingResult, skipped: bool = False) -> str:
-    """Return a message on why nothing was found, and what to do.
+    """Explain why nothing was found, and what to do.
 
     Parameters
     ----------
@@ -445,7 +445,7 @@ def nothing_found(result: EverythingResult, skipped: bool = False) -> str:
 def summary(
     result: EverythingResult, results: RunLayers, seconds: float
 ) -> str:
-    """Return a message on the objects of a run and their layer.
+    """Return a message about the objects of a run and their layer.
 
     Parameters
     ----------
@@ -454,7 +454,7 @@ def summary(
     results : RunLayers
         Layers of the run.
     seconds : float
-        From the press of *Run* to the objects being shown.
+        Time from pressing *Run* until the objects are shown.
     """
     how = 'in' if result.complete else 'until stopped, after'
     name = '' if results.layer is None else f', in “{results.layer.name}”'
@@ -477,7 +477,7 @@ def summary(
 
 
 def removed_text(results: RunLayers) -> str:
-    """Return what to say of a layer that was removed, if any was."""
+    """Return what to say about a removed layer, if any."""
     if not results.lost:
         return ''
     return f'“{results.lost}” was removed during the run. '

@@ -19,25 +19,25 @@ from napari_mobilesam.widgets.parts.viewer_widget import ViewerWidget
 if TYPE_CHECKING:
     from napari_mobilesam.segmentation.estimate import Estimate
 
-# wait for the end of typing a number
+# wait until a number is typed completely
 PAUSE_MS = 250
 
 
 class RunEstimate:
-    """Estimates the run again whenever the form changes.
+    """Estimate the run again whenever the form changes.
 
     Parameters
     ----------
     dock : ViewerWidget
-        Gives session and viewer.
+        Form that provides session and viewer.
     panel : EverythingPanel
         Parameters, and the label of the estimate.
     runs : RunControl
-        Plans the run.
+        Control that plans the run.
     large : LargeRunControl
-        Takes images that are too large.
+        Control for images that are too large for memory.
     busy : callable
-        Returns True while something runs, which an estimate would slow down.
+        Returns True while a job is running that an estimate would slow down.
     """
 
     def __init__(
@@ -67,11 +67,11 @@ class RunEstimate:
         try:
             plane = self._panel.header.plane
             if self._large.offer(plane):
-                # as tall as the estimate, so that Run stays where it is
+                # as tall as the estimate, so that Run does not move
                 panel.estimate_label.setText('Estimating …\n')
                 self._large.estimate(plane)
                 return
-            # the plane that is shown stands for all of a stack
+            # the displayed plane represents a stack
             one = self._runs.planned((panel.where.part(plane),)).tasks
         except SegmentationError as error:
             panel.estimate_label.setText(str(error))
@@ -80,7 +80,7 @@ class RunEstimate:
         jobs.estimate(one * panel.where.count(plane), panel.form.value)
 
     def show(self, estimate: Estimate | str) -> None:
-        """Show an estimate, and the diameter that is found automatically."""
+        """Show an estimate, and the automatically determined diameter."""
         self._panel.estimate_label.setText(str(estimate))
         diameter = None if isinstance(estimate, str) else estimate.diameter
         if diameter is not None:

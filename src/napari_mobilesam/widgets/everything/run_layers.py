@@ -39,7 +39,7 @@ class OutputChoice:
     Attributes
     ----------
     labels : napari.layers.Labels or None
-        Layer that objects are added to; None for a new one.
+        Layer to add objects to; None for a new one.
     leave : bool
         Whether labelled pixels of the layer are skipped.
     semantic : bool
@@ -55,7 +55,7 @@ class OutputChoice:
 
 
 class RunLayers:
-    """Layers of one run: masks while it runs, and objects at the end.
+    """Layers of one run: masks while it runs, then objects.
 
     Parameters
     ----------
@@ -69,15 +69,15 @@ class RunLayers:
     Attributes
     ----------
     problem : str
-        Why the objects are in a new layer, not in the chosen one; or empty.
+        Why the objects are in a new layer instead of the chosen one; or empty.
     lost : str
         Name of a layer that was removed during the run; or empty.
     written : Signal(EverythingResult)
-        A result has been written.
+        A result was written.
     failed : Signal(str)
-        Message on why it was not written.
+        Message why a result was not written.
     went : Signal(Selection)
-        Undo or redo has restored the objects of another selection.
+        Undo or redo restored the objects of another selection.
     """
 
     written = Signal(object)
@@ -104,7 +104,7 @@ class RunLayers:
         self._output: EverythingOutput | None = None
         self._rewriter: Rewriter | None = None
         self._outlines: OutlineLayer | None = None
-        # the first write to labels of the user
+        # the first write to the user's labels
         self._to_fall_back: tuple[EverythingResult, EverythingRuns] | None = (
             None
         )
@@ -112,19 +112,19 @@ class RunLayers:
 
     @property
     def layer(self) -> Layer | None:
-        """Layer that objects are written to, if any."""
+        """Layer to which objects are written, if any."""
         if self._outlines is not None:
             return self._outlines.layer
         return self.destination.labels
 
     @property
     def objects(self) -> Objects | None:
-        """The objects of labels, to be reviewed."""
+        """Objects of labels, to be reviewed."""
         return None if self._output is None else self._output.objects
 
     @property
     def pending(self) -> bool:
-        """True if something is still to be written."""
+        """True if something remains to be written."""
         return self._rewriter is not None and self._rewriter.pending
 
     @property
@@ -134,44 +134,44 @@ class RunLayers:
 
     @property
     def undone(self) -> bool:
-        """True if the run was undone: it has no objects to be filtered."""
+        """True if the run was undone, so that there is nothing to filter."""
         return self._output is not None and self._output.undone
 
     @property
     def edited(self) -> bool:
-        """True if outlines were edited by hand, which filters would undo."""
+        """True if outlines were edited by hand, which filtering would undo."""
         return self._outlines is not None and self._outlines.edited
 
     @property
     def skipped(self) -> bool:
-        """True if there are labelled pixels, and they are skipped."""
+        """True if labelled pixels exist and are skipped."""
         target = self._skipped_target()
         return target is not None and target.highest() > 0
 
     def _skipped_target(self) -> LabelTarget | None:
-        """Labels whose pixels are skipped, if any are."""
+        """Return the labels whose pixels are skipped, if any."""
         labels = self.destination.labels
         if labels is None or not self.destination.leave:
             return None
         return self._scene.objects_of(labels).target
 
     def lose(self, layer: Layer) -> None:
-        """Note that a layer was removed: objects go into a new one then."""
+        """Note that a layer was removed, so that objects go into a new one."""
         self.lost = layer.name
         if layer is self.destination.labels:
             self.destination = replace(self.destination, labels=None)
             if self._rewriter is not None:
-                # what it writes would go into the removed layer
+                # its output would go into the removed layer
                 self._rewriter.drop()
                 self._use_new_layer('')
 
     def check_output(self) -> str:
-        """Check, before a run, that its objects can be written.
+        """Check before a run that its objects can be written.
 
         Returns
         -------
         str
-            Warning if there may be too few free labels, or empty.
+            Warning if there may be too few free labels, else empty.
 
         Raises
         ------
@@ -199,9 +199,9 @@ class RunLayers:
         Parameters
         ----------
         result : EverythingResult
-            Of a run that is over.
+            Result of a finished run.
         runs : EverythingRuns
-            Provides the background thread.
+            Runs that provide the background thread.
         """
         if self.destination.outlined:
             self._outlines = self._scene.with_history(
@@ -236,11 +236,11 @@ class RunLayers:
             self._rewriter.write(result)
             return
         self._rewriter.failed.connect(self._fail)
-        # not in the viewer yet, so any thread may write it
+        # not in the viewer yet, so any thread may write to it
         runs.apart(lambda: output.write(result), lambda: self._tell(result))
 
     def _use_new_layer(self, reason: str) -> None:
-        """Write into a new layer what the chosen one does not take."""
+        """Write what the chosen layer cannot take into a new layer."""
         if self._to_fall_back is None:
             self._fail(reason)
             return
@@ -256,14 +256,14 @@ class RunLayers:
         return new_labels(self.plane, name, np.uint16 if small else np.int32)
 
     def show(self) -> None:
-        """Show the objects written by `first` instead of the live masks."""
+        """Show the objects written by `first` in place of the live masks."""
         self.live.close()
         labels = self.destination.labels
         if labels is not None and labels not in self._viewer.layers:
             insert_below_prompts(self._viewer, labels)
 
     def write(self, result: EverythingResult, key: Hashable = None) -> None:
-        """Schedule replacing the objects.
+        """Schedule a replacement of the objects.
 
         Consecutive steps with the same key are merged in the history.
         """
@@ -281,7 +281,7 @@ class RunLayers:
         self.failed.emit(text)
 
     def _went(self, selection: Selection) -> None:
-        # what was asked before is not wanted any more
+        # the previous request is obsolete
         if self._rewriter is not None:
             self._rewriter.drop()
         self.went.emit(selection)

@@ -23,7 +23,7 @@ ROW_TIPS = {
 
 
 class SimilarPanel(QWidget):
-    """Labels and which of their objects are examples, and the button.
+    """Choice of labels and examples, and the button.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""Finding what a text names, from the line of text to the review."""
+"""Find objects named by a text, from the text field to the review."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ OTHER = 'A detector from another package.'
 
 
 class TextControl:
-    """Runs of a text, and downloads of detectors.
+    """Runs of a text search, and downloads of detectors.
 
     Parameters
     ----------
     dock : ViewerWidget
-        Gives session and viewer.
+        Form that provides session and viewer.
     panel : EverythingPanel
         Line of text and status line.
     runs : RunControl
-        Does the search.
+        Control that runs the search.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class TextControl:
         )
 
     def offer(self, shown: bool = True) -> None:
-        """Offer the detectors, once the section is opened."""
+        """Offer the detectors once the section is opened."""
         from napari_mobilesam.segmentation.box_detectors import detector_names
 
         if shown and not self._offered:
@@ -96,19 +96,19 @@ class TextControl:
             self.find(words.text, words.detector)
 
     def find(self, text: str, detector: object) -> None:
-        """Find what a text names on the chosen planes.
+        """Find objects named by a text on the chosen planes.
 
         Parameters
         ----------
         text : str
             What to find.
         detector : str or BoxDetector
-            Name of a detector, or any object that is one.
+            Name of a detector, or a detector object.
 
         Raises
         ------
         SegmentationError
-            The text is empty, or the planes or the region cannot be used.
+            The text is empty, or the planes or the region are invalid.
         """
         query = text_query(text, detector)
         self._runs.find_text(

@@ -1,4 +1,4 @@
-"""A text, and the detector that looks for what it names."""
+"""A text field, and the choice of a detector."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ ROW_TIPS = {
 
 
 class TextPanel(QWidget):
-    """Line for a text, choice of a detector, and the button.
+    """Text field, choice of a detector, and button.
 
     Attributes
     ----------
     asked : Signal
-        The text is to be searched for, or the detector to be downloaded.
+        Emitted to search for the text, or to download the detector.
     chosen : Signal(str)
-        Another detector was chosen.
+        Emitted when another detector is chosen.
     """
 
     asked = Signal()
@@ -77,6 +77,6 @@ class TextPanel(QWidget):
         return self.detector_combo.currentText()
 
     def show_state(self, note: str, ready: bool) -> None:
-        """Show what is known of the detector, and what the button does."""
+        """Show the state of the detector, and what the button does."""
         self.note.setText(note)
         self.button.setText(FIND if ready else DOWNLOAD)

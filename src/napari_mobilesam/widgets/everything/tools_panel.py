@@ -43,7 +43,7 @@ class ToolsPanel(QWidget):
     Attributes
     ----------
     edges_asked, proposals_asked : Signal
-        A button was pressed.
+        Emitted when a button is pressed.
     boxes_asked : Signal(object)
         Source of the boxes: a Shapes layer, or the path of a table.
     """
@@ -108,7 +108,7 @@ class ToolsPanel(QWidget):
 
 
 def boxes_in(plane: LayerPlane, source: Any) -> NDArray[np.float64]:
-    """Return the boxes of a layer or a table, cut to a plane.
+    """Return the boxes of a layer or a table, clipped to a plane.
 
     Parameters
     ----------
@@ -176,7 +176,7 @@ def _of_shapes(plane: LayerPlane, shapes: Shapes) -> NDArray[np.float64]:
 def add_edges(
     viewer: ViewerModel, plane: LayerPlane, edges: NDArray[np.float32]
 ) -> Image:
-    """Add an Image layer of edges where the plane is."""
+    """Add an Image layer of edges at the position of the plane."""
     layer = Image(
         plane.output_picture(edges),
         name=f'{plane.layer.name} edges',
@@ -215,16 +215,16 @@ def add_polygons(
     features: pd.DataFrame,
     kind: str = 'polygon',
 ) -> Shapes:
-    """Add a Shapes layer of outlines where a plane's image is.
+    """Add a Shapes layer of outlines at the position of a plane's image.
 
     Parameters
     ----------
     viewer : napari.components.ViewerModel
-        Viewer, no proxy.
+        Viewer (not a proxy).
     plane : LayerPlane
         A plane of the image.
     outlines : list of ndarray
-        Vertices of each, see `LayerPlane.output_points`.
+        Vertices of each outline, see `LayerPlane.output_points`.
     name : str
         Name of the layer.
     features : pandas.DataFrame
@@ -241,7 +241,7 @@ def add_polygons(
         edge_color='#ffd54f',
         edge_width=max(0.5, max(plane.shape) / 800),
         face_color='transparent',
-        # these are not prompts, unless somebody chooses them as such
+        # these are not prompts unless the user chooses them as such
         **{**plane.transform(), 'metadata': {}},
     )
     insert_below_prompts(viewer, layer)

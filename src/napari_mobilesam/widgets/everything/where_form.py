@@ -1,4 +1,4 @@
-"""Choice of the planes and the region of “Segment everything”."""
+"""Choice of planes and region for “Segment everything”."""
 
 from __future__ import annotations
 
@@ -48,13 +48,12 @@ ROW_TIPS = {
 
 @dataclass(frozen=True)
 class PlaneChoice:
-    """Planes of an image that a run segments.
+    """Planes of an image to segment.
 
     Attributes
     ----------
     axis : int or None
-        Axis whose planes are all segmented; None for the plane that is
-        shown.
+        Axis whose planes are all segmented; None for the displayed plane.
     linked : bool
         Whether objects that overlap from plane to plane become one.
     """
@@ -72,7 +71,7 @@ class PlaneRegion:
     plane : LayerPlane
         The plane.
     region : ndarray or None
-        (H, W) bool, where objects are searched; None for everywhere.
+        (H, W) bool, where to search for objects; None for everywhere.
     """
 
     plane: LayerPlane
@@ -85,7 +84,7 @@ class WhereForm(QWidget):
     Parameters
     ----------
     viewer : napari.components.ViewerModel
-        Viewer, no proxy.
+        Viewer (not a proxy).
 
     Attributes
     ----------
@@ -117,7 +116,7 @@ class WhereForm(QWidget):
         # beside a button
         self.region_combo.setMinimumContentsLength(5)
         self._followed: Shapes | None = None
-        # the image whose planes are on offer
+        # the image whose planes are offered
         self._offered: str | None = None
         self.form = form_layout(self)
         row = QHBoxLayout()
@@ -139,15 +138,15 @@ class WhereForm(QWidget):
         return PlaneChoice() if chosen is None else PlaneChoice(*chosen)
 
     def offer(self, image: Image | None, plane: LayerPlane | None) -> None:
-        """Offer the planes of an image, keeping the choice if it has them.
+        """Offer the planes of an image, keeping the choice if possible.
 
         Parameters
         ----------
         image : napari.layers.Image or None
             The image.
         plane : LayerPlane or None
-            Plane of it that is shown; the offer stays if none is, as while a
-            volume is looked at.
+            Displayed plane of it; if there is none, as in a volume view, the
+            offer stays.
         """
         former = self._offered
         self._offered = '' if image is None else str(image.unique_id)
@@ -178,12 +177,12 @@ class WhereForm(QWidget):
             self._tell()
 
     def parts(self, plane: LayerPlane) -> tuple[PlaneRegion, ...]:
-        """Return the planes to work on and the region of each.
+        """Return the planes to segment, each with its region.
 
         Parameters
         ----------
         plane : LayerPlane
-            The plane that is shown.
+            The displayed plane.
 
         Raises
         ------
@@ -203,7 +202,7 @@ class WhereForm(QWidget):
         return tuple(self.part(other) for other in planes)
 
     def count(self, plane: LayerPlane) -> int:
-        """Return how many planes `parts` would be."""
+        """Return the number of planes that `parts` would return."""
         axis = self.planes.axis
         return 1 if axis is None else int(data_of(plane.layer).shape[axis])
 
@@ -222,7 +221,7 @@ class WhereForm(QWidget):
     def around(self, plane: LayerPlane) -> Window | None:
         """Return the smallest window around the region of a plane.
 
-        Unlike `part` this makes no picture of the plane, whatever its size.
+        Unlike `part`, this makes no picture of the plane, whatever its size.
 
         Raises
         ------
@@ -248,7 +247,7 @@ class WhereForm(QWidget):
             shapes = self._own(plane)
         self.use_drawn(shapes)
         if REGION_MARK in shapes.metadata:
-            # where the mouse is in units of another image
+            # otherwise mouse positions are in units of another image
             use_units(shapes, world_units(self._viewer))
         self._viewer.layers.selection.active = shapes
         # napari draws nothing into a hidden layer
@@ -269,7 +268,7 @@ class WhereForm(QWidget):
             face_color='transparent',
             **{
                 **plane.transform(),
-                # rectangles of prompts are marked otherwise
+                # rectangles of prompts are marked differently
                 'metadata': {REGION_MARK: str(plane.layer.unique_id)},
             },
         )
@@ -285,7 +284,7 @@ class WhereForm(QWidget):
         self._tell()
 
     def _drawn(self, event: Any) -> None:
-        # “adding” and the like come before the change
+        # “adding” and similar events come before the change
         if not str(getattr(event, 'action', '')).endswith('ing'):
             self._tell()
 
@@ -305,7 +304,7 @@ class WhereForm(QWidget):
         self._show_row(self.planes_combo, self.planes_combo.count() > 1)
 
     def _show_row(self, field: QWidget, visible: bool) -> None:
-        # rows can be hidden as such since Qt 6.4 only
+        # whole rows can only be hidden since Qt 6.4
         for part in (field, self.form.labelForField(field)):
             if part is not None:
                 part.setVisible(visible)

@@ -1,1 +1,1 @@
-"""Controls that the dock widgets share."""
+"""Controls shared by the dock widgets."""

@@ -1,4 +1,4 @@
-"""Actions that have a button and a key."""
+"""Actions with a button and a key."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class Action(NamedTuple):
-    """One action of a button and a key.
+    """An action with a button and a key.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""Thumbnails of candidate masks, to choose from."""
+"""Thumbnails of candidate masks to choose from."""
 
 from __future__ import annotations
 
@@ -21,11 +21,10 @@ GROUND = '#1b2026'
 
 
 class CandidatesView(QWidget):
-    """One button per mask with its shape and score; the chosen one is checked.
+    """One button per mask with its shape and score; one is checked.
 
     All shapes are drawn to the same scale: whole, part and subpart differ in
-    size. Empty if there are fewer than two masks, without moving what is
-    below.
+    size. With fewer than two masks it is empty, but keeps its height.
 
     Attributes
     ----------
@@ -57,7 +56,7 @@ class CandidatesView(QWidget):
             button.clicked.connect(
                 lambda checked=False, i=index: self.chosen.emit(i)
             )
-            # as high without a picture
+            # same height without a picture
             height = SIDE + button.fontMetrics().height() + 14
             button.setFixedHeight(height)
             keep = button.sizePolicy()
@@ -73,7 +72,7 @@ class CandidatesView(QWidget):
         Parameters
         ----------
         masks : sequence of Mask
-            In data pixels of one plane.
+            Masks in data pixels of one plane.
         chosen : int
             Index of the chosen one.
         """
@@ -105,7 +104,7 @@ class CandidatesView(QWidget):
 def thumbnails(masks: Sequence[Mask]) -> list[NDArray[np.bool_]]:
     """Return masks as (SIDE, SIDE) bool arrays of the same region.
 
-    The region is a square around all of them, with a small margin.
+    The region is a square around all masks, with a small margin.
     """
     boxes = np.array([mask.box for mask in masks], dtype=np.float64)
     low, high = boxes[:, :2].min(axis=0), boxes[:, 2:].max(axis=0)

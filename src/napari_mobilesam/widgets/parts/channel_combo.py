@@ -1,4 +1,4 @@
-"""Choosing what the model sees as colours."""
+"""Choice of the channels that the model sees as colours."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ class _Choice:
 
 
 class ChannelCombo(QComboBox):
-    """Choice of a channel axis or of layers as colours; hidden if none.
+    """Choice of a channel axis, or of layers as colours; hidden if none.
 
     Attributes
     ----------
     changed : Signal
-        The choice changed, or the display of a composed layer.
+        Emitted when the choice or the display of a composed layer changes.
     """
 
     changed = Signal()
@@ -54,7 +54,7 @@ class ChannelCombo(QComboBox):
         self._choices: weakref.WeakKeyDictionary[Image, _Choice] = (
             weakref.WeakKeyDictionary()
         )
-        # axis and other channels that were chosen for each channel of a series
+        # axis and other channels chosen for each channel of a series
         self._in_series: dict[int, tuple[int | None, list[int | None]]] = {}
         self._heard: list[weakref.ref[Image]] = []
         self.activated.connect(self._chosen)
@@ -62,12 +62,12 @@ class ChannelCombo(QComboBox):
 
     @property
     def axis(self) -> int | None:
-        """Chosen axis; None to segment the plane that is shown."""
+        """Chosen axis; None to segment the displayed plane."""
         return self._choice.axis
 
     @property
     def composed(self) -> tuple[Image, ...]:
-        """Chosen layers, which are added to the image in their colours."""
+        """Chosen layers, added to the image in their colours."""
         layers = (reference() for reference in self._choice.others)
         return tuple(layer for layer in layers if layer is not None)
 
@@ -78,10 +78,10 @@ class ChannelCombo(QComboBox):
     def offer(
         self, image: Image | None, viewer: ViewerModel | None = None
     ) -> None:
-        """Offer the axes of an image, and layers that lie on it.
+        """Offer the axes of an image, and layers that align with it.
 
-        What was chosen for an image is chosen when it is offered again, and
-        for the next image of a series.
+        The choice for an image is restored when it is offered again, and
+        applied to the next image of a series.
         """
         self._image = None if image is None else weakref.ref(image)
         wanted = _Choice() if image is None else self._wanted(image, viewer)
@@ -101,7 +101,7 @@ class ChannelCombo(QComboBox):
         self.label.setVisible(self.count() > 1)
 
     def choose(self, axis: int | None, composed: tuple[Image, ...]) -> None:
-        """Choose what a script has set, if it is offered."""
+        """Choose what a script has set, if available."""
         if (self.axis, self.composed) == (axis, composed):
             return
         for index in range(self.count()):
@@ -120,7 +120,7 @@ class ChannelCombo(QComboBox):
     def _add_layers(
         self, image: Image, viewer: ViewerModel, wanted: _Choice
     ) -> None:
-        """Offer layers; those wanted in their order, wherever they lie."""
+        """Offer layers; wanted ones in their order, wherever they lie."""
         found = (reference() for reference in wanted.others)
         last = tuple(layer for layer in found if layer is not None)
         others = [
@@ -168,7 +168,7 @@ class ChannelCombo(QComboBox):
         return _Choice(axis, tuple(each for each in found if each))
 
     def _listen(self) -> None:
-        """Hear how the layers are shown that are composed now."""
+        """Follow how the composed layers are displayed."""
         for reference in self._heard:
             layer = reference()
             if layer is not None:

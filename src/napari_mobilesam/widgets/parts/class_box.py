@@ -32,9 +32,9 @@ class _NameCombo(QComboBox):
     Attributes
     ----------
     closed : Signal()
-        The list was closed.
+        Emitted when the list closes.
     escaped : Signal()
-        The user pressed Escape.
+        Emitted when the user presses Escape.
     """
 
     closed = Signal()
@@ -58,11 +58,11 @@ class _NameCombo(QComboBox):
 
 
 class _NameEdit(QLineEdit):
-    """Text of the list, which the first key replaces after a click."""
+    """Text of the list, replaced by the first key after a click."""
 
     def __init__(self) -> None:
         super().__init__()
-        # a press that gives it the keyboard also sets the cursor
+        # a press that gives it the focus also sets the cursor
         self._select_later = DelayedCall(self.selectAll, parent=self)
 
     def focusInEvent(self, event: QFocusEvent | None) -> None:  # noqa: N802
@@ -73,7 +73,7 @@ class _NameEdit(QLineEdit):
 
 
 class ClassBox(QWidget):
-    """Names of classes with their colours; a new name adds a class.
+    """Class names with their colours; a new name adds a class.
 
     Parameters
     ----------
@@ -91,7 +91,7 @@ class ClassBox(QWidget):
     removed : Signal(str)
         The user removed a class.
     left : Signal()
-        A name was typed or chosen: the next key is a command again.
+        A name was entered, so the next key is a command again.
     """
 
     chosen = Signal(str)
@@ -122,7 +122,7 @@ class ClassBox(QWidget):
         self.menu_button.setPopupMode(
             QToolButton.ToolButtonPopupMode.InstantPopup
         )
-        # there is no room for its arrow beside the text
+        # there is no room for its arrow next to the text
         self.menu_button.setStyleSheet(
             'QToolButton::menu-indicator { image: none; }'
         )
@@ -154,7 +154,7 @@ class ClassBox(QWidget):
         edit.setMaxLength(LONGEST_CLASS_NAME)
         edit.editingFinished.connect(self._tell)
         edit.returnPressed.connect(self.left)
-        # Qt takes the choice from the list after it has closed it
+        # Qt applies the choice after it has closed the list
         self._leave_later = DelayedCall(self.left.emit, parent=self)
         self.combo.closed.connect(self._leave_later.restart)
         self.combo.escaped.connect(self._restore)

@@ -18,24 +18,24 @@ QWIDGETSIZE_MAX = (1 << 24) - 1
 class CollapsibleSection(QCollapsible):
     """Section of a form that can be collapsed.
 
-    The arrow is text, which follows napari's theme; superqt's own icons take
-    their colour from the palette, which does not.
+    The arrow is text, which follows napari's theme; superqt's icons take their
+    colour from the palette, which does not.
 
     Parameters
     ----------
     title : str
         Text of the button.
     contents : QWidget or QLayout
-        Hidden while collapsed.
+        Contents, hidden while collapsed.
     expanded : bool
-        Whether it is open at first.
+        Whether it is initially open.
     """
 
     def __init__(
         self, title: str, contents: QWidget | QLayout, expanded: bool = False
     ) -> None:
         super().__init__(title)
-        # An empty icon cannot be given to superqt: it is false in PySide6.
+        # superqt does not accept an empty icon, which is false in PySide6.
         self._expanded_icon = self._collapsed_icon = QIcon()
         self.title = title
         if isinstance(contents, QLayout):
@@ -49,7 +49,7 @@ class CollapsibleSection(QCollapsible):
         self.setContent(contents)
         # without animation, which would move the controls below
         self.setDuration(0)
-        # that of superqt has no border
+        # the button of superqt has no border
         self.toggleButton().setStyleSheet(_SECTION_STYLE)
         self.toggled.connect(self._show_arrow)
         self.fold(not expanded)
@@ -64,7 +64,7 @@ class CollapsibleSection(QCollapsible):
 
     def _show_arrow(self, expanded: bool) -> None:
         self.setText(f'{"▾" if expanded else "▸"}  {self.title}')
-        # superqt fixes the height, which cuts off sections in sections, and
-        # leaves collapsed controls in the tab order
+        # superqt fixes the height, which cuts off nested sections, and leaves
+        # collapsed controls in the tab order
         self.content().setMaximumHeight(QWIDGETSIZE_MAX if expanded else 0)
         self.content().setVisible(expanded)

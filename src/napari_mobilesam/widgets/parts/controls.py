@@ -24,7 +24,7 @@ from napari_mobilesam.widgets.parts.form_guard import FormGuard
 from napari_mobilesam.widgets.parts.layouts import stack
 from napari_mobilesam.widgets.parts.status_line import StatusLine
 
-# stands out, at 3 : 1, from the backgrounds of both themes
+# contrast of at least 3 : 1 with the backgrounds of both themes
 FOCUS_COLOR = '#2a7fd4'
 _FOCUS_STYLE = (
     ', '.join(
@@ -42,23 +42,23 @@ _FOCUS_STYLE = (
         )
     )
     + f' {{ border: 1px solid {FOCUS_COLOR}; }}'
-    # no border stands out from the tab in front, in either theme
+    # no border contrasts with the front tab in either theme
     + ' QTabBar::tab:selected:focus { text-decoration: underline; }'
 )
 
 
 def show_focus(widget: QWidget) -> None:
-    """Draw a border around the control that has the focus.
+    """Draw a border around the focused control.
 
-    napari draws none around combo boxes and other controls.
+    napari draws none around combo boxes and some other controls.
     """
     widget.setStyleSheet(_FOCUS_STYLE)
 
 
 def order_tabs(before: QWidget, form: QWidget) -> None:
-    """Let the Tab key go from a widget to the controls of a form.
+    """Make the Tab key go from a widget to the controls of a form.
 
-    Qt appends widgets that are made later to the end of the window.
+    Qt appends widgets created later at the end of the window.
     """
     # PySide6 keeps what `nextInFocusChain` returns alive, window and all
     controls = (
@@ -89,7 +89,7 @@ def scrollable(
     top: QLayout | None = None,
     bottom: QWidget | None = None,
 ) -> QScrollArea:
-    """Fill a form: contents that scroll between parts that do not.
+    """Fill a form with scrolling contents between fixed parts.
 
     Parameters
     ----------
@@ -98,16 +98,16 @@ def scrollable(
     contents : QLayout
         Scrolling part.
     status : StatusLine
-        At the bottom.
+        Status line at the bottom.
     top : QLayout, optional
-        Above the scrolling part, always in view.
+        Part above the scrolling part, always visible.
     bottom : QWidget, optional
-        Between the scrolling part and the status.
+        Widget between the scrolling part and the status line.
 
     Returns
     -------
     QScrollArea
-        Area that scrolls.
+        The scroll area.
     """
     inner = QWidget()
     inner.setLayout(contents)
@@ -115,7 +115,7 @@ def scrollable(
     contents.setSpacing(8)
     area = FormArea(inner)
     FormGuard(inner)
-    # what does not scroll, too
+    # including what does not scroll
     FormGuard(widget)
     layout = QVBoxLayout(widget)
     layout.setContentsMargins(0, 0, 0, 4)
@@ -135,16 +135,16 @@ def scrollable(
 def confirm(
     parent: QWidget, question: str, action: str, then: Callable[[], None]
 ) -> None:
-    """Ask before something is lost; the viewer goes on meanwhile.
+    """Ask before something is lost; the viewer continues meanwhile.
 
     Parameters
     ----------
     parent : QWidget
-        The question is asked in front of its window.
+        Widget in front of whose window the question is asked.
     question : str
         What would be lost.
     action : str
-        Text of the button that agrees; *Cancel* is the default.
+        Text of the confirming button; *Cancel* is the default.
     then : callable
         Called when the user agrees.
     """
@@ -179,16 +179,16 @@ def choice_combo(entries: Mapping[str, str], chosen: str = '') -> QComboBox:
 
 
 def explain_rows(form: QFormLayout, tips: Mapping[str, str]) -> None:
-    """Give the labels of rows their tool tips.
+    """Add tooltips to the labels of rows.
 
-    Lists of layers show a long name in theirs.
+    Layer lists use theirs for long names.
 
     Parameters
     ----------
     form : QFormLayout
         Form with the rows.
     tips : mapping of str to str
-        Text of a label, and its tool tip.
+        Label text, and its tooltip.
     """
     for row in range(form.rowCount()):
         item = form.itemAt(row, QFormLayout.ItemRole.LabelRole)
@@ -198,7 +198,7 @@ def explain_rows(form: QFormLayout, tips: Mapping[str, str]) -> None:
 
 
 def wide_button(text: str) -> QPushButton:
-    """Return a button that expands to the width of its column."""
+    """Return a button that fills the width of its column."""
     button = QPushButton(text)
     button.setSizePolicy(
         QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed
@@ -207,7 +207,7 @@ def wide_button(text: str) -> QPushButton:
 
 
 def group_form(title: str) -> tuple[QGroupBox, QFormLayout]:
-    """Return a box with a title, and the form in it."""
+    """Return a titled box with a form in it."""
     box = QGroupBox(title)
     form = form_layout(box)
     form.setContentsMargins(8, 8, 8, 8)
@@ -215,7 +215,7 @@ def group_form(title: str) -> tuple[QGroupBox, QFormLayout]:
 
 
 def form_layout(parent: QWidget | None = None) -> QFormLayout:
-    """Return a form that suits a dock 320 pixels wide."""
+    """Return a form layout that fits a dock of 320 pixels width."""
     form = QFormLayout(parent) if parent is not None else QFormLayout()
     form.setContentsMargins(0, 0, 0, 0)
     form.setSpacing(6)

@@ -10,20 +10,20 @@ from qtpy.QtWidgets import QSizePolicy, QWidget
 
 IOU_COLOUR = '#4fc3f7'
 LOSS_COLOUR = '#ffb74d'
-# opacity of ticks and frames, of 255; width of the dash of a title
+# opacity of ticks and frames (0 to 255), and width of the dash of a title
 FAINT, DASH = 190, 14
 
 
 @dataclass
 class Curve:
-    """Points of one curve, and how it is drawn.
+    """Points of one curve, and how to draw it.
 
     Attributes
     ----------
     title, colour : str
         Name and colour.
     span : float
-        Least height of the axis, so that noise stays small.
+        Minimum height of the axis, so that noise looks small.
     marks : bool
         Draw a dot at each point.
     points : list of tuple of float
@@ -46,7 +46,7 @@ class Curve:
 
 
 class CurvePlot(QWidget):
-    """Validation IoU above, loss below, over the minutes of the budget."""
+    """Validation IoU (top) and loss (bottom) over the budgeted minutes."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -60,7 +60,7 @@ class CurvePlot(QWidget):
         self.setAccessibleName('Loss and validation IoU over time')
 
     def start(self, minutes: float) -> None:
-        """Begin empty curves over a budget."""
+        """Start empty curves over a budget."""
         self._minutes = minutes
         self.iou.points.clear()
         self.loss.points.clear()
@@ -75,7 +75,7 @@ class CurvePlot(QWidget):
         self._add(self.loss, minutes, value)
 
     def _add(self, curve: Curve, minutes: float, value: float) -> None:
-        # neither NaN nor infinity has a place on an axis
+        # NaN and infinity cannot be placed on an axis
         if value - value == 0:
             curve.points.append((minutes, value))
             self.update()
@@ -118,7 +118,7 @@ class CurvePlot(QWidget):
         if curve.points:
             text += f'  {curve.points[-1][1]:.3f}'
         head = area.adjusted(0, -self.fontMetrics().lineSpacing() - 2, 0, 0)
-        # a dash in the colour of the curve; text in a readable one
+        # a dash in the colour of the curve, and text in a readable one
         middle = head.top() + self.fontMetrics().height() / 2
         painter.setPen(QPen(QColor(curve.colour), 3))
         painter.drawLine(
@@ -146,7 +146,7 @@ class CurvePlot(QWidget):
             for minutes, value in curve.points
         ]
         if curve.marks:
-            # where it started, to see what was won
+            # the initial value, to show the improvement
             start = places[0].y()
             painter.setPen(QPen(self._faint(), 1, Qt.PenStyle.DashLine))
             painter.drawLine(

@@ -9,12 +9,12 @@ from qtpy.QtCore import QObject, QTimer
 
 
 class DelayedCall:
-    """Calls a function once, after a pause.
+    """Call a function once, after a pause.
 
     Parameters
     ----------
     function : callable
-        Called without arguments, on the UI thread.
+        Function called without arguments, on the UI thread.
     pause_ms : int
         Pause in milliseconds; 0 for the next turn of the event loop.
     parent : QObject, optional
@@ -43,10 +43,10 @@ class DelayedCall:
         return self._alive and bool(self._timer.isActive())
 
     def restart(self, *args: object, pause_ms: int | None = None) -> None:
-        """Request a call; the pause of an earlier request begins again.
+        """Request a call; the pause of an earlier request starts again.
 
-        Nothing happens once the parent is destroyed: a thread may report to a
-        dock that has been closed meanwhile.
+        Nothing happens once the parent is destroyed, since a thread may report
+        to a dock that was closed in the meantime.
 
         Parameters
         ----------

@@ -1,34 +1,34 @@
-"""Docks of several forms: as tabs where a window is too low for two."""
+"""Docks of several forms, as tabs if the window is too low for two."""
 
 from __future__ import annotations
 
 from qtpy.QtWidgets import QDockWidget, QMainWindow, QWidget
 
-# Window height, in screen pixels, that shows two forms below each other.
+# Window height, in screen pixels, that fits two stacked forms.
 HEIGHT_OF_TWO = 1200
 
 
 def show_as_tab(form: QWidget, kind: type[QWidget]) -> None:
-    """Make the dock of a form a tab of the dock of another, in low windows.
+    """Tabify the docks of two forms in low windows.
 
     Parameters
     ----------
     form : QWidget
         Form whose dock was just opened.
     kind : type
-        Class that the forms of other docks have in common.
+        Common class of the forms of other docks.
     """
     dock = _dock_of(form, kind)
     window = None if dock is None else dock.parentWidget()
     if dock is None or not isinstance(window, QMainWindow):
         return
-    # the text of the tab: three with the name of the plugin are cut
+    # tab text: with the plugin name, three tabs would be cut off
     dock.setWindowTitle(dock.windowTitle().split(' (')[0])
     if window.height() >= HEIGHT_OF_TWO or dock.isFloating():
         return
     tabs = window.tabifiedDockWidgets(dock)
     if any(other.findChild(kind) is not None for other in tabs):
-        # moved again, Qt would split the tabs of docks opened together
+        # moving again would make Qt split the tabs of docks opened together
         return
     area = window.dockWidgetArea(dock)
     for other in window.findChildren(QDockWidget):
@@ -46,7 +46,7 @@ def show_as_tab(form: QWidget, kind: type[QWidget]) -> None:
 
 
 def _fit_screen(window: QMainWindow) -> None:
-    """Take back the height that two docks below each other needed."""
+    """Release the height needed by two stacked docks."""
     screen, layout = window.screen(), window.layout()
     if screen is None or layout is None:
         return

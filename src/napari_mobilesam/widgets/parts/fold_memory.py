@@ -1,4 +1,4 @@
-"""Sections of forms that stay folded, or open, until the next time."""
+"""Memory of which sections of forms are folded."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The part of a form that scrolls."""
+"""The scrolling part of a form."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ FONT_CHANGES = (QEvent.Type.FontChange, QEvent.Type.StyleChange)
 
 
 class FormArea(QScrollArea):
-    """Scrolls its contents, as wide as they need to be in the font.
+    """Scroll area as wide as its contents need in the current font.
 
     Parameters
     ----------
@@ -23,10 +23,10 @@ class FormArea(QScrollArea):
     def __init__(self, contents: QWidget) -> None:
         super().__init__()
         self._contents = contents
-        # once the contents have the new font, too
+        # once the contents also have the new font
         self._follow_font = DelayedCall(self._fit, parent=self)
         self.setWidgetResizable(True)
-        # its contents take the focus, and are scrolled into view
+        # its contents take the focus and are scrolled into view
         self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self.setFrameShape(QFrame.Shape.NoFrame)
         self.setHorizontalScrollBarPolicy(
@@ -48,10 +48,10 @@ class FormArea(QScrollArea):
         return bar.sizeHint().width()
 
     def _fit(self) -> None:
-        """Be wider if the contents need it in a larger font."""
+        """Widen if the contents need it in a larger font."""
         policy, width = Qt.ScrollBarPolicy.ScrollBarAlwaysOff, self._needed
         if width > self._least_width:
-            # where the window has no room for that
+            # if the window has no room for that
             policy = Qt.ScrollBarPolicy.ScrollBarAsNeeded
             border = self.width() - self.maximumViewportSize().width()
             width += self._bar_width + border
@@ -59,11 +59,11 @@ class FormArea(QScrollArea):
         self.setMinimumWidth(max(width, self._least_width))
 
     def sizeHint(self) -> QSize:  # noqa: N802
-        """Ask for the least height: it gets what others do not need."""
+        """Request the minimum height; it gets what others do not need."""
         return QSize(super().sizeHint().width(), self.minimumHeight())
 
     def changeEvent(self, event: QEvent | None) -> None:  # noqa: N802
-        """Follow the font, which napari sets after the form is made."""
+        """Follow the font, which napari sets after the form is created."""
         super().changeEvent(event)
         if event is not None and event.type() in FONT_CHANGES:
             self._follow_font.restart()

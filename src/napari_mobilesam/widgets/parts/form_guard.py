@@ -1,4 +1,4 @@
-"""Wheel and keys in the controls of a form, which change no value unasked."""
+"""Protection of a form's controls from accidental wheel and key input."""
 
 from __future__ import annotations
 
@@ -17,13 +17,12 @@ CONTROLS = QAbstractSpinBox, QComboBox, QAbstractSlider
 
 
 class FormGuard(QObject):
-    """Lets the wheel change only the number that was clicked or tabbed to.
+    """Let the wheel change only a number that was clicked or tabbed to.
 
-    Over any other control, it scrolls the form; it never makes a choice in a
-    combo box. In a number with decimals, comma and point both are the decimal
-    point: Qt takes the one that the locale does not use for a separator of
-    thousands, and 12,5 for 125. Controls that are added later are guarded as
-    well.
+    Over any other control, the wheel scrolls the form; it never changes a
+    combo box. In a decimal number, both comma and point serve as the decimal
+    point: Qt would take the other one for a thousands separator, and 12,5 for
+    125. Controls added later are guarded, too.
 
     Parameters
     ----------
@@ -46,8 +45,9 @@ class FormGuard(QObject):
                     continue
                 control.setProperty('guarded', True)
                 if isinstance(control, QComboBox) and not control.isEditable():
-                    # a click leaves the keyboard to the canvas: a key of the
-                    # plugin would choose an entry that begins so
+                    # a click leaves the focus on the canvas: a shortcut of the
+                    # plugin would otherwise select an entry starting with that
+                    # letter
                     control.setFocusPolicy(Qt.FocusPolicy.TabFocus)
                 elif control.focusPolicy() == Qt.FocusPolicy.WheelFocus:
                     control.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
@@ -56,7 +56,7 @@ class FormGuard(QObject):
     def eventFilter(  # noqa: N802 - name of Qt
         self, watched: QObject | None, event: QEvent | None
     ) -> bool:
-        """Pass on the wheel, and a comma as a decimal point."""
+        """Redirect the wheel, and accept a comma as decimal point."""
         assert event is not None
         kind = event.type()
         if watched is self._form:

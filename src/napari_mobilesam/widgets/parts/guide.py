@@ -22,7 +22,7 @@ class Guide(QDialog):
     Parameters
     ----------
     parent : QWidget
-        The window closes with it.
+        Parent; the window closes with it.
 
     Attributes
     ----------

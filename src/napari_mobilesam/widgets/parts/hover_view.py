@@ -23,16 +23,16 @@ REST_MS = 250
 
 
 class HoverView:
-    """Shows the mask that a click at the cursor would give.
+    """Show the mask that a click at the cursor would give.
 
     Parameters
     ----------
     viewer : napari.components.ViewerModel
-        Viewer, no proxy.
+        Viewer (not a proxy).
     hover : Hover
-        Answers; its signal is to be connected to `show`.
+        Hover prediction; connect its signal to `show`.
     plane : callable
-        Returns the plane that is shown; may raise `ImageError`.
+        Returns the displayed plane; may raise `ImageError`.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class HoverView:
         self._quiet = quiet
 
     def look(self) -> None:
-        """Ask about the cursor's position, though it has not moved."""
+        """Request the mask at the cursor, even if it has not moved."""
         if self._on and not self._quiet:
             self._ask(self._viewer.cursor.position)
 
@@ -117,7 +117,7 @@ class HoverView:
 
 
 def cursor_on(plane: LayerPlane, position: Any) -> tuple[float, float] | None:
-    """Return row and column of a world position, None outside the plane.
+    """Return row and column of a world position; None outside the plane.
 
     Parameters
     ----------

@@ -24,12 +24,12 @@ NO_DEVICE = 'shown once the model is loaded'
 
 
 class ImageHeader(QWidget):
-    """Image, channels, model, and the device that computes.
+    """Image, channels, model, and the computing device.
 
     Parameters
     ----------
     dock : ViewerWidget
-        Form whose viewer and session are shown.
+        Form whose viewer and session are used.
 
     Attributes
     ----------
@@ -77,7 +77,7 @@ class ImageHeader(QWidget):
 
     @property
     def plane(self) -> LayerPlane:
-        """The plane of the image that is shown, with the chosen channels.
+        """Displayed plane of the image, with the chosen channels.
 
         Raises
         ------
@@ -98,7 +98,7 @@ class ImageHeader(QWidget):
             )
 
     def refresh(self) -> None:
-        """Offer the images and channels that the viewer has now."""
+        """Offer the images and channels now in the viewer."""
         composed = self.channel_combo.composed
         self.image_combo.refresh()
         self._offer_channels()

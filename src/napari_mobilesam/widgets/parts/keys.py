@@ -2,8 +2,8 @@
 
 Each key is bound twice: as a shortcut of the window, which works while a
 button, a slider or the layer list has the focus, and in the viewer's keymap,
-which also works in a window that is not active. Text fields are not affected;
-number fields leave letters to the shortcuts.
+which also works in an inactive window. Text fields are unaffected; number
+fields leave letters to the shortcuts.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ class Keys:
     Attributes
     ----------
     callbacks : list of callable
-        In the viewer's keymap, unless others have the key.
+        Callbacks in the viewer's keymap, unless others use the key.
     shortcuts : list of _Shortcut
-        In the window.
+        Shortcuts of the window.
     """
 
     callbacks: list[Callable[[Any], None]] = field(default_factory=list)
@@ -51,19 +51,19 @@ def bind_keys(
 ) -> Keys:
     """Bind keys to bound methods.
 
-    A key of two docks is that of the later one, unless only the other one is
-    seen: docks can be tabs, one behind the other.
+    If two docks share a key, the later one gets it, unless only the other one
+    is visible: docks can be tabs, one behind the other.
 
     Parameters
     ----------
     widget : ViewerWidget
-        Docked in the window that is to have the shortcuts.
+        Widget docked in the window that gets the shortcuts.
     actions : mapping of str to callable
-        Key such as ``'W'`` or ``'Shift+W'`` to a bound method, whose object
-        is not kept alive.
+        Maps a key such as ``'W'`` or ``'Shift+W'`` to a bound method, whose
+        object is not kept alive.
     yields : bool
-        Leave keys that are bound already to those who have bound them, as
-        long as they are seen.
+        Leave keys that are already bound to their owners, as long as those are
+        visible.
     """
     keys = Keys()
     window = widget.main_window
@@ -75,7 +75,7 @@ def bind_keys(
     for key, action in actions.items():
         rivals = others.get(QKeySequence(key).toString(), [])
         if yields and key in bound and not rivals:
-            # the user, or another plugin, has it
+            # used by the user or another plugin
             continue
         callback = _weakly(action)
         if window is not None:
@@ -90,7 +90,7 @@ def bind_keys(
 
 
 class _Letters(QObject):
-    """Leaves letters to the shortcuts, which a number field would swallow."""
+    """Leave letters to the shortcuts, which a number field would swallow."""
 
     def eventFilter(  # noqa: N802
         self, watched: QObject | None, event: QEvent | None
@@ -108,7 +108,7 @@ class _Letters(QObject):
 def unbind_keys(viewer: Any, keys: Keys) -> None:
     """Unbind keys, unless another dock has bound them since.
 
-    A dock that had bound them before has them again.
+    A dock that had bound them before gets them back.
     """
     bound = {
         key
@@ -152,7 +152,7 @@ def command_of_napari(key: str) -> str:
 
 @cache
 def _keys_of_napari() -> dict[str, str]:
-    """Command of each key of napari."""
+    """Return the napari command of each key."""
     return {
         str(key): command
         for command, keys in reversed(default_shortcuts.items())
@@ -172,12 +172,12 @@ class _Shortcut(QShortcut):
     callback : callable
         Called with None.
     widget : ViewerWidget
-        Form that the key is of; not kept alive.
+        Form that owns the key; not kept alive.
 
     Attributes
     ----------
     name : str
-        Key as Qt writes it.
+        Key as written by Qt.
     """
 
     def __init__(
@@ -190,7 +190,7 @@ class _Shortcut(QShortcut):
         super().__init__(QKeySequence(key), window)
         self._callback = callback
         self._widget = weakref.ref(widget)
-        # of other docks, with the same key
+        # shortcuts of other docks with the same key
         self._rivals: list[_Shortcut] = []
         self.name = self.key().toString()
         self.setObjectName(SHORTCUT_NAME)
@@ -201,8 +201,8 @@ class _Shortcut(QShortcut):
     def join(self, rivals: list[_Shortcut], yields: bool) -> None:
         """Share the key with other docks.
 
-        Of two shortcuts with the same key Qt would call neither: this one is
-        enabled, or the others if it yields.
+        Of two shortcuts with the same key, Qt would call neither: only this
+        one is enabled, or the others if it yields.
         """
         self._rivals = list(rivals)
         for rival in rivals:
@@ -211,7 +211,7 @@ class _Shortcut(QShortcut):
         self.setEnabled(not yields)
 
     def leave(self) -> None:
-        """Share the key no longer."""
+        """Stop sharing the key."""
         for rival in self._rivals:
             rival._rivals.remove(self)
         self._rivals = []
@@ -231,7 +231,7 @@ class _Shortcut(QShortcut):
 
 
 def _shortcuts_in(window: QObject) -> list[_Shortcut]:
-    """Return our shortcuts of a window, the oldest first; takes 5 ms."""
+    """Return our shortcuts of a window, oldest first; takes 5 ms."""
     found = window.findChildren(
         QShortcut,
         SHORTCUT_NAME,
@@ -249,12 +249,12 @@ def _shortcuts_by_name(window: QObject) -> dict[str, list[_Shortcut]]:
 
 
 def focus_canvas(widget: ViewerWidget) -> None:
-    """Give the keyboard to the canvas, as a click there does.
+    """Give the keyboard focus to the canvas, like a click there.
 
     Parameters
     ----------
     widget : ViewerWidget
-        Docked in the window of the canvas.
+        Widget docked in the window of the canvas.
     """
     canvas = getattr(widget.main_window, '_qt_viewer', None)
     if canvas is not None:

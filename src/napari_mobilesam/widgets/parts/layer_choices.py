@@ -1,4 +1,4 @@
-"""Choice of an image and labels that follows the scene and the selection."""
+"""Choice of an image and labels, following the scene and the selection."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from napari_mobilesam.widgets.viewer.layers import (
 
 
 class LayerChoices:
-    """Combo boxes of an image and of labels.
+    """Combo boxes for an image and for labels.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ class LayerChoices:
         self.labels = LayerCombo(dock.viewer, is_output)
         # those of the scene that were followed: a choice of others stays
         self._followed: list[weakref.ref[Layer] | None] = [None, None]
-        # active at the last look
+        # active layer at the last look
         self._active: weakref.ref[Layer] | None = None
 
     def attach(self) -> None:
@@ -64,7 +64,7 @@ class LayerChoices:
         self.follow_scene()
 
     def follow_scene(self) -> None:
-        """Choose the image and the labels of the scene, if they are others."""
+        """Choose the image and labels of the scene if they have changed."""
         self._follow(0, self.image, self._scene.image)
         self._follow(1, self.labels, self._scene.labels)
         self.changed.emit()
@@ -81,8 +81,8 @@ class LayerChoices:
     def take_active(self, event: Any = None) -> None:
         """Choose the active layer if it is labels to work on.
 
-        Only if the user has selected it: a layer that is added is active for
-        a moment, and the one before is again.
+        This applies only if the user selected it: an added layer is active for
+        a moment before the previous one is again.
         """
         active = self._dock.viewer.layers.selection.active
         before = None if self._active is None else self._active()

@@ -21,7 +21,7 @@ class LayerCombo(QComboBox):
     Parameters
     ----------
     viewer : napari.components.ViewerModel
-        Viewer, no proxy.
+        Viewer (not a proxy).
     accepts : callable
         Returns whether a layer is offered.
     nothing : str
@@ -64,7 +64,7 @@ class LayerCombo(QComboBox):
             self.setCurrentIndex(self._layers.index(layer))
 
     def refresh(self, event: Any = None) -> None:
-        """Offer the layers that the viewer has now, keeping the choice."""
+        """Offer the layers now in the viewer, keeping the choice."""
         before = self.layer
         layers: list[Layer | None] = [
             layer for layer in self._viewer.layers if self._accepts(layer)

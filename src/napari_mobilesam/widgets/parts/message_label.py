@@ -9,15 +9,15 @@ from qtpy.QtGui import QColor, QPalette, QShowEvent
 from qtpy.QtWidgets import QLabel, QWidget
 
 CHANGES = (QEvent.Type.StyleChange, QEvent.Type.PaletteChange)
-# for dark and for light backgrounds, with a contrast of at least 4.5 : 1 on
-# those of napari
+# for dark and light backgrounds, with a contrast of at least 4.5 : 1 in
+# napari's themes
 ERROR = '#ff8a80', '#a31515'
 GOOD = '#66bb6a', '#1b5e20'
 WARNING = '#ffb74d', '#7a4100'
 
 
 class MessageLabel(QLabel):
-    """Wrapped text, in the colour of errors if it is one.
+    """Wrapped text, in the error colour if it is an error.
 
     Attributes
     ----------
@@ -51,7 +51,7 @@ class MessageLabel(QLabel):
             self._show_color()
 
     def showEvent(self, event: QShowEvent | None) -> None:  # noqa: N802
-        """Use the theme, which a widget has once it is shown."""
+        """Apply the theme, which a widget has once it is shown."""
         super().showEvent(event)
         self._show_color()
 
@@ -59,20 +59,20 @@ class MessageLabel(QLabel):
         style = ''
         if self.failed:
             style = f'color: {readable(ERROR, background_of(self))};'
-        # setting a style is a change of style
+        # setting a style emits a style change
         if style != self.styleSheet():
             self.setStyleSheet(style)
 
 
 def background_of(widget: QWidget) -> QColor:
-    """Return the background that the theme gives a widget."""
+    """Return the background colour of a widget in its theme."""
     # its own palette may hold the colour of an error
     parent = widget.parentWidget() or widget
     return parent.palette().color(QPalette.ColorRole.Window)
 
 
 def readable(colors: Sequence[str], background: QColor) -> str:
-    """Return which of some colours is best read on a background."""
+    """Return which of some colours is most readable on a background."""
     return max(colors, key=lambda color: contrast(QColor(color), background))
 
 

@@ -1,4 +1,4 @@
-"""Choosing a model, and downloading it."""
+"""Choice and download of a model."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ OPEN_FILE = 'Open a file …'
 
 
 class ModelBox(QWidget):
-    """Combo box of models; below it a download button where one is needed.
+    """Combo box of models, with a download button if needed.
 
     A model that is not on this computer is listed with its size. It is used
-    once it has been downloaded; until then the previous one stays in use.
+    once downloaded; until then, the previous one stays in use.
 
     Parameters
     ----------
@@ -83,7 +83,7 @@ class ModelBox(QWidget):
     def _select(self, name: str) -> None:
         index = self.combo.findData(name)
         if index < 0:
-            # a file of the user, shown by its name
+            # a user's file, shown by name
             index = self.combo.count()
             self.combo.insertItem(index, Path(name).name, name)
         self.combo.setCurrentIndex(index)
@@ -104,7 +104,7 @@ class ModelBox(QWidget):
                 self.refresh()
                 return
         if self._here(name):
-            # a file that is gone is reported as one that is damaged
+            # a missing file is reported like a damaged one
             self._session.models.use(name)
             self.refresh()
         else:

@@ -1,4 +1,4 @@
-"""Tables of objects, one per row, of which one is chosen."""
+"""Tables of objects, one per row, with a current row."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ RIGHT = int(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
 
 
 class ObjectListModel(QAbstractTableModel):
-    """Sorted rows under headers that stay the same.
+    """Sorted rows under fixed headers.
 
-    Thousands of rows are sorted here in a millisecond; a proxy model would
-    request each value many times.
+    Thousands of rows are sorted in a millisecond; a proxy model would request
+    each value many times.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ class ObjectListModel(QAbstractTableModel):
     headers : sequence of str
         Names of the columns.
     rows : list
-        The rows in the order in which they are shown.
+        The rows, in display order.
     """
 
     def __init__(
@@ -81,11 +81,11 @@ class ObjectListModel(QAbstractTableModel):
         return row[column], row[0]
 
     def key_of(self, row: int) -> Any:
-        """Key of the object of a row: its first value."""
+        """Return the key of the object in a row: its first value."""
         return self.rows[row][0]
 
     def place_of(self, key: Any) -> int:
-        """Row of an object; -1 if there is none."""
+        """Return the row of an object; -1 if there is none."""
         keys = [self.key_of(row) for row in range(len(self.rows))]
         return keys.index(key) if key in keys else -1
 
@@ -123,12 +123,12 @@ class ObjectListModel(QAbstractTableModel):
 
 
 class ObjectTable(QTableView):
-    """Table of which the user chooses rows, by mouse or keys.
+    """Table in which the user chooses rows by mouse or keyboard.
 
     Attributes
     ----------
     chosen : Signal(object)
-        Emitted with what tells the object whose row the user chose.
+        Emitted with the key of the object in the chosen row.
     """
 
     chosen = Signal(object)
@@ -206,13 +206,13 @@ class ObjectTable(QTableView):
     ) -> None:
         """Show objects in compact rows that are chosen as a whole.
 
-        The chosen object stays so when rows are replaced or sorted.
+        The chosen object stays chosen when rows are replaced or sorted.
 
         Parameters
         ----------
         model : QAbstractTableModel
-            Objects; sortable. ``key_of`` tells the object of a row, and
-            ``place_of`` its row, as in `ObjectListModel`.
+            Sortable model of objects. ``key_of`` gives the object in a row,
+            and ``place_of`` its row, as in `ObjectListModel`.
         column : int
             Column by which the objects are sorted at first.
         rows, low : int, bool
@@ -250,7 +250,7 @@ class ObjectTable(QTableView):
         else:
             selection.clear()
         selection.blockSignals(before)
-        # what is drawn follows the signals that were held back
+        # the display follows the blocked signals
         viewport: Any = self.viewport()
         viewport.update()
 
@@ -261,9 +261,9 @@ class ObjectTable(QTableView):
             self.chosen.emit(self._current)
 
     def focusInEvent(self, event: QFocusEvent | None) -> None:  # noqa: N802
-        """Choose no row: Qt makes the first one current.
+        """Choose no row, as Qt makes the first one current.
 
-        The keyboard also comes here when a button that had it is disabled.
+        The focus also moves here when a focused button is disabled.
         """
         selection: Any = self.selectionModel()
         chosen = selection is None or selection.currentIndex().isValid()

@@ -29,7 +29,7 @@ P = TypeVar('P')
 
 PARAMETERS = 'Parameters'
 
-# in place of a number that is not known
+# shown instead of an unknown number
 UNKNOWN = '…'
 # room for the largest number would make the dock too wide
 NUMBER_WIDTH = 80
@@ -38,16 +38,16 @@ NUMBER_WIDTH = 80
 class ParameterForm(QWidget, Generic[P]):
     """Controls for the fields of a parameter dataclass.
 
-    Fields that belong to a group are folded away under its title.
+    Fields of a group are in a collapsed section under its title.
 
     Parameters
     ----------
     value : dataclass instance
-        Shown at first; see `napari_mobilesam.parameter_fields`.
+        Initial value; see `napari_mobilesam.parameter_fields`.
     names : collection of str, optional
-        Fields that are shown; by default all that have a label.
+        Fields to show; by default all that have a label.
     first : collection of str, optional
-        Fields that are shown in `first_rows`; the rest is folded away.
+        Fields shown in `first_rows`; the others are in a collapsed section.
 
     Attributes
     ----------
@@ -56,7 +56,7 @@ class ParameterForm(QWidget, Generic[P]):
     controls : dict of str to magicgui widget
         Control of each field.
     first_rows : QWidget
-        The fields of `first`, to be placed elsewhere.
+        Rows of the fields in `first`, to be placed elsewhere.
     """
 
     changed = Signal(object)
@@ -95,8 +95,8 @@ class ParameterForm(QWidget, Generic[P]):
     def value(self) -> P:
         """The parameters shown.
 
-        Numbers are rounded in the form, but returned as they were set until
-        their control changes.
+        Numbers are rounded for display, but returned unrounded until their
+        control changes.
         """
         changed = {
             name: control.value
@@ -117,19 +117,19 @@ class ParameterForm(QWidget, Generic[P]):
             self.changed.emit(self.value)
 
     def show_typical(self, name: str, number: float) -> None:
-        """Show a number that is not used while its field is automatic."""
+        """Show a number that is unused while its field is automatic."""
         control = self.controls[name]
         assert isinstance(control, AutomaticNumber)
         control.show_typical(number)
 
     def hide_typical(self, name: str) -> None:
-        """Show no number while a field is automatic, as it is not known."""
+        """Show no number while a field is automatic and unknown."""
         control = self.controls[name]
         assert isinstance(control, AutomaticNumber)
         control.hide_typical()
 
     def show_thresholds(self, record: ModelRecord) -> None:
-        """Show the thresholds of a model where they are automatic."""
+        """Show the thresholds of a model while they are automatic."""
         for name in ('predicted_iou', 'stability'):
             self.show_typical(name, getattr(record, name))
 
@@ -138,7 +138,7 @@ class ParameterForm(QWidget, Generic[P]):
 
 
 class _ClickOnGreyed(QObject):
-    """Calls a function when a disabled widget is clicked.
+    """Call a function when a disabled widget is clicked.
 
     Parameters
     ----------
@@ -156,7 +156,7 @@ class _ClickOnGreyed(QObject):
     def eventFilter(  # noqa: N802
         self, watched: QObject | None, event: QEvent | None
     ) -> bool:
-        """Filter clicks; Qt's filters see those on disabled widgets, too."""
+        """Filter clicks; Qt's filters also see those on disabled widgets."""
         assert isinstance(watched, QWidget)
         if (
             event is not None
@@ -169,15 +169,15 @@ class _ClickOnGreyed(QObject):
 
 
 class AutomaticNumber(ValuedContainerWidget[float | None]):
-    """A number, or None while the box beside it is checked.
+    """A number, or None while the check box next to it is checked.
 
-    A click on the number, which is greyed while the box is checked, unchecks
+    A click on the number, which is disabled while the box is checked, unchecks
     it.
 
     Parameters
     ----------
     value : float or None
-        Shown at first.
+        Initial value.
     min, max, step : float
         Range and increment.
     typical : float
@@ -185,7 +185,7 @@ class AutomaticNumber(ValuedContainerWidget[float | None]):
     automatic : str
         Tooltip of the check box.
     **options
-        Of a magicgui widget: name, label, tooltip, …
+        Options of a magicgui widget: name, label, tooltip, …
     """
 
     def __init__(
@@ -300,7 +300,8 @@ def _control(
 
 
 def _rows(controls: list[BaseValueWidget[Any]]) -> QWidget:
-    # aligned labels, as in the other forms; a magicgui Container has none
+    # aligned labels as in the other forms, which a magicgui Container does not
+    # have
     rows = QWidget()
     form = form_layout(rows)
     for control in controls:

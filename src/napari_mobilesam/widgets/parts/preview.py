@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 PREVIEW_NAME = 'preview'
 COLOR = '#00d5ff'
-# of a mask that the model is not certain of
+# for a mask the model is uncertain about
 DOUBTFUL_COLOR = '#ff9800'
 HOVER_NAME = 'hover preview'
 HOVER_COLOR = '#ffffff'
@@ -37,12 +37,12 @@ SMALLEST_STEP = 8
 class Preview:
     """Labels layer that covers the bounding box of masks.
 
-    A layer of the whole image would be uploaded to the GPU at every click.
+    A layer of the whole image would be uploaded to the GPU on every click.
 
     Parameters
     ----------
     viewer : napari.components.ViewerModel
-        Viewer, no proxy.
+        Viewer (not a proxy).
     name, color : str
         Of the layer.
     opacity : float
@@ -65,16 +65,16 @@ class Preview:
     def show(
         self, plane: LayerPlane, masks: Sequence[Mask], doubtful: bool = False
     ) -> None:
-        """Show masks of a plane instead of the previous ones.
+        """Show masks of a plane in place of the previous ones.
 
         Parameters
         ----------
         plane : LayerPlane
             Plane of the masks.
         masks : sequence of Mask
-            What to show.
+            Masks to show.
         doubtful : bool
-            Show them in the colour of masks that are not certain.
+            Use the colour of uncertain masks.
         """
         self._use_color(DOUBTFUL_COLOR if doubtful else self._certain_color)
         if not masks:
@@ -93,12 +93,12 @@ class Preview:
         self._shown = place, tuple(masks)
 
     def prepare(self, plane: LayerPlane) -> None:
-        """Add the layer, empty, so that the first mask need not wait for it.
+        """Add the empty layer, so that the first mask need not wait for it.
 
         Parameters
         ----------
         plane : LayerPlane
-            Plane of masks to come.
+            Plane of the masks to come.
         """
         if self.layer is not None and self.layer in self._viewer.layers:
             return
@@ -203,7 +203,7 @@ def _one_color(color: str) -> DirectLabelColormap:
 def _picture(
     masks: Sequence[Mask],
 ) -> tuple[NDArray[np.uint8], tuple[int, int]]:
-    """Draw masks into an array; return it and its corner in the image."""
+    """Draw masks into an array; return it with its corner in the image."""
     boxes = np.array([mask.box for mask in masks])
     low, high = boxes[:, :2].min(axis=0), boxes[:, 2:].max(axis=0)
     side = int((high - low).max())

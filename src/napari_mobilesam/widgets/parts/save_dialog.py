@@ -1,4 +1,4 @@
-"""Dialog that asks where a file is saved."""
+"""Dialog that asks where to save a file."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ def ask_where_to_save(
     kinds: Mapping[str, str],
     save: Callable[[Path], None],
 ) -> None:
-    """Ask for a path, and save there unless that is cancelled.
+    """Ask for a path, and save there unless cancelled.
 
-    The dialog asks before a file is replaced whose whole name was typed; of
-    a name that gets its suffix here, it knows nothing.
+    The dialog asks before it replaces a file whose full name was typed; it
+    does not know about suffixes added here.
 
     Parameters
     ----------
@@ -29,10 +29,10 @@ def ask_where_to_save(
     title : str
         Title of the dialog.
     proposed : str
-        Path that is offered.
+        Proposed path.
     kinds : mapping of str to str
-        Filters of the dialog, and the suffix that each gives to names that
-        end in none of them.
+        File filters, and the suffix each adds to names that have none of the
+        suffixes.
     save : callable
         Called with the path.
     """
@@ -43,7 +43,7 @@ def ask_where_to_save(
         return
     path = Path(text)
     suffix = path.suffix.lower()
-    # a name with a dot, such as a date, may have no suffix
+    # a name with a dot, such as a date, may lack a suffix
     if (suffix and suffix in kinds.values()) or not kinds.get(kind):
         save(path)
         return

@@ -1,4 +1,4 @@
-"""Settings of the user, saved whenever they change."""
+"""Settings of the user, saved on every change."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class SettingsStore:
     Attributes
     ----------
     current : Settings
-        Loaded from the file of settings, and from napari.
+        Settings from the settings file and from napari.
     preferences : EventedModel or None
-        Settings that napari keeps; None if it is too old for that.
+        Settings stored by napari; None if it is too old for that.
     """
 
     def __init__(self) -> None:
@@ -31,14 +31,14 @@ class SettingsStore:
         self.preferences = find_preferences()
 
     def save(self, status: StatusLine, **changed: Any) -> None:
-        """Change fields of the settings, and write them into the file.
+        """Change fields of the settings, and write them to the file.
 
-        What another window has changed there stays.
+        Changes by other windows are kept.
 
         Parameters
         ----------
         status : StatusLine
-            Shows an error if the file cannot be written.
+            Status line for an error if the file cannot be written.
         **changed
             Fields of `Settings`.
         """
@@ -58,9 +58,9 @@ class SettingsStore:
 def _merged(
     there: Settings, before: Settings, changed: dict[str, Any]
 ) -> Settings:
-    """Return the settings of the file with changes of this window.
+    """Return the settings of the file, with the changes of this window.
 
-    Classes that another window has added are kept, after those of this one.
+    Classes added by another window are kept, after those of this one.
     """
     classes = changed.get('classes')
     if classes is None:

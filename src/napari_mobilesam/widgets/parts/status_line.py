@@ -1,4 +1,4 @@
-"""Status in one sentence, and a progress bar."""
+"""A one-sentence status, and a progress bar."""
 
 from __future__ import annotations
 
@@ -21,16 +21,17 @@ from napari_mobilesam.types import SegmentationError
 from napari_mobilesam.widgets.parts.layouts import stack
 from napari_mobilesam.widgets.parts.message_label import MessageLabel
 
-# Half a swing of the progress bar while the end of the work is unknown.
+# Time per half swing of the progress bar while the end of the work is unknown.
 SWING_MS = 600
-# Pixels above and below the text of a label in the themes of napari, and more.
+# Pixels above and below the text of a label in napari's themes, with some
+# margin.
 PADDING = 16
 
 
 class _TextArea(QScrollArea):
-    """As tall as a wrapped text if there is room, else it scrolls.
+    """Area as tall as its wrapped text if there is room; otherwise it scrolls.
 
-    A label alone would take its height from the buttons of a low form.
+    A plain label would take height away from the buttons of a low form.
 
     Parameters
     ----------
@@ -53,7 +54,7 @@ class _TextArea(QScrollArea):
         )
 
     def show_start(self) -> None:
-        """Show the start of another text."""
+        """Scroll to the start of a new text."""
         self.updateGeometry()
         self._bar.setValue(0)
 
@@ -65,25 +66,25 @@ class _TextArea(QScrollArea):
 
     @property
     def _frame(self) -> int:
-        """Height of the frame, which the theme has."""
+        """Height of the frame in the theme."""
         return self.height() - self.maximumViewportSize().height()
 
     def sizeHint(self) -> QSize:  # noqa: N802
-        """Ask for the height of the text."""
-        # beside the scroll bar, which would not go otherwise
+        """Request the height of the text."""
+        # next to the scroll bar, which would otherwise stay
         width = self.width() - self._bar.sizeHint().width()
         needed = self._label.heightForWidth(width) + self._frame
         least = self.minimumSizeHint()
         return QSize(least.width(), max(needed, least.height()))
 
     def minimumSizeHint(self) -> QSize:  # noqa: N802
-        """Ask for three lines always, so that buttons do not move."""
+        """Always request three lines, so that buttons do not move."""
         lines = 3 * self._label.fontMetrics().lineSpacing()
         height = lines + PADDING + self._frame
         return QSize(super().minimumSizeHint().width(), height)
 
     def changeEvent(self, event: QEvent | None) -> None:  # noqa: N802
-        """Follow the font, which napari sets after the form is made."""
+        """Follow the font, which napari sets after the form is created."""
         super().changeEvent(event)
         self.updateGeometry()
 
@@ -94,7 +95,7 @@ class _TextArea(QScrollArea):
 
 
 class StatusLine(QWidget):
-    """Status in one sentence, and a progress bar."""
+    """A one-sentence status, and a progress bar."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -127,12 +128,12 @@ class StatusLine(QWidget):
 
     @property
     def busy(self) -> bool:
-        """True while work goes on."""
+        """True while work is in progress."""
         return not self.bar.isHidden()
 
     @property
     def kept(self) -> bool:
-        """True if background news must not replace the sentence."""
+        """True if background messages must not replace the sentence."""
         return self._keep or self.failed
 
     @property
@@ -150,7 +151,8 @@ class StatusLine(QWidget):
         busy : bool
             Also show the progress bar.
         keep : bool
-            Only an answer to the user's next action replaces it, see `kept`.
+            Whether only a response to the user's next action may replace it;
+            see `kept`.
         """
         self._keep = keep
         self.label.show_message(text)
@@ -167,7 +169,7 @@ class StatusLine(QWidget):
 
     @contextlib.contextmanager
     def errors(self) -> Iterator[None]:
-        """Show a `SegmentationError` of the context, and go on after it."""
+        """Show a `SegmentationError` raised in this context, and continue."""
         try:
             yield
         except SegmentationError as error:
@@ -176,17 +178,17 @@ class StatusLine(QWidget):
     def show_progress(self, done: int, total: int) -> None:
         """Show progress; a total of 0 means unknown.
 
-        Then half of the bar is filled, in turns the left and the right one:
-        Qt's own animation draws the whole dock thirty times a second, which
-        takes a processor where no graphics card draws.
+        In that case the left and right halves of the bar are filled in turn,
+        because Qt's own animation redraws the whole dock thirty times a
+        second, which occupies a processor on machines without a graphics card.
         """
         if total:
             self._swing.stop()
             self._fill_from_right(False)
         elif not self._swing.isActive():
             self._swing.start()
-        # Qt would paint the bar at once, and with it the canvas of napari,
-        # which is not ready for that while layers come and go
+        # Qt would paint the bar at once, and with it napari's canvas, which is
+        # not ready for that while layers come and go
         self.bar.setUpdatesEnabled(False)
         self.bar.setRange(0, total or 2)
         self.bar.setValue(done if total else 1)
@@ -194,7 +196,7 @@ class StatusLine(QWidget):
         self.bar.show()
 
     def hide_progress(self) -> None:
-        """Show that no work goes on."""
+        """Show that no work is in progress."""
         self._swing.stop()
         self.bar.hide()
 

@@ -1,4 +1,4 @@
-"""Base of all forms in docks: attached while the dock is open."""
+"""Base class of all docked forms, attached while the dock is open."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class ViewerWidget(QWidget):
     """Widget that listens to its viewer only while it is docked.
 
     Closing a dock in napari sends no close event: the widget only loses its
-    parent. A widget that is docked again listens again.
+    parent. A widget that is docked again resumes listening.
 
     Parameters
     ----------
@@ -124,7 +124,7 @@ class ViewerWidget(QWidget):
             self.session.navigation.undo()
 
     def detach(self) -> None:
-        """Stop listening; subclasses clean the viewer up here."""
+        """Stop listening; subclasses clean up the viewer here."""
         _let_go(self._connections, self.session)
 
     @property

@@ -1,6 +1,6 @@
 """Actions of “Segment by prompts”, with their default keys.
 
-napari does not use these keys in its keymaps of images, points, shapes and
+napari does not use these keys in its keymaps for images, points, shapes and
 labels. They can be changed in the settings of the form.
 """
 
@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from napari_mobilesam.widgets.parts.action import Action
 
-# by the names in `PromptWidget.commands`
+# keyed by the names in `PromptWidget.commands`
 ACTIONS: Mapping[str, Action] = {
     'use_points_tool': Action(
         'Points',
@@ -142,7 +142,7 @@ def label_of(action: str, changed: Mapping[str, str]) -> str:
 
 
 def keys_of(changed: Mapping[str, str]) -> dict[str, str]:
-    """Return the action of each key; the first of two with one key."""
+    """Map keys to actions; the first of two actions with one key wins."""
     actions: dict[str, str] = {}
     for action in ACTIONS:
         key = key_of(action, changed)

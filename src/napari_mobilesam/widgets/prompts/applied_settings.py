@@ -15,25 +15,25 @@ from napari_mobilesam.widgets.prompts.doubtful import DoubtfulObjects
 from napari_mobilesam.widgets.prompts.prompt_panel import PromptPanel
 from napari_mobilesam.widgets.viewer.napari_preferences import values_of
 
-# A mask is doubtful if its score is below this share of the threshold of the
-# model in segment everything: backgrounds score 0.0 to 0.2, objects that are
-# hard to see 0.5 and more.
+# A mask is doubtful if its score is below this share of the model's threshold
+# in segment everything: backgrounds score 0.0 to 0.2, barely visible objects
+# 0.5 and more.
 CERTAIN_SHARE = 0.5
 
 
 class AppliedSettings:
-    """Keeps what the user has set, and has the session follow it.
+    """Store the user's settings, and apply them to the session.
 
     Parameters
     ----------
     dock : ViewerWidget
-        Gives the session, and has the keys.
+        Form that provides the session and owns the keys.
     panel : PromptPanel
         Controls of the settings.
     hover : HoverView
-        Switched on and off.
+        Preview that is switched on and off.
     doubtful : DoubtfulObjects
-        Told whether doubtful objects are accepted.
+        Doubtful objects, told whether they are accepted.
     """
 
     def __init__(
@@ -97,7 +97,7 @@ class AppliedSettings:
         self._apply()
 
     def _preferences_changed(self, event: Any = None) -> None:
-        """Take over what was chosen in the Preferences of napari."""
+        """Apply changes made in napari's Preferences."""
         chosen = values_of(self._settings.preferences)
         if self._settings.current != replace(self._settings.current, **chosen):
             self._panel.settings_box.show_computing(**chosen)

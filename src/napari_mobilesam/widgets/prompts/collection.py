@@ -31,7 +31,7 @@ from napari_mobilesam.widgets.viewer.layers import (
 )
 
 REGIONS_KEPT = 32
-# positions that went through a layer and back are as far apart, in pixels
+# tolerance, in pixels, for positions that went through a layer and back
 ROUNDING = 1e-3
 
 
@@ -42,10 +42,10 @@ class Collected:
     Attributes
     ----------
     objects : tuple of Prompts
-        One object if there are points or scribbles: all of them, and the
-        newest closed shape. Else one object per closed shape.
+        If there are points or scribbles, a single object with all of them and
+        the newest closed shape; else one object per closed shape.
     points, shapes : tuple of int
-        Indices in their layers, to remove them when the objects are
+        Indices in their layers, used to remove them when the objects are
         written.
     waiting : int
         Number of closed shapes left for the next object.
@@ -58,7 +58,7 @@ class Collected:
 
     @property
     def empty(self) -> bool:
-        """True if there is no prompt."""
+        """True if there are no prompts."""
         return not self.objects
 
 
@@ -80,7 +80,7 @@ class _Scribble(NamedTuple):
 
 
 class PromptReader:
-    """Reads prompts from layers; caches the regions of drawn outlines."""
+    """Read prompts from layers; cache the regions of drawn outlines."""
 
     def __init__(self) -> None:
         self._regions: OrderedDict[Any, Mask | None] = OrderedDict()
@@ -104,12 +104,12 @@ class PromptReader:
         points, shapes : layer or None
             Layers of the prompts, with any transforms.
         carried : Prompts, optional
-            Box, region or mask input of an edited object that no layer
-            shows; a closed shape replaces them.
+            Box, region or mask input of an edited object that is in no layer;
+            a closed shape replaces them.
         coming : (ndarray, int), optional
-            Row and column, and label, of a point that will be added.
+            Row and column, and label, of a point about to be added.
         single : bool
-            Read one object also where there are only closed shapes: the
+            Read a single object even if there are only closed shapes: the
             newest of them.
         """
         numbers, positions, labels = points_on(plane, points)
@@ -154,7 +154,7 @@ class PromptReader:
     def one_each(
         self, plane: LayerPlane, shapes: Shapes
     ) -> tuple[list[Prompts], list[DrawnShape]]:
-        """Read each closed shape on a plane as an object of its own.
+        """Read each closed shape on a plane as a separate object.
 
         Returns
         -------
@@ -212,7 +212,7 @@ class PromptReader:
 def _inside(
     points: NDArray[np.float64], shape: tuple[int, int]
 ) -> NDArray[np.float64]:
-    """Return the points of a line inside an image; all, if none is."""
+    """Return the points of a line inside an image, or all if none is."""
     inside = (points >= -0.5) & (points < np.array(shape) - 0.5)
     kept = points[inside.all(axis=1)]
     return kept if len(kept) else points
@@ -266,7 +266,7 @@ def planes_with(
     plane : LayerPlane
         Any plane of the image, along the same axes.
     layer : napari.layers.Points or napari.layers.Shapes
-        The first vertex of a shape counts.
+        Layer; a shape is located by its first vertex.
     """
     points = np.array([np.atleast_2d(each)[0] for each in layer.data])
     axes = list(plane.travel_axes)
@@ -299,7 +299,7 @@ def remove_prompts(
         return
     if not isinstance(layer, Points):
         end_drawing(layer)
-        # napari 0.7 draws the outline of the selection once more
+        # napari 0.7 redraws the outline of the selection
         layer.selected_data = set()
     # selecting them would make their colour and size current
     layer.remove([number for number in numbers if number < len(layer.data)])
@@ -308,7 +308,8 @@ def remove_prompts(
 def end_drawing(layer: Shapes) -> None:
     """End the drawing of a shape, which napari drops if it is too short.
 
-    napari fails at the next click if a shape goes while it is being drawn.
+    napari fails at the next click if a shape is removed while it is being
+    drawn.
     """
     mode = layer.mode
     layer.mode = 'pan_zoom'
@@ -316,7 +317,7 @@ def end_drawing(layer: Shapes) -> None:
 
 
 def put_points(layer: Points, plane: LayerPlane, prompts: Prompts) -> None:
-    """Add the points of prompts to a layer, but those of drawn scribbles."""
+    """Add the points of prompts to a layer, but not those of scribbles."""
     clicked = prompts.clicked
     if not clicked.any():
         return
@@ -343,7 +344,7 @@ def put_shapes(
 
 
 def drawn_box(box: NDArray[np.float64]) -> DrawnShape:
-    """Return the rectangle that a box is drawn as."""
+    """Return the rectangle for drawing a box."""
     row0, column0, row1, column1 = box - 0.5
     corners = np.array(
         [[row0, column0], [row0, column1], [row1, column1], [row1, column0]]
@@ -374,7 +375,7 @@ def remove_points(
 def remove_drawn(
     layer: Shapes | None, plane: LayerPlane, drawn: Collection[DrawnShape]
 ) -> None:
-    """Remove closed shapes that equal drawn ones from a layer."""
+    """Remove closed shapes equal to drawn ones from a layer."""
     if layer is None:
         return
     numbers = []
@@ -402,17 +403,17 @@ def same_prompts(one: Prompts, other: Prompts) -> bool:
 
 
 def continued(prompts: Prompts, before: Prompts) -> Prompts:
-    """Return prompts with the exact values that they had before.
+    """Return prompts with their previous exact values.
 
-    Prompts that were drawn into a layer and read from it again differ by
-    rounding, and would be taken for moved ones.
+    Prompts drawn into a layer and read back differ by rounding errors, and
+    would be mistaken for moved ones.
 
     Parameters
     ----------
     prompts : Prompts
-        Prompts that were read from layers.
+        Prompts read from layers.
     before : Prompts
-        Prompts of the same object until now.
+        Previous prompts of the same object.
     """
     points, count = prompts.points, len(before.points)
     if len(points) >= count and _same(points[:count], before.points):

@@ -1,4 +1,4 @@
-"""Objects that the model is not certain of: asked for twice, or refused."""
+"""Objects about which the model is uncertain: confirmed twice, or refused."""
 
 from __future__ import annotations
 
@@ -8,32 +8,32 @@ from napari_mobilesam.widgets.prompts.prompt_panel import PromptPanel
 
 
 class DoubtfulObjects:
-    """Refuses to accept a doubtful object, unless it is asked for twice.
+    """Refuse to accept a doubtful object unless asked twice.
 
     Parameters
     ----------
     editor : Editor
-        Has the open object.
+        Editor of the open object.
     panel : PromptPanel
         Status line, and the name of *Accept*.
 
     Attributes
     ----------
     never : bool
-        Doubtful objects are not accepted, however often that is asked for.
+        Whether doubtful objects are never accepted, however often requested.
     """
 
     def __init__(self, editor: Editor, panel: PromptPanel) -> None:
         self._editor = editor
         self._panel = panel
-        # the one that was refused last
+        # the last refused object
         self._refused: ObjectRecord | None = None
         self.never = False
 
     def refuse(self) -> bool:
-        """Return, and say, that the model is not certain of the open object.
+        """Return, and report, whether the open object is doubtful.
 
-        Once for each object: who asks again means it.
+        An object is refused once; accepting it again means it.
         """
         if self._is_certain():
             return False
@@ -50,7 +50,7 @@ class DoubtfulObjects:
 
     @property
     def text(self) -> str:
-        """Sentences about the open object, which is doubtful."""
+        """Sentences about the open, doubtful object."""
         # not “-0.00”
         score = max(0.0, self._editor.record.score)
         text = (

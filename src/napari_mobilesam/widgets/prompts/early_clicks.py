@@ -21,16 +21,15 @@ class _EarlyClick(NamedTuple):
 
 
 class EarlyClicks:
-    """Keeps clicks until there is a Points layer that takes them.
+    """Keep clicks until a Points layer can take them.
 
-    The libraries of the form take seconds to import; until then a click would
-    only pan. *Accept* between two clicks is kept, too: they are of two
-    objects.
+    The form's libraries take seconds to import; until then, a click would only
+    pan. *Accept* between two clicks is kept, too: it separates two objects.
 
     Parameters
     ----------
     viewer : napari.components.ViewerModel
-        Viewer, no proxy.
+        Viewer (not a proxy).
     """
 
     def __init__(self, viewer: ViewerModel) -> None:
@@ -40,18 +39,18 @@ class EarlyClicks:
         self._clicks: list[_EarlyClick | None] = []
 
     def watch(self, say: Callable[[str], None], accept_key: str = '') -> None:
-        """Keep clicks from now on, and those that are kept already.
+        """Keep clicks from now on, in addition to those already kept.
 
         Parameters
         ----------
         say : callable
             Shows a sentence to the user.
         accept_key : str
-            Key that accepts, bound unless it is bound already.
+            Key for *Accept*, bound unless it is already bound.
         """
         self._say = say
         self._unbind()
-        # the form of another dock, which this one takes over, has it already
+        # the form of another dock, which this one takes over, already has it
         taken = {str(key) for key in self._viewer.keymap}
         if accept_key and accept_key not in taken:
             self._viewer.bind_key(accept_key, self._accept)
@@ -61,7 +60,7 @@ class EarlyClicks:
             callbacks.append(self._press)
 
     def stop(self) -> None:
-        """Keep no more clicks, and forget those that were kept."""
+        """Stop keeping clicks, and forget those kept."""
         self._say = None
         self._clicks.clear()
         self._unbind()
@@ -69,7 +68,7 @@ class EarlyClicks:
             self._viewer.mouse_drag_callbacks.remove(self._press)
 
     def accept(self) -> bool:
-        """Keep *Accept*; False if there is no early click to accept."""
+        """Keep *Accept*; return False if there is no early click to accept."""
         if self._say is None or not self._clicks:
             return False
         if self._clicks[-1] is not None:
@@ -78,7 +77,7 @@ class EarlyClicks:
         return True
 
     def undo(self) -> bool:
-        """Take back the last click or *Accept*; False if there is none."""
+        """Take back the last click or *Accept*; return False if none."""
         if self._say is None or not self._clicks:
             return False
         self._clicks.pop()
@@ -90,14 +89,14 @@ class EarlyClicks:
         add_point: Callable[[tuple[float, ...], bool], None],
         accept: Callable[[], None],
     ) -> None:
-        """Stop, and make the clicks points of the open object.
+        """Stop, and turn the clicks into points of the open object.
 
-        Each on the plane that was clicked; the sliders are moved back.
+        Each goes to the plane that was clicked; the sliders are then restored.
 
         Parameters
         ----------
         add_point : callable
-            Given world coordinates, and whether the point is positive.
+            Called with world coordinates, and whether the point is positive.
         accept : callable
             Accepts the open object.
         """
@@ -114,7 +113,7 @@ class EarlyClicks:
 
     def _move_sliders(self, position: tuple[float, ...]) -> None:
         dims = self._viewer.dims
-        # layers that were opened since may have brought further axes
+        # layers opened since then may have added axes
         before = dims.ndim - len(position)
         for axis in dims.not_displayed:
             if axis >= before:
@@ -140,10 +139,10 @@ class EarlyClicks:
         return f'Starting … {text}.'
 
     def _press(self, viewer: Any, event: Any) -> Generator[None]:
-        """Keep a click; drags pan as they always do."""
+        """Keep a click; drags pan as usual."""
         active = self._viewer.layers.selection.active
         if isinstance(active, Points | Shapes):
-            # it takes the click itself
+            # it handles the click itself
             return
         position = tuple(event.position)
         other = event.button == RIGHT_BUTTON or 'Control' in event.modifiers

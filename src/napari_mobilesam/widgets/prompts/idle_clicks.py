@@ -1,4 +1,4 @@
-"""Clicks that add no prompt, as another layer is selected."""
+"""Clicks that add no prompt because another layer is selected."""
 
 from __future__ import annotations
 
@@ -12,10 +12,9 @@ from napari_mobilesam.widgets.viewer.mouse_clicks import is_click
 
 
 class IdleClicks:
-    """Says what to press when a click on the canvas adds no prompt.
+    """Tell the user what to press if a click adds no prompt.
 
-    After another layer was selected, to save it for example, clicks only
-    pan.
+    After another layer is selected, for example to save it, clicks only pan.
 
     Parameters
     ----------
@@ -40,7 +39,7 @@ class IdleClicks:
             callbacks.remove(self._press)
 
     def _press(self, viewer: Any, event: Any) -> Generator[None]:
-        """Answer a click; drags pan as they always do."""
+        """Respond to a click; drags pan as usual."""
         if not self._idle or event.button == RIGHT_BUTTON:
             return
         if not (yield from is_click(event)):
@@ -54,7 +53,7 @@ class IdleClicks:
 
     @property
     def _idle(self) -> bool:
-        """True if neither the plugin nor napari has a use for a click."""
+        """True if neither the plugin nor napari uses a click."""
         panel, viewer = self._panel, self._dock.viewer
         active = viewer.layers.selection.active
         return (

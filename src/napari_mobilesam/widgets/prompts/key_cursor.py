@@ -1,4 +1,4 @@
-"""Points without a mouse: the view is moved, and its middle is clicked."""
+"""Points without a mouse: move the view, and click its centre."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from napari_mobilesam.widgets.prompts.prompt_panel import PromptPanel
 from napari_mobilesam.widgets.prompts.prompt_tools import PromptTools
 from napari_mobilesam.widgets.viewer.layer_plane import camera_of
 
-# Pixels of the screen that the view moves at once.
+# Screen pixels per step of the view.
 STEP = 24
 
 
 class KeyCursor:
-    """Moves the view with keys and adds points in its middle.
+    """Move the view with keys, and add points at its centre.
 
     Parameters
     ----------
@@ -28,7 +28,7 @@ class KeyCursor:
     tools : PromptTools
         Takes the points.
     hover : HoverView
-        Shows the mask that a point in the middle would give.
+        Preview of the mask that a point at the centre would give.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class KeyCursor:
         self._move(1, 0)
 
     def add_point(self) -> None:
-        """Add a point in the middle of the view, as a left click does."""
+        """Add a point at the centre of the view, like a left click."""
         self._tools.use_points_tool()
         self._tools.add_point(self.position, self._tools.polarity == POSITIVE)
 
@@ -87,7 +87,7 @@ class KeyCursor:
 
     @property
     def position(self) -> tuple[float, ...]:
-        """Middle of the view, in world coordinates."""
+        """Centre of the view, in world coordinates."""
         position = np.array(self._viewer.dims.point, float)
         shown = list(self._viewer.dims.displayed)[-2:]
         position[shown] = camera_of(self._viewer).center[-2:]

@@ -1,4 +1,4 @@
-"""Texts of the status line about an object: answered, open, written."""
+"""Status texts about objects: predicted, open, written."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ NOTHING = 'The model found nothing here: add a point or draw a box.'
 
 
 class ObjectTexts:
-    """Describes objects for the status line.
+    """Describe objects for the status line.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ class ObjectTexts:
     panel : PromptPanel
         Names of the buttons.
     doubtful : DoubtfulObjects
-        Describes objects that the model is not certain of.
+        Describes objects about which the model is uncertain.
     shapes_aside : ShapesAside
         Shapes that wait while an object is edited.
     """
@@ -53,7 +53,7 @@ class ObjectTexts:
         self._scene = dock.scene
         self._doubtful = doubtful
         self._shapes_aside = shapes_aside
-        # images whose pixels that are not numbers were reported
+        # images whose non-finite pixels were already reported
         self._reported: WeakSet[Image] = WeakSet()
 
     def answered(
@@ -68,7 +68,7 @@ class ObjectTexts:
         Parameters
         ----------
         masks : sequence of Mask or None
-            The mask of each object that was asked for.
+            The mask of each requested object.
         result : PromptResult
             The answer.
         waiting : int
@@ -82,7 +82,7 @@ class ObjectTexts:
         return text + self._not_finite(result)
 
     def chosen(self, mask: Mask) -> str:
-        """Describe a mask that was chosen among the candidates."""
+        """Describe a mask chosen among the candidates."""
         if self._editor.doubtful:
             return self._doubtful.text
         accept = self._buttons['accept'].text()
@@ -125,8 +125,8 @@ class ObjectTexts:
         )
 
     def written(self, record: ObjectRecord) -> str:
-        """Describe an object that was written by the last step."""
-        # an edited object stays in its labels, whichever are chosen
+        """Describe the object written by the last step."""
+        # an edited object stays in its labels, whichever are selected
         labels = self._scene.labels_with(record)
         undo = self._buttons['undo'].text()
         name = record.text.capitalize()
@@ -154,7 +154,7 @@ class ObjectTexts:
         return f'{name} written{where}. {undo} takes it back.'
 
     def opened(self, record: ObjectRecord) -> str:
-        """Describe an object that is open, and how to go on."""
+        """Describe an open object, and how to continue."""
         known = [
             f'{name} {value:.2f}'
             for name, value in (

@@ -41,12 +41,12 @@ OTHER_AXES = (
     'see it.'
 )
 WAITING = 'Waiting for the mask …'
-# answers that come sooner are not announced
+# faster answers are not announced
 WAITING_MS = 300
 
 
 class SeveralShapes(NamedTuple):
-    """Closed shapes without points: one object each, asked together."""
+    """Closed shapes without points: one object each, predicted together."""
 
     generation: int
     plane: LayerPlane
@@ -55,25 +55,25 @@ class SeveralShapes(NamedTuple):
 
 
 class OpenObject:
-    """Passes prompts from the canvas to the editor, and masks back.
+    """Pass prompts from the canvas to the editor, and masks back.
 
     Parameters
     ----------
     dock : ViewerWidget
-        Gives session and viewer.
+        Form that provides session and viewer.
     panel : PromptPanel
         Candidates and status line.
     tools : PromptTools
         Layers of the prompts.
     preview : Preview
-        Shows the mask.
+        Preview that shows the mask.
     hover : HoverView
-        Silent while there are prompts.
+        Hover preview, disabled while there are prompts.
 
     Attributes
     ----------
     doubtful : DoubtfulObjects
-        Refuses objects that the model is not certain of.
+        Refuses objects about which the model is uncertain.
     """
 
     def __init__(
@@ -100,7 +100,7 @@ class OpenObject:
         self._texts = ObjectTexts(
             dock, panel, self.doubtful, self._shapes_aside
         )
-        # what was said of the object that was written last
+        # message about the object written last
         self._written = ''
         # plane and count of waiting shapes at the last look
         self._place: Hashable = None
@@ -109,9 +109,9 @@ class OpenObject:
         self._silent = False
         # True while `update` changes the editor
         self._asking = False
-        # why the plane shown, or its prompts, could not be read
+        # why the displayed plane, or its prompts, could not be read
         self._unseen = ''
-        # why its prompts cannot be asked
+        # why its prompts cannot be answered
         self._unread = ''
         self._later = DelayedCall(self.update, parent=dock)
         self._wait_later = DelayedCall(self._say_waiting, WAITING_MS, dock)
@@ -120,7 +120,7 @@ class OpenObject:
 
     @property
     def pending(self) -> bool:
-        """True while prompts are still to be read."""
+        """True while prompts remain to be read."""
         return self._later.pending
 
     @property
@@ -130,7 +130,7 @@ class OpenObject:
 
     @property
     def several(self) -> SeveralShapes | None:
-        """Several objects that are asked together."""
+        """Several objects that are predicted together."""
         return self._several
 
     @several.setter
@@ -139,7 +139,7 @@ class OpenObject:
         self._editor.several = shapes is not None
 
     def schedule(self, delay: int = 0) -> None:
-        """Read the prompts soon.
+        """Schedule reading the prompts.
 
         Parameters
         ----------
@@ -161,7 +161,7 @@ class OpenObject:
     # prompts to masks
 
     def update(self) -> None:
-        """Read the prompts and ask the model for their mask."""
+        """Read the prompts and request their mask from the model."""
         self.stop()
         if self._scene.image is None:
             return
@@ -181,7 +181,7 @@ class OpenObject:
             self._show_nothing()
             self._unseen = str(error)
             if self.empty and self._dock.viewer.dims.ndisplay == 3:
-                # to look at the volume is not a mistake
+                # viewing the volume is not a mistake
                 status.say(self._unseen, keep=True)
             else:
                 status.fail(self._unseen)
@@ -223,7 +223,7 @@ class OpenObject:
         if (
             view is not None
             and view.plane.key == source.key
-            # axes come with other layers, such as labels to write to
+            # other layers, such as labels to write to, may add axes
             and view.plane.geometry.ndim == plane.ndim
             and same_prompts(view.prompts, prompts)
         ):
@@ -234,10 +234,10 @@ class OpenObject:
         self._show(shown)
 
     def leave_channels(self) -> None:
-        """Take the object off planes that are none with other channels.
+        """Remove the object from planes that do not exist with other channels.
 
-        What was a plane of its own is a colour now, or the other way round;
-        the prompts are asked again on the plane that is shown.
+        A former plane is now a colour, or vice versa; the prompts are answered
+        again on the displayed plane.
         """
         axis = self._scene.channel_axis
         self._asking = True
@@ -261,7 +261,7 @@ class OpenObject:
         self._editor.leave(place)
 
     def _say_waiting(self) -> None:
-        """Say that the mask is still to come, unless that is said already."""
+        """Say that the mask is pending, unless that was already said."""
         status = self._panel.status
         if self._editor.pending and not status.busy and not status.failed:
             status.say(WAITING, busy=True)
@@ -274,7 +274,7 @@ class OpenObject:
         self.schedule()
 
     def expect(self, coordinates: NDArray[np.float64], label: int) -> None:
-        """Precompute the mask between press and release of the mouse.
+        """Precompute the mask between mouse press and release.
 
         Parameters
         ----------
@@ -283,7 +283,7 @@ class OpenObject:
         label : int
             1 positive, 0 negative.
         """
-        # errors are reported when the point is there
+        # errors are reported when the point exists
         with contextlib.suppress(SegmentationError):
             shown = self._scene.shown()
             points, here = shown.plane.image_points(
@@ -299,7 +299,7 @@ class OpenObject:
     # masks to the canvas
 
     def editor_changed(self) -> None:
-        """Show the open object; draw prompts that came from the console."""
+        """Show the open object; draw prompts set from the console."""
         if self._asking:
             return
         try:
@@ -345,7 +345,7 @@ class OpenObject:
         self._panel.clear_candidates()
 
     def show_answer(self, result: PromptResult) -> None:
-        """Describe an answer; show it, if it is for several objects."""
+        """Describe an answer, and show it if it is for several objects."""
         several = self.several
         silent, self._silent = self._silent, False
         if several is None:
@@ -388,10 +388,10 @@ class OpenObject:
     # accept and reject
 
     def accept(self) -> None:
-        """Write the mask as one undoable step, and start the next object."""
+        """Write the mask as one undoable step, and start a new object."""
         with self._panel.status.errors():
             if self._unread:
-                # its last mask is not that of the prompts
+                # its last mask does not belong to the prompts
                 self._panel.status.fail(self._unread)
             elif not self._editor.pending and not self._editor.record.masks:
                 self._explain_no_mask()
@@ -412,14 +412,15 @@ class OpenObject:
         if not collected.empty:
             self._panel.status.fail(NOTHING)
         elif self._written and self._panel.status.text == self._written:
-            # Accept was pressed twice: what was written over stays in view
+            # Accept was pressed twice: keep the message about the written
+            # object
             self._written = self._written.removesuffix(NONE_OPEN) + NONE_OPEN
             self._panel.status.say(self._written)
         else:
             self._panel.status.fail(NO_PROMPT)
 
     def accepted(self, record: ObjectRecord) -> None:
-        """Remove the prompts of an object that was written."""
+        """Remove the prompts of a written object."""
         if self._editor.record.empty and not self._editor.pending:
             self.remove_prompts()
         text = self._texts.written(record)
@@ -428,12 +429,12 @@ class OpenObject:
             text += f' {self._texts.opened(opened)}'
         self._written = text
         waits = len(self._editor.queue) > 0
-        # “Ready” of what is embedded around it must not replace it
+        # “Ready” for the embedding around it must not replace it
         self._panel.status.say(text, busy=waits, keep=True)
         self.schedule()
 
     def reject(self) -> None:
-        """Drop the mask and its prompts; write nothing."""
+        """Drop the mask and its prompts without writing."""
         self.stop()
         with self._panel.status.errors():
             shown = self._scene.shown()
@@ -453,7 +454,7 @@ class OpenObject:
             several is not None
             and several.plane.layer is not self._scene.image
         ):
-            # they would be prompts on another image
+            # otherwise they would be prompts on another image
             with self._tools.blocked():
                 remove_prompts(self._tools.shapes, several.collected.shapes)
         self._forget()
@@ -497,14 +498,14 @@ class OpenObject:
         self.schedule()
 
     def describe_open(self) -> str:
-        """Return which object is open and how to go on; empty if none is."""
+        """Describe the open object and how to continue; '' if none."""
         record = self._editor.record
         return '' if record.empty else self._texts.opened(record)
 
     def _put_shapes_aside(self, planes: list[LayerPlane]) -> None:
-        """Keep closed shapes of objects to come while another is edited.
+        """Keep closed shapes of later objects while another is edited.
 
-        The prompts of the object that was open until now are removed.
+        The prompts of the previously open object are removed.
         """
         with contextlib.suppress(SegmentationError):
             planes = [*planes, self._scene.shown().plane]
@@ -516,7 +517,7 @@ class OpenObject:
         self._shapes_aside.take(planes)
 
     def start_over(self) -> None:
-        """Close the object if its prompts are gone, and read what is left."""
+        """Close the object if its prompts are gone, and read those left."""
         gone = False
         with contextlib.suppress(SegmentationError):
             plane, source = self._scene.shown()

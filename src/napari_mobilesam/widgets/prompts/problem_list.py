@@ -27,7 +27,7 @@ class PromptProblem:
     text : str
         The prompt and the reason.
     plane : LayerPlane or None
-        Its plane; None if the image has no such plane.
+        Plane of the prompt; None if the image has no such plane.
     position : tuple of float
         (row, column) in data pixels.
     """
@@ -40,12 +40,12 @@ class PromptProblem:
 class ProblemList(QWidget):
     """Prompts that gave no object; a click on one goes to it.
 
-    Hidden while there is none.
+    The list is hidden while empty.
 
     Attributes
     ----------
     chosen : Signal(PromptProblem)
-        The user wants to see this prompt.
+        Emitted when the user wants to see a prompt.
     """
 
     chosen = Signal(object)
@@ -74,7 +74,7 @@ class ProblemList(QWidget):
         self.hide()
 
     def show_problems(self, problems: Sequence[PromptProblem]) -> None:
-        """Show problems instead of those before."""
+        """Show problems in place of the previous ones."""
         self.problems = tuple(problems)
         self.list.clear()
         for problem in self.problems:
@@ -84,7 +84,7 @@ class ProblemList(QWidget):
         self.setVisible(bool(self.problems))
 
     def forget(self, layer: Layer) -> None:
-        """Leave out the problems of a batch on an image that is gone."""
+        """Drop the problems of a batch on an image that is gone."""
         planes = [problem.plane for problem in self.problems]
         if any(plane is not None and plane.layer is layer for plane in planes):
             self.show_problems(())

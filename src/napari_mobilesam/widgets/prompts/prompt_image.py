@@ -18,24 +18,23 @@ _TRANSFORMS = ('scale', 'translate', 'rotate', 'shear', 'affine')
 
 
 class PromptImage:
-    """Follows the chosen image, its channels, its contrast and its position.
+    """Follow the chosen image, its channels, contrast and position.
 
     Parameters
     ----------
     dock : ViewerWidget
-        Listens to the image while it is docked.
+        Form that listens to the image while docked.
     header : ImageHeader
         Choices of image and channels.
 
     Attributes
     ----------
     chosen : Signal(Image or None)
-        Another image is chosen; the image before it.
+        Another image was chosen; emitted with the previous image.
     channels_changed : Signal()
-        Another axis is that of the channels.
+        Another axis became the channel axis.
     pixels_changed : Signal()
-        Data, contrast or gamma changed, of the image or of one composed with
-        it.
+        Data, contrast or gamma changed, for the image or one composed with it.
     moved : Signal()
         The transform of the image changed, or other channels were chosen.
     hidden : Signal()
@@ -43,8 +42,8 @@ class PromptImage:
     layer : napari.layers.Image or None
         The image.
     may_leave : callable
-        Called with the image that is chosen in the list instead; False keeps
-        the present one.
+        Called with the image newly chosen in the list; returns False to keep
+        the current one.
     """
 
     chosen = Signal(object)
@@ -59,24 +58,25 @@ class PromptImage:
         self._scene = dock.scene
         # images that came into the viewer and were not chosen yet
         self._new: WeakSet[Image] = WeakSet()
-        # selected since the chosen one was
+        # selected since the current one was chosen
         self._selected: ref[Image] | None = None
-        # those that were chosen when they were applied last
+        # choices when they were last applied
         self._channels: tuple[int | None, tuple[Image, ...]] = None, ()
         self.layer: Image | None = None
         self.may_leave: Callable[[Image], bool] = _always
-        # later: a combo box changes several times while layers come and go
+        # deferred: a combo box changes several times while layers are added
+        # and removed
         self._later = DelayedCall(self.enter, parent=dock)
         header.image_combo.layer_changed.connect(self._later.restart)
         header.channel_combo.changed.connect(self._use_channels)
 
     @property
     def pending(self) -> bool:
-        """True while a choice is still to be applied."""
+        """True while a choice remains to be applied."""
         return self._later.pending
 
     def enter(self, force: bool = False) -> None:
-        """Go to the chosen image.
+        """Switch to the chosen image.
 
         Parameters
         ----------
@@ -90,7 +90,7 @@ class PromptImage:
         asked = not force and self.layer in self._dock.viewer.layers
         if image is not None and asked and not self.may_leave(image):
             self._header.image_combo.layer = self.layer
-            # gone on with once the open object is accepted or rejected
+            # continued once the open object is accepted or rejected
             self._selected = ref(image)
             return
         self._selected = None
@@ -101,26 +101,26 @@ class PromptImage:
         self.chosen.emit(before)
 
     def follow_scene(self, image: Image | None) -> None:
-        """Choose the image that another form, or a script, has set."""
+        """Choose the image set by another form or a script."""
         if image is not None and image is not self.layer:
             self._header.image_combo.layer = image
             self.enter(force=True)
 
     @property
     def other_selected(self) -> Image | None:
-        """The image that was selected since, if it is another one."""
+        """The image selected since, if it is a different one."""
         other = None if self._selected is None else self._selected()
         gone = other is self.layer or other not in self._dock.viewer.layers
         return None if gone else other
 
     def note_selection(self) -> None:
-        """Remember the selected image, which tools may deselect."""
+        """Remember the selected image, as tools may deselect it."""
         active = self._dock.viewer.layers.selection.active
         if isinstance(active, Image) and not is_ours(active):
             self._selected = ref(active)
 
     def follow_selection(self) -> None:
-        """Choose the selected image, unless the plugin made it."""
+        """Choose the selected image, unless the plugin created it."""
         selected = self.other_selected
         if selected is not None:
             self._header.image_combo.layer = selected
@@ -132,7 +132,7 @@ class PromptImage:
     def take_selected(self) -> bool:
         """Return whether the image was selected in the list of layers.
 
-        False for an image that was just opened, which napari selects.
+        False for a newly opened image, which napari selects automatically.
         """
         layer = self.layer
         active = self._dock.viewer.layers.selection.active
@@ -151,10 +151,10 @@ class PromptImage:
         self._take_channels()
         self.channels_changed.emit()
         if before == self._channels:
-            # how the other layers are shown, which is dragged
+            # the display of the other layers, which is dragged
             self.pixels_changed.emit()
         else:
-            # what is shown is no longer what would be written
+            # the display no longer matches what would be written
             self.moved.emit()
 
     def _take_channels(self) -> None:

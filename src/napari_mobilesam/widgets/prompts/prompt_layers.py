@@ -1,4 +1,4 @@
-"""Points and Shapes layers of prompts: made, adopted, coloured, flipped."""
+"""Points and Shapes layers of prompts: created, adopted, coloured, flipped."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def add_points(viewer: ViewerModel, plane: LayerPlane) -> Points:
         size=max(2.0, max(plane.shape) / 80),
         **plane.transform(),
     )
-    # pixels on screen: visible at any zoom, and never hiding the object
+    # screen pixels: visible at any zoom, without hiding the object
     layer.canvas_size_limits = (9, 12)
     layer.mode = 'add'
     return layer
@@ -43,7 +43,7 @@ def add_points(viewer: ViewerModel, plane: LayerPlane) -> Points:
 
 def polarities(values: Any) -> pd.Categorical:
     """Return polarities as a categorical column with both categories."""
-    # lazily: the form shows before pandas is imported
+    # lazily: the form appears before pandas is imported
     import pandas as pd
 
     return pd.Categorical(values, categories=[POSITIVE, NEGATIVE])
@@ -86,8 +86,8 @@ def add_shapes(viewer: ViewerModel, plane: LayerPlane) -> Shapes:
 def set_next_polarity(layer: Points | Shapes, polarity: str) -> None:
     """Set the polarity of the next click.
 
-    Through ``feature_defaults``: ``current_properties`` would also rewrite
-    the selected points, and the point added last is selected.
+    This sets ``feature_defaults``: ``current_properties`` would also change
+    the selected points, including the point added last.
     """
     if layer.feature_defaults[POLARITY].iloc[0] != polarity:
         layer.feature_defaults = {

@@ -25,18 +25,18 @@ PICK = 'Click the object to edit.'
 
 
 class PromptNavigation:
-    """Opens, deletes and restores objects of the labels.
+    """Open, delete and restore objects of the labels.
 
     Parameters
     ----------
     dock : ViewerWidget
-        Gives session and viewer.
+        Form that provides session and viewer.
     panel : PromptPanel
         Buttons and status line.
     tools : PromptTools
         Selected again after an object was picked.
     object : OpenObject
-        Its prompts are removed when it is deleted.
+        Open object; its prompts are removed when it is deleted.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class PromptNavigation:
             at = cursor_on(plane, self._viewer.cursor.position)
             navigation = self._session.navigation
             if at is not None and navigation.open_at(source, *at):
-                # as the status says: clicks add points to it
+                # as the status says, clicks add points to it
                 self._tools.use_points_tool()
                 return
             waiting = len(self._editor.queue)
@@ -93,14 +93,14 @@ class PromptNavigation:
         return NO_OBJECT.format(which and f' of{which}')
 
     def _labels_under_cursor(self) -> Labels | None:
-        """Return other labels than those written to, with an object there."""
+        """Return other labels layers with an object under the cursor."""
         viewer, current = self._viewer, self._scene.labels
         for layer in reversed(viewer.layers):
             if layer is current or not layer.visible or not is_output(layer):
                 continue
             position = mouse_position(viewer, layer, viewer.cursor.position)
             value = layer.get_value(position, world=True)
-            # of a pyramid, the level and the label
+            # for a pyramid, the level and the label
             if value[-1] if isinstance(value, tuple) else value:
                 found: Labels = layer
                 return found
@@ -121,8 +121,8 @@ class PromptNavigation:
     def _picked(self, viewer: Any, event: Any) -> Iterator[None]:
         position = event.position
         self.pick(False)
-        # the layer that is active now gets the press next, and a points layer
-        # would add a point: change layers when the button is released
+        # the active layer gets the press next, and a Points layer would add a
+        # point: change layers when the button is released
         while event.type != 'mouse_release':
             yield
         self._viewer.cursor.position = position
@@ -138,7 +138,7 @@ class PromptNavigation:
         self._open(self._session.navigation.previous)
 
     def next_uncertain(self) -> None:
-        """Open the least certain object that was not reviewed yet."""
+        """Open the least certain object that is not reviewed yet."""
         self._open(
             self._session.navigation.next_uncertain,
             'All objects were reviewed.',
@@ -159,14 +159,14 @@ class PromptNavigation:
     def delete_object(self) -> None:
         """Delete the open object, or the one under the cursor.
 
-        Without either, a new mask is dropped.
+        If there is neither, a new mask is dropped.
         """
         self._delete(under_cursor=True)
 
     def delete_open(self) -> None:
         """Delete the open object, or drop a new mask.
 
-        The cursor is on the button that asks for it.
+        The cursor is on the button, not on an object.
         """
         self._delete(under_cursor=False)
 
@@ -183,7 +183,7 @@ class PromptNavigation:
                 record = self._delete_under_cursor(objects)
             if record is not None and objects is not None:
                 undo = self._panel.buttons['undo'].text()
-                # of an object nothing is left
+                # nothing is left of the object
                 loose = not record.number and objects.has_loose_pixels(
                     record.label
                 )
@@ -217,7 +217,7 @@ class PromptNavigation:
     # history
 
     def undo(self) -> None:
-        """Undo the last step, on whatever plane it was."""
+        """Undo the last step, whatever its plane."""
         with self._panel.status.errors():
             self._session.navigation.undo()
 
@@ -227,6 +227,6 @@ class PromptNavigation:
             self._session.navigation.redo()
 
     def say_restored(self, text: str) -> None:
-        """Show the message of an undo or redo, wherever it was asked for."""
-        # “Ready” of a plane that it went to must not replace it
+        """Show the message of an undo or redo, wherever requested."""
+        # “Ready” for a plane it switched to must not replace it
         self._panel.status.say(text, busy=self._editor.pending, keep=True)

@@ -16,19 +16,19 @@ from napari_mobilesam.widgets.viewer.layers import data_of
 
 
 class PromptOutput:
-    """Chooses how accepted objects are written.
+    """Choice of how accepted objects are written.
 
     Parameters
     ----------
     dock : ViewerWidget
-        Gives the session.
+        Form that provides the session.
     panel : PromptPanel
         Controls of the output.
 
     Attributes
     ----------
     layer : napari.layers.Labels or None
-        The chosen layer; None until the first object makes one.
+        The chosen layer; None until the first object creates one.
     """
 
     def __init__(self, dock: ViewerWidget, panel: PromptPanel) -> None:
@@ -38,7 +38,7 @@ class PromptOutput:
         self._scene = dock.scene
         self._settings = panel.settings
         self._shown_class = ''
-        # True while the choice of the scene is shown
+        # True while the scene's choice is being shown
         self._showing = False
         self.layer: Labels | None = None
         for combo, value in (
@@ -70,7 +70,7 @@ class PromptOutput:
         self._panel.status.say(f'New objects are written to {where}.')
 
     def show_labels(self) -> None:
-        """Show the layer that is written to, which the session may make."""
+        """Show the layer that is written to, which the session may create."""
         self._showing = True
         try:
             self._panel.labels_combo.layer = self._scene.labels
@@ -80,7 +80,7 @@ class PromptOutput:
     def start_image(self) -> None:
         """Choose the labels of the current image.
 
-        Labels of the user that were chosen for no image yet stay.
+        The user's labels that were not chosen for any image yet stay selected.
         """
         labels, image = self._panel.labels_combo.layer, self._scene.image
         known = image is not None and self._scene.has_choice(image)
@@ -100,7 +100,7 @@ class PromptOutput:
         self._number_by_class()
 
     def _number_by_class(self) -> None:
-        """Give new objects the label of their class, if so chosen."""
+        """Label new objects by class, if so chosen."""
         names, options = self._session.classes.names, self._editor.options
         label, by_class = None, self._settings.current.numbers == 'semantic'
         if by_class and options.class_name in names:
@@ -150,7 +150,7 @@ class PromptOutput:
         self._show_class()
         self._number_by_class()
         if is_new:
-            # also keys that were to be commands, once the field is left
+            # also keys meant as commands, once the field is left
             status.say(
                 f'“{name}” is a new class. The button … beside it renames or '
                 'removes it.',
@@ -176,7 +176,7 @@ class PromptOutput:
                 self._session.remove_class(name)
 
     def _may_remove(self, name: str) -> bool:
-        """Return whether no painted label would mean another class."""
+        """Return whether removing a class leaves all painted labels valid."""
         last = self._session.classes.names[-1:]
         if self._settings.current.numbers != 'semantic' or last == [name]:
             return True
@@ -189,7 +189,7 @@ class PromptOutput:
 
 
 def pixels_beyond(record: ObjectRecord, labels: Labels) -> int:
-    """Return how many pixels of an object a labels layer does not cover."""
+    """Return how many pixels of an object lie outside a labels layer."""
     count, shape = 0, np.array(data_of(labels).shape)
     for view in record.views.values():
         plane, mask = view.plane.geometry, view.mask

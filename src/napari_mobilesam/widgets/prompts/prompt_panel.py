@@ -190,7 +190,7 @@ class PromptPanel(QWidget):
         return grid
 
     def offer_axes(self, plane: LayerPlane) -> None:
-        """Offer to propagate along the axes of an image."""
+        """Offer propagation along the axes of an image."""
         image, axes = plane.layer, plane.stack_axes
         self.planes_box.setVisible(bool(axes))
         self.axis_combo.setVisible(len(axes) > 1)
@@ -213,14 +213,14 @@ class PromptPanel(QWidget):
 
     @property
     def axis(self) -> int | None:
-        """Axis along which objects are followed; None if there is one."""
+        """Axis along which objects are followed; None if there is only one."""
         if self.axis_combo.count() < 2:
             return None
         return int(self.axis_combo.currentData())
 
     @property
     def tool(self) -> str | None:
-        """Action of the tool that is chosen; None if nothing can be drawn."""
+        """Action of the active tool; None if nothing can be drawn."""
         chosen = (name for name in TOOLS if self.buttons[name].isChecked())
         return next(chosen, None)
 
@@ -231,7 +231,7 @@ class PromptPanel(QWidget):
         return f'Press {self.buttons[TOOLS[0]].text()}, then click an object.'
 
     def show_candidates(self, masks: Sequence[Mask], chosen: int) -> None:
-        """Show masks to choose from."""
+        """Show candidate masks."""
         self.candidates_view.show_masks(masks, chosen)
         self.buttons['next_candidate'].setEnabled(len(masks) > 1)
 
@@ -246,7 +246,7 @@ class PromptPanel(QWidget):
         Parameters
         ----------
         changed : mapping of str to str
-            Action to key, where it is not the default.
+            Maps actions to keys that differ from the default.
         """
         self._keys = changed
         for action, button in self.buttons.items():
@@ -257,7 +257,7 @@ class PromptPanel(QWidget):
         self.show_polarity(self._polarity)
 
     def show_polarity(self, polarity: str) -> None:
-        """Show the effect of the next left click, in words and colour."""
+        """Show the effect of the next left click in words and colour."""
         self._polarity = polarity
         effect = 'add (+)' if polarity == POSITIVE else 'remove (−)'
         key = key_of('flip_polarity', self._keys)

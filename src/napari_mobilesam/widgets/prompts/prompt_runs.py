@@ -48,7 +48,7 @@ WAITING_TO_PROPAGATE = (
 class _RunningPrompts:
     """Layer and prompts of a batch, and prompts that it skips.
 
-    With each plane go the positions of all points on it at the start.
+    Each plane comes with the positions of all points on it at the start.
     """
 
     layer: weakref.ref[Points | Shapes]
@@ -60,12 +60,12 @@ class _RunningPrompts:
 
 
 class PromptRuns:
-    """Starts and stops batches and propagation.
+    """Start and stop batches and propagation.
 
     Parameters
     ----------
     dock : ViewerWidget
-        Gives session and viewer.
+        Form that provides session and viewer.
     panel : PromptPanel
         Stop button and status line.
     tools : PromptTools
@@ -89,9 +89,9 @@ class PromptRuns:
         self._object = object
         self._reader = PromptReader()
         self._batch: _RunningPrompts | None = None
-        # labels of the job that is running
+        # labels of the running job
         self._written_to: Labels | None = None
-        # asked for before the mask of the open object was there
+        # requested before the mask of the open object arrived
         self._wanted: Direction | None = None
         # axis of the propagation, for its message
         self._along = ''
@@ -121,9 +121,9 @@ class PromptRuns:
         return self._propagate_later.pending
 
     def mask_came(self, result: object = None) -> None:
-        """Start the propagation that was asked for before."""
+        """Start the propagation that was requested before."""
         if self._wanted is not None:
-            # the other listeners come first
+            # other listeners come first
             self._propagate_later.restart()
 
     def follow_editor(self) -> None:
@@ -185,7 +185,7 @@ class PromptRuns:
             )
 
     def run_batch(self) -> None:
-        """Segment one object for each box, or each point, of a layer."""
+        """Segment one object per box or point of a layer."""
         with self._panel.status.errors():
             layer = self._batch_layer()
             found = planes_with(self._scene.layer_plane(), layer)
@@ -232,7 +232,7 @@ class PromptRuns:
     def _prompts_on(
         self, plane: LayerPlane, layer: Points | Shapes
     ) -> tuple[list[Prompts], list[DrawnShape]]:
-        """Return prompts of one object each, and other shapes."""
+        """Return prompts, one object each, and other shapes."""
         if isinstance(layer, Shapes):
             return self._reader.one_each(plane, layer)
         _, positions, labels = points_on(plane, layer)
@@ -240,7 +240,7 @@ class PromptRuns:
         found = [
             Prompts(position[None], one) for position in positions[labels == 1]
         ]
-        # negative points are nobody's object, and need no mention
+        # negative points are not objects and need no mention
         return found, []
 
     # beginning and end
@@ -251,7 +251,7 @@ class PromptRuns:
         self._panel.status.say(text, busy=True)
 
     def stop(self) -> None:
-        """Stop a batch or a propagation, but no job of another form."""
+        """Stop a batch or a propagation, but not a job of another form."""
         if not self._panel.cancel_button.isHidden():
             self._session.background.cancel()
 
@@ -330,7 +330,7 @@ class PromptRuns:
             and layer not in self._viewer.layers
             and self._scene.image is not None
         ):
-            # nothing that was found is lost
+            # nothing found is lost
             insert_below_prompts(self._viewer, layer)
             self._scene.labels = layer
             text += f' “{layer.name}” was removed meanwhile, and is back.'

@@ -1,4 +1,4 @@
-"""Autosave of objects beside their image, and restoring them."""
+"""Autosave of objects next to their image, and restoring them."""
 
 from __future__ import annotations
 
@@ -41,19 +41,19 @@ BY_SERIES = (
 
 
 class PromptSaving:
-    """Saves the objects of the image as they change, and restores them.
+    """Save the objects of the image on every change, and restore them.
 
     Parameters
     ----------
     dock : ViewerWidget
-        Gives the session.
+        Form that provides the session.
     panel : PromptPanel
         Check box, restore button and status line.
 
     Attributes
     ----------
     news : tuple of (str, bool) or None
-        Result of reading and whether it failed, to be shown again once the
+        Result of reading, and whether it failed, to be shown again once the
         image is embedded.
     """
 
@@ -67,7 +67,7 @@ class PromptSaving:
         self._image: weakref.ref[Image] | None = None
         self._file: Path | None = None
         self._to_load: list[Path] = []
-        # objects restored from each file, and a failure
+        # objects restored from each file, and any failure
         self._counts: dict[Path, int] = {}
         self._problem = ''
         self._watched: weakref.ref[Objects] | None = None
@@ -107,16 +107,16 @@ class PromptSaving:
     # saving
 
     def follow(self) -> None:
-        """Save the objects of the output layer, which may be another one."""
+        """Save the objects of the output layer, which may have changed."""
         if self._image is None or self._image() is not self._scene.image:
-            # the file is that of another image still
+            # the file still belongs to another image
             return
         self.watch(self._scene.objects(False))
         self._show_target()
         self._save()
 
     def _save(self) -> None:
-        """Start or stop the autosave, and offer to restore."""
+        """Start or stop autosave, and offer to restore."""
         objects = None if self._watched is None else self._watched()
         self._offer(objects)
         if not self._settings.current.autosave:
@@ -131,7 +131,8 @@ class PromptSaving:
     def _of_image(self, objects: Objects | None) -> list[Objects]:
         """Return the objects that are written to, and others of the image.
 
-        Such as those of a run while an object of other labels is open.
+        The latter are, for example, those of a run while an object of other
+        labels is open.
         """
         image = self._scene.image
         found = [] if objects is None else [objects]
@@ -143,7 +144,7 @@ class PromptSaving:
 
     def _save_along(self, objects: Objects, first: Path) -> None:
         path = self._path_of(objects, first)
-        # saving reports a folder that cannot be made
+        # saving reports a folder that cannot be created
         with contextlib.suppress(OSError):
             path.parent.mkdir(parents=True, exist_ok=True)
         self._files.save_along(
@@ -181,7 +182,7 @@ class PromptSaving:
         return self._path_of(objects, self._file)
 
     def watch(self, objects: Objects | None) -> None:
-        """Follow the changes of objects, instead of others."""
+        """Follow the changes of objects, in place of previous ones."""
         before = None if self._watched is None else self._watched()
         if before is objects:
             return
@@ -195,7 +196,7 @@ class PromptSaving:
     # restoring
 
     def _saved(self) -> list[Path]:
-        """Return the files of objects that are not in the viewer."""
+        """Return the files with objects that are not in the viewer."""
         if self._file is None:
             return []
         shown = map(self._scene.objects_of, self._scene.labels_layers())
@@ -223,7 +224,7 @@ class PromptSaving:
             self._panel.status.say(f'Reading {path.name} …', busy=True)
 
     def loaded(self, loaded: LoadedSession) -> None:
-        """Write objects that were read into a new labels layer."""
+        """Write objects that were read to a new labels layer."""
         with self._panel.status.errors():
             self._choose_channels(loaded)
             labels = self._scene.add_labels(loaded.labels)
@@ -234,7 +235,7 @@ class PromptSaving:
         self._load_next()
 
     def _choose_channels(self, loaded: LoadedSession) -> None:
-        """Choose the channels that objects were last made with."""
+        """Choose the channels with which objects were last made."""
         axes = [
             view.plane.geometry.channel_axis
             for record, _ in loaded.records
@@ -245,9 +246,9 @@ class PromptSaving:
             self._scene.channels_changed.emit()
 
     def not_loaded(self, path: Path, problem: str) -> None:
-        """Go on with the next file where one could not be read.
+        """Continue with the next file if one could not be read.
 
-        Channels of a file may be layers, whose session files lie together.
+        Channels of a file may be layers whose session files share a folder.
         """
         self._problem = f'{path.name} was not restored: {problem}'
         self._report()
@@ -267,7 +268,7 @@ class PromptSaving:
             return f'{text} in {len(self._counts)} labels layers.'
         image = None if self._image is None else self._image()
         if image is None or image.source.path is None:
-            # the file is named by a hash of the pixels
+            # the file is named after a hash of the pixels
             return f'{text}.'
         path = next(iter(self._counts))
         beside_image = self._file is not None and (
@@ -288,14 +289,14 @@ class PromptSaving:
 
 
 def session_file(image: Image) -> Path | None:
-    """Return the file that the objects of an image are saved to.
+    """Return the file to which the objects of an image are saved.
 
-    It lies beside the file of the image; for an array in memory, it lies in
-    the user's folder, named by a hash of the pixels. None for other images,
-    and for those of a series.
+    It is next to the image file; for an array in memory, it is in the user's
+    folder, named after a hash of the pixels. None for other images, and for
+    those of a series.
     """
     if SERIES_MARK in image.metadata:
-        # saved by the series that it belongs to
+        # saved by the series it belongs to
         return None
     file = file_of(image)
     if file is not None:

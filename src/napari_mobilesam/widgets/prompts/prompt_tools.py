@@ -1,4 +1,4 @@
-"""Drawing tools: layers that hold the prompts, mouse buttons, polarity."""
+"""Drawing tools: prompt layers, mouse buttons and polarity."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ SHAPE_MODES = {
 
 
 class StrayPrompt(NamedTuple):
-    """Prompt that a click adds by mistake, and what to say of it."""
+    """Prompt added by an accidental click, and the message about it."""
 
     layer: Points | Shapes
     number: int
@@ -64,13 +64,13 @@ class StrayPrompt(NamedTuple):
 class PromptTools:
     """Points and Shapes layers of the prompts, and mouse clicks on them.
 
-    Layers are made when a tool is first used; layers of the user are adopted
-    only if they are chosen.
+    Layers are created when a tool is first used; the user's own layers are
+    adopted only if chosen.
 
     Parameters
     ----------
     dock : ViewerWidget
-        Listens to layers while it is docked.
+        Form that listens to layers while docked.
     panel : PromptPanel
         Buttons and layer choices.
 
@@ -81,8 +81,8 @@ class PromptTools:
     restyled : Signal()
         Polarities changed, or another layer was chosen.
     pressed : Signal(ndarray, int)
-        The mouse button went down in add mode: data coordinates in the
-        Points layer and label of the point that will be added on release.
+        The mouse button was pressed in add mode; emitted with data coordinates
+        in the Points layer and the label of the point that release will add.
     points : napari.layers.Points or None
         Layer of points.
     shapes : napari.layers.Shapes or None
@@ -100,13 +100,13 @@ class PromptTools:
         self._panel = panel
         self._scene = dock.scene
         self._blocked = False
-        # True from a press of the mouse that begins a shape to its end
+        # True from the mouse press that starts a shape to its end
         self._drawn_by_mouse = False
-        # prompt that a click has added by mistake
+        # prompt added by an accidental click
         self._stray: StrayPrompt | None = None
         self._drop_later = DelayedCall(self._drop_stray, parent=dock)
         self._unfinished_later = DelayedCall(self._say_unfinished, parent=dock)
-        # modes of layers while they can be edited
+        # modes of layers while editable
         self._modes: WeakKeyDictionary[Layer, str] = WeakKeyDictionary()
         self.points: Points | None = None
         self.shapes: Shapes | None = None
@@ -116,7 +116,7 @@ class PromptTools:
 
     @contextlib.contextmanager
     def blocked(self) -> Iterator[None]:
-        """Emit no signal while the context lasts."""
+        """Emit no signal within this context."""
         before, self._blocked = self._blocked, True
         try:
             yield
@@ -168,25 +168,25 @@ class PromptTools:
         layer.mode = mode
         self.show_tool()
         if not layer.editable:
-            # napari refuses the mode; in the view of a volume, say why
+            # napari refuses the mode; in a volume view, say why
             with self._panel.status.errors():
                 self._scene.layer_plane()
 
     def use_some_tool(self) -> None:
-        """Choose the points tool, unless another one is chosen."""
+        """Choose the points tool, unless another one is active."""
         if self._panel.tool is None:
             self.use_points_tool()
 
     def begin(self, plane: LayerPlane, select: bool = True) -> None:
-        """Choose the tool of the image before for a plane, at first points.
+        """Reuse the tool of the previous image for a plane; initially points.
 
         Parameters
         ----------
         plane : LayerPlane
-            Plane of the image that is chosen.
+            Plane of the chosen image.
         select : bool
-            False leaves the selection of the viewer, if there is a Points
-            layer that fits.
+            False keeps the selection of the viewer if there is a suitable
+            Points layer.
         """
         self._drop_unfinished()
         tool = self._panel.tool or TOOLS[0]
@@ -199,7 +199,7 @@ class PromptTools:
             and is_ours(layer)
         ]
         select = select or self.points is None or self.points in unfit
-        # napari cannot give a layer another number of axes
+        # napari cannot change the number of axes of a layer
         for layer in unfit:
             self._dock.viewer.layers.remove(layer)
         if select:
@@ -226,7 +226,7 @@ class PromptTools:
         self.show_tool()
 
     def _restore_mode(self, event: Any = None) -> None:
-        """Choose the tool again that a view of the volume took away."""
+        """Reactivate the tool that a volume view disabled."""
         for layer in (self.points, self.shapes):
             if layer is not None and layer.editable and layer in self._modes:
                 layer.mode = self._modes[layer]
@@ -234,7 +234,7 @@ class PromptTools:
     # layers
 
     def points_for(self, plane: LayerPlane) -> Points:
-        """Return the Points layer; make one for a plane if there is none."""
+        """Return the Points layer, creating one for a plane if needed."""
         if self.points is None:
             layer = add_points(self._dock.viewer, plane)
             self._panel.points_combo.layer = layer
@@ -242,7 +242,7 @@ class PromptTools:
         return self.points
 
     def shapes_for(self, plane: LayerPlane) -> Shapes:
-        """Return the Shapes layer; make one for a plane if there is none."""
+        """Return the Shapes layer, creating one for a plane if needed."""
         if self.shapes is None:
             layer = add_shapes(self._dock.viewer, plane)
             self._panel.shapes_combo.layer = layer
@@ -257,7 +257,7 @@ class PromptTools:
                 use_units(layer, units)
 
     def adopt(self) -> None:
-        """Take over layers of a closed dock, or the chosen ones."""
+        """Adopt the layers of a closed dock, or the chosen ones."""
         for combo in (self._panel.points_combo, self._panel.shapes_combo):
             combo.layer = next(filter(is_ours, combo.layers), combo.layer)
         self.use_points(self._panel.points_combo.layer)
@@ -333,7 +333,7 @@ class PromptTools:
     # mouse and polarity
 
     def _press(self, layer: Any, event: Any) -> Generator[None]:
-        """Invert the polarity of the right button, and of Ctrl+click."""
+        """Invert the polarity for the right button and for Ctrl+click."""
         other = event.button == RIGHT_BUTTON or 'Control' in event.modifiers
         if other and isinstance(layer, Points) and layer.mode == 'select':
             number = layer.get_value(event.position, world=True)
@@ -354,7 +354,7 @@ class PromptTools:
             self.pressed.emit(coordinates, int(polarity == POSITIVE))
 
     def _refusal(self, layer: Points, coordinates: NDArray[np.float64]) -> str:
-        """Return why no model can answer a click; empty if one can."""
+        """Return why no model can answer a click, or an empty string."""
         if self._dock.viewer.dims.ndisplay == 3:
             try:
                 self._scene.layer_plane()
@@ -367,7 +367,7 @@ class PromptTools:
     def _press_in_vain(
         self, layer: Points, event: Any, refusal: str
     ) -> Generator[None]:
-        """Notice a click that is not to add a point."""
+        """Notice a click that must not add a point."""
         number = len(layer.data)
         yield from is_click(event)
         # napari adds the point after this, unless the mouse was dragged
@@ -375,14 +375,14 @@ class PromptTools:
         self._drop_later.restart()
 
     def _press_shape(self, layer: Any, event: Any) -> Generator[None]:
-        """Notice that a shape is drawn, and that a click draws a tiny box."""
+        """Notice that a shape is drawn, or that a click draws a tiny box."""
         if layer.mode not in SHAPE_MODES.values():
             return
         self._drawn_by_mouse = True
         if layer.mode != SHAPE_MODES['use_boxes_tool']:
             while event.type != 'mouse_release':
                 yield
-            # napari ends it, or not, after this
+            # napari may end it after this
             self._unfinished_later.restart()
             return
         number = len(layer.data)
@@ -392,7 +392,7 @@ class PromptTools:
             self._drop_later.restart()
 
     def _drop_unfinished(self) -> None:
-        """Remove a line that is still drawn: it was of another image."""
+        """Remove an unfinished line that belongs to another image."""
         shapes = self.shapes
         if shapes is None or not shapes._is_creating:
             return
@@ -407,7 +407,7 @@ class PromptTools:
             self._panel.status.say(UNFINISHED, keep=True)
 
     def _notice_outside(self, event: Any) -> None:
-        """Notice a shape that was drawn beside the image."""
+        """Notice a shape drawn outside the image."""
         layer = getattr(event, 'source', None)
         added = str(getattr(event, 'action', '')) == 'added'
         if not (self._drawn_by_mouse and added and isinstance(layer, Shapes)):
@@ -421,21 +421,21 @@ class PromptTools:
                 )
 
     def _drop_stray(self) -> None:
-        """Remove a prompt that a click has added by mistake."""
+        """Remove a prompt added by an accidental click."""
         stray, self._stray = self._stray, None
         if stray is None or stray.number >= len(stray.layer.data):
             return
         with self.blocked():
             remove_prompts(stray.layer, [stray.number])
         self._reset_polarity()
-        # it may have been read while it was drawn
+        # it may have been read while being drawn
         self.edited.emit()
         self._panel.status.say(stray.text, keep=True)
 
     def _is_outside(
         self, layer: Points | Shapes, vertices: NDArray[np.float64]
     ) -> bool:
-        """Return whether a point or shape lies beside the image."""
+        """Return whether a point or shape lies outside the image."""
         try:
             plane = self._scene.layer_plane()
         except SegmentationError:
@@ -448,14 +448,14 @@ class PromptTools:
     def add_point(
         self, position: tuple[float, ...], positive: bool = True
     ) -> None:
-        """Add a point, as a click does.
+        """Add a point, like a click.
 
         Parameters
         ----------
         position : tuple of float
             World coordinates.
         positive : bool
-            On the object, or on the background.
+            Whether the point is on the object, else on the background.
         """
         layer = self.points
         if layer is None:
@@ -464,13 +464,13 @@ class PromptTools:
         layer.add(np.asarray(layer.world_to_data(position)))
 
     def _reset_polarity(self) -> None:
-        """Restore the polarity after a click with the right button."""
+        """Restore the polarity after a right click."""
         for layer in (self.points, self.shapes):
             if layer is not None and POLARITY in layer.features:
                 set_next_polarity(layer, self.polarity)
 
     def flip_polarity(self) -> None:
-        """Flip the selected points; without any, the next left click."""
+        """Flip the selected points, or else the next left click."""
         layer = self.points
         if (
             layer is not None

@@ -1,4 +1,4 @@
-"""Form “Segment by prompts”: wires the parts of the form."""
+"""Form “Segment by prompts”: connects the parts of the form."""
 
 from __future__ import annotations
 
@@ -39,23 +39,23 @@ from napari_mobilesam.widgets.viewer.labels_target import LabelsTarget
 from napari_mobilesam.widgets.viewer.layers import PREVIEW_MARK, raise_above
 
 NO_IMAGE = 'Open an image, or choose one, to begin.'
-# dragging a contrast slider embeds once, at its end
+# dragging a contrast slider embeds only once, at its end
 CONTRAST_PAUSE_MS = 250
 
 
 class PromptWidget(ViewerWidget):
     """Form “Segment by prompts”.
 
-    Points are positive or negative prompts of the open object; boxes,
-    outlines and scribbles are prompts too. Each change asks the session for
-    the mask and shows it; *Accept* writes it as one undoable step with the
-    next free label, and starts the next object. The session computes in
-    the background.
+    Points are positive or negative prompts of the open object; boxes, outlines
+    and scribbles are prompts, too. Each change requests the mask from the
+    session and shows it; *Accept* writes it as one undoable step with the next
+    free label, and starts a new object. The session computes in the
+    background.
 
     Parameters
     ----------
     viewer : napari.components.ViewerModel
-        Viewer, no proxy.
+        Viewer (not a proxy).
     header : ImageHeader
         Choices of image, channels and model.
     settings : SettingsStore
@@ -102,9 +102,9 @@ class PromptWidget(ViewerWidget):
         session = self.session
         # later: layers cannot be moved while napari moves or inserts them
         self._raise_later = DelayedCall(self._raise_layers, parent=self)
-        # later: the form is shown first
+        # deferred: the form is shown first
         self._start_later = DelayedCall(self._start, parent=self)
-        # in a turn of the event loop of its own, like each layer
+        # in a separate turn of the event loop, like each layer
         self._preview_later = DelayedCall(self._prepare_preview, parent=self)
         self.header = header
         self.panel = panel = PromptPanel(self, settings)
@@ -202,7 +202,7 @@ class PromptWidget(ViewerWidget):
         self.tools.pressed.connect(self.object.expect)
 
     def trigger(self, action: str) -> None:
-        """Do what a button or a key does.
+        """Perform the action of a button or a key.
 
         Parameters
         ----------
@@ -213,7 +213,7 @@ class PromptWidget(ViewerWidget):
 
     @property
     def pending(self) -> bool:
-        """True while a change in the viewer is still to be handled."""
+        """True while a change in the viewer remains to be handled."""
         return (
             self._start_later.pending
             or self._preview_later.pending
@@ -351,7 +351,7 @@ class PromptWidget(ViewerWidget):
         self._follow_selection()
 
     def _follow_selection(self) -> None:
-        """Go to the selected image; an open object keeps its image."""
+        """Switch to the selected image; an open object keeps its image."""
         selected, image = self.image.other_selected, self.image.layer
         if selected is None:
             return
@@ -426,7 +426,7 @@ class PromptWidget(ViewerWidget):
         by_hand = before is not None and self.image.take_selected()
         self.tools.begin(plane, select=not by_hand)
         self._raise_later.restart()
-        # one that was open when the dock was closed
+        # an object that was open when the dock was closed
         next_step = self.object.describe_open() or self.panel.hint()
         self.status.say(
             f'“{image.name}”: {next_step[0].lower()}{next_step[1:]}'
@@ -478,7 +478,7 @@ class PromptWidget(ViewerWidget):
         Parameters
         ----------
         image : napari.layers.Image
-            Image that the object was found in.
+            Image in which the object was found.
         labels : napari.layers.Labels
             Layer that holds the object.
         number : int
@@ -492,7 +492,7 @@ class PromptWidget(ViewerWidget):
         self.scene.image = image
         self.scene.labels = labels
         self.tools.use_some_tool()
-        # the next key is a command, whatever field was used last
+        # the next key is a command, whichever field was last used
         focus_canvas(self)
         self.session.navigation.open(number)
 
@@ -507,7 +507,7 @@ class PromptWidget(ViewerWidget):
             self.saving.news = None
 
     def _hide_old_pixels(self) -> None:
-        """Do not show the open object as it is in the labels."""
+        """Hide the labelled pixels of the open object."""
         editor = self.session.editor
         base, home = editor.base, editor.objects
         target = None if home is None else home.target

@@ -20,7 +20,7 @@ TOPICS = ('prompts', 'model', 'objects', SAVING)
 
 
 class SessionMessages:
-    """Says what the session works on, what is ready and what failed.
+    """Report what the session is doing, what is ready and what failed.
 
     Parameters
     ----------
@@ -29,7 +29,7 @@ class SessionMessages:
     panel : PromptPanel
         Status line.
     image : PromptImage
-        The image that is clicked.
+        Image to click on.
     opened : OpenObject
         The open object.
     saving : PromptSaving
@@ -52,7 +52,7 @@ class SessionMessages:
         self._saving, self._settings = saving, panel.settings
         self._tell_ready = ready
         self._embedding_since: float | None = None
-        # what was said when the sliders were moved last
+        # message when the sliders were last moved
         self._said_before = ''
 
     def attach(self) -> None:
@@ -76,7 +76,7 @@ class SessionMessages:
             return
         if text.startswith('Embedding'):
             if self._image.layer is None:
-                # of an image that was removed meanwhile
+                # of an image removed in the meantime
                 return
             self._embedding_since = time.monotonic()
             model = self._dock.session.models.name
@@ -90,7 +90,7 @@ class SessionMessages:
 
     @property
     def _is_news(self) -> bool:
-        """True if what was said last of this plane must stay in view."""
+        """True if the last message about this plane must stay."""
         status = self._panel.status
         return status.kept and status.text != self._said_before
 
@@ -107,7 +107,7 @@ class SessionMessages:
             status.hide_progress()
 
     def _is_shown(self, plane: ImagePlane) -> bool:
-        """Return whether a plane is not that of an earlier image."""
+        """Return whether a plane does not belong to an earlier image."""
         scene = self._dock.session.scene
         try:
             return scene is not None and scene.plane().place == plane.place
@@ -115,7 +115,7 @@ class SessionMessages:
             return False
 
     def _save_embedding_time(self) -> None:
-        """Save how long embedding takes, to estimate it next time."""
+        """Save how long embedding takes, for later estimates."""
         since, self._embedding_since = self._embedding_since, None
         seconds = 0.0 if since is None else time.monotonic() - since
         # shorter ones come from the cache
@@ -137,6 +137,6 @@ class SessionMessages:
             self._panel.status.show_progress(done, total)
 
     def _refined(self, result: RefineResult) -> None:
-        """Say what *Refine all* has done, whose dock may be closed."""
+        """Report the result of *Refine all*, whose dock may be closed."""
         if not self._panel.status.failed:
             self._panel.status.say(result.text)

@@ -1,4 +1,4 @@
-"""Settings of “Segment by prompts”, collapsed at the end of the form."""
+"""Settings of “Segment by prompts”, in a collapsed section at the end."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from napari_mobilesam.widgets.parts.layouts import stack
 from napari_mobilesam.widgets.parts.message_label import MessageLabel
 from napari_mobilesam.widgets.prompts.actions import ACTIONS, key_of
 
-# a label that leaves less room is put above the field
+# a label that leaves less room is placed above the field
 LONG_KEY = 'Ctrl+Shift+Down'
 DEVICES = {
     'auto': 'Automatic',
@@ -55,10 +55,10 @@ class SettingsBox(QWidget):
     Attributes
     ----------
     changed : Signal(dict)
-        The user changed a value: the fields of `Settings` that are shown
+        The user changed a value; emitted with the `Settings` fields shown
         here.
     clear_button : QPushButton
-        Empties the disk cache.
+        Button that empties the disk cache.
     """
 
     changed = Signal(object)
@@ -130,7 +130,7 @@ class SettingsBox(QWidget):
         stack(self, self.fold)
 
     def show_computing(self, device: str, threads: int, cache_mb: int) -> None:
-        """Show what was chosen elsewhere, and tell of it once.
+        """Show values chosen elsewhere, and emit them once.
 
         Parameters
         ----------
@@ -169,7 +169,7 @@ class KeysBox(QWidget):
     changed : Signal()
         The user changed a key.
     keys : dict of str to str
-        Action to key, where it is not the default.
+        Maps actions to keys that differ from the default.
     """
 
     changed = Signal()
@@ -216,7 +216,7 @@ class KeysBox(QWidget):
 
     def _edited(self, name: str) -> None:
         sequence = self.edits[name].keySequence()
-        # the first of a sequence of strokes
+        # the first of a sequence of keystrokes
         key = sequence.toString().split(', ')[0]
         if key == key_of(name, self.keys):
             return

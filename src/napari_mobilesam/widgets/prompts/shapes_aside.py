@@ -1,4 +1,4 @@
-"""Closed shapes of objects to come, while another object is edited."""
+"""Closed shapes of later objects, kept while another object is edited."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from napari_mobilesam.widgets.viewer.layer_plane import LayerPlane
 
 
 class ShapesAside:
-    """Takes closed shapes out of their layer, and puts them back.
+    """Move closed shapes out of their layer, and back.
 
     Parameters
     ----------
@@ -25,7 +25,7 @@ class ShapesAside:
     tools : PromptTools
         Layer of the shapes.
     reader : PromptReader
-        Finds the shapes.
+        Reader that finds the shapes.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class ShapesAside:
         self._kept: list[tuple[LayerPlane, list[DrawnShape]]] = []
 
     def __len__(self) -> int:
-        """Number of shapes that are kept."""
+        """Return the number of shapes kept."""
         return sum(len(drawn) for _, drawn in self._kept)
 
     def take(self, planes: Sequence[LayerPlane]) -> None:
@@ -53,7 +53,7 @@ class ShapesAside:
                     remove_drawn(self._tools.shapes, plane, drawn)
 
     def put_back(self) -> bool:
-        """Add the shapes to their layer again; return if there were any."""
+        """Add the shapes to their layer again; return whether any were."""
         kept, self._kept = self._kept, []
         for plane, drawn in kept:
             if plane.layer in self._viewer.layers:

@@ -1,4 +1,4 @@
-"""Embedding of the visible region before it is clicked."""
+"""Embedding of the visible region before the first click."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PAUSE_MS = 150
 
 
 class ViewPreparation:
-    """Embeds the visible plane once sliders and camera are still.
+    """Embed the visible plane once sliders and camera are still.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Layer that shows the pixels that *Refine all* has changed."""
+"""Layer that shows the pixels changed by *Refine all*."""
 
 from __future__ import annotations
 
@@ -48,17 +48,17 @@ LEGEND = '&nbsp; '.join(
 
 
 class ChangesLayer:
-    """Shows added and removed pixels until the step is undone.
+    """Show added and removed pixels until the step is undone.
 
     Parameters
     ----------
     viewer : napari.components.ViewerModel
-        Viewer, no proxy.
+        Viewer (not a proxy).
 
     Attributes
     ----------
     shown : Signal(bool)
-        Whether the changes are visible now.
+        Emitted with whether the changes are visible.
     """
 
     shown = Signal(bool)
@@ -69,18 +69,18 @@ class ChangesLayer:
         self._objects: weakref.ref[Objects] | None = None
         self._entry: Entry | None = None
         self._wanted = True
-        # whether the step is done, and not undone
+        # whether the step is done and not undone
         self._done = True
 
     @property
     def layer(self) -> Labels | None:
-        """The layer, None if nothing is shown or it was removed."""
+        """The layer; None if nothing is shown or it was removed."""
         if self._layer is not None and self._layer in self._viewer.layers:
             return self._layer
         return None
 
     def show(self, result: RefineResult, objects: Objects) -> None:
-        """Show the changes of a run instead of those before."""
+        """Show the changes of a run in place of previous ones."""
         self.remove()
         if not result.changes:
             return
@@ -111,7 +111,7 @@ class ChangesLayer:
         self.shown.emit(bool(layer.visible))
 
     def removed(self, event: Any = None) -> None:
-        """Tell that the layer was removed by hand."""
+        """Handle removal of the layer by hand."""
         if self._layer is not None and self.layer is None:
             self.shown.emit(False)
 

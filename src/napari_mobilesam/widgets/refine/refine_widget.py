@@ -38,7 +38,7 @@ HINT = (
 )
 NO_IMAGE = 'There is no image: open the image of the labels first.'
 NO_LABELS = 'There is no labels layer: open labels of any program first.'
-# pixels that show the form without cutting it
+# size in pixels at which the form is not cut off
 WIDTH = 310
 TOPICS = ('objects', 'model')
 ROW_TIPS = {
@@ -53,7 +53,7 @@ class RefineWidget(ViewerWidget):
     Parameters
     ----------
     viewer : napari.viewer.Viewer
-        Given by napari.
+        Viewer, passed by napari.
     """
 
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
@@ -112,7 +112,7 @@ class RefineWidget(ViewerWidget):
         contents.addStretch(1)
         buttons = row(self.run_button, self.cancel_button, self.undo_button)
         scrollable(self, contents, self.status, buttons)
-        # the theme of napari, which comes later, needs more width
+        # napari's theme, applied later, needs more width
         self.setMinimumWidth(WIDTH)
 
     def attach(self) -> None:
@@ -143,7 +143,7 @@ class RefineWidget(ViewerWidget):
 
     @property
     def pending(self) -> bool:
-        """True if a run is going on."""
+        """True if a run is in progress."""
         return self._running
 
     # layers
@@ -159,7 +159,7 @@ class RefineWidget(ViewerWidget):
         self.planes_box.setVisible(several)
 
     def _plane(self) -> LayerPlane:
-        """Return the plane of the chosen image that is shown."""
+        """Return the displayed plane of the chosen image."""
         image = self.image_combo.layer
         if image is None or image is self.scene.image:
             return self.scene.layer_plane()
@@ -169,7 +169,7 @@ class RefineWidget(ViewerWidget):
         self.legend.setVisible(visible)
 
     def _missing(self) -> str:
-        """Return what is missing for a run; empty if nothing is."""
+        """Return what is missing for a run, or an empty string."""
         if self.image_combo.layer is None:
             return NO_IMAGE
         return '' if self.labels_combo.layer is not None else NO_LABELS
@@ -200,7 +200,7 @@ class RefineWidget(ViewerWidget):
         return [plane.source() for plane in planes]
 
     def cancel(self) -> None:
-        """Stop after the current object, keeping those before."""
+        """Stop after the current object, keeping the previous ones."""
         self.session.background.cancel()
         self.cancel_button.setEnabled(False)
         self.status.say('Stopping …', busy=True)

@@ -1,4 +1,4 @@
-"""Outline of the object under review, which follows its corrections."""
+"""Outline of the object under review, following its corrections."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ NAME, COLOR, CONTOUR = 'least certain object', '#ffea00', 2
 
 
 class ReviewOutline:
-    """Outlines an object as it is in the labels, or as it is being corrected.
+    """Outline of an object as labelled, or as currently corrected.
 
     Parameters
     ----------
     viewer : napari.components.ViewerModel
-        Viewer, no proxy.
+        Viewer (not a proxy).
     editor : Editor
-        Tells whether the object is open, and its mask.
+        Editor that provides the mask if the object is open.
     """
 
     def __init__(self, viewer: ViewerModel, editor: Editor) -> None:
@@ -52,7 +52,7 @@ class ReviewOutline:
         Parameters
         ----------
         shown : ShownPlane
-            Plane that is shown.
+            Displayed plane.
         objects : Objects
             Objects of the labels.
         record : ObjectRecord
@@ -64,7 +64,7 @@ class ReviewOutline:
         self.follow()
 
     def follow(self) -> None:
-        """Outline the object as it is now."""
+        """Outline the object in its current state."""
         if self._shown is None:
             return
         mask = self._mask(self._shown.source)
@@ -79,7 +79,7 @@ class ReviewOutline:
             return None if view is None else view.mask
         now = None if self._objects is None else self._objects.now(record)
         if now is None and not record.number:
-            # labelled pixels become an object only when they are written
+            # labelled pixels only become an object when they are written
             now = record
         view = None if now is None else now.view(plane)
         return None if view is None else view.mask

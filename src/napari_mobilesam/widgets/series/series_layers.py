@@ -1,4 +1,4 @@
-"""Layers of the image of a series that is open, and of those ahead."""
+"""Layers of the open image of a series, and of the next ones."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ from napari_mobilesam.widgets.viewer.layers import (
 from napari_mobilesam.widgets.viewer.plane_source import PlaneAxes, image_plane
 
 LABELS_NAME = 'labels'
-# colormaps of channels, added on top of each other
+# colormaps of channels, which are blended additively
 CHANNEL_COLORS = ('green', 'magenta', 'cyan', 'yellow', 'red', 'blue')
-# Images whose layers are kept when others are opened, to undo steps in them,
-# and bytes of the largest labels that are.
+# Number of images whose layers are kept after another is opened, so that steps
+# can be undone, and maximum bytes of their labels.
 BEHIND, MOST_BYTES = 3, 1 << 25
-# screen pixels that an image fills after it is opened
+# screen pixels that an image fills when opened
 SHOWN = 800
 
 
 class _Left(NamedTuple):
-    """Layers of an image that is not open any more."""
+    """Layers of an image that is no longer open."""
 
     state: list[int] | None
     images: list[Image]
@@ -71,22 +71,22 @@ class SeriesLayers:
         self.image: ImageArray | None = None
 
     def choose_channel(self, channel: int) -> None:
-        """Give prompts to a channel, in images that have it."""
+        """Use a channel for prompts, in images that have it."""
         self._channel = channel
         if self.shown and len(self._images) > 1:
             self._scene.image = self._chosen(self._images)
 
     def follow_channel(self, image: Image | None) -> int | None:
-        """Keep to a channel of the open image that was chosen elsewhere.
+        """Keep a channel of the open image that was chosen elsewhere.
 
         Returns
         -------
         int or None
-            The channel, in the next images too; None if it is no other one.
+            The channel, also for the next images; None if it has not changed.
         """
         if image not in self._images:
             return None
-        # another one is taken, not chosen, for a layer that is removed
+        # not a choice: another one replaces a removed layer
         before = self._chosen(self._images)
         if image is before or before not in self._viewer.layers:
             return None
@@ -132,7 +132,7 @@ class SeriesLayers:
         )
 
     def forget(self) -> None:
-        """Drop the layers that were prepared ahead, and those left behind."""
+        """Drop the layers prepared for next images, and those left behind."""
         self._ahead.clear()
         self._open = None
         for number in list(self._behind):
@@ -145,14 +145,14 @@ class SeriesLayers:
     def planes_ahead(
         self, found: ReadImage, entry: SeriesEntry
     ) -> list[ImagePlane]:
-        """Return planes that will be shown when an image is opened.
+        """Return the planes that will be shown when an image is opened.
 
         Parameters
         ----------
         found : ReadImage
             The image.
         entry : SeriesEntry
-            Its files.
+            Files of the image.
         """
         if found.image is None:
             return []
@@ -175,14 +175,14 @@ class SeriesLayers:
     def _layers(
         self, number: int, image: ImageArray, entry: SeriesEntry
     ) -> list[Image]:
-        """Image layers of an image, made once."""
+        """Return the image layers of an image, created once."""
         known = self._ahead.get(number)
         if known is None:
             known = self._ahead[number] = _image_layers(image, entry)
         return known
 
     def show(self, found: ReadImage, entry: SeriesEntry) -> Labels:
-        """Show an image and its labels instead of those before."""
+        """Show an image and its labels in place of the previous ones."""
         assert found.image is not None
         state = file_state(entry.files.image)
         if self.labels is not None and self.shown:
@@ -217,13 +217,13 @@ class SeriesLayers:
         follow = active is None or any(active is layer for layer in before)
         self._images, self.labels, self.image = images, labels, found.image
         self._scene.choose_labels(labels, images)
-        # before the others go: what is chosen is not removed
+        # before the others are removed: the chosen layer is not removed
         self._scene.image = image
         self._scene.labels = labels
         self._remove(before)
         for layer, own in units:
             layer.units = own
-        # while those before were there, other names were given
+        # while the previous layers existed, names were different
         for layer, name in zip((*images, labels), names, strict=True):
             layer.name = name
         if follow:
@@ -235,15 +235,15 @@ class SeriesLayers:
     def _make_way(
         self, image: Image, before: list[Layer]
     ) -> list[tuple[Layer, Any]]:
-        """Prepare the viewer for an image of another place or other units.
+        """Prepare the viewer for an image with another place or other units.
 
-        napari draws as soon as a layer is inserted, and warns of layers whose
-        units differ. Hidden previews would widen the view that is reset.
+        napari draws as soon as a layer is inserted, and warns about layers
+        with different units. Hidden previews would widen the view on reset.
 
         Returns
         -------
         list of (Layer, units)
-            Units to give back to the layers that are removed.
+            Units to restore for the removed layers.
         """
         layers = list(self._viewer.layers)
         old = next((layer for layer in before if layer in layers), None)
@@ -277,7 +277,7 @@ class SeriesLayers:
     def _taken_back(
         self, found: ReadImage, state: list[int] | None
     ) -> _Left | None:
-        """Return the layers that were left; None if the files changed."""
+        """Return the layers left behind; None if the files changed."""
         left = self._behind.get(found.number)
         if left is None:
             return None
@@ -291,7 +291,7 @@ class SeriesLayers:
         return None if self.image is None else self.image.label_shape
 
     def _viewport(self) -> Viewport | None:
-        """Visible part of the image; the next one of its shape keeps it."""
+        """Return the visible part, kept for the next image of this shape."""
         try:
             return self._scene.layer_plane().viewport
         except ImageError:
@@ -304,7 +304,7 @@ class SeriesLayers:
 
 
 def _same_place(layer: Layer, image: Image) -> bool:
-    """True if a layer has the axes, the extent and the units of an image."""
+    """Return True if a layer has the axes, extent and units of an image."""
     return (
         layer.units == image.units
         and np.array_equal(layer.scale, image.scale)
@@ -313,14 +313,14 @@ def _same_place(layer: Layer, image: Image) -> bool:
 
 
 def _units_of(image: Image, layer: Layer) -> tuple[Any, ...]:
-    """Units of the last axes of an image, before them those of a layer."""
+    """Return the units of an image's last axes, preceded by a layer's."""
     count = min(layer.ndim, image.ndim)
     own = tuple(layer.units)
     return own[: layer.ndim - count] + tuple(image.units)[-count:]
 
 
 def _is_saved(labels: Labels, saved: SavedLabels | None) -> bool:
-    """True if labels are what the file has."""
+    """Return True if labels equal those in the file."""
     data = np.asarray(labels.data)
     if saved is None:
         return not data.any()
@@ -328,7 +328,7 @@ def _is_saved(labels: Labels, saved: SavedLabels | None) -> bool:
 
 
 def _continue(labels: Labels, before: Labels) -> None:
-    """Draw on labels as on those before."""
+    """Keep the drawing settings of the previous labels."""
     for name in ('brush_size', 'contour', 'opacity', 'preserve_labels'):
         setattr(labels, name, getattr(before, name))
     labels.mode = before.mode
@@ -343,7 +343,7 @@ def _image_layers(image: ImageArray, entry: SeriesEntry) -> list[Image]:
         **_placement(image),
     }
     layers = []
-    # the private context is what napari's own readers use
+    # the private context is used by napari's own readers
     with layer_source(path=str(path)):
         for number, pixels in enumerate(channels):
             own: dict[str, Any] = {'name': path.stem}
@@ -359,7 +359,7 @@ def _image_layers(image: ImageArray, entry: SeriesEntry) -> list[Image]:
 
 
 def _placement(image: ImageArray) -> dict[str, Any]:
-    """Scale, units and names of the axes of layers."""
+    """Return scale, units and axis names for layers."""
     placed: dict[str, Any] = {'axis_labels': tuple(image.label_axes)}
     scale = image.of_label_axes(image.scale)
     units = image.of_label_axes(image.units)

@@ -1,4 +1,4 @@
-"""Leaving the open image of a series: what is open in it is written first."""
+"""Leaving the open image of a series, after writing its open object."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ RUNNING = 'Waiting for the objects that are being segmented …'
 
 
 class SeriesLeaving:
-    """Accepts the open object of an image before something else is done.
+    """Accept the open object of an image before something else happens.
 
     Parameters
     ----------
@@ -45,9 +45,9 @@ class SeriesLeaving:
         self._status = dock.status
         self._layers = layers
         self._save = save
-        # what was asked for while objects are still to be written
+        # the request made while objects remain to be written
         self._then: Callable[[], None] | None = None
-        # the other listeners come first
+        # other listeners come first
         self._go_on = DelayedCall(self._leave_again, parent=dock)
 
     def attach(self) -> None:
@@ -66,16 +66,16 @@ class SeriesLeaving:
 
     @property
     def waiting(self) -> bool:
-        """True if what was asked for waits for objects."""
+        """True if a request is waiting for objects."""
         return self._then is not None
 
     @property
     def pending(self) -> bool:
-        """True if what was asked for is still to be done."""
+        """True if a request remains to be done."""
         return self.waiting or self._go_on.pending
 
     def stop(self) -> None:
-        """Forget what was asked for."""
+        """Forget the request."""
         self._then = None
 
     def leave(self, then: Callable[[], None]) -> bool:
@@ -84,14 +84,14 @@ class SeriesLeaving:
         Parameters
         ----------
         then : callable
-            Called when the mask of the open object is there, and the objects
-            of a job are written, if they are still to come: while the model
-            is loaded, for example.
+            Called once the mask of the open object has arrived and the objects
+            of a job are written, if these are pending, for example while the
+            model is loaded.
 
         Returns
         -------
         bool
-            False if that has to wait, or cannot be.
+            False if that must wait or is impossible.
         """
         self._then = None
         if self._session.series.current < 0 or not self._layers.image_shown:
@@ -111,7 +111,7 @@ class SeriesLeaving:
 
     @property
     def awaited(self) -> str:
-        """Message about what is waited for; empty if nothing is."""
+        """Message about what is awaited; empty if nothing is."""
         editor = self._session.editor
         if editor.pending or len(editor.queue):
             return PENDING
@@ -119,9 +119,9 @@ class SeriesLeaving:
         return RUNNING if self._session.background.running else ''
 
     def _close_objects(self) -> bool:
-        """Accept the open object, and those that were kept aside."""
+        """Accept the open object, and those kept aside."""
         editor = self._session.editor
-        # each of them is opened by closing the one before
+        # closing one object opens the next
         for _ in range(1 + len(editor.aside)):
             if editor.record.empty:
                 break
@@ -143,7 +143,7 @@ class SeriesLeaving:
             self._status.say(SETTLED)
 
     def _leave_again(self) -> None:
-        """Do what was asked for before the objects were written."""
+        """Repeat the request that was waiting for objects."""
         then = self._then
         if then is not None and not self.awaited:
             self._then = None

@@ -26,7 +26,7 @@ from napari_mobilesam.widgets.parts.viewer_widget import ViewerWidget
 from napari_mobilesam.widgets.series.series_table import SeriesTable
 from napari_mobilesam.widgets.series.uncertain_table import UncertainTable
 
-# by the names in `SeriesWidget.commands`
+# keyed by the names in `SeriesWidget.commands`
 ACTIONS: Mapping[str, Action] = {
     'previous': Action(
         'Previous', 'Alt+Left', 'Save the labels and open the previous image.'

@@ -23,12 +23,12 @@ from napari_mobilesam.widgets.viewer.look_at import look_at
 NO_OBJECT = (
     'No object is left to review; images that were not segmented have none.'
 )
-# after labels were saved, the list is made anew; later if it is long
+# delay after saving before the list is updated; longer for long lists
 PAUSE_MS, MANY = 300, 5000
 
 
 class SeriesReview:
-    """Goes through a list of objects, opening their images.
+    """Go through a list of objects, opening their images.
 
     Parameters
     ----------
@@ -41,8 +41,8 @@ class SeriesReview:
     go_to : callable
         ``go_to(number)`` opens an image; `image_shown` follows.
     leave : callable
-        ``leave(then)`` accepts the open object and saves; False if ``then``
-        is called later instead.
+        ``leave(then)`` accepts the open object and saves; returns False if
+        ``then`` will be called later instead.
 
     Attributes
     ----------
@@ -67,11 +67,11 @@ class SeriesReview:
         self._go_to, self._leave = go_to, leave
         self._shown: UncertainObject | None = None
         self._wanted: UncertainObject | None = None
-        # the object under review, if it lies on the plane that is shown
+        # the object under review, if it lies on the displayed plane
         self._record: ObjectRecord | None = None
-        # whether the first object is shown when the list is there
+        # whether to show the first object once the list arrives
         self._starting = False
-        # number of the image in which an object was deleted last
+        # number of the image in which an object was last deleted
         self._deleted_in = -1
         self._refresh_later = DelayedCall(self.refresh, PAUSE_MS, dock)
         self.outline = ReviewOutline(dock.viewer, dock.session.editor)
@@ -81,12 +81,12 @@ class SeriesReview:
 
     @property
     def pending(self) -> bool:
-        """True if the list is made, or the image of an object is opened."""
+        """True if the list is being made, or an object's image opened."""
         making = self._starting or self._refresh_later.pending
         return self._wanted is not None or making
 
     def start(self) -> None:
-        """Forget another series, and list the objects of this one."""
+        """Forget the previous series, and list the objects of this one."""
         self._shown = self._wanted = None
         self._starting = False
         self._deleted_in = -1
@@ -105,12 +105,12 @@ class SeriesReview:
     # the list
 
     def refresh(self) -> None:
-        """List the objects as they are saved by now."""
+        """List the objects as currently saved."""
         if self._jobs.series is not None:
             self._jobs.ask_uncertain()
 
     def saved(self, number: int) -> None:
-        """List the objects anew, after an image was saved."""
+        """Update the list after an image was saved."""
         many = len(self._table) > MANY
         self._refresh_later.start(10 * PAUSE_MS if many else PAUSE_MS)
 
@@ -129,9 +129,9 @@ class SeriesReview:
     # going through it
 
     def accept(self) -> None:
-        """Mark the object under review as right, and go to the next one.
+        """Mark the object under review as correct, and go to the next one.
 
-        Without one, the review begins with the least certain object.
+        Without one, the review starts with the least certain object.
         """
         with self._status.errors():
             self._jobs.required  # noqa: B018 - raises if there is no series
@@ -179,7 +179,7 @@ class SeriesReview:
                 return
             text = 'There is nothing to undo in this image'
             if self._deleted_in not in (-1, self._jobs.current):
-                # the review went on to another image
+                # the review has moved on to another image
                 name = series[self._deleted_in].name
                 text += f'; the last deletion was in {name}'
             self._status.say(f'{text}.')
@@ -213,7 +213,7 @@ class SeriesReview:
         self._wanted = None
         if not self._look_at(found):
             if found == self._shown:
-                # the last one of its label was deleted
+                # the last object with its label was deleted
                 self._shown = None
                 self._go_on(found)
                 return
@@ -229,7 +229,7 @@ class SeriesReview:
         )
 
     def leaving(self, number: int) -> None:
-        """Drop what is reviewed when another image is opened."""
+        """End the review of an object when another image is opened."""
         self._shown = None
         self.outline.hide()
         if self._wanted is not None and self._wanted.image != number:
@@ -246,13 +246,13 @@ class SeriesReview:
         self._wanted = None
 
     def _look_at(self, found: UncertainObject) -> bool:
-        """Move the view to an object and open it; False if it is gone."""
+        """Move the view to an object and open it; return False if gone."""
         labels, self._record = self._layers.labels, None
         assert labels is not None
         places = np.nonzero(np.asarray(labels.data) == found.label)
         if not len(places[0]):
             return False
-        # of an object on many planes, the plane in the middle
+        # for an object on many planes, the plane in the middle
         middle = len(places[0]) // 2
         low = [int(axis.min()) for axis in places]
         high = [int(axis.max()) for axis in places]

@@ -1,4 +1,4 @@
-"""Segmenting everything on all images of a series."""
+"""Segment everything on all images of a series."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ from napari_mobilesam.widgets.series.series_saving import SeriesSaving
 
 
 class SeriesRun:
-    """Starts and cancels a run over all images, and shows how far it is.
+    """Start and cancel a run over all images, and show its progress.
 
     Parameters
     ----------
     dock : ViewerWidget
-        Gives the session.
+        Form that provides the session.
     panel : SeriesPanel
         Controls.
     layers : SeriesLayers
         Layers of the open image.
     saving : SeriesSaving
-        Writes labels that were found into those of the open image.
+        Writes found labels to those of the open image.
     labelled : callable
-        Called with the number of an image that another program has labelled.
+        Called with the number of an image labelled by another program.
 
     Attributes
     ----------
     ended : Signal()
-        The run is over, or was cancelled.
+        The run has ended or was cancelled.
     """
 
     ended = Signal()
@@ -66,7 +66,7 @@ class SeriesRun:
             self._jobs.segment_all(
                 self._panel.form.value, self._panel.channel_box.value()
             )
-            # of a run that another series has ended
+            # of a run ended by another series
             self._unwritten.clear()
             self.show_running()
             self._status.say('Starting …', busy=True)
@@ -94,12 +94,12 @@ class SeriesRun:
             self._status.show_progress(done, total)
 
     def say(self, text: str) -> None:
-        """Tell what a run does, unless an error waits to be read."""
+        """Show a message of a run, unless an error is waiting to be read."""
         if not self._status.kept:
             self._status.say(text, busy=True)
 
     def take_labels(self, found: SaveRequest) -> None:
-        """Write labels that were found into the layer of the open image."""
+        """Write found labels to the layer of the open image."""
         labels = self._layers.labels
         if labels is None:
             self._jobs.save_found(found)
@@ -119,7 +119,7 @@ class SeriesRun:
         """Show the result."""
         panel, status = self._panel, self._status
         for number, (count, problem) in self._unwritten.items():
-            # a run that has failed has no image
+            # a failed run has no image
             if number in result.done:
                 result.leave_out(number, count, problem)
         self._unwritten.clear()
@@ -127,11 +127,11 @@ class SeriesRun:
         for number in result.done:
             panel.table.show_failure(number, '')
         for number in result.skipped:
-            # another program may have labelled it meanwhile
+            # another program may have labelled it in the meantime
             panel.table.show_row(number)
             self._labelled(number)
         for number, problem in result.failed.items():
-            # labels that wait to be saved are not a fault of the image
+            # unsaved labels are not a fault of the image
             waits = number in self._jobs.saving.unsaved
             panel.table.show_failure(number, '' if waits else problem)
         if result.failed:

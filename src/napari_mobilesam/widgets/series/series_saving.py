@@ -1,4 +1,4 @@
-"""Saving the labels of the open image of a series as they change."""
+"""Saving the labels of the open image of a series on every change."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ if TYPE_CHECKING:
 
     from napari_mobilesam.series.series import Series
 
-# Labels of more bytes are saved after a pause, as copying them takes a while.
+# Labels with more bytes are saved after a pause, as copying them takes time.
 AT_ONCE = 1 << 25
 PAUSE_MS = 500
 EVENTS = ('paint', 'data', 'features', 'labels_update')
 
 
 class SeriesSaving:
-    """Saves labels after each change of the layer or of its objects.
+    """Save labels after each change of the layer or of its objects.
 
     Parameters
     ----------
@@ -50,9 +50,9 @@ class SeriesSaving:
         self._image: ImageArray | None = None
         self._changed = False
         self._series: Series | None = None
-        # whether the records of the objects are what is to be kept
+        # whether the records of the objects are the ones to keep
         self._records_known = True
-        # objects of layers of the series whose records are all in memory
+        # objects of series layers whose records are all in memory
         self._complete: WeakSet[Objects] = WeakSet()
         # whether there is a label image, or was one to be saved
         self._labelled = False
@@ -60,7 +60,7 @@ class SeriesSaving:
         self._save_later = DelayedCall(self._save, PAUSE_MS, dock)
 
     def attach(self) -> None:
-        """Listen to layers that are removed by hand."""
+        """Listen for layers removed by hand."""
         self._dock.listen(
             self._dock.viewer.layers.events.removing, self._removing
         )
@@ -78,7 +78,7 @@ class SeriesSaving:
         self._changed = False
         if found.complete:
             self._complete.add(self._objects)
-        # those of layers that were kept are in memory
+        # those of kept layers are in memory
         self._records_known = self._objects in self._complete
         self._labelled = self._series[found.number].labelled
         self._encoder = RecordEncoder(self._scene)
@@ -88,7 +88,7 @@ class SeriesSaving:
         self._objects.forgotten.connect(self.wait_for_records)
 
     def wait_for_records(self) -> None:
-        """Keep the file of prompts as it is: the records are not all here."""
+        """Leave the file of prompts unchanged until all records are here."""
         self._records_known = False
         if self._objects is not None:
             self._complete.discard(self._objects)
@@ -127,12 +127,12 @@ class SeriesSaving:
         self._changed = False
 
     def leave(self) -> None:
-        """Save what has changed, now."""
+        """Save all changes now."""
         if self._changed:
             self._save()
 
     def put(self, found: SaveRequest) -> None:
-        """Write labels that were found into the layer, as one step.
+        """Write found labels to the layer, as one step.
 
         Raises
         ------
@@ -146,7 +146,7 @@ class SeriesSaving:
         if before.shape != found.labels.shape:
             raise SegmentationError('The shape of the labels has changed.')
         objects.target.check()
-        # that nothing was found is a result, too
+        # finding nothing is a result, too
         self._labelled = True
         values = found.labels
         if values.max(initial=0) > np.iinfo(before.dtype).max:
@@ -173,11 +173,11 @@ class SeriesSaving:
         if labels is None or image is None:
             return
         if self._dock.session.series.series is not self._series:
-            # the number is that of another image now
+            # the number now belongs to another image
             return
         self._changed = False
         if not self._labelled and not np.any(labels.data):
-            # a file without objects would pass for labels
+            # a file without objects would be taken for labels
             return
         self._labelled = True
         self._dock.session.series.save(
@@ -191,7 +191,7 @@ class SeriesSaving:
         )
 
     def _session_writer(self) -> Callable[[Path], None] | None:
-        """Return what writes the prompts of the objects; None to keep them."""
+        """Return a writer for the objects' prompts; None to keep them."""
         objects, encoder = self._objects, self._encoder
         if objects is None or not self._records_known:
             return None
@@ -202,7 +202,7 @@ class SeriesSaving:
         return lambda path: save(path, self._scene, snapshot, encoder)
 
     def _removing(self, event: Any) -> None:
-        """Save labels that are removed, while they are there."""
+        """Save labels before they are removed."""
         if self._labels is None or not self._changed:
             return
         layers = self._dock.viewer.layers
@@ -212,7 +212,7 @@ class SeriesSaving:
 
 
 def _table(labels: Labels) -> pd.DataFrame | None:
-    """Feature table with the label of each row in a column ``label``."""
+    """Return the feature table, with the labels in a column ``label``."""
     if not len(labels.features):
         return None
     table = rows_by_label(labels.features)

@@ -24,7 +24,7 @@ from napari_mobilesam.widgets.parts.object_list import (
 
 HEADERS = ('Image', 'Objects', 'State')
 COLORS = {'done': GOOD, 'flagged': WARNING}
-# Rows that are visible at least.
+# Minimum number of visible rows.
 LIST_ROWS = 5
 
 
@@ -34,7 +34,7 @@ class _SeriesModel(ObjectListModel):
     Parameters
     ----------
     background : callable
-        Returns the background that they are shown on.
+        Returns their background colour.
     """
 
     def __init__(self, background: Callable[[], QColor]) -> None:
@@ -75,7 +75,7 @@ class _SeriesModel(ObjectListModel):
         self.show(range(0 if series is None else len(series)))
 
     def row_changed(self, number: int) -> None:
-        """Show a row anew."""
+        """Update a row."""
         if 0 <= number < self.rowCount():
             last = len(HEADERS) - 1
             self.dataChanged.emit(
@@ -86,8 +86,8 @@ class _SeriesModel(ObjectListModel):
 class SeriesTable(ObjectTable):
     """Table of images; a click opens one.
 
-    `chosen` gives the number of the image whose row was clicked, or chosen
-    with the keys.
+    `chosen` emits the number of the image whose row was clicked or selected
+    with the keyboard.
     """
 
     def __init__(self) -> None:
@@ -124,11 +124,11 @@ class SeriesTable(ObjectTable):
         return number in self._model.failed
 
     def show_row(self, number: int) -> None:
-        """Show the state of an image anew."""
+        """Update the state of an image."""
         self._model.row_changed(number)
 
     def show_failure(self, number: int, problem: str) -> None:
-        """Show that an image cannot be used; an empty text takes it back."""
+        """Show that an image cannot be used; an empty text clears it."""
         if problem:
             self._model.failed[number] = problem
         else:
@@ -140,7 +140,7 @@ class SeriesTable(ObjectTable):
         self.setCurrentIndex(self._model.index(number, 0))
 
     def text(self, number: int, column: int) -> str:
-        """Text of a cell."""
+        """Return the text of a cell."""
         return str(self._model.data(self._model.index(number, column)))
 
     def _row_clicked(self, index: QModelIndex) -> None:

@@ -1,4 +1,4 @@
-"""“Series”: many images, one after the other, with labels that are saved."""
+"""“Series”: many images, one after the other, with saved labels."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class SeriesWidget(ViewerWidget):
     Parameters
     ----------
     viewer : napari.viewer.Viewer
-        Given by napari.
+        Viewer, passed by napari.
 
     Attributes
     ----------
@@ -80,11 +80,11 @@ class SeriesWidget(ViewerWidget):
         self._jobs = self.session.series
         self._keys = Keys()
         self._opening = -1
-        # image that was asked for last, and cannot be read
+        # image requested last that cannot be read
         self._unread = -1
-        # *Done, next* goes on past images that cannot be read
+        # *Done, next* skips images that cannot be read
         self._skips_unread = False
-        # note on files that a resumed series has lost
+        # note about files missing from a resumed series
         self._gone = ''
         self._ahead: dict[int, list[ImagePlane]] = {}
         # why the objects of the open image would not be saved
@@ -196,7 +196,7 @@ class SeriesWidget(ViewerWidget):
         super().detach()
 
     def _save_now(self) -> None:
-        """Accept the open object, if its mask is there, and save."""
+        """Accept the open object if its mask is there, and save."""
         if self.leaving.awaited or not self.leaving.leave(lambda: None):
             self.saving.leave()
 
@@ -210,7 +210,7 @@ class SeriesWidget(ViewerWidget):
 
     @property
     def pending(self) -> bool:
-        """True if images are opened or segmented."""
+        """True if images are being opened or segmented."""
         return (
             self.leaving.pending
             or self._check_output.pending
@@ -240,7 +240,7 @@ class SeriesWidget(ViewerWidget):
             self.panel.output_edit.setText(folder)
 
     def resume(self) -> None:
-        """Go on with the series that was open last."""
+        """Continue the most recently opened series."""
         last = last_series()
         if last is None:
             self.status.fail('There is no series to resume: open a folder.')
@@ -249,7 +249,7 @@ class SeriesWidget(ViewerWidget):
         self.panel.names_edit.setText(last.names)
         self.panel.channel_box.setValue(last.channel)
         there = [path for path in last.images if Path(path).exists()]
-        # one that was moved must not keep the others closed
+        # a moved file must not keep the others closed
         self.open(there or last.images, last.image)
         gone = len(last.images) - len(there)
         if there and gone:
@@ -263,7 +263,7 @@ class SeriesWidget(ViewerWidget):
     def open(
         self, images: Sequence[str | Path], image: str | Path = ''
     ) -> None:
-        """Open a series, at an image or at the first that is to do.
+        """Open a series, at an image or at the first unfinished one.
 
         Parameters
         ----------
@@ -279,7 +279,7 @@ class SeriesWidget(ViewerWidget):
                 return
             series = Series.open(list(images), output or None, names)
             self._jobs.open(series)
-            # before anything touches the labels of the series before
+            # before the labels of the previous series are touched
             self.saving.forget()
             self.review.start()
             self._ahead = {}
@@ -298,7 +298,7 @@ class SeriesWidget(ViewerWidget):
     def _show_series(self) -> None:
         series = self._jobs.series
         self.panel.table.show_series(series)
-        # an open series needs the room
+        # an open series needs the space
         self.panel.resume_button.setVisible(
             series is None and last_series() is not None
         )
@@ -334,7 +334,7 @@ class SeriesWidget(ViewerWidget):
         self._step(1)
 
     def previous(self) -> None:
-        """Open the image before."""
+        """Open the previous image."""
         self._step(-1)
 
     def _step(self, by: int) -> None:
@@ -351,7 +351,7 @@ class SeriesWidget(ViewerWidget):
         self.go_to(number)
 
     def done(self) -> None:
-        """Mark the image as done, and open the next one to do."""
+        """Mark the image as done, and open the next unfinished one."""
         series, here = self._jobs.series, self._jobs.current
         if series is None or here < 0:
             self.status.fail(NO_SERIES)
@@ -363,7 +363,7 @@ class SeriesWidget(ViewerWidget):
             self._next_to_do(here)
 
     def _next_to_do(self, here: int) -> None:
-        """Open the next image to do that is not known to be unreadable."""
+        """Open the next unfinished image not known to be unreadable."""
         series, table = self._jobs.series, self.panel.table
         assert series is not None
         count = len(series)
@@ -384,7 +384,7 @@ class SeriesWidget(ViewerWidget):
             self.status.say(f'No image is left to do. {series.text}.')
 
     def flag(self) -> None:
-        """Flag the image; a flagged one is to do again."""
+        """Flag the image, which makes it unfinished again."""
         series, here = self._jobs.series, self._jobs.current
         if series is None or here < 0:
             self.status.fail(NO_SERIES)
@@ -424,7 +424,7 @@ class SeriesWidget(ViewerWidget):
         entry = series[found.number]
         unknown = found.labels is None and not found.problem
         if found.image is not None and unknown and entry.labelled:
-            # a run of all images has saved them after it was read
+            # a run over all images has saved them after it was read
             self._jobs.ask(found.number)
             return
         self._opening = -1
@@ -434,13 +434,13 @@ class SeriesWidget(ViewerWidget):
             self.review.image_failed()
             following = found.number + 1
             if self._jobs.current < 0 and following < len(series):
-                # nothing is open yet: the first image that can be read
+                # nothing is open yet: open the first readable image
                 self.go_to(following)
                 return
             if self._skips_unread:
                 self._next_to_do(found.number)
                 return
-            # the keys go on from it
+            # the keys continue from it
             self._unread = found.number
             self.status.fail(found.problem)
             return
@@ -469,13 +469,13 @@ class SeriesWidget(ViewerWidget):
             self.status.say(
                 f'Image {found.number + 1} of {len(series)}, {entry.name}: '
                 f'{entry.status}.{"" if kept is None else _kept_text(*kept)}',
-                # a run of all images goes on
+                # a run over all images continues
                 busy=self._jobs.running,
             )
         self.review.image_shown()
 
     def _restore(self, number: int, loaded: LoadedSession) -> None:
-        """Bring prompts and candidates of the objects back."""
+        """Restore prompts and candidates of the objects."""
         if number == self._jobs.current:
             self.saving.take_records(loaded)
             self.session.classes.update(loaded.choices.classes)
@@ -487,7 +487,7 @@ class SeriesWidget(ViewerWidget):
             return
         with contextlib.suppress(SegmentationError):
             planes = self.layers.planes_ahead(found, series[found.number])
-            # the nearest first; those of the image before are done with
+            # nearest first; those of the previous image are done
             self._ahead = {
                 number: known
                 for number, known in self._ahead.items()
@@ -496,7 +496,7 @@ class SeriesWidget(ViewerWidget):
             self._embed_ahead()
 
     def _embed_ahead(self, record: object = None) -> None:
-        """Embed the next images, also after a change of the model."""
+        """Embed the next images, also after a change of model."""
         self.session.prefetch.want_afterwards(
             [each for n in sorted(self._ahead) for each in self._ahead[n]]
         )
@@ -516,7 +516,7 @@ class SeriesWidget(ViewerWidget):
             )
 
     def _channel_chosen(self, channel: int) -> None:
-        """Give prompts to another channel, now and in the next images."""
+        """Use another channel for prompts, also in the next images."""
         self.layers.choose_channel(channel)
         self._ahead = {}
         series, here = self._jobs.series, self._jobs.current
@@ -524,7 +524,7 @@ class SeriesWidget(ViewerWidget):
             self._remember(series[here].files.image)
 
     def _follow_channel(self, image: Image | None) -> None:
-        """Give prompts to a channel chosen in “Prompts” from now on."""
+        """Use a channel chosen in “Prompts” from now on."""
         channel = self.layers.follow_channel(image)
         if channel is not None:
             self.panel.channel_box.setValue(channel)
@@ -532,9 +532,9 @@ class SeriesWidget(ViewerWidget):
     # messages
 
     def _tell_unsaved(self) -> None:
-        """Tell once that objects go to labels that the series does not save.
+        """Warn once that objects go to labels the series does not save.
 
-        While an image is opened, its labels are not chosen yet.
+        While an image is being opened, its labels are not chosen yet.
         """
         before, self._unsaved_output = (
             self._unsaved_output,
@@ -544,7 +544,7 @@ class SeriesWidget(ViewerWidget):
             return
         if self._unsaved_output:
             self.status.fail(self._unsaved_output)
-            # in “Prompts” too, which may be in front
+            # also in “Prompts”, which may be in front
             self.session.tell(self._unsaved_output)
         elif self.status.text == before:
             self.status.say('New objects are saved again.')

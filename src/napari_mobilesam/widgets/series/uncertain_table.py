@@ -35,7 +35,7 @@ PADDING = 10
 
 
 class _UncertainModel(ObjectListModel):
-    """Rows of class `UncertainObject`."""
+    """Rows of type `UncertainObject`."""
 
     def __init__(self) -> None:
         super().__init__(HEADERS, TIPS, words=(IMAGE,))
@@ -52,7 +52,7 @@ class _UncertainModel(ObjectListModel):
         )[column]
 
     def sort_key(self, row: UncertainObject, column: int) -> Any:
-        """Key to sort a row by; the images are in the order of the series."""
+        """Return the key to sort a row by; images are in series order."""
         return (
             (row.score, row.image, row.label),
             (row.stability, row.image, row.label),
@@ -67,12 +67,12 @@ class _UncertainModel(ObjectListModel):
         self.endResetModel()
 
     def key_of(self, row: int) -> UncertainObject:
-        """Object of a row."""
+        """Return the object of a row."""
         found: UncertainObject = self.rows[row]
         return found
 
     def place_of(self, key: UncertainObject | None) -> int:
-        """Row of an object, whatever its score is by now; -1 if none."""
+        """Return the row of an object, whatever its score; -1 if none."""
         if key is None:
             return -1
         for place, row in enumerate(self.rows):
@@ -82,12 +82,12 @@ class _UncertainModel(ObjectListModel):
 
 
 class UncertainTable(ObjectTable):
-    """Table of objects to review; `chosen` gives the `UncertainObject`.
+    """Table of objects to review; `chosen` emits the `UncertainObject`.
 
     Attributes
     ----------
     accepted, dropped : Signal()
-        Enter or Delete was pressed.
+        Emitted when Enter or Delete is pressed.
     """
 
     accepted = Signal()
@@ -115,14 +115,14 @@ class UncertainTable(ObjectTable):
     def show_objects(
         self, series: Series | None, found: Sequence[UncertainObject]
     ) -> None:
-        """Show objects; the current one stays current if it is there."""
+        """Show objects; the current one stays current if present."""
         self._model.series = series
         self._model.show(found)
 
     def take_out(self, gone: UncertainObject) -> UncertainObject | None:
-        """Take an object out; returns the next one of the list.
+        """Remove an object, and return the next one in the list.
 
-        After the last one it is the first one.
+        After the last one comes the first.
         """
         rows, place = self._model.rows, self._model.place_of(gone)
         if place >= 0:
@@ -132,11 +132,11 @@ class UncertainTable(ObjectTable):
         return rows[place % len(rows)] if place >= 0 else rows[0]
 
     def first(self) -> UncertainObject | None:
-        """Return the first object of the list, None if it is empty."""
+        """Return the first object in the list; None if it is empty."""
         return self._model.rows[0] if self._model.rows else None
 
     def text(self, row: int) -> tuple[str, ...]:
-        """Texts of a row."""
+        """Return the texts of a row."""
         return tuple(
             str(self._model.data(self._model.index(row, column)))
             for column in range(len(HEADERS))

@@ -15,7 +15,7 @@ _SIDES = (
     Qt.AlignmentFlag.AlignHCenter,
     Qt.AlignmentFlag.AlignRight,
 )
-# Pixels that the mouse has to move for a click to become a brush.
+# Mouse movement in pixels that turns a click into a brush.
 LEAST_DRAG = 3
 
 
@@ -25,7 +25,7 @@ class HistogramPlot(QWidget):
     Attributes
     ----------
     brushed : Signal(object)
-        ``(low, high)`` that is selected, or None.
+        Selected ``(low, high)``, or None.
     """
 
     brushed = Signal(object)
@@ -45,7 +45,7 @@ class HistogramPlot(QWidget):
         self.setAccessibleName('Histogram of a column')
 
     def show_histogram(self, histogram: Histogram | None) -> None:
-        """Show another histogram; nothing is selected."""
+        """Show another histogram with nothing selected."""
         self.histogram, self.span = histogram, None
         self.update()
 
@@ -55,14 +55,14 @@ class HistogramPlot(QWidget):
         self.update()
 
     def place_of(self, value: float) -> float:
-        """Horizontal pixel of a value."""
+        """Return the horizontal pixel of a value."""
         assert self.histogram is not None
         low, high = self.histogram.span
         width = self.width() - 2 * MARGIN
         return MARGIN + width * (value - low) / (high - low)
 
     def value_at(self, x: float) -> float:
-        """Value at a horizontal pixel, inside the histogram."""
+        """Return the value at a horizontal pixel, within the histogram."""
         assert self.histogram is not None
         low, high = self.histogram.span
         width = self.width() - 2 * MARGIN
@@ -70,7 +70,7 @@ class HistogramPlot(QWidget):
         return low + part * (high - low)
 
     def mousePressEvent(self, event: QMouseEvent | None) -> None:  # noqa: N802
-        """Begin a brush."""
+        """Start a brush."""
         if (
             event is not None
             and self.histogram is not None
@@ -106,7 +106,7 @@ class HistogramPlot(QWidget):
             self.brushed.emit(span)
 
     def paintEvent(self, event: QPaintEvent | None) -> None:  # noqa: N802
-        """Draw bars, brush and the texts of the axis."""
+        """Draw bars, brush and axis labels."""
         found = self.histogram
         if found is None:
             return
@@ -117,7 +117,7 @@ class HistogramPlot(QWidget):
         for number, count in enumerate(found.counts.tolist()):
             left = self.place_of(float(found.edges[number]))
             right = self.place_of(float(found.edges[number + 1]))
-            # a few objects among thousands must be seen, too
+            # a few objects among thousands must be visible, too
             tall = 0 if count == 0 else max(2, height * count / most)
             middle = (found.edges[number] + found.edges[number + 1]) / 2
             inside = self.span is not None and (
@@ -128,7 +128,7 @@ class HistogramPlot(QWidget):
                 QColor(CHOSEN if inside else BAR),
             )
         if self.span is not None:
-            # a range of a script may end far beyond the objects
+            # a range set by a script may end far beyond the objects
             left, right = (
                 min(max(self.place_of(value), -1), self.width() + 1)
                 for value in self.span
@@ -147,7 +147,7 @@ class HistogramPlot(QWidget):
 
 
 def axis_texts(found: Histogram) -> tuple[str, str, str]:
-    """Return smallest value, height of the highest bar, largest value."""
+    """Return minimum, height of the highest bar, and maximum, as text."""
     low, high = (_number(value) for value in found.extremes)
     most = int(found.counts.max())
     objects = 'object' if most == 1 else 'objects'

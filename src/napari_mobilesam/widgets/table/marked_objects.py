@@ -1,4 +1,4 @@
-"""Overlay on the objects that are selected in a table."""
+"""Overlay on the objects selected in a table."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ COLORS: dict[int | None, str] = {
     SELECTED: '#ffffff',
     CURRENT: '#ffea00',
 }
-# data pixels of the outlines
+# width of the outlines in data pixels
 CONTOUR = 2
-# Labels of more pixels are not copied for an overlay.
+# Labels with more pixels are not copied for an overlay.
 MOST_PIXELS = 1 << 26
 
 
@@ -38,9 +38,9 @@ class MarkedObjects:
     Parameters
     ----------
     viewer : napari.components.ViewerModel
-        Viewer, no proxy.
+        Viewer (not a proxy).
     measuring : Measuring
-        Computes the overlay on its thread.
+        Measuring thread, on which the overlay is computed.
     """
 
     def __init__(self, viewer: ViewerModel, measuring: Measuring) -> None:
@@ -51,7 +51,7 @@ class MarkedObjects:
 
     @property
     def layer(self) -> Labels | None:
-        """The layer, None if it is not in the viewer."""
+        """The layer; None if it is not in the viewer."""
         if self._layer is not None and self._layer in self._viewer.layers:
             return self._layer
         return None
@@ -59,16 +59,16 @@ class MarkedObjects:
     def show(
         self, labels: Labels, chosen: NDArray[np.int64], current: int = 0
     ) -> bool:
-        """Outline objects of a layer; False if it is too large for that.
+        """Outline objects of a layer; return False if it is too large.
 
         Parameters
         ----------
         labels : napari.layers.Labels
             The layer.
         chosen : ndarray
-            (N,) labels that are selected.
+            (N,) selected labels.
         current : int
-            Label whose row is current, 0 for none.
+            Label of the current row, 0 for none.
         """
         self._wanted += 1
         data: Any = labels.data
@@ -130,11 +130,11 @@ class MarkedObjects:
 
 
 def _align(layer: Labels, labels: Labels) -> None:
-    """Place a layer as another one."""
+    """Align a layer with another one."""
     axes = range(layer.ndim)
     before = placement(layer, axes)
     for name, wanted in placement(labels, axes).items():
-        # each of them draws the layer anew
+        # each of these redraws the layer
         if not np.array_equal(before[name], wanted):
             setattr(layer, name, wanted)
 
@@ -156,12 +156,13 @@ def overlay_of(
 
 
 def outlines_of(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return a picture without what is further than `CONTOUR` inside.
+    """Return a picture without pixels deeper than `CONTOUR` inside.
 
     Parameters
     ----------
     picture : ndarray
-        Of `overlay_of`; outlines are drawn in planes of the last two axes.
+        Picture from `overlay_of`; outlines are drawn in planes of the last two
+        axes.
     """
     inside = picture > 0
     for axis in (picture.ndim - 2, picture.ndim - 1):

@@ -39,17 +39,17 @@ OTHER_LABEL = 'label_1'
 def request_of(
     labels: Labels, image: Image | None, scene: ViewerScene
 ) -> MeasureRequest:
-    """Return what is measured of labels, with the intensities of an image.
+    """Return a measurement request for labels, with intensities of an image.
 
     Parameters
     ----------
     labels : napari.layers.Labels
         Labels to measure, of any size.
     image : napari.layers.Image or None
-        Image for intensities; with its channels, or the layers that are
-        composed with it, if it is the image that is worked on.
+        Image for intensities; with its channels, or the layers composed with
+        it, if it is the current image.
     scene : ViewerScene
-        Knows the channels.
+        Scene that knows the channels.
 
     Raises
     ------
@@ -125,7 +125,7 @@ def _to_world(layer: Layer, axes: Sequence[int], units: Units) -> Matrix:
 def _intensities(
     image: Image, scene: ViewerScene
 ) -> tuple[Any, list[str] | None]:
-    """Pixels with channels last, and the names of the channels."""
+    """Return pixels with channels last, and the names of the channels."""
     pixels = data_of(image)
     if image.rgb:
         return pixels, list(RGB[: pixels.shape[-1]])
@@ -144,7 +144,7 @@ def _intensities(
 def _scale(
     labels: Labels, axes: Sequence[int]
 ) -> tuple[tuple[float, ...] | None, str | None]:
-    """Size of a pixel along some axes, and its unit, if the layer has them."""
+    """Return the pixel size along some axes and its unit, if known."""
     units = [str(labels.units[axis]) for axis in axes]
     scale = tuple(map(float, abs(pixel_sizes(labels))[list(axes)]))
     ndim = len(scale)
@@ -156,8 +156,8 @@ def _scale(
 def merged(features: pd.DataFrame, measured: pd.DataFrame) -> pd.DataFrame:
     """Return a feature table with new measurements.
 
-    Columns of others, such as score and class, are kept; rows without pixels
-    are dropped.
+    Other columns, such as score and class, are kept; rows without pixels are
+    dropped.
 
     Parameters
     ----------
@@ -166,7 +166,7 @@ def merged(features: pd.DataFrame, measured: pd.DataFrame) -> pd.DataFrame:
         ``label``; rows are numbered by label if there is neither, as napari
         does.
     measured : DataFrame
-        Rows of `measure_objects`.
+        Rows from `measure_objects`.
     """
     measured = measured.rename(columns={'label': 'index'})
     if not len(features):
@@ -180,7 +180,7 @@ def merged(features: pd.DataFrame, measured: pd.DataFrame) -> pd.DataFrame:
     ]
     others = features[kept].drop_duplicates('index', keep='last')
     table = with_class_text(measured.merge(others, how='left', on='index'))
-    # what is known of an object first, then its measurements
+    # existing columns first, then measurements
     first = ['index', *[name for name in kept if name != 'index']]
     return table[[*first, *[n for n in table.columns if n not in first]]]
 
@@ -206,10 +206,10 @@ def object_rows(labels: Labels | None) -> pd.DataFrame:
 
 
 def for_export(table: pd.DataFrame) -> pd.DataFrame:
-    """Return a table of the dock as it is saved.
+    """Return a table of the dock in the form in which it is saved.
 
-    Numbers of prompts are whole; they are float in the dock, as objects of
-    others have none.
+    Numbers of prompts become integers; they are floats in the dock, since
+    foreign objects have none.
     """
     table = table.rename(columns={'index': 'label'}).sort_values('label')
     if 'prompts' in table and table['prompts'].dtype.kind == 'f':

@@ -1,4 +1,4 @@
-"""Table of measured objects that can be sorted, with marked rows."""
+"""Sortable table of measured objects, with marked rows."""
 
 from __future__ import annotations
 
@@ -41,10 +41,10 @@ class _RowsModel(ObjectListModel):
         self.labels: NDArray[np.int64] = np.zeros(0, np.int64)
         self.marked: NDArray[np.bool_] = np.zeros(0, bool)
         self._values: list[NDArray[Any]] = []
-        # row that is shown → row of the data frame
+        # displayed row → row of the data frame
         self.order: NDArray[np.intp] = np.zeros(0, np.intp)
         self.by, self.down = 0, Qt.SortOrder.AscendingOrder
-        # also while the table has no such column
+        # even while the table has no such column
         self._sorted = LABEL
 
     def rowCount(self, parent: QModelIndex | None = None) -> int:  # noqa: N802
@@ -67,7 +67,7 @@ class _RowsModel(ObjectListModel):
         self.beginResetModel()
         first = [LABEL] if LABEL in table else []
         names = [*first, *(name for name in table.columns if name != LABEL)]
-        # napari takes names that are no text, such as 0, too
+        # napari also accepts names that are not text, such as 0
         self.columns = [str(name) for name in names]
         self.headers = [
             'label' if name == LABEL else name for name in self.columns
@@ -106,11 +106,11 @@ class _RowsModel(ObjectListModel):
             )
 
     def key_of(self, row: int) -> int:
-        """Label of a row that is shown."""
+        """Return the label of a displayed row."""
         return int(self.labels[self.order[row]])
 
     def place_of(self, label: int) -> int:
-        """Row in which a label is shown; -1 if there is none."""
+        """Return the displayed row of a label; -1 if there is none."""
         found = np.flatnonzero(self.labels[self.order] == label)
         return int(found[0]) if len(found) else -1
 
@@ -146,7 +146,7 @@ def _missing(value: Any) -> bool:
 
 
 def cell_text(value: Any) -> str:
-    """Return a value as it is shown; empty if it is missing."""
+    """Return the displayed text of a value; empty if it is missing."""
     if value is None:
         return ''
     if isinstance(value, (bool, np.bool_)):
@@ -162,14 +162,15 @@ def cell_text(value: Any) -> str:
 class ObjectRows(ObjectTable):
     """Table of objects; one row is current, any number are marked.
 
-    `chosen` gives the label.
+    `chosen` emits the label.
 
     Attributes
     ----------
     edit_asked : Signal(int)
-        Label whose row was double-clicked, or current when Enter was pressed.
+        Label of the row that was double-clicked, or current when Enter was
+        pressed.
     delete_asked, copy_asked : Signal()
-        Delete, or the keys that copy, were pressed.
+        Emitted when Delete or the copy shortcut is pressed.
     """
 
     edit_asked = Signal(int)
@@ -209,9 +210,9 @@ class ObjectRows(ObjectTable):
 
     @property
     def selected(self) -> NDArray[np.int64]:
-        """Labels of the marked rows; without any, that of the current row.
+        """Labels of the marked rows, or of the current row if none is marked.
 
-        In the order in which they are shown.
+        They are in display order.
         """
         shown = self._model.labels[self._model.order]
         chosen = self._model.marked[self._model.order]
@@ -221,7 +222,7 @@ class ObjectRows(ObjectTable):
         """Show another table; no row is marked."""
         self._model.show_table(table)
         header: Any = self.horizontalHeader()
-        # the rows are in this order already
+        # the rows are already in this order
         before = header.blockSignals(True)
         header.setSortIndicator(self._model.by, self._model.down)
         header.blockSignals(before)
@@ -242,7 +243,7 @@ class ObjectRows(ObjectTable):
             self.scrollTo(self._model.index(int(shown[0]), 0))
 
     def text(self, row: int, column: str) -> str:
-        """Text of a cell of a row that is shown."""
+        """Return the text of a cell in a displayed row."""
         number = self._model.columns.index(column)
         return str(self._model.data(self._model.index(row, number)))
 

@@ -66,7 +66,7 @@ if TYPE_CHECKING:
 HINT = 'Measure fills the table; click a row to see its object.'
 NO_IMAGE = 'no intensities'
 NOTHING = 'The table has no rows: the labels have no object.'
-# Labels of at most so many pixels are measured again after each change.
+# Labels with at most this many pixels are measured again after each change.
 SMALL = 1 << 22
 PAUSE_MS = 800
 KINDS = {'CSV (*.csv)': '.csv', 'Parquet (*.parquet)': '.parquet'}
@@ -86,7 +86,7 @@ class TableWidget(ViewerWidget):
     Parameters
     ----------
     viewer : napari.viewer.Viewer
-        Given by napari.
+        Viewer, passed by napari.
     """
 
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
@@ -99,11 +99,11 @@ class TableWidget(ViewerWidget):
         self._hidden = False
         # whether the labels have changed since they began to be measured
         self._stale = False
-        # range that is selected in the histogram
+        # range selected in the histogram
         self._span: tuple[float, float] | None = None
-        # label of the open object, whose outline is that of the prompts
+        # label of the open object, whose outline comes from the prompts
         self._open_label = 0
-        # labels whose objects may lie elsewhere than where they were measured
+        # labels whose objects may have moved since they were measured
         self._repainted: weakref.WeakSet[Labels] = weakref.WeakSet()
         self.measuring = measuring = Measuring(MainThread())
         # no bound method of ours, as for the session
@@ -209,7 +209,7 @@ class TableWidget(ViewerWidget):
 
     @property
     def pending(self) -> bool:
-        """True if objects are measured, or will be soon."""
+        """True if objects are, or will soon be, measured."""
         idle = self.measuring.wait(0.01)
         return bool(self._later.pending or self.measuring.running or not idle)
 
@@ -242,7 +242,7 @@ class TableWidget(ViewerWidget):
             self._brush = BrushHistory(labels, self._repaint)
 
     def _changed(self, event: Any = None) -> None:
-        """Measure again soon, if that is wanted."""
+        """Schedule another measurement, if enabled."""
         labels = self.labels_combo.layer
         self._stale = True
         if labels is None or not self.follow_box.isChecked():
@@ -251,7 +251,7 @@ class TableWidget(ViewerWidget):
             self._later.restart()
 
     def _repaint(self, event: Any = None) -> None:
-        """Note a stroke of the brush, or that one was undone."""
+        """Note a stroke of the brush, or its undo."""
         if self._listened is not None:
             self._repainted.add(self._listened)
         self._changed()
@@ -296,7 +296,7 @@ class TableWidget(ViewerWidget):
             self.status.say('The labels were removed.')
             return
         if self._stale and labels is self.labels_combo.layer:
-            # measured before, and after, a change of the labels
+            # measured partly before and partly after a change of the labels
             self.measure()
             return
         self._repainted.discard(labels)
@@ -318,7 +318,7 @@ class TableWidget(ViewerWidget):
     def _fail(self, text: str) -> None:
         self._end()
         if self._stale and self.labels_combo.layer is not None:
-            # an object was gone when its turn came
+            # an object disappeared during the measurement
             self.measure()
             return
         self.status.fail(text)
@@ -353,7 +353,7 @@ class TableWidget(ViewerWidget):
         self._brushed(None)
 
     def _brushed(self, span: tuple[float, float] | None) -> None:
-        """Select the objects of a range of the histogram."""
+        """Select the objects within a range of the histogram."""
         table, name = self.table, self.column_combo.currentText()
         chosen = np.zeros(len(table), bool)
         if span is not None and name in table:
@@ -363,7 +363,7 @@ class TableWidget(ViewerWidget):
         self._show_selection()
 
     def _show_selection(self) -> None:
-        """Outline the selected objects, and say which they are."""
+        """Outline the selected objects, and report which they are."""
         selected, span = self.rows.selected, self._span
         self.delete_button.setEnabled(len(selected) > 0)
         objects = counted(self.rows.count, 'object')
@@ -381,7 +381,7 @@ class TableWidget(ViewerWidget):
             )
 
     def _show_marks(self) -> bool:
-        """Outline the selected objects and that of the current row."""
+        """Outline the selected objects and the object of the current row."""
         labels = self.labels_combo.layer
         if labels is None or self._hidden:
             return True
@@ -392,14 +392,14 @@ class TableWidget(ViewerWidget):
         return self.marked.show(labels, chosen, current)
 
     def select(self, column: str, low: float, high: float) -> None:
-        """Select objects by a range of a column, as the brush does.
+        """Select objects by a range of a column, like the brush.
 
         Parameters
         ----------
         column : str
             A column of numbers.
         low, high : float
-            Ends of the range, which are selected too.
+            Ends of the range, inclusive.
         """
         number = self.column_combo.findText(column)
         if number < 0:
@@ -433,14 +433,14 @@ class TableWidget(ViewerWidget):
         self._show_selection()
 
     def _label_selected(self, event: Any = None) -> None:
-        """Choose the row of the label that was picked on the canvas."""
+        """Choose the row of the label picked on the canvas."""
         labels = self.labels_combo.layer
         if labels is not None and not self._choosing:
             self.rows.choose(int(labels.selected_label))
             self._show_selection()
 
     def _opened(self, record: Any = None) -> None:
-        """Choose the row of the object that was opened for editing."""
+        """Choose the row of the object opened for editing."""
         label = getattr(record, 'label', 0)
         labels = self.labels_combo.layer
         if label and labels is self.scene.labels:
@@ -448,7 +448,7 @@ class TableWidget(ViewerWidget):
             self._show_selection()
 
     def _follow_editor(self) -> None:
-        """Do not outline the open object as it is in the labels."""
+        """Do not outline the labelled pixels of the open object."""
         editor, labels = self.session.editor, self.labels_combo.layer
         label = 0
         if editor.base is not None and labels is self.scene.labels:
@@ -458,7 +458,7 @@ class TableWidget(ViewerWidget):
             self._show_marks()
 
     def _edit(self, label: int) -> None:
-        """Open an object for editing, as the prompts and the review do."""
+        """Open an object for editing, as in Prompts and the review."""
         labels = self.labels_combo.layer
         if labels is None:
             return
@@ -492,14 +492,14 @@ class TableWidget(ViewerWidget):
         with self.status.errors():
             delete_labels(labels, chosen.tolist(), self.scene)
             if self._open_label in chosen:
-                # it is no object any more that could be accepted
+                # it is no longer an object that could be accepted
                 self.session.editor.reject()
             self.status.say(f'Deleted {counted(len(chosen), "object")}.')
 
     # export
 
     def copy(self) -> None:
-        """Copy the selected rows, as text with tabs between the columns."""
+        """Copy the selected rows as tab-separated text."""
         chosen = self.rows.selected
         clipboard = QApplication.clipboard()
         if not len(chosen) or clipboard is None:
@@ -511,9 +511,9 @@ class TableWidget(ViewerWidget):
 
     @property
     def proposed_path(self) -> str:
-        """File that the table is saved to unless another one is chosen.
+        """Default file for the table.
 
-        It is named after the image, and lies beside it if that is a file.
+        It is named after the image, and lies next to it if that is a file.
         """
         image, labels = self.image_combo.layer, self.labels_combo.layer
         layer = image or self.scene.image or labels
@@ -533,8 +533,8 @@ class TableWidget(ViewerWidget):
         Parameters
         ----------
         path : path
-            Ends in .csv or .parquet; an existing file is replaced, all or
-            nothing.
+            File that ends in .csv or .parquet; an existing file is replaced
+            atomically.
         """
         table = for_export(self.table)
         if not len(table):

@@ -1,4 +1,4 @@
-"""Objects of tracks that are chosen by clicks, to be linked or divided."""
+"""Objects of tracks chosen by clicks, to be linked or divided."""
 
 from __future__ import annotations
 
@@ -26,29 +26,29 @@ from napari_mobilesam.widgets.viewer.track_layers import ShownTracks
 
 NAME = 'chosen objects'
 COLORS = ('#ffd54f', '#4dd0e1')
-# rings are so many pixels larger than their objects
+# rings are this many pixels larger than their objects
 MARGIN = 6
-# Objects that are chosen at the same time.
+# Maximum number of objects chosen at the same time.
 MOST = 2
 
 
 class ChosenObjects:
-    """Chooses objects of tracks on the canvas, and marks them.
+    """Choose objects of tracks on the canvas, and mark them.
 
-    Two objects of different frames can be chosen; a third click drops the
-    first, a click in the same frame replaces the object there.
+    Two objects in different frames can be chosen; a third click drops the
+    first, and a click in the same frame replaces the object there.
 
     Parameters
     ----------
     viewer : napari.components.ViewerModel
-        Viewer, no proxy.
+        Viewer (not a proxy).
 
     Attributes
     ----------
     indices : tuple of int
         Indices of the objects in the tracks, by frame.
     changed : Signal()
-        Other objects are chosen.
+        The choice of objects changed.
     missed : Signal()
         Background was clicked.
     """
@@ -64,7 +64,7 @@ class ChosenObjects:
 
     @property
     def shown(self) -> ShownTracks | None:
-        """The tracks that objects are chosen of."""
+        """The tracks from which objects are chosen."""
         return self._shown
 
     @property
@@ -77,7 +77,7 @@ class ChosenObjects:
 
     @property
     def last(self) -> int:
-        """Index of the object that was clicked last."""
+        """Index of the object clicked last."""
         return self._clicked[-1]
 
     def follow(self, shown: ShownTracks | None) -> None:
@@ -100,13 +100,13 @@ class ChosenObjects:
         self.changed.emit()
 
     def choose(self, *indices: int) -> None:
-        """Choose objects, the one clicked last at the end."""
+        """Choose objects, last clicked at the end."""
         self._clicked = list(indices)
         self._mark()
         self.changed.emit()
 
     def _renumber(self, new: NDArray[np.int64]) -> None:
-        """Keep the chosen objects that are still there."""
+        """Keep the chosen objects that still exist."""
         kept = [int(new[i]) for i in self._clicked]
         self.choose(*[index for index in kept if index >= 0])
 
@@ -119,7 +119,7 @@ class ChosenObjects:
     def _click(
         self, viewer: ViewerModel, event: Any
     ) -> Generator[None, None, None]:
-        """Choose the object of a click, not a drag."""
+        """Choose the object under a click, not under a drag."""
         shown, active = self._shown, viewer.layers.selection.active
         if shown is None or event.button == RIGHT_BUTTON:
             return
@@ -199,6 +199,6 @@ class ChosenObjects:
     def _remove_rings(self) -> None:
         rings, self._rings = self._rings, None
         if rings is not None and rings in self._viewer.layers:
-            # the renderer of Mesa crashes when points are removed
+            # Mesa's renderer crashes when points are removed
             rings.data = np.zeros((0, rings.ndim))
             self._viewer.layers.remove(rings)

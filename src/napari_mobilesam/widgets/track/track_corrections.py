@@ -1,4 +1,4 @@
-"""Corrections of tracks by the chosen objects, and undo of them."""
+"""Corrections of tracks with the chosen objects, and their undo."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CHOOSE_ONE = 'Click an object first.'
 
 
 class TrackCorrections:
-    """Links, divides and unlinks the chosen objects; undo and redo.
+    """Link, divide and unlink the chosen objects; undo and redo.
 
     Parameters
     ----------
@@ -36,19 +36,19 @@ class TrackCorrections:
         self._session = dock.session
         self._status = dock.status
         self._chosen = chosen
-        # objects that were chosen at each correction
+        # objects chosen at each correction
         self._places: WeakKeyDictionary[Entry, Sequence[FrameAndTrack]] = (
             WeakKeyDictionary()
         )
 
     def describe(self, index: int) -> str:
-        """Return track and frame of an object."""
+        """Describe an object by track and frame."""
         assert self._chosen.shown is not None
         frame, track = self._chosen.shown.tracked.place(index)
         return f'track {track}, frame {frame}'
 
     def _two(self) -> tuple[TrackedLabels, int, int] | None:
-        """The tracks and two chosen objects; None if there are none."""
+        """Return the tracks and the two chosen objects; None if not chosen."""
         if self._chosen.shown is None:
             self._status.fail(NO_TRACKS)
         elif len(self._chosen.indices) < 2:
@@ -59,7 +59,7 @@ class TrackCorrections:
         return None
 
     def _correct(self, correct: Callable[[], None]) -> None:
-        """Correct the shown tracks; undo chooses the objects again."""
+        """Correct the shown tracks; undo restores the choice of objects."""
         assert self._chosen.shown is not None
         tracked = self._chosen.shown.tracked
         last = self._chosen.last
@@ -77,7 +77,7 @@ class TrackCorrections:
         tracked, first, second = found
         with self._status.errors():
             self._correct(lambda: tracked.link(first, second))
-            # the next click goes on from here
+            # the next click continues from here
             self._chosen.choose(second)
             self._status.say(f'Linked: {self.describe(second)}.')
 
@@ -100,7 +100,7 @@ class TrackCorrections:
             )
 
     def one(self) -> tuple[TrackedLabels, int] | None:
-        """Return the tracks and the object clicked last; None without one."""
+        """Return the tracks and the object clicked last, or None."""
         if self._chosen.shown is None:
             self._status.fail(NO_TRACKS)
         elif not self._chosen.indices:
@@ -110,7 +110,7 @@ class TrackCorrections:
         return None
 
     def unlink(self) -> None:
-        """Start a new track at the object that was clicked last."""
+        """Start a new track at the object clicked last."""
         found = self.one()
         if found is None:
             return
@@ -121,10 +121,10 @@ class TrackCorrections:
             self._status.say(f'Unlinked: {self.describe(index)}.')
 
     def undo(self) -> None:
-        """Undo the newest step, if it is one of the shown tracks."""
+        """Undo the newest step if it belongs to the shown tracks."""
         navigation = self._session.navigation
         newest = navigation.next_undo
-        # an accept that waits for its mask is no step yet
+        # an accept waiting for its mask is not a step yet
         waits = self._session.editor.queue.last is not None
         step = None if newest is None or waits else newest.history.last
         title = 'an accept' if step is None else step.title
@@ -136,7 +136,7 @@ class TrackCorrections:
                 self._choose_again(places)
 
     def redo(self) -> None:
-        """Redo the step undone last, if it is one of the shown tracks."""
+        """Redo the step undone last if it belongs to the shown tracks."""
         navigation = self._session.navigation
         newest = navigation.next_redo
         title = None if newest is None else newest.history.redoable
@@ -147,7 +147,7 @@ class TrackCorrections:
     def _check_ours(
         self, newest: Undoable | None, title: str | None, act: str
     ) -> None:
-        """Raise `TrackError` for a step of others, which may be hidden."""
+        """Raise `TrackError` for a step of other, possibly hidden tracks."""
         tracked = newest
         if isinstance(newest, Objects):
             tracked = self._session.tracking.tracked(newest.target)
@@ -166,7 +166,7 @@ class TrackCorrections:
         )
 
     def _choose_again(self, places: Sequence[FrameAndTrack]) -> None:
-        """Choose the objects of a correction that was undone."""
+        """Restore the choice of objects of an undone correction."""
         shown, said = self._chosen.shown, self._status.text
         assert shown is not None
         found = []

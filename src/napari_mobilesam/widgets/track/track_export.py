@@ -1,4 +1,4 @@
-"""Files that tracks are saved to."""
+"""Files to which tracks are saved."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from napari.layers import Labels
 from napari_mobilesam.text import file_name
 from napari_mobilesam.widgets.viewer.layers import file_of
 
-# Filter of the dialog → suffix that is added to names without one.
+# Dialog filter → suffix added to names without one.
 KINDS = {
     'Cell Tracking Challenge, a folder (*)': '',
     'TrackMate in Fiji (*.xml)': '.xml',
@@ -19,8 +19,8 @@ KINDS = {
 
 
 def proposed_path(labels: Labels) -> str:
-    """Return a name like that of the labels, beside their file."""
-    # what follows a dot would tell the format
+    """Return a name like that of the labels, next to their file."""
+    # text after a dot would determine the format
     name = file_name(str(labels.name)).replace('.', '_') + '_tracks'
     file = file_of(labels)
     return name if file is None else str(file.with_name(name))

@@ -1,4 +1,4 @@
-"""List of tracks that can be sorted."""
+"""Sortable list of tracks."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class _TracksModel(ObjectListModel):
 
 
 class TrackRows(ObjectTable):
-    """List of tracks, which are chosen by their numbers."""
+    """List of tracks, chosen by number."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -54,7 +54,7 @@ class TrackRows(ObjectTable):
 
     @property
     def tracks(self) -> list[int]:
-        """Numbers of the tracks in the order of the rows."""
+        """Numbers of the tracks, in row order."""
         return [row[0] for row in self._model.rows]
 
     def show_tracks(self, tracks: Tracks | None) -> None:

@@ -59,10 +59,10 @@ CORRECT = (
 )
 EDITED = '“{}” was edited since it was tracked: track again to follow it.'
 BACKGROUND = 'There is no tracked object.'
-# pixels that show the form without cutting it
+# size in pixels at which the form is not cut off
 WIDTH = 316
 
-# keys that “Segment by prompts” has, too, are its own while it is seen
+# keys shared with “Segment by prompts” are its own while it is visible
 ACTIONS = {
     'link': Action(
         'Link', 'Shift+T', 'The second object continues the first.'
@@ -102,7 +102,7 @@ class TrackWidget(ViewerWidget):
     Parameters
     ----------
     viewer : napari.viewer.Viewer
-        Given by napari.
+        Viewer, passed by napari.
     """
 
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
@@ -230,7 +230,7 @@ class TrackWidget(ViewerWidget):
         self._end()
 
     def detach(self) -> None:
-        """Stop the run, and disconnect; the layers stay."""
+        """Stop the run and disconnect; the layers stay."""
         if self._jobs.running:
             self._jobs.cancel()
         if self._followed is not None:
@@ -242,12 +242,12 @@ class TrackWidget(ViewerWidget):
 
     @property
     def shown(self) -> ShownTracks | None:
-        """The tracks that are shown."""
+        """The displayed tracks."""
         return self.chosen.shown
 
     @property
     def pending(self) -> bool:
-        """True if a run is going on."""
+        """True if a run is in progress."""
         return self._jobs.running or self._followed is not None
 
     # layers
@@ -257,7 +257,7 @@ class TrackWidget(ViewerWidget):
         self.labels_combo.refresh()
         gone = before is not None and before.source not in self.viewer.layers
         if before is not None and gone and before.labels is not None:
-            # the labels that were tracked are gone: their tracks stay chosen
+            # the tracked labels are gone: their tracks stay chosen
             self.labels_combo.layer = before.labels
         self._follow(self._layers.shown_of(self.labels_combo.layer))
 
@@ -282,7 +282,7 @@ class TrackWidget(ViewerWidget):
         self.status.say(NO_LABELS if labels is None else known)
 
     def _clear_error(self) -> None:
-        """Drop the error of an earlier action, before a dialog opens."""
+        """Clear the error of an earlier action before a dialog opens."""
         if self.status.failed:
             self._say_hint()
 
@@ -325,7 +325,7 @@ class TrackWidget(ViewerWidget):
             self.status.say('Tracking …', busy=True)
 
     def cancel(self) -> None:
-        """Stop tracking, or a propagation, which keeps its frames."""
+        """Stop tracking or propagation, which keeps its frames."""
         self._jobs.cancel()
         if self._followed is not None:
             self.session.background.cancel()
@@ -335,7 +335,7 @@ class TrackWidget(ViewerWidget):
     def _progress(self, done: int, total: int, text: str) -> None:
         if self.cancel_button.isEnabled():
             self.status.say(f'{text} …', busy=True)
-            # linking is one step
+            # linking is a single step
             self.status.show_progress(done, total if total > 1 else 0)
 
     def _end(self) -> None:
@@ -410,11 +410,11 @@ class TrackWidget(ViewerWidget):
         self.status.say(BACKGROUND)
 
     def propagate_back(self) -> None:
-        """Follow the object clicked last through the frames before."""
+        """Follow the object clicked last through earlier frames."""
         self._propagate('backward')
 
     def propagate_forward(self) -> None:
-        """Follow the object clicked last through the frames after."""
+        """Follow the object clicked last through later frames."""
         self._propagate('forward')
 
     def _propagate(self, direction: Direction) -> None:
@@ -469,7 +469,7 @@ class TrackWidget(ViewerWidget):
         Parameters
         ----------
         folder : path
-            Label images, and a table of the tracks.
+            Folder with label images and a table of tracks.
         """
         self._jobs.open(Path(folder))
         self.track_button.setEnabled(False)
@@ -496,7 +496,7 @@ class TrackWidget(ViewerWidget):
         Parameters
         ----------
         path : path
-            The suffix tells the format, see `export_tracks`; an existing
+            The suffix determines the format, see `export_tracks`. An existing
             file is replaced, a folder is not.
         """
         shown = self.shown

@@ -1,4 +1,4 @@
-"""Objects to train on: counted again after each edit of the labels."""
+"""Objects to train on, counted again after each edit of the labels."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ COUNT_AFTER_MS = 300  # without an edit
 
 
 class LabelledObjects:
-    """The chosen labels, and the number of objects on them.
+    """The chosen labels, and the number of their objects.
 
     Parameters
     ----------
     dock : ViewerWidget
-        Listens to the labels while it is docked.
+        Form that listens to the labels while docked.
     panel : TrainingPanel
         Choice of the labels, and the count.
     tuning : FineTuning
-        Counts in the background.
+        Fine-tuning, which counts in the background.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class LabelledObjects:
 
     @property
     def pending(self) -> bool:
-        """True while objects are still to be counted."""
+        """True while objects remain to be counted."""
         return self.count_later.pending or self._counting
 
     @property
@@ -78,7 +78,7 @@ class LabelledObjects:
         )
 
     def attach(self) -> None:
-        """Follow the axes shown and the counts until the dock closes."""
+        """Follow the displayed axes and the counts until the dock closes."""
         dims = self._dock.viewer.dims
         for event in (dims.events.order, dims.events.ndisplay):
             self._dock.listen(event, self.count_later.restart)

@@ -28,10 +28,10 @@ def labelled_planes(
     Parameters
     ----------
     viewer : napari.components.ViewerModel
-        Viewer, no proxy; the axes that it shows are rows and columns.
+        Viewer (not a proxy) whose displayed axes are rows and columns.
     image, labels : napari layers
-        Of equally large planes at the same place. Labels without the
-        leading axes of the image belong to the plane that is shown.
+        Layers with equally large planes at the same position. Labels without
+        the leading axes of the image belong to the displayed plane.
     channel_axis : int, optional
         As in `plane_of`.
     composed : sequence of napari.layers.Image
@@ -45,7 +45,7 @@ def labelled_planes(
     Raises
     ------
     ImageError
-        If the labels are not those of the image.
+        If the labels do not belong to the image.
     """
     plane = plane_of(viewer, image, channel_axis, composed)
     rows, columns = plane.rows + plane.offset, plane.columns + plane.offset
@@ -86,7 +86,7 @@ def labelled_planes(
 def _planes(
     plane: LayerPlane, labels: Any, offsets: np.ndarray[Any, Any]
 ) -> Iterator[LabelledPlane]:
-    """Iterate over the planes of the labels; offsets give the image's."""
+    """Yield the planes of the labels; offsets give those of the image."""
     missing = plane.ndim - labels.ndim
     rows = plane.rows + plane.offset - missing
     columns = plane.columns + plane.offset - missing
@@ -97,7 +97,7 @@ def _planes(
     if plane.channel_axis is not None:
         channels = plane.channel_axis + plane.offset - missing
         if channels >= 0:
-            # labels of all channels are those of one plane
+            # labels of all channels belong to one plane
             counts[channels] = 1
     for where in np.ndindex(*counts):
         index = list(plane.index)

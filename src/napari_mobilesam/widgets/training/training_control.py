@@ -17,18 +17,18 @@ from napari_mobilesam.widgets.viewer.running_task import RunningTask
 
 
 class TrainingControl:
-    """Starts training, and shows how it goes.
+    """Start training, and show its progress.
 
     Parameters
     ----------
     dock : ViewerWidget
-        Gives the session, which uses the new model.
+        Form that provides the session, which uses the new model.
     panel : TrainingPanel
         Budget, curves, buttons and status line.
     objects : LabelledObjects
-        What there is to train on.
+        Objects to train on.
     tuning : FineTuning
-        Trains in the background.
+        Fine-tuning in the background.
     """
 
     def __init__(
@@ -90,7 +90,7 @@ class TrainingControl:
             self._begin()
 
     def save(self) -> None:
-        """Save a trained model whose saving has failed."""
+        """Save a trained model that could not be saved."""
         with self._panel.status.errors():
             self._tuning.save(self._panel.name_edit.text().strip())
             self._begin()
@@ -104,7 +104,7 @@ class TrainingControl:
         self._panel.status.say(f'Stopping{best} …', busy=True)
 
     def layer_removed(self, gone: Layer) -> None:
-        """Say that training goes on without a layer that it has read."""
+        """Report that training continues without a removed layer."""
         if self._tuning.running and any(gone is x for x in self._used):
             self._note = (
                 f'“{gone.name}” was removed; training continues with what it '
@@ -113,7 +113,7 @@ class TrainingControl:
             self._say(self._loss)
 
     def propose_name(self) -> None:
-        """Show a free name for the new model, unless one was typed."""
+        """Show an unused name for the new model, unless one was typed."""
         if not self._named:
             name = free_name(self._session.model_name)
             self._panel.name_edit.setText(name)

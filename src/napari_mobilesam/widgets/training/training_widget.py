@@ -1,4 +1,4 @@
-"""Form “Fine-tune on labels”: wires the parts of the form."""
+"""Form “Fine-tune on labels”: connects the parts of the form."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class TrainingWidget(ViewerWidget):
     Parameters
     ----------
     viewer : napari.components.ViewerModel
-        Viewer, no proxy.
+        Viewer (not a proxy).
     header : ImageHeader
         Choices of image, channels and model.
 
@@ -85,7 +85,7 @@ class TrainingWidget(ViewerWidget):
 
     @property
     def pending(self) -> bool:
-        """True while a count or a run is going on."""
+        """True while a count or a run is in progress."""
         return self.objects.pending or self.tuning.running
 
     def _layers_changed(self, event: Any = None) -> None:

@@ -1,4 +1,4 @@
-"""napari's own undo and redo of what was painted into labels."""
+"""napari's own undo and redo of painted labels."""
 
 from __future__ import annotations
 
@@ -15,19 +15,20 @@ UNDO, REDO = '_undo_history', '_redo_history'
 
 
 def grown_labels(changes: Iterable[Any], sign: int = 1) -> dict[int, int]:
-    """Return the labels that have got or lost pixels, and how many.
+    """Return the labels that gained or lost pixels, and how many.
 
     Parameters
     ----------
     changes : iterable
-        Changes of napari: each ends with the values before and after it.
+        Changes in napari's history; each ends with the values before and
+        after.
     sign : {1, -1}
         -1 if the changes were undone.
 
     Returns
     -------
     dict of int to int
-        By how many pixels each label has grown.
+        Number of pixels by which each label has grown.
     """
     grown: dict[int, int] = defaultdict(int)
     for *_, old, new in changes:
@@ -42,9 +43,9 @@ def grown_labels(changes: Iterable[Any], sign: int = 1) -> dict[int, int]:
 
 
 class BrushHistory:
-    """Tells when napari has undone or redone a stroke of the brush.
+    """Detect when napari has undone or redone a brush stroke.
 
-    napari emits an event when something is painted, but none when that is
+    napari emits an event when something is painted, but not when that is
     undone, so its history is compared whenever the layer is drawn.
 
     Parameters
@@ -52,7 +53,7 @@ class BrushHistory:
     layer : napari.layers.Labels
         Labels; not kept alive.
     told : callable
-        Called with the labels that have got or lost pixels, and how many.
+        Called with the labels that gained or lost pixels, and how many.
     """
 
     def __init__(
@@ -72,7 +73,7 @@ class BrushHistory:
             layer.events.set_data.disconnect(self._look)
 
     def _lengths(self) -> tuple[int, int]:
-        # private names; without them nothing is told
+        # private names; without them, nothing is reported
         layer = self._layer()
         undo, redo = (len(getattr(layer, name, ())) for name in (UNDO, REDO))
         return undo, redo
@@ -84,7 +85,7 @@ class BrushHistory:
         (undo, redo), now = self._known, self._lengths()
         steps = now[1] - redo
         self._known = now
-        # napari forgets its history where another plane is shown
+        # napari forgets its history when another plane is shown
         if steps and now[0] == undo - steps:
             items = getattr(self._layer(), REDO if steps > 0 else UNDO)
             newest = islice(reversed(items), abs(steps))

@@ -1,8 +1,8 @@
 """Colour labels by class.
 
-napari's `DirectLabelColormap` walks through all labels in Python: 0.14 s for
+napari's `DirectLabelColormap` iterates over all labels in Python: 0.14 s for
 5,000 labels, after each object. A cyclic colormap with one colour per label
-shows the same, and is one array of which a few rows change.
+looks the same, and is a single array of which a few rows change.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from napari_mobilesam.widgets.viewer.layers import data_of, rows_by_label
 if TYPE_CHECKING:
     import pandas as pd
 
-# Number of colours by the bytes of a label. Of wider types napari takes the
-# remainder, which has to fit into 16 bits with some to spare.
+# Number of colours by the bytes of a label. For wider types napari takes the
+# remainder, which must fit in 16 bits with some to spare.
 COLORS = {1: 1 << 8, 2: 1 << 16}
 MOST_COLORS = 65_000
-# Objects without a class: paler than any class, less gray than images. Three
-# shades distinguish neighbours.
+# Colours of objects without a class: paler than any class, less gray than
+# images. Three shades distinguish neighbours.
 NO_CLASS = ('#8f86b0', '#a79fc4', '#beb8d6')
 
 Table = NDArray[np.float32]
@@ -36,16 +36,16 @@ Table = NDArray[np.float32]
 class ClassPainter:
     """Show labels in the colours of their classes.
 
-    Follows the classes and the feature tables of the layers. A layer that is
-    no longer coloured, or has no object with a class, gets its former colours
-    back.
+    It follows the classes and the feature tables of the layers. A layer that
+    is no longer coloured, or has no object with a class, gets its former
+    colours back.
 
     Parameters
     ----------
     classes : Classes
         Colours, and whether they are shown.
     find_labels : callable
-        Returns the layers; `follow` is to be called when they change.
+        Returns the layers; call `follow` when they change.
     tell : callable
         Reports a problem in one sentence.
     """
@@ -65,7 +65,7 @@ class ClassPainter:
         classes.changed.connect(self.follow)
 
     def follow(self) -> None:
-        """Colour the layers, if there are any and if asked for."""
+        """Colour the layers, if there are any and this is enabled."""
         wanted = list(self._find_labels()) if self._classes.shown else []
         for layer in [each for each in self._painted if each not in wanted]:
             self._painted.pop(layer).give_back(layer, self._paint)
@@ -112,7 +112,7 @@ class ClassPainter:
 class _PaintedLayer:
     """Colours of one layer: its own and those of classes.
 
-    Keeps no reference to the layer.
+    It keeps no reference to the layer.
 
     Parameters
     ----------
@@ -130,7 +130,7 @@ class _PaintedLayer:
         layer.events.features.connect(changed)
 
     def give_back(self, layer: Labels, changed: Callable[[Any], None]) -> None:
-        """Show the layer in its own colours, and do not hear it any more."""
+        """Restore the layer's own colours, and stop listening to it."""
         layer.events.features.disconnect(changed)
         _show(layer, self._former)
 
@@ -145,27 +145,27 @@ class _PaintedLayer:
         changed = not np.array_equal(table, self._ours.colors)
         if changed:
             self._ours.colors = table
-            # napari draws the colours of 8 and 16 bits that it looked up
-            # first, whatever the colormap is set to
+            # napari draws 8- and 16-bit labels from a first lookup of colours,
+            # whatever colormap is set later
             self._ours._clear_cache()
         if layer.colormap is not self._ours:
             _show(layer, self._ours)
         elif changed:
-            # setting the colormap would look at all pixels
+            # setting the colormap would inspect all pixels
             layer.events.colormap()
 
 
 def coded_classes(
     features: pd.DataFrame,
 ) -> tuple[NDArray[np.int64], NDArray[np.intp], list[str]]:
-    """Return the classes that a feature table gives to labels.
+    """Return the classes of labels in a feature table.
 
     Returns
     -------
     labels : ndarray
         (N,) labels of its rows.
     codes : ndarray
-        (N,) number of the class of each, -1 for none.
+        (N,) class number of each, -1 for none.
     names : list of str
         Names of the classes.
     """

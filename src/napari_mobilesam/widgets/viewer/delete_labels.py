@@ -1,4 +1,4 @@
-"""Deleting objects of a labels layer by their labels."""
+"""Deletion of objects of a labels layer by label."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
 def delete_labels(
     layer: Labels, labels: Collection[int], scene: ViewerScene
 ) -> None:
-    """Delete objects on all planes, as one step that can be undone.
+    """Delete objects on all planes, as one undoable step.
 
     Parameters
     ----------
@@ -30,7 +30,7 @@ def delete_labels(
     Raises
     ------
     SegmentationError
-        The labels are not in memory, and where an object lies is not known.
+        The labels are not in memory, and the position of an object is unknown.
     """
     objects, pixels = scene.objects_of(layer), pixels_of(layer, labels, scene)
     gone = {int(label) for label in labels}
@@ -44,7 +44,7 @@ def delete_labels(
 
 
 def _replay_code(objects: Objects, labels: set[int]) -> ReplayCode | None:
-    """Code that deletes objects; None if a script does not have them all."""
+    """Return code that deletes objects; None if a script lacks some."""
     numbers = [record.number for record in objects if record.label in labels]
     if {record.label for record in objects if record.label in labels} < labels:
         return None

@@ -1,8 +1,8 @@
 """Keep napari from crashing when layers are removed.
 
-napari frees what the card holds of a removed layer in whatever OpenGL context
-is current. Where Mesa draws without a card (remote desktops, virtual
-machines, CI), the next picture may then end the process.
+napari frees the graphics memory of a removed layer in whatever OpenGL context
+is current. With Mesa's software rendering (remote desktops, virtual machines,
+CI), the next frame may then crash the process.
 """
 
 from __future__ import annotations
@@ -15,14 +15,15 @@ from napari.components import ViewerModel
 
 
 class CanvasContext:
-    """Makes the context of the canvas current before layers are freed.
+    """Make the context of the canvas current before layers are freed.
 
-    As long as it is kept; does nothing for a viewer without a window.
+    It works as long as it is kept alive, and does nothing for a viewer without
+    a window.
 
     Parameters
     ----------
     viewer : napari.components.ViewerModel
-        Viewer, no proxy; not kept alive.
+        Viewer (not a proxy); not kept alive.
     """
 
     def __init__(self, viewer: ViewerModel) -> None:

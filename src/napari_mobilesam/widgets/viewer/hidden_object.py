@@ -1,4 +1,4 @@
-"""Hides the old pixels of an object that is being edited."""
+"""Hide the old pixels of an object that is being edited."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from napari_mobilesam.widgets.viewer.look_at import slider_pixels
 
 
 class HiddenObject:
-    """Shows a labels layer without the pixels of one object.
+    """Show a labels layer without the pixels of one object.
 
-    Only the picture changes: the labels stay in the array, so that nothing is
-    lost whatever happens while the object is edited. Pyramids, of which napari
-    shows a part of one level, are left as they are.
+    Only the displayed picture changes: the labels stay in the array, so
+    nothing is lost whatever happens while the object is edited. Pyramids, of
+    which napari shows part of one level, are left unchanged.
 
     Parameters
     ----------
     viewer : napari.components.ViewerModel
-        Viewer, no proxy.
+        Viewer (not a proxy).
     """
 
     def __init__(self, viewer: ViewerModel) -> None:
@@ -41,7 +41,7 @@ class HiddenObject:
         self._make_picture: Callable[..., Any] | None = None
 
     def hide(self, layer: Labels, record: ObjectRecord) -> None:
-        """Hide an object, and show the one that was hidden before."""
+        """Hide an object, and show the previously hidden one."""
         if self._record is record:
             return
         self.show()
@@ -86,7 +86,7 @@ class HiddenObject:
     def _shown(
         self, layer: Labels, shape: tuple[int, ...]
     ) -> tuple[NDArray[np.intp], ...] | None:
-        """Return the hidden pixels in the slice that is shown."""
+        """Return the hidden pixels in the displayed slice."""
         viewer = self._viewer()
         if viewer is None:
             return None

@@ -23,9 +23,9 @@ Place = tuple[Indices, NDArray[Any]]
 def new_labels(plane: LayerPlane, name: str, dtype: Any = np.uint16) -> Labels:
     """Return an empty Labels layer that lies exactly on the plane's image.
 
-    uint16 is drawn ten times faster than int32 where an image exceeds the
-    texture size, and holds the labels of manual work. Of images that do not
-    fit into memory only labelled pixels are stored, see `empty_labels`.
+    uint16 is drawn ten times faster than int32 if an image exceeds the texture
+    size, and suffices for manual work. For images that do not fit in memory,
+    only labelled pixels are stored; see `empty_labels`.
     """
     data = empty_labels(plane.output_shape, dtype, plane.output_plane)
     pyramid = isinstance(data, list)
@@ -47,7 +47,7 @@ def next_label(labels: Labels) -> int:
 
 
 def labels_present(labels: Labels, ids: Collection[int]) -> set[int]:
-    """Return those of some ids that a layer has pixels of."""
+    """Return those ids that have pixels in a layer."""
     data = data_of(labels)
     parts: Iterable[NDArray[Any]]
     if isinstance(data, SparseLabels):
@@ -68,19 +68,19 @@ def layer_pixels(
     picture: NDArray[Any],
     corner: tuple[int, int] = (0, 0),
 ) -> Place:
-    """Find the pixels of a layer that an array of labels covers.
+    """Find the pixels of a layer covered by an array of labels.
 
-    A layer that is aligned with the image pixel by pixel gets the array as it
-    is; any other is sampled by nearest neighbour.
+    A layer aligned with the image pixel by pixel gets the array unchanged; any
+    other is sampled by nearest neighbour.
 
     Parameters
     ----------
     labels : napari.layers.Labels
         Layer with any transform.
     plane : LayerPlane
-        Plane of the image that the picture belongs to.
+        Plane of the image to which the picture belongs.
     picture : ndarray
-        (h, w) integers, 0 where nothing is to be written.
+        (h, w) integers, 0 where nothing is written.
     corner : tuple of int
         (row, column) of the picture's first pixel in the plane.
 
@@ -118,7 +118,7 @@ def _moved(
     corner: tuple[int, int],
     shift: NDArray[np.intp],
 ) -> Place:
-    """Find pixels of a layer that lies on the image pixel by pixel."""
+    """Find pixels of a layer aligned with the image pixel by pixel."""
     rows, columns = np.nonzero(picture)
     origin = plane.data_points(np.array([corner]))
     start = np.round(origin[0]).astype(np.intp) + shift
@@ -150,8 +150,8 @@ def seen_on_plane(
     Returns
     -------
     ndarray
-        (h, w) labels, nearest neighbour; 0 beyond the layer. Of a layer with
-        the channel axis, those of the first channel.
+        (h, w) labels by nearest neighbour; 0 outside the layer. For a layer
+        with a channel axis, those of the first channel.
     """
     to_labels = _to_labels(labels, plane)
     shift = _shift(to_labels)
@@ -180,7 +180,7 @@ def _cut_out(
     box: tuple[int, int, int, int],
     shift: NDArray[np.intp],
 ) -> NDArray[Any]:
-    """Return a box of a plane from a layer that lies on it pixel by pixel."""
+    """Return a box of a plane from a layer aligned pixel by pixel."""
     data, skip = data_of(labels), plane.ndim - labels.ndim
     before = plane.offset - skip
     seen = np.zeros((box[2] - box[0], box[3] - box[1]), dtype=data.dtype)
@@ -210,7 +210,7 @@ def _cut_out(
 
 
 def _to_labels(labels: Labels, plane: LayerPlane) -> NDArray[np.float64]:
-    """Return the map from data of the image to data of a layer."""
+    """Return the map from image data to layer data."""
     from_world = np.linalg.inv(plane.matrix_of(labels))
     matrix: NDArray[np.float64] = from_world @ plane.matrix
     return matrix
@@ -219,7 +219,8 @@ def _to_labels(labels: Labels, plane: LayerPlane) -> NDArray[np.float64]:
 def _shift(to_labels: NDArray[np.float64]) -> NDArray[np.intp] | None:
     """Return the shift between aligned layers in whole pixels.
 
-    None if they do not align: another scale, a rotation, half a pixel.
+    None if they do not align because of another scale, a rotation or half a
+    pixel.
     """
     linear, shift = to_labels[:-1, :-1], to_labels[:-1, -1]
     aligned = np.allclose(linear, np.eye(len(linear)), atol=1e-6)
@@ -274,7 +275,7 @@ def channel_axis_of(labels: Labels, plane: LayerPlane) -> int | None:
 def _in_all_channels(
     labels: Labels, plane: LayerPlane, indices: Indices, values: NDArray[Any]
 ) -> Place:
-    """Repeat pixels in every channel, if the layer has the channel axis."""
+    """Repeat pixels in every channel if the layer has a channel axis."""
     axis = channel_axis_of(labels, plane)
     if axis is None:
         return indices, values

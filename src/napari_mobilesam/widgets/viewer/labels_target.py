@@ -1,4 +1,4 @@
-"""A Labels layer as the target of written objects."""
+"""A Labels layer as the target for writing objects."""
 
 from __future__ import annotations
 
@@ -46,23 +46,23 @@ from napari_mobilesam.widgets.viewer.layers import (
 if TYPE_CHECKING:
     import pandas as pd
 
-# Above this number of pixels, and this share of a plane, one full refresh is
+# Above this number of pixels and this share of a plane, one full refresh is
 # cheaper than napari's partial update, which also copies every index.
-# Measured; labels of up to 16 bits are drawn as they are, others are mapped.
+# Measured; labels of up to 16 bits are drawn directly, others are mapped.
 PARTIAL_PIXELS = 1 << 15
 PARTIAL_SHARE, PARTIAL_SHARE_MAPPED = 1 / 64, 1 / 8
-# method of Labels that adds a change to the undo history of napari
+# Labels method that adds a change to napari's undo history
 _SAVE_HISTORY = '_save_history'
-# Lazy labels of more bytes are not edited, as napari would read all.
+# Lazy labels with more bytes are not edited, as napari would read all of them.
 LARGEST_LAZY = 1 << 30
 # Arrays up to this size are searched whenever a new label is needed.
 COUNTED_PIXELS = 1 << 22
 
 
 class LabelsTarget:
-    """Writes to a Labels layer with any transform; see `LabelTarget`.
+    """Write to a Labels layer with any transform; see `LabelTarget`.
 
-    Keeps no reference to the layer.
+    It keeps no reference to the layer.
 
     Parameters
     ----------
@@ -72,7 +72,7 @@ class LabelsTarget:
     Attributes
     ----------
     written : Signal(Indices or None)
-        Pixels were written; None if it is not known which.
+        Emitted when pixels are written; None if unknown which.
     edited : Signal(dict of int to int)
         See `LabelTarget`.
     """
@@ -96,7 +96,7 @@ class LabelsTarget:
         Raises
         ------
         LabelsError
-            It is gone.
+            The layer is gone.
         """
         layer = self._layer()
         if layer is None:
@@ -165,13 +165,13 @@ class LabelsTarget:
     def locate(
         self, plane: ImagePlane, picture: NDArray[Any], corner: tuple[int, int]
     ) -> Pixels:
-        """Find the pixels of the layer that an array of labels covers."""
+        """Find the pixels of the layer covered by an array of labels."""
         return Pixels(
             *layer_pixels(self.layer, plane.geometry, picture, corner)
         )
 
     def channels(self, plane: ImagePlane) -> int:
-        """Return in how many channels of the image the labels are the same."""
+        """Return the number of image channels that share the labels."""
         axis = channel_axis_of(self.layer, plane.geometry)
         return 1 if axis is None else int(data_of(self.layer).shape[axis])
 
@@ -207,9 +207,9 @@ class LabelsTarget:
             or _refresh_pays(layer.data, len(values))
             or not _is_native(layer)
         ):
-            # napari's setter changes the picture of the plane that is shown,
-            # which a hidden layer does not have, and writes the bytes of
-            # other byte orders reversed
+            # napari's setter changes the picture of the displayed plane, which
+            # a hidden layer does not have, and reverses the bytes of arrays in
+            # the other byte order
             layer.data[indices] = values
             refresh_pixels(layer)
         else:
@@ -219,12 +219,12 @@ class LabelsTarget:
         self.written.emit(indices)
 
     def array(self) -> NDArray[Any] | None:
-        """Return all pixels; None if they are not one array in memory."""
+        """Return all pixels; None if they are not a single array in memory."""
         data = self.layer.data
         return data if isinstance(data, np.ndarray) else None
 
     def row(self, pixels: int) -> NDArray[Any] | None:
-        """Return all pixels as a 1-D view, if memory is contiguous."""
+        """Return all pixels as a 1D view if memory is contiguous."""
         data = self.layer.data
         if (
             self.layer.multiscale
@@ -272,9 +272,9 @@ def _refresh_pays(data: Any, pixels: int) -> bool:
 
 @contextmanager
 def without_history(layer: Labels) -> Iterator[None]:
-    """Keep writes out of napari's own undo history of a layer.
+    """Keep writes out of napari's undo history of a layer.
 
-    Its undo would change the pixels of an object, but not its record.
+    napari's undo would change the pixels of an object, but not its record.
     """
     # hides the method of the class
     vars(layer)[_SAVE_HISTORY] = lambda change: None
@@ -285,16 +285,16 @@ def without_history(layer: Labels) -> Iterator[None]:
 
 
 def _is_native(layer: Labels) -> bool:
-    """Return True for arrays in the byte order of this computer."""
+    """Return True for arrays in native byte order."""
     return bool(np.dtype(layer.data.dtype).isnative)
 
 
 def show_copies(layer: Labels) -> None:
-    """Show a copy of the labels in the byte order of this computer.
+    """Show a copy of the labels in native byte order.
 
-    The picture of 16 bit labels is their array itself. napari writes what is
-    painted into both, and reverses the bytes of an array in the other order,
-    on disk too if it is memory-mapped.
+    The picture of 16-bit labels is their array itself. napari paints into
+    both, and reverses the bytes of an array in the other byte order, even on
+    disk if it is memory-mapped.
     """
     find_layer = weakref.ref(layer)
 
@@ -315,5 +315,5 @@ def show_copies(layer: Labels) -> None:
 
 
 def _is_sparse(layer: Labels) -> bool:
-    """Return True for pyramids of `empty_labels`, which are writable."""
+    """Return True for pyramids from `empty_labels`, which are writable."""
     return isinstance(layer.data[0], SparseLabels)

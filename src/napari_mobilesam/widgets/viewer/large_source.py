@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from napari_mobilesam.large.io.interfaces import Source
     from napari_mobilesam.types import Window
 
-# Most pixels of one array of labels, and of a lazy image that is read at once.
+# Maximum pixels of an array of labels, and of a lazy image read at once.
 MOST_PIXELS = 8192**2
 MOST_LAZY_PIXELS = 2048**2
 
@@ -28,13 +28,13 @@ class LargeImage:
     Attributes
     ----------
     plane : LayerPlane
-        Plane that is shown.
+        Displayed plane.
     source : Source
         The pixels.
     planes_shape : tuple of int
         Sizes of the axes before rows and columns.
     origin : tuple of float
-        Data position of the first pixel on the axes that labels have.
+        Data position of the first pixel on the axes of labels.
     """
 
     plane: LayerPlane
@@ -58,7 +58,7 @@ def is_large(plane: LayerPlane, axis: int | None) -> bool:
     Parameters
     ----------
     plane : LayerPlane
-        Plane that is shown.
+        Displayed plane.
     axis : int or None
         Axis along which all planes are segmented; None for one plane.
     """
@@ -79,12 +79,12 @@ def check_size(plane: LayerPlane, planes: int = 1) -> None:
     plane : LayerPlane
         One of them.
     planes : int
-        How many they are.
+        Number of planes.
 
     Raises
     ------
     ImageError
-        They are too large.
+        The planes are too large.
     """
     pixels = planes * plane.shape[0] * plane.shape[1]
     if pixels > MOST_PIXELS:
@@ -103,7 +103,7 @@ def large_image(
     Parameters
     ----------
     plane : LayerPlane
-        Plane that is shown.
+        Displayed plane.
     axis : int or None
         Axis along which all planes are segmented; None for one plane.
     window : tuple of int, optional
@@ -112,8 +112,8 @@ def large_image(
     Raises
     ------
     ImageError
-        The viewer shows other axes than the last two, the axes before them
-        are too many, or other layers are composed with the image.
+        The viewer shows axes other than the last two, there are too many axes
+        before them, or other layers are composed with the image.
     """
     from napari_mobilesam.large.io.crop_source import CropSource
     from napari_mobilesam.large.io.sources import open_source

@@ -1,6 +1,7 @@
 """Labels layers through napari's own *Save* and *Open*.
 
-Writers and readers of the manifest: ROIs of ImageJ, GeoJSON, COCO, OME-Zarr.
+These are the writers and readers of the manifest: ImageJ ROIs, GeoJSON, COCO,
+OME-Zarr.
 """
 
 from __future__ import annotations
@@ -37,12 +38,12 @@ if TYPE_CHECKING:
     from napari_mobilesam.session import Session
 
 LayerTuple = tuple[Any, dict[str, Any], str]
-# key in the metadata of labels that were read: colours of their classes
+# key in the metadata of labels read from files: colours of their classes
 CLASS_COLORS = 'class_colors'
 SESSION = '.session'
-# Beginning of a JSON file in which what it is must show.
+# Length of the start of a JSON file that must reveal its kind.
 HEAD = 4096
-# Labels with more pixels are read as they are shown, and cannot be edited.
+# Labels with more pixels are read when shown, and cannot be edited.
 MOST_PIXELS = 1 << 28
 
 
@@ -54,14 +55,14 @@ def _write(
     Parameters
     ----------
     path : str
-        File to write; napari has asked whether to replace it. A name without
-        the suffix gets it, and then replaces nothing.
+        File to write; napari has already asked whether to replace it. If the
+        suffix has to be added, existing files are not replaced.
     data : array or sequence of array
         Labels, or the levels of a pyramid, finest first.
     attributes : mapping
-        Those of the layer.
+        Attributes of the layer.
     suffix : str
-        Suffix of the format that was chosen in the dialog.
+        Suffix of the format chosen in the dialog.
 
     Returns
     -------
@@ -71,13 +72,13 @@ def _write(
     Raises
     ------
     ExportError
-        The file exists, is that of the layer, or cannot be written.
+        The file exists, belongs to the layer, or cannot be written.
     """
     asked = path.lower().endswith(suffix)
     if not asked:
         path += suffix
         if Path(path).exists():
-            # napari asked about the name that was typed, which is free
+            # napari asked about the typed name, which is unused
             raise ExportError(
                 f'{path} exists: type the name with {suffix} to replace it.'
             )
@@ -115,9 +116,9 @@ write_ome_zarr = partial(_write, suffix='.zarr')
 
 
 def _refuse_own_file(data: Any, path: Path) -> None:
-    """Raise `ExportError` if labels that are read as needed lie there.
+    """Raise `ExportError` if lazily read labels lie at the path.
 
-    The layer would go on reading, from other chunks.
+    The layer would continue reading from other chunks.
     """
     root = getattr(getattr(data, 'store', None), 'root', None)
     if root is None:
@@ -153,7 +154,7 @@ def _without_channels(data: Any) -> tuple[Any, list[int]]:
 def _placement(
     attributes: Mapping[str, Any], ndim: int
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Size of a pixel and position of the first, by all transforms."""
+    """Return pixel size and position of the first pixel in the world."""
     names = ('scale', 'translate', 'rotate', 'shear', 'affine')
     layer = Labels(
         np.zeros((1,) * ndim, np.uint8),
@@ -164,13 +165,13 @@ def _placement(
 
 
 def _table(features: Any) -> pd.DataFrame | None:
-    """Feature table with the label of each row."""
+    """Return the feature table with the label of each row."""
     import pandas as pd
 
     if features is None or not len(features):
         return None
     table = rows_by_label(pd.DataFrame(features))
-    # a column of another meaning must not be taken for the label
+    # a column with another meaning must not be taken for the label
     return table.drop(columns='label', errors='ignore')
 
 
@@ -193,7 +194,7 @@ def _current_session() -> Session | None:
 
 
 def _units(units: Any, count: int) -> tuple[str | None, ...]:
-    """Names of OME-NGFF; napari's pixel is not a unit."""
+    """Return OME-NGFF unit names; napari's pixel is not a unit."""
     names = [str(unit) for unit in units or ()]
     if len(names) != count or 'pixel' in names:
         return ()
@@ -208,7 +209,7 @@ def _in_time(name: str, units: Sequence[str | None]) -> bool:
 def get_reader(
     path: str | list[str],
 ) -> Callable[[str | list[str]], list[LayerTuple]] | None:
-    """Return the reader of a file of objects; None if it is none."""
+    """Return the reader for a file of objects; None for other files."""
     paths = [path] if isinstance(path, str) else path
     if not paths or not all(_is_ours(Path(each)) for each in paths):
         return None
@@ -224,7 +225,7 @@ def read_layers(path: str | list[str]) -> list[LayerTuple]:
 
 
 def refuse_own(path: str | list[str]) -> list[LayerTuple]:
-    """Say how a file of this plugin is opened, which belongs to an image.
+    """Explain how to open a file of this plugin, which belongs to an image.
 
     Raises
     ------
@@ -237,7 +238,7 @@ def refuse_own(path: str | list[str]) -> list[LayerTuple]:
 
 
 def _own_file(path: Path) -> str:
-    """Return how a file of this plugin is opened; empty for other files."""
+    """Return how to open a file of this plugin; empty for other files."""
     suffix = path.suffix.lower()
     if suffix == SESSION:
         return (
@@ -257,8 +258,8 @@ def _own_file(path: Path) -> str:
 def open_ome_zarr_labels(viewer: napari.viewer.Viewer) -> None:
     """Ask for a folder with OME-Zarr labels, and add them as a Labels layer.
 
-    A reader of folders would have napari ask which plugin is to read it, for
-    each folder that is opened.
+    A folder reader would make napari ask which plugin to use for each opened
+    folder.
     """
     from napari.utils.notifications import show_error
     from qtpy.QtWidgets import QFileDialog
@@ -302,7 +303,7 @@ def _layer(image: LabelsWithTable) -> LayerTuple:
 
 
 def _is_ours(path: Path) -> bool:
-    """True if a file has ROIs, GeoJSON or COCO instances in it."""
+    """Return True if a file contains ROIs, GeoJSON or COCO instances."""
     suffix = path.suffix.lower()
     if not path.is_file():
         return False

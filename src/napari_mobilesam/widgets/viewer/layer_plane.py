@@ -1,4 +1,4 @@
-"""The plane of an image that a viewer shows."""
+"""The plane of an image shown by a viewer."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ FEW_PLANES = 4
 
 @dataclass(frozen=True, eq=False)
 class LayerPlane:
-    """The plane of an image layer that the viewer shows.
+    """The plane of an image layer shown by the viewer.
 
     Attributes
     ----------
@@ -54,18 +54,18 @@ class LayerPlane:
     rows, columns : int
         Axes of the image's data shown as rows and columns.
     index : tuple of int
-        Data index of the plane on every axis of the image; the entries of
-        ``rows`` and ``columns`` are 0.
+        Data index of the plane on every axis of the image, 0 for ``rows`` and
+        ``columns``.
     shape : tuple of int
         (H, W).
     channel_axis : int or None
-        Axis whose first channels are shown to the model as colours.
+        Axis whose first channels the model sees as colours.
     composed : tuple of napari.layers.Image
-        Layers that are added to it in their colours.
+        Layers added to it in their colours.
     viewport : Viewport or None
         Visible part of the image, if the viewer has a window.
     units : tuple of pint.Unit or None
-        Units of the world, see `world_units`.
+        Units of the world; see `world_units`.
     """
 
     layer: Image
@@ -81,7 +81,7 @@ class LayerPlane:
 
     @property
     def matrix(self) -> Matrix:
-        """Data of the image to world, wherever the layer is by now.
+        """Data-to-world matrix of the image as it is now.
 
         See `data_to_world_matrix`.
         """
@@ -99,7 +99,7 @@ class LayerPlane:
 
     @property
     def output_axes(self) -> tuple[int, ...]:
-        """Image axes that labels of this image have.
+        """Image axes that its labels have.
 
         A leading channel axis is dropped: labels are the same in every
         channel, and layers align with the last axes of the world.
@@ -141,9 +141,9 @@ class LayerPlane:
         return axes_of(self.layer, self.output_axes)
 
     def output_matrix(self, origin: Sequence[float] | None = None) -> Matrix:
-        """Homogeneous matrix of `output_axes` data to world.
+        """Return the homogeneous data-to-world matrix of `output_axes`.
 
-        In the units of the image.
+        It is in the units of the image.
 
         Parameters
         ----------
@@ -162,7 +162,7 @@ class LayerPlane:
     def data_points(self, pixels: NDArray[Any]) -> NDArray[np.float64]:
         """Return (N, 2) pixels as (N, ndim) data coordinates.
 
-        On the world's axes, see `position`.
+        These are on the world's axes; see `position`.
         """
         points = np.tile(self.position, (len(pixels), 1))
         points[:, self.offset :] = self.index
@@ -171,7 +171,7 @@ class LayerPlane:
         return points
 
     def output_points(self, pixels: NDArray[Any]) -> NDArray[np.float64]:
-        """Return (N, 2) pixels as data of labels of the image."""
+        """Return (N, 2) pixels as data coordinates of labels of the image."""
         axes = [self.offset + axis for axis in self.output_axes]
         return self.data_points(pixels)[:, axes]
 
@@ -183,7 +183,7 @@ class LayerPlane:
     def layer_points(
         self, layer: Layer, pixels: NDArray[Any]
     ) -> NDArray[np.float64]:
-        """Map pixels of the plane into the data of another layer.
+        """Map pixels of the plane to the data of another layer.
 
         Parameters
         ----------
@@ -195,7 +195,7 @@ class LayerPlane:
         Returns
         -------
         ndarray
-            (N, layer.ndim); `image_points` takes them back.
+            (N, layer.ndim); `image_points` is the inverse.
         """
         world = apply(self.matrix, self.data_points(pixels))
         data = apply(np.linalg.inv(self.matrix_of(layer)), world)
@@ -204,12 +204,12 @@ class LayerPlane:
     def image_points(
         self, layer: Layer, points: NDArray[Any]
     ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-        """Map points of another layer into the plane.
+        """Map points of another layer to the plane.
 
         Parameters
         ----------
         layer : napari.layers.Layer
-            Layer whose data the points are in.
+            Layer in whose data the points are given.
         points : ndarray
             (N, layer.ndim).
 
@@ -229,13 +229,13 @@ class LayerPlane:
     def image_data(
         self, layer: Layer, points: NDArray[Any]
     ) -> NDArray[np.float64]:
-        """Map points of another layer into the data of the image.
+        """Map points of another layer to the data of the image.
 
         Parameters
         ----------
         layer : napari.layers.Layer
-            Layer whose data the points are in; on axes that it does not
-            have, they are on this plane.
+            Layer in whose data the points are given; on axes that it lacks,
+            they are on this plane.
         points : ndarray
             (N, layer.ndim).
 
@@ -255,7 +255,7 @@ class LayerPlane:
         return apply(np.linalg.inv(self.matrix), world)[:, self.offset :]
 
     def at(self, position: Sequence[float]) -> tuple[float, float]:
-        """Return (row, column) of a position in world coordinates."""
+        """Return the (row, column) of a position in world coordinates."""
         data = apply(np.linalg.inv(self.matrix), np.array([position]))[0]
         row, column = data[
             [self.offset + self.rows, self.offset + self.columns]
@@ -263,12 +263,12 @@ class LayerPlane:
         return float(row), float(column)
 
     def matrix_of(self, layer: Layer) -> Matrix:
-        """Return the map of another layer's data to the world."""
+        """Return the data-to-world map of another layer."""
         return data_to_world_matrix(layer, self.ndim, self.units)
 
     def source(self, contrast: Contrast | None = None) -> ImagePlane:
         """Describe the plane for the session; see `image_plane`."""
-        # all channels are its colours, whichever of them is shown
+        # all channels are its colours, whichever is shown
         index = tuple(
             0 if axis == self.channel_axis else place
             for axis, place in enumerate(self.index)
@@ -293,16 +293,17 @@ class LayerPlane:
 
     @property
     def stack_axes(self) -> tuple[int, ...]:
-        """Those `travel_axes` that have more than one plane."""
+        """Axes in `travel_axes` with more than one plane."""
         shape = data_of(self.layer).shape
         return tuple(axis for axis in self.travel_axes if shape[axis] > 1)
 
     @property
     def followed_axis(self) -> int | None:
-        """Axis along which objects are followed by default, if there is one.
+        """Default axis along which objects are followed, if any.
 
-        The last of the `stack_axes` that is not named as channels are. One of
-        few planes may be of channels: the last of more, if there is one.
+        This is the last of the `stack_axes` not named like channels. An axis
+        with few planes may hold channels, so the last one with more is
+        preferred.
         """
         shape = data_of(self.layer).shape
         named = [
@@ -315,7 +316,7 @@ class LayerPlane:
         return next(reversed(long or axes), None)
 
     def moved(self, axis: int, by: int) -> LayerPlane | None:
-        """Return the plane some steps further on an image axis, if any."""
+        """Return the plane some steps along an image axis, if it exists."""
         index, position = list(self.index), self.position.copy()
         index[axis] += by
         if not 0 <= index[axis] < data_of(self.layer).shape[axis]:
@@ -324,13 +325,13 @@ class LayerPlane:
         return replace(self, index=tuple(index), position=position)
 
     def along(self, axis: int) -> list[LayerPlane]:
-        """Return all planes along an image axis, in their order."""
+        """Return all planes along an image axis, in order."""
         steps = np.arange(data_of(self.layer).shape[axis]) - self.index[axis]
         moved = [self.moved(axis, int(by)) for by in steps]
         return [plane for plane in moved if plane is not None]
 
     def neighbours(self, before: LayerPlane | None) -> list[LayerPlane]:
-        """Return the planes that are likely to be shown next.
+        """Return the planes likely to be shown next.
 
         Parameters
         ----------
@@ -351,26 +352,26 @@ def plane_of(
     channel_axis: int | None = None,
     composed: Sequence[Image] = (),
 ) -> LayerPlane:
-    """Return the plane of an image that the viewer shows.
+    """Return the plane of an image shown by the viewer.
 
     Parameters
     ----------
     viewer : napari.components.ViewerModel
         Viewer (no proxy) whose sliders choose the plane.
     image : napari.layers.Image
-        2-D to n-D image, RGB or gray, multiscale or not.
+        2D to n-D image, RGB or gray, multiscale or not.
     channel_axis : int, optional
         Data axis used as colours instead of being sliced.
     composed : sequence of napari.layers.Image
-        At most two other layers that lie on the image and are added to it
-        in their colours, as with additive blending.
+        At most two other layers, aligned with the image and added to it in
+        their colours, as with additive blending.
 
     Raises
     ------
     ImageError
-        If no plane of the image is shown: 3-D display, axes that the image
-        does not have, a slider beyond the image, or an empty image; or if
-        layers cannot be composed.
+        If no plane of the image is shown (3D display, axes that the image
+        lacks, a slider beyond the image, or an empty image), or if layers
+        cannot be composed.
     """
     rows, columns = _shown_axes(viewer, image)
     if channel_axis is not None:
@@ -411,13 +412,12 @@ def plane_of(
 
 
 def _shown_axes(viewer: ViewerModel, image: Image) -> tuple[int, int]:
-    """Axes of an image that the viewer shows, rows and columns.
+    """Return the displayed axes of an image, rows and columns.
 
-    In the order of the data, so that an image that is turned around has the
-    same plane.
+    They are in data order, so that a transposed image has the same plane.
     """
     displayed = viewer.dims.displayed
-    # napari shows two axes of a 2-D image in the 3-D view, too
+    # napari also shows two axes of a 2D image in the 3D view
     if viewer.dims.ndisplay != 2 or len(displayed) != 2:
         raise ImageError(
             'The viewer shows a volume: switch to 2-D display to segment '
@@ -437,7 +437,7 @@ def _shown_axes(viewer: ViewerModel, image: Image) -> tuple[int, int]:
 def _check_index(
     image: Image, index: NDArray[np.intp], shown: tuple[int, int]
 ) -> None:
-    """Refuse an index at which an image has no pixel."""
+    """Raise an error for an index at which an image has no pixel."""
     shape = data_of(image).shape
     if 0 in (shape[shown[0]], shape[shown[1]]):
         raise ImageError(f'“{image.name}” is empty: it has no pixel.')
@@ -456,13 +456,13 @@ def check_composed(
     ndim: int,
     units: Units | None = None,
 ) -> None:
-    """Refuse layers that cannot be composed.
+    """Raise an error for layers that cannot be composed.
 
     Raises
     ------
     ImageError
-        More than three layers, colours in one of them already, or layers
-        that do not lie on each other pixel by pixel.
+        More than three layers, one that is already RGB, or layers not aligned
+        pixel by pixel.
     """
     layers = isinstance(composed, Sequence) and all(
         isinstance(unwrap(layer), Image) for layer in composed
@@ -510,13 +510,13 @@ def viewport_of(
     Parameters
     ----------
     viewer : napari.components.ViewerModel
-        Viewer, no proxy.
+        Viewer (not a proxy).
     matrix : ndarray
         Data of the image to world.
     position : ndarray
         (world ndim,) data coordinates of the plane.
     displayed : sequence of int
-        World axes in the order in which they are shown.
+        World axes in display order.
     """
     if not hasattr(viewer, 'window'):
         return None

@@ -1,7 +1,7 @@
-"""Layers of a viewer: coordinates, arrays, marks, and their order.
+"""Layers of a viewer: coordinates, arrays, markers, and their order.
 
 Everything is mapped through world coordinates with homogeneous matrices, so
-that scale, translation, rotation, shear and affine of any layer, and layers of
+scale, translation, rotation, shear and affine of any layer, and layers with
 fewer dimensions than the viewer, need no special case.
 """
 
@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     import pandas as pd
 
-# key in the metadata of layers that the plugin made: the image they are for
+# key in the metadata of layers created by the plugin: the image they are for
 MARK = 'napari-mobilesam'
-# key in the metadata of labels that are shown only, never written to
+# key in the metadata of labels that are only shown, never written to
 PREVIEW_MARK = 'napari-mobilesam-preview'
 
 # key in the metadata of images and labels of a series, which saves them
@@ -30,15 +30,15 @@ SERIES_MARK = 'napari-mobilesam-series'
 # key in the metadata of images of a series; the value is their channel
 CHANNEL = 'napari-mobilesam-channel'
 
-# number of the mouse button in events of napari
+# mouse button number in napari events
 RIGHT_BUTTON = 2
 
 # types of shapes that enclose a region, and of lines
 CLOSED_SHAPES = ('rectangle', 'ellipse', 'polygon')
 OPEN_SHAPES = ('line', 'path')
 
-# the method of napari that makes the picture of a slice; an attribute of a
-# layer of the same name is called instead
+# napari's method that makes the picture of a slice; a layer attribute with
+# this name is called instead
 DISPLAY = '_raw_to_displayed'
 
 Matrix = NDArray[np.float64]
@@ -47,14 +47,14 @@ Units = tuple[Any, ...]
 
 
 def coincide(one: Matrix, other: Matrix) -> bool:
-    """Return whether two layers lie on each other, pixel by pixel.
+    """Return whether two layers are aligned, pixel by pixel.
 
-    To a thousandth of a pixel, whatever the unit of the world.
+    The tolerance is a thousandth of a pixel, whatever the unit of the world.
 
     Parameters
     ----------
     one, other : ndarray
-        Affine maps of `data_to_world_matrix`.
+        Affine maps from `data_to_world_matrix`.
     """
     between = np.linalg.solve(one, other)[:-1]
     linear, shift = between[:, :-1], between[:, -1]
@@ -72,18 +72,18 @@ def data_to_world_matrix(
     Parameters
     ----------
     layer : napari.layers.Layer
-        Layer of at most ``ndim`` dimensions; napari aligns its axes with
-        the last axes of the world.
+        Layer with at most ``ndim`` dimensions; napari aligns its axes with the
+        last axes of the world.
     ndim : int
         Number of world axes.
     units : tuple of pint.Unit, optional
-        Units of the world, see `world_units`; those of the layer if None.
+        Units of the world, see `world_units`; by default those of the layer.
 
     Returns
     -------
     ndarray
-        (ndim + 1, ndim + 1) float64 homogeneous matrix; identity on the
-        axes that the layer does not have.
+        (ndim + 1, ndim + 1) float64 homogeneous matrix; identity on axes that
+        the layer lacks.
     """
     n = layer.ndim
     origin = np.asarray(layer.data_to_world(np.zeros(n)), dtype=float)
@@ -101,18 +101,18 @@ def data_to_world_matrix(
 def pixel_sizes(layer: Layer) -> NDArray[np.float64]:
     """Return the size of a layer's pixels along its axes, in its units.
 
-    Labels that lie on a part of an image are placed by their affine alone,
-    and those of other plugins may be: the scale tells no more than a part.
-    Sizes are negative where it is.
+    Labels of a part of an image, and possibly those of other plugins, are
+    placed by their affine, so the scale alone is not sufficient. Sizes are
+    negative if the scale is.
     """
     turned = layer.affine.linear_matrix @ layer.rotate
     return np.linalg.norm(turned, axis=0) * layer.scale
 
 
 def axes_of(layer: Layer, axes: Sequence[int]) -> dict[str, Any]:
-    """Return units and labels of some axes, for a layer that has these.
+    """Return units and labels of some axes, for a layer that has them.
 
-    A layer in pixels would move images of other units in the scene.
+    A layer in pixels would move images with other units in the scene.
     """
     return {
         'units': [layer.units[axis] for axis in axes],
@@ -128,8 +128,8 @@ def placement(layer: Layer, axes: Sequence[int]) -> dict[str, Any]:
     layer : napari.layers.Layer
         The other one.
     axes : sequence of int
-        Its axes that the new layer has. Of a part of them, rotation and shear
-        are in the affine.
+        Axes of it that the new layer has. For a subset, rotation and shear are
+        in the affine.
     """
     place = axes_of(layer, axes)
     if len(axes) == layer.ndim:
@@ -152,7 +152,7 @@ def world_units(viewer: ViewerModel) -> Units | None:
     Returns
     -------
     tuple of pint.Unit or None
-        None if there are none, such as for layers in nm and in pixels.
+        None if there are none, for example with layers in nm and in pixels.
     """
     units = getattr(viewer.dims, 'units', None)
     return None if units is None else tuple(units)
@@ -160,12 +160,12 @@ def world_units(viewer: ViewerModel) -> Units | None:
 
 @lru_cache(maxsize=64)
 def unit_factors(own: Units, world: Units) -> NDArray[np.float64]:
-    """Return units of the world per unit of a layer, on each axis.
+    """Return the units of the world per unit of a layer, for each axis.
 
     Parameters
     ----------
     own, world : tuple of pint.Unit
-        (N,) units of the axes; 1 where they are different quantities.
+        (N,) units of the axes; the factor is 1 for different quantities.
     """
     return np.array(
         [
@@ -180,8 +180,8 @@ def unit_factors(own: Units, world: Units) -> NDArray[np.float64]:
 def use_units(layer: Layer, units: Units | None) -> None:
     """Give a layer the units of the world, without moving it.
 
-    napari takes the position of the mouse for one in the units of the layer:
-    a click would miss a layer in other units by orders of magnitude.
+    napari interprets mouse positions in the units of the layer: a click would
+    miss a layer in other units by orders of magnitude.
 
     Parameters
     ----------
@@ -198,13 +198,13 @@ def use_units(layer: Layer, units: Units | None) -> None:
         return
     factor, affine = np.diag(factors), np.array(layer.affine.affine_matrix)
     parts = [layer.rotate, affine[:-1, :-1]]
-    # scaled by one factor, a layer stays as sheared as it is
+    # scaled by one factor, a layer keeps its shear
     one_factor = (factors == factors[0]).all()
     if (one_factor or not np.any(layer.shear)) and all(
         np.allclose(factor @ part, part @ factor) for part in parts
     ):
-        # napari takes the size of a pixel, and so of the smallest rectangle
-        # that can be drawn, from the scale alone
+        # napari takes the pixel size, and thus the smallest rectangle that can
+        # be drawn, from the scale alone
         layer.scale = layer.scale * factors
         layer.translate = layer.translate * factors
         affine[:-1, -1] *= factors
@@ -219,8 +219,7 @@ def mouse_position(
 ) -> Matrix:
     """Return a position of the mouse in the units of a layer.
 
-    napari's methods of a layer take it for one in these units, see
-    `use_units`.
+    napari's layer methods expect it in these units; see `use_units`.
 
     Parameters
     ----------
@@ -243,12 +242,12 @@ def apply(matrix: NDArray[Any], points: NDArray[Any]) -> Matrix:
 
 
 def unwrap(obj: Any) -> Any:
-    """Return the object behind the proxy that napari gives to plugins."""
+    """Return the object behind the proxy that napari passes to plugins."""
     return getattr(obj, '__wrapped__', obj)
 
 
 def data_of(layer: Layer) -> Any:
-    """Return the array of a layer, the finest level of a pyramid."""
+    """Return the array of a layer, or the finest level of a pyramid."""
     return layer.data[0] if getattr(layer, 'multiscale', False) else layer.data
 
 
@@ -262,8 +261,8 @@ def file_of(layer: Layer) -> Path | None:
 def rows_by_label(features: pd.DataFrame) -> pd.DataFrame:
     """Return a feature table with the label of each row in ``index``.
 
-    Tables of measurements have it in ``label``, each label once. napari
-    itself numbers rows by label if there is no column ``index``.
+    Measurement tables have it in ``label``, each label once. napari itself
+    numbers rows by label if there is no column ``index``.
     """
     if 'index' in features:
         return features
@@ -279,9 +278,10 @@ def rows_by_label(features: pd.DataFrame) -> pd.DataFrame:
 
 
 def with_class_text(features: pd.DataFrame) -> pd.DataFrame:
-    """Return a feature table with empty text for objects without class.
+    """Return a feature table with empty text for unclassified objects.
 
-    Rows of several tables would have NaN, which is not the same class.
+    Otherwise, rows from several tables would have NaN, which differs from
+    empty text.
     """
     if 'class' not in features or not features['class'].isna().any():
         return features
@@ -292,8 +292,8 @@ def with_class_text(features: pd.DataFrame) -> pd.DataFrame:
 def refresh_pixels(layer: Layer) -> None:
     """Redraw a layer after its array was changed in place.
 
-    The extent is left alone: with it, the viewer would update its dimensions
-    and walk through all layers.
+    The extent is left alone; otherwise the viewer would update its dimensions
+    and iterate over all layers.
     """
     layer.refresh(extent=False)
 
@@ -313,10 +313,10 @@ def axis_name(layer: Layer, axis: int) -> str:
 
 
 def slider_name(viewer: ViewerModel, layer: Layer, axis: int) -> str:
-    """Return how the slider of an axis of a layer is labelled.
+    """Return the label of the slider for an axis of a layer.
 
-    Without a name it is a negative number, which follows the number of the
-    axis, such as ``'axis 0 (slider -3)'``.
+    Without a name, the slider is labelled by a negative number, which follows
+    the axis number: ``'axis 0 (slider -3)'``.
     """
     label = str(viewer.dims.axis_labels[axis - layer.ndim])
     if not _is_default(label):
@@ -328,7 +328,7 @@ def slider_name(viewer: ViewerModel, layer: Layer, axis: int) -> str:
 def place_names(
     layer: Layer, axes: Sequence[int], index: Sequence[float]
 ) -> list[str]:
-    """Return the name of a plane on each axis besides rows and columns.
+    """Return the position of a plane on each axis besides rows and columns.
 
     Parameters
     ----------
@@ -342,8 +342,8 @@ def place_names(
     Returns
     -------
     list of str
-        Such as ``['z 11']``; without labels of axes ``['plane 11']`` or
-        ``['axis 0 at 3', 'axis 1 at 11']``.
+        Such as ``['z 11']``; without axis labels, ``['plane 11']`` or ``['axis
+        0 at 3', 'axis 1 at 11']``.
     """
     names = []
     for axis in axes:
@@ -363,14 +363,14 @@ def _is_default(label: str) -> bool:
 
 
 def is_ours(layer: Layer, image: Image | None = None) -> bool:
-    """Return True if this plugin made a layer.
+    """Return True if this plugin created a layer.
 
     Parameters
     ----------
     layer : napari.layers.Layer
         Any layer.
     image : napari.layers.Image, optional
-        Image that it must have been made for.
+        Image for which it must have been created.
     """
     made_for = layer.metadata.get(MARK)
     return made_for is not None and (
@@ -384,12 +384,12 @@ def is_of(kind: type[Layer]) -> Callable[[Layer], bool]:
 
 
 def is_output(layer: Layer) -> bool:
-    """Return True for labels that can be written to, no previews."""
+    """Return True for labels that can be written to, but not previews."""
     return isinstance(layer, Labels) and PREVIEW_MARK not in layer.metadata
 
 
 def suitability(labels: Labels, image: Image) -> int:
-    """Return how well labels suit an image.
+    """Return how well a labels layer suits an image.
 
     Parameters
     ----------
@@ -401,8 +401,8 @@ def suitability(labels: Labels, image: Image) -> int:
     Returns
     -------
     int
-        2 for labels that this plugin made for the image, 1 for others with
-        its pixels, else 0.
+        2 for labels that this plugin created for the image, 1 for others with
+        the same pixel grid, else 0.
     """
     if is_ours(labels, image):
         return 2
@@ -415,7 +415,7 @@ def suitability(labels: Labels, image: Image) -> int:
 
 
 def _placed(layer: Layer) -> Matrix:
-    """Affine map of rows and columns by scale and translation alone."""
+    """Return the affine of rows and columns from scale and translation."""
     matrix = np.diag([*layer.scale[-2:], 1.0])
     matrix[:2, 2] = layer.translate[-2:]
     return matrix
@@ -426,17 +426,17 @@ def insert_below_prompts(
 ) -> None:
     """Insert a layer above images and labels, below points and shapes.
 
-    The selection stays: napari would select the new layer, and the next
+    The selection is kept: napari would select the new layer, and the next
     click would miss the prompts.
 
     Parameters
     ----------
     viewer : napari.components.ViewerModel
-        Viewer, no proxy.
+        Viewer (not a proxy).
     layer : napari.layers.Layer
         What to add.
     below : napari.layers.Layer, optional
-        A layer of pixels that stays above it.
+        Image or labels layer that stays above it.
     """
     layers = viewer.layers
     active = layers.selection.active
@@ -457,16 +457,16 @@ def insert_below_prompts(
 def raise_above(
     viewer: ViewerModel, image: Layer, layers: Sequence[Layer | None]
 ) -> None:
-    """Move layers that lie below an image above it, keeping their order.
+    """Move layers below an image above it, keeping their order.
 
     Parameters
     ----------
     viewer : napari.components.ViewerModel
-        Viewer, no proxy.
+        Viewer (not a proxy).
     image : napari.layers.Layer
         Image that must not hide them.
     layers : sequence of (Layer or None)
-        Layers to show; those that are not in the viewer are skipped.
+        Layers to show; those not in the viewer are skipped.
     """
     order = viewer.layers
     if image not in order:
@@ -477,7 +477,7 @@ def raise_above(
         for layer in list(order)[: order.index(image)]
         if any(layer is other for other in layers)
     ]
-    # pixels first, so that they do not hide points and shapes
+    # pixel layers first, so that they do not hide points and shapes
     for layer in sorted(below, key=lambda layer: not _has_pixels(layer)):
         if _has_pixels(layer):
             above = order.index(image) + 1

@@ -1,4 +1,4 @@
-"""Bringing a part of a layer into view."""
+"""Bring a part of a layer into view."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ from napari_mobilesam.widgets.viewer.layers import (
 # that smaller ones are magnified to.
 SMALLEST_SHOWN = 40
 ZOOMED_TO = 160
-# Part of the canvas that an object may fill; larger ones are zoomed out from.
+# Share of the canvas that an object may fill; the view zooms out for larger
+# ones.
 MOST_OF_CANVAS = 0.8
 
 
@@ -28,15 +29,15 @@ def look_at(
 ) -> None:
     """Move sliders and camera to a box of a layer.
 
-    The zoom stays where the box is seen well: whole, with a margin, and not
+    The zoom is kept if the box is seen well: entirely, with a margin, and not
     too small.
 
     Parameters
     ----------
     viewer : napari.components.ViewerModel
-        Viewer, no proxy.
+        Viewer (not a proxy).
     layer : napari.layers.Layer
-        Layer whose data the box is in.
+        Layer in whose data the box is given.
     low, high : array_like
         First and last pixel along each axis of the layer.
     """
@@ -69,7 +70,7 @@ def move_sliders(
 
 
 def slider_pixels(viewer: ViewerModel, layer: Layer) -> NDArray[np.intp]:
-    """Return the pixel of a layer that the sliders are at, along each axis."""
+    """Return the pixel of a layer at the slider positions, for each axis."""
     ndim = viewer.dims.ndim
     matrix = data_to_world_matrix(layer, ndim, world_units(viewer))
     point = apply(np.linalg.inv(matrix), np.array([viewer.dims.point]))[0]
@@ -80,17 +81,17 @@ def slider_pixels(viewer: ViewerModel, layer: Layer) -> NDArray[np.intp]:
 def look_at_world(
     viewer: ViewerModel, corners: NDArray[np.float64], least_size: float = 1e-9
 ) -> None:
-    """Move the camera to a box, and zoom where it is not seen well.
+    """Move the camera to a box, and zoom if it is not seen well.
 
     Parameters
     ----------
     viewer : napari.components.ViewerModel
-        Viewer, no proxy.
+        Viewer (not a proxy).
     corners : ndarray
         (2, D) first and last corner along the displayed axes, in world
         coordinates.
     least_size : float
-        Side in world coordinates that a smaller box is taken to have.
+        Side in world coordinates assumed for a smaller box.
     """
     camera = camera_of(viewer)
     sides = np.maximum(np.abs(corners[1] - corners[0]), least_size)

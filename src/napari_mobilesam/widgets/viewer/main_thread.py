@@ -1,4 +1,4 @@
-"""Delivery of functions to the thread of the windows."""
+"""Run functions on the thread of the windows."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from qtpy.QtCore import QObject, Signal  # type: ignore[attr-defined]
 
 
 class MainThread(QObject):
-    """Calls functions on the thread that made it; see `Session`.
+    """Call functions on the thread that created it; see `Session`.
 
     Call it, or emit ``run``, from any thread.
     """
@@ -21,7 +21,7 @@ class MainThread(QObject):
         self.run.connect(self._run)
 
     def __call__(self, function: Callable[[], None]) -> None:
-        """Call a function on the thread of the windows, soon."""
+        """Schedule a function call on the thread of the windows."""
         # Qt may be gone when a worker ends after the last window
         with contextlib.suppress(RuntimeError):
             self.run.emit(function)

@@ -1,4 +1,4 @@
-"""Boxes and pixels of objects, found by the feature table of their layer."""
+"""Boxes and pixels of objects, from the feature table of their layer."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
 
 
 def measured_axes(labels: Labels, scene: ViewerScene) -> list[int]:
-    """Return the axes of labels but that of the channels of the image.
+    """Return the axes of labels except the channel axis of the image.
 
-    Labels are the same in every channel of the image that is worked on.
+    Labels are the same in every channel of the current image.
     """
     return axes_without_channels(data_of(labels).shape, scene)
 
@@ -41,7 +41,7 @@ def axes_without_channels(
 def measured_box(
     labels: Labels, label: int, scene: ViewerScene, others: ArrayLike = 0
 ) -> NDArray[np.intp] | None:
-    """Return first and last pixel of an object, None if it is unknown.
+    """Return the first and last pixel of an object; None if unknown.
 
     Parameters
     ----------
@@ -50,10 +50,10 @@ def measured_box(
     label : int
         Label of the object.
     scene : ViewerScene
-        Knows the channels.
+        Scene that knows the channels.
     others : array_like
-        First and last pixel along all axes, (2, D), or what can be broadcast
-        to it; those of axes that are not measured are returned.
+        First and last pixel along all axes, (2, D) or broadcastable to it;
+        returned for axes that are not measured.
 
     Returns
     -------
@@ -84,13 +84,13 @@ def pixels_of(
 ) -> Indices:
     """Return the indices of all pixels of some labels.
 
-    Labels that are not in memory are read where the feature table has the
-    boxes of the objects, as *Table* measures them.
+    Labels that are not in memory are read within the boxes of the objects that
+    *Table* has stored in the feature table.
 
     Raises
     ------
     SegmentationError
-        The labels are not in memory, and where an object lies is not known.
+        The labels are not in memory, and the position of an object is unknown.
     """
     data = data_of(layer)
     if isinstance(data, np.ndarray):
@@ -130,7 +130,7 @@ def pixel_near(
     Raises
     ------
     SegmentationError
-        The object is gone, or where it lies is not known, see `pixels_of`.
+        The object is gone, or its position is unknown; see `pixels_of`.
     """
     found = _pixels_in_box(labels, label, scene)
     if found is None or not len(found[0]):

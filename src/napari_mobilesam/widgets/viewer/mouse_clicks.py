@@ -1,4 +1,4 @@
-"""Clicks on the canvas, told from drags."""
+"""Distinguish clicks on the canvas from drags."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ CLICK_PIXELS = 4
 
 
 def is_click(event: Any) -> Generator[None, None, bool]:
-    """Wait until the button is released, in a mouse callback of napari.
+    """Wait for the button to be released in a napari mouse callback.
 
     Parameters
     ----------
     event : napari.utils.events.Event
-        Press of a button; napari changes it with each move.
+        Press of a button; napari updates it on each move.
 
     Returns
     -------
@@ -36,7 +36,7 @@ def is_click(event: Any) -> Generator[None, None, bool]:
 
 
 def clicked_label(viewer: ViewerModel, layer: Labels, event: Any) -> int:
-    """Return the label under the mouse in a callback of napari, 0 for none."""
+    """Return the label under the mouse in a napari callback, 0 for none."""
     label = layer.get_value(
         mouse_position(viewer, layer, event.position),
         view_direction=event.view_direction,

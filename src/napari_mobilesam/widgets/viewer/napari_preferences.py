@@ -1,4 +1,4 @@
-"""Settings that napari 0.9 and newer show in their Preferences."""
+"""Settings that napari 0.9 and newer show in the Preferences."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ NAMES = ('device', 'threads', 'cache_mb')
 
 
 def find_preferences() -> Any | None:
-    """Return the plugin's settings in napari, an evented model.
+    """Return napari's evented model of the plugin's settings.
 
     Returns
     -------
     napari.utils.events.EventedModel or None
-        With the fields `NAMES`; None where napari is older than 0.9, or does
+        Model with the fields `NAMES`; None if napari is older than 0.9 or does
         not know the manifest.
     """
     try:
@@ -37,10 +37,10 @@ def find_preferences() -> Any | None:
 
 
 def read_settings() -> Settings:
-    """Read the settings of the user.
+    """Read the user's settings.
 
-    Those that napari has are read from there. Values that an older napari
-    left in the file of settings are moved to it.
+    Settings that napari stores are read from there. Values that an older
+    napari left in the settings file are moved to it.
     """
     settings = load_settings()
     preferences = find_preferences()
@@ -54,22 +54,22 @@ def read_settings() -> Settings:
 
 
 def values_of(preferences: Any) -> dict[str, Any]:
-    """Return the values of napari's settings of the plugin."""
+    """Return the values of the plugin's settings in napari."""
     return {name: getattr(preferences, name) for name in NAMES}
 
 
 def write_preferences(preferences: Any, settings: Settings) -> None:
-    """Set napari's settings of the plugin; napari saves them."""
+    """Set the plugin's settings in napari, which saves them."""
     for name in NAMES:
         value = getattr(settings, name)
         if getattr(preferences, name) != value:
-            # a value that the manifest does not allow stays as it is
+            # a value that the manifest does not allow stays unchanged
             with contextlib.suppress(ValueError):
                 setattr(preferences, name, value)
 
 
 def without_preferences(settings: Settings) -> Settings:
-    """Return settings with the defaults of all that napari keeps."""
+    """Return settings with defaults for everything napari stores."""
     standard = Settings()
     return replace(
         settings, **{name: getattr(standard, name) for name in NAMES}

@@ -1,4 +1,4 @@
-"""Planes of image layers as the session reads them."""
+"""Planes of image layers as read by the session."""
 
 from __future__ import annotations
 
@@ -63,17 +63,17 @@ def image_plane(
     Parameters
     ----------
     layers : sequence of napari.layers.Image
-        The image, and those that are added to it in their colours.
+        The image, and layers added to it in their colours.
     axes : PlaneAxes
         Which plane.
     name : str
         Name for messages.
     geometry : object
-        Handed back by the session, to find the layer again.
+        Returned by the session, to find the layer again.
     viewport : Viewport or None
         Visible part of the plane.
     contrast : (limits, gamma), optional
-        Contrast of the first layer; by default that of the moment.
+        Contrast of the first layer; by default its current contrast.
     """
     colors: Sequence[Colors | None] = [None]
     if len(layers) > 1:
@@ -96,7 +96,7 @@ def image_plane(
         return first
     parts = [first, *others]
     if len({tuple(level.shape for level in p.coarser) for p in parts}) > 1:
-        # an array beside a pyramid: they share the finest level only
+        # an array next to a pyramid: they only share the finest level
         parts = [replace(part, coarser=()) for part in parts]
     return replace(
         parts[0],
@@ -112,7 +112,7 @@ def _single(
     contrast: Contrast | None,
 ) -> ImagePlane:
     limits, gamma = contrast or _contrast(image)
-    # as napari sets them: the range of the pixels, not chosen by the user
+    # as set by napari: the range of the pixels, not chosen by the user
     automatic = not image.rgb and limits == tuple(image.contrast_limits_range)
     shape = data_of(image).shape
     channels = None
@@ -149,7 +149,7 @@ def _contrast(image: Image) -> Contrast:
 def _levels(
     image: Image, axes: PlaneAxes
 ) -> tuple[Callable[[], Any], tuple[PlaneLevel, ...]]:
-    """Return readers of a plane at full and at coarser resolution."""
+    """Return readers of a plane at full and coarser resolution."""
     order = [axes.rows, axes.columns]
     if axes.channel_axis is not None:
         order.append(axes.channel_axis)
@@ -158,7 +158,7 @@ def _levels(
     full = data_of(image)
 
     def reader(data: Any) -> Callable[[], Any]:
-        # other axes may be coarser too
+        # other axes may be coarser, too
         index = [
             int((place + 0.5) * data.shape[axis] / full.shape[axis])
             for axis, place in enumerate(axes.index)
@@ -182,15 +182,15 @@ def _levels(
 
 
 def colors_of(layers: Sequence[Image]) -> list[Colors]:
-    """Return the colours that layers are composed in.
+    """Return the colours in which layers are composed.
 
-    Their own colormaps; if two layers share one, such as gray, all are red,
-    green and blue in their order instead.
+    They are the layers' own colormaps. If two layers share one, such as gray,
+    all are red, green and blue in order instead.
 
     Returns
     -------
     list of ndarray
-        (256, 3) uint8 from black to white each.
+        (256, 3) uint8 each, from black to white.
     """
     steps = np.linspace(0, 1, 256)
     maps = [layer.colormap.map(steps)[:, :3] for layer in layers]
@@ -207,8 +207,8 @@ def colors_of(layers: Sequence[Image]) -> list[Colors]:
 class Identity:
     """Hashable, weak stand-in for an object, compared by identity.
 
-    Keys of caches must not keep images alive, and an ``id`` alone is reused
-    as soon as an array is gone.
+    Cache keys must not keep images alive, and an ``id`` alone is reused as
+    soon as an array is gone.
     """
 
     def __init__(self, obj: Any) -> None:
@@ -229,7 +229,7 @@ class Identity:
 
 
 def has_data(plane: ImagePlane, data: Any) -> bool:
-    """Return whether a plane of `image_plane` is of this data of an image."""
+    """Return whether a plane from `image_plane` shows this image data."""
     place: Any = plane.place
     return bool(place[0] == Identity(data))
 
@@ -237,14 +237,14 @@ def has_data(plane: ImagePlane, data: Any) -> bool:
 def has_same_pixels(plane: ImagePlane, image: Image) -> bool:
     """Return whether an image has a plane with the same pixels.
 
-    As far as `fingerprint` tells them apart.
+    They are compared by `fingerprint`.
 
     Parameters
     ----------
     plane : ImagePlane
-        Plane of `image_plane`, of the data that the image had before.
+        Plane from `image_plane`, of the previous data of the image.
     image : napari.layers.Image
-        The image with other data.
+        The image with new data.
     """
     place: Any = plane.place
     _, axes = place

@@ -1,4 +1,4 @@
-"""Work that napari asks about before its window is closed."""
+"""Work about which napari asks before its window is closed."""
 
 from __future__ import annotations
 
@@ -13,20 +13,19 @@ from napari.components import ViewerModel
 from napari_mobilesam.session import Session
 
 PROVIDER = 'MobileSAM'
-# when a window or dock is closed, what runs has this long to write what it
-# has found
+# time for running work to write its results when a window or dock is closed
 CLOSING_SECONDS = 10.0
 
 
 def end_soon(session: Session, running: Callable[[], bool]) -> None:
-    """Wait for work that was cancelled, and for what is saved then.
+    """Wait for cancelled work, and for saving its results.
 
     Parameters
     ----------
     session : Session
-        Delivers the last answers.
+        Session that delivers the last answers.
     running : callable
-        Tells whether the work goes on.
+        Returns whether the work is still running.
     """
     end = time.monotonic() + CLOSING_SECONDS
     # the model may be in the middle of a long step, which is not needed
@@ -37,18 +36,18 @@ def end_soon(session: Session, running: Callable[[], bool]) -> None:
 
 
 class RunningTask:
-    """Tells napari that something runs.
+    """Tell napari that work is in progress.
 
-    A user who closes the window is asked; before it is closed, `end` is
-    called. Does nothing for a viewer without a window.
+    The user is asked when closing the window; before it closes, `end` is
+    called. It does nothing for a viewer without a window.
 
     Parameters
     ----------
     viewer : napari.components.ViewerModel
-        Viewer, no proxy; not kept alive.
+        Viewer (not a proxy); not kept alive.
     end : method, optional
-        Ends what runs, and keeps what it has found. Its object is not kept
-        alive: napari keeps all tasks of a window.
+        Ends the work and keeps its results. Its object is not kept alive,
+        since napari keeps all tasks of a window.
     """
 
     def __init__(
@@ -59,23 +58,23 @@ class RunningTask:
         self._number: Any = None
 
     def begin(self, text: str) -> None:
-        """Note that it runs.
+        """Note that work has started.
 
         Parameters
         ----------
         text : str
-            What the dialog says, such as ``'Segment everything'``.
+            Text in the dialog, such as ``'Segment everything'``.
         """
         self._tell('BUSY', text)
 
     def done(self) -> None:
-        """Note that it has ended."""
+        """Note that work has ended."""
         if self._number is not None:
             self._tell('COMPLETED', '')
 
     def _tell(self, status: str, text: str) -> None:
         window: Any = getattr(self._viewer(), 'window', None)
-        # napari offers no public way to it yet; the window may be closed
+        # napari has no public way to do this yet; the window may be closed
         with contextlib.suppress(AttributeError, ImportError, RuntimeError):
             from napari.utils.task_status import Status
 
@@ -87,7 +86,7 @@ class RunningTask:
                 window._update_task_status(self._number, Status[status], text)
 
     def _closing(self) -> bool:
-        """End what runs; napari calls this for each task it knows."""
+        """End the work; napari calls this for each task it knows."""
         end = None if self._end is None else self._end()
         if end is not None:
             end()

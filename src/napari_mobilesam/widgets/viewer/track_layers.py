@@ -1,4 +1,4 @@
-"""Layers of tracks in a viewer, which follow corrections."""
+"""Layers of tracks in a viewer, following corrections."""
 
 from __future__ import annotations
 
@@ -46,12 +46,12 @@ NO_LABELS = 'There is no labels layer: open or make labels first.'
 
 
 def can_be_tracked(layer: Any) -> bool:
-    """Return True for labels that are not the result of tracking."""
+    """Return True for labels that are not a tracking result."""
     return is_output(layer) and TRACKED_MARK not in layer.metadata
 
 
 def time_axis(layer: Labels) -> int:
-    """Return the axis of time: the first one with several positions.
+    """Return the time axis: the first axis with several positions.
 
     Raises
     ------
@@ -74,7 +74,7 @@ def time_axis(layer: Labels) -> int:
 
 
 def describe_time(layer: Labels) -> str:
-    """Return the axis of time and the number of frames, for the user."""
+    """Describe the time axis and the number of frames for the user."""
     axis = time_axis(layer)
     return f'{axis_name(layer, axis)}, {data_of(layer).shape[axis]:,} frames'
 
@@ -92,20 +92,20 @@ class ShownTracks:
     tracked : TrackedLabels
         The tracks.
     source, labels : napari.layers.Labels
-        The labels that were tracked, and those with one number per track.
+        The tracked labels, and those with one number per track.
     tracks : napari.layers.Tracks
         The tracks as lines.
     edited : bool
-        Whether the source was edited while it was tracked.
+        Whether the source was edited while being tracked.
 
     Attributes
     ----------
     edited : bool
-        Whether the source was edited since it was given to be tracked.
+        Whether the source was edited since tracking was requested.
     was_edited : bool
         Whether pixels of the tracked labels were edited.
     source_edited : Signal()
-        The source is edited for the first time.
+        Emitted when the source is first edited.
     """
 
     source_edited = Signal()
@@ -132,14 +132,14 @@ class ShownTracks:
         # undo names them
         labels.events.name.connect(self._renamed)
         labels.events.paint.connect(self._brush)
-        # napari tells of a stroke before, or after, it writes the pixels
+        # napari reports a stroke before or after it writes the pixels
         labels.events.labels_update.connect(self._drawn)
         labels.events.set_data.connect(self._drawn)
         labels.events.data.connect(self._replaced)
 
     @property
     def source(self) -> Labels | None:
-        """Layer that was tracked."""
+        """The tracked layer."""
         return self._source()
 
     @property
@@ -161,11 +161,11 @@ class ShownTracks:
             self.edited = True
             self.source_edited.emit()
 
-    # edits of the tracked labels: by a step of objects, by a brush, which
-    # napari undoes without telling, or with another array
+    # edits of the tracked labels: by an object step, by a brush, whose undo
+    # napari does not report, or with another array
 
     def watch(self, objects: Objects) -> None:
-        """Follow what is written to the tracked labels as objects."""
+        """Follow objects written to the tracked labels."""
         target = objects.target
         assert isinstance(target, LabelsTarget)
         target.written.connect(self._note)
@@ -191,7 +191,7 @@ class ShownTracks:
         if not self._brushed or layer is None:
             return
         self.tracked.follow(self._brushed)
-        # private names; napari forgets its history with another frame
+        # private names; napari forgets its history in another frame
         if not any(getattr(layer, name, ()) for name in (UNDO, REDO)):
             self._brushed.clear()
 
@@ -210,7 +210,7 @@ class ShownTracks:
         return np.arange(len(self.tracked.pixels))
 
     def _update(self, frames: tuple[int, ...]) -> None:
-        """Show a correction that has written pixels of some frames."""
+        """Show a correction that changed pixels in some frames."""
         self.was_edited |= not frames
         layer = self.tracks
         if layer is not None:
@@ -223,17 +223,17 @@ class ShownTracks:
 class TrackLayers:
     """Labels to track, and layers of their tracks; see `TrackScene`.
 
-    Keeps neither the viewer nor a layer alive.
+    It keeps neither the viewer nor a layer alive.
 
     Parameters
     ----------
     viewer : napari.components.ViewerModel
-        Viewer, no proxy.
+        Viewer (not a proxy).
     clock : callable
         Clock of the histories of the viewer.
     write_to : callable
-        Writes objects to a layer from now on; returns the axis of the image
-        along the first axis of the layer.
+        Makes a layer the target of objects; returns the image axis along the
+        first axis of the layer.
     """
 
     def __init__(
@@ -255,7 +255,7 @@ class TrackLayers:
         return viewer.layers
 
     def find(self, layer: Any) -> Labels:
-        """Return a layer to track; None is the active or the only one."""
+        """Return a layer to track; for None, the active or only one."""
         if layer is not None:
             return self._checked(unwrap(layer))
         layers = self._layers
@@ -287,7 +287,7 @@ class TrackLayers:
         return _inner_axes(data, axis)
 
     def images_of(self, labels: Any) -> Any:
-        """Return the visible image of the shape of labels, topmost first."""
+        """Return the topmost visible image with the shape of labels."""
         for image in reversed(self._layers):
             if isinstance(image, Image) and image.visible and not image.rgb:
                 data = data_of(image)
@@ -300,7 +300,7 @@ class TrackLayers:
         )
 
     def add(self, labels: NDArray[Any], name: str) -> Labels:
-        """Add labels, where the topmost image of their shape lies."""
+        """Add labels at the position of the topmost image of their shape."""
         viewer = self._viewer()
         assert viewer is not None
         images = (
@@ -364,14 +364,14 @@ class TrackLayers:
         return found[0] if found else None
 
     def tracked(self, target: LabelTarget) -> TrackedLabels | None:
-        """Return the tracks whose labels a target is, None for others."""
+        """Return the tracks whose labels a target holds; None for others."""
         if not isinstance(target, LabelsTarget):
             return None
         shown = self.shown_by(target.layer)
         return None if shown is None else shown.tracked
 
     def shown_by(self, layer: Labels) -> ShownTracks | None:
-        """Return the tracks that a layer shows, None for other layers."""
+        """Return the tracks shown by a layer; None for other layers."""
         found = (each for each in self._in_viewer() if each.labels is layer)
         return next(found, None)
 
@@ -400,7 +400,7 @@ class TrackLayers:
         return found[-2] if len(found) > 1 else None
 
     def all_tracks(self) -> Sequence[TrackedLabels]:
-        """Return the tracks in the viewer, the newest last."""
+        """Return the tracks in the viewer, newest last."""
         return [shown.tracked for shown in self._in_viewer()]
 
     def _in_viewer(self) -> list[ShownTracks]:
@@ -416,9 +416,9 @@ class TrackLayers:
         return [each for each in self._shown if each.labels in viewer.layers]
 
     def shown_of(self, layer: Labels | None) -> ShownTracks | None:
-        """Return the newest tracks of a layer, None if there are none.
+        """Return the newest tracks of a layer; None if there are none.
 
-        Labels that show tracks are of these.
+        For labels that show tracks, these are their tracks.
         """
         found = [
             each
@@ -428,9 +428,9 @@ class TrackLayers:
         return found[-1] if found else None
 
     def can_be_chosen(self, layer: Any) -> bool:
-        """Return True for labels to track, and for tracks of their own.
+        """Return True for labels to track, and for independent tracks.
 
-        Those are tracks whose labels are gone, or were tracked again.
+        Independent are tracks whose labels are gone or were tracked again.
         """
         if can_be_tracked(layer):
             return True
@@ -442,26 +442,26 @@ class TrackLayers:
 
 
 def corners_of(tracked: TrackedLabels, index: int) -> NDArray[np.intp]:
-    """Return (2, D) first and last pixel of an object, its frame first."""
+    """Return (2, D) first and last pixel of an object, frame first."""
     frame, _ = tracked.place(index)
     sides = [(side.start, side.stop - 1) for side in tracked.box(index)]
     return np.array([(frame, frame), *sides]).T
 
 
 def napari_tracks(tracks: Tracks) -> NDArray[np.float64]:
-    """Return (N, 2 + D) rows of number, frame and centroid."""
+    """Return (N, 2 + D) rows of track number, frame and centroid."""
     return np.column_stack([tracks.ids, tracks.frames, tracks.positions])
 
 
 def napari_graph(tracks: Tracks) -> dict[int, list[int]]:
-    """Return the parents of each track that comes from a division."""
+    """Return the parents of each track that results from a division."""
     return {child: [parent] for child, parent in tracks.parents.items()}
 
 
 def pixel_size(layer: Labels) -> PixelSize:
     """Return size and unit of a pixel, and the time between frames.
 
-    As far as the layer has units.
+    Unknown ones are left out.
     """
     units = [str(unit) for unit in layer.units]
     sizes = [float(size) for size in abs(pixel_sizes(layer))]

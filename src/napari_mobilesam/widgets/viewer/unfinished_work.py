@@ -1,4 +1,4 @@
-"""Work of a session that goes on when a window is closed."""
+"""Work of a session in progress when a window is closed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from napari_mobilesam.widgets.viewer.window_closing import (
 
 
 class UnfinishedWork:
-    """Has napari ask before its window closes, and keeps what is found.
+    """Make napari ask before its window closes, and keep results.
 
     Of objects that were accepted before their mask was there, and of objects
     that are segmented in the background. A run over all images of a series
@@ -23,9 +23,9 @@ class UnfinishedWork:
     Parameters
     ----------
     viewer : napari.components.ViewerModel
-        Viewer, no proxy.
+        Viewer (not a proxy).
     session : Session
-        Its session.
+        Session of the viewer.
     """
 
     def __init__(self, viewer: ViewerModel, session: Session) -> None:

@@ -44,14 +44,14 @@ LABELS_NAME = 'objects'
 
 
 class ShownPlane(NamedTuple):
-    """A plane of an image as the viewer and as the session see it.
+    """A plane of an image as seen by the viewer and by the session.
 
     Attributes
     ----------
     plane : LayerPlane
         The plane with its layer.
     source : ImagePlane
-        The plane as the session reads it.
+        The plane as read by the session.
     """
 
     plane: LayerPlane
@@ -61,12 +61,12 @@ class ShownPlane(NamedTuple):
 class ViewerScene:
     """Planes and labels of a viewer; see `Scene`.
 
-    Keeps neither the viewer nor a layer alive.
+    It keeps neither the viewer nor a layer alive.
 
     Parameters
     ----------
     viewer : napari.components.ViewerModel
-        Viewer, no proxy.
+        Viewer (not a proxy).
 
     Attributes
     ----------
@@ -77,11 +77,12 @@ class ViewerScene:
     channels_changed : Signal()
         A script has set other channels or layers to compose.
     labels_changed : Signal()
-        The output layer may be another one.
+        The output layer may have changed.
     labels_removed : Signal(Objects)
-        A labels layer that had objects was removed.
+        A labels layer with objects was removed.
     planes_gone : Signal(callable)
-        An image was removed; tells whether a plane shows it.
+        An image was removed; emitted with a function that tells whether a
+        plane shows it.
     """
 
     image_changed = Signal(object)
@@ -94,21 +95,22 @@ class ViewerScene:
         self._viewer = weakref.ref(viewer)
         self._image: weakref.ref[Image] | None = None
         self._labels: weakref.ref[Labels] | None = None
-        # labels that were chosen for each image
+        # labels chosen for each image
         self._labels_of: weakref.WeakKeyDictionary[
             Image, weakref.ref[Labels]
         ] = weakref.WeakKeyDictionary()
-        # images whose labels are yet to be made
+        # images whose labels are yet to be created
         self._unlabelled: weakref.WeakSet[Image] = weakref.WeakSet()
         self._objects: weakref.WeakKeyDictionary[Labels, Objects] = (
             weakref.WeakKeyDictionary()
         )
-        # one for all labels: steps are undone in the order they were made
+        # one for all labels: steps are undone in the order in which they were
+        # made
         self._clock = itertools.count(1).__next__
         self.tracks = TrackLayers(viewer, self._clock, self._write_to)
         # results that are not objects of labels
         self._others: list[Undoable] = []
-        # images that were removed and come back
+        # removed images that will come back
         self._kept: weakref.WeakSet[Image] = weakref.WeakSet()
         # of planes whose image has other data by now
         self._same_pixels: LeastRecentlyUsed[bool] = LeastRecentlyUsed(512)
@@ -123,7 +125,7 @@ class ViewerScene:
         Raises
         ------
         ImageError
-            It was closed.
+            The viewer was closed.
         """
         viewer = self._viewer()
         if viewer is None:
@@ -134,8 +136,8 @@ class ViewerScene:
     def image(self) -> Image | None:
         """Image to segment: the one that was set, else the selected one.
 
-        Without either, the topmost one. Images that this plugin made, such
-        as edges, have to be set.
+        Without either, it is the topmost one. Images created by this plugin,
+        such as edges, must be set explicitly.
         """
         layers, images = self.viewer.layers, self._images
         chosen = None if self._image is None else self._image()
@@ -157,7 +159,7 @@ class ViewerScene:
 
     @property
     def _images(self) -> list[Image]:
-        """Images that this plugin has not made."""
+        """Images not created by this plugin."""
         return [
             layer
             for layer in self.viewer.layers
@@ -176,7 +178,7 @@ class ViewerScene:
 
     @property
     def composed(self) -> tuple[Image, ...]:
-        """Layers that are added to the image in their colours."""
+        """Layers added to the image in their colours."""
         return self._channels[1]
 
     @composed.setter
@@ -187,12 +189,12 @@ class ViewerScene:
     def use_channels(
         self, axis: int | None, composed: tuple[Image, ...]
     ) -> None:
-        """Use channels, or layers to compose, that were chosen in a list."""
+        """Use channels, or layers to compose, chosen in a list."""
         self._channels = axis, composed
 
     @property
     def which_image(self) -> str:
-        """Name of the image in quotes after a space; empty if it is the only.
+        """Name of the image in quotes after a space; empty if the only one.
 
         For messages about the image.
         """
@@ -204,7 +206,7 @@ class ViewerScene:
     def labels(self) -> Labels | None:
         """Output layer that was set, now or for the image; else one of ours.
 
-        Ours is one that was made for the image.
+        “Ours” means created for the image.
         """
         layers = self.viewer.layers
         chosen = None if self._labels is None else self._labels()
@@ -233,7 +235,7 @@ class ViewerScene:
         self.labels_changed.emit()
 
     def labels_of(self, image: Image) -> Labels | None:
-        """Return the labels that were chosen for an image last."""
+        """Return the labels last chosen for an image."""
         used = self._labels_of.get(image)
         labels = None if used is None else used()
         return labels if labels in self.viewer.layers else None
@@ -243,7 +245,7 @@ class ViewerScene:
         return image in self._unlabelled or self.labels_of(image) is not None
 
     def is_taken(self, labels: Labels) -> bool:
-        """Return whether labels were made, or chosen, for an image."""
+        """Return whether labels were created or chosen for an image."""
         chosen = (used() for used in self._labels_of.values())
         return is_ours(labels) or any(each is labels for each in chosen)
 
@@ -254,7 +256,7 @@ class ViewerScene:
             self._unlabelled.discard(image)
 
     def use_new_labels(self) -> None:
-        """Write to labels that the next object in the image makes."""
+        """Write to labels that the next object in the image will create."""
         self._labels, image = None, self.image
         if image is not None:
             self._labels_of.pop(image, None)
@@ -262,13 +264,13 @@ class ViewerScene:
         self.labels_changed.emit()
 
     def _write_to(self, labels: Labels) -> int:
-        """Write to labels; return the axis of the image along their first."""
+        """Write to labels; return the image axis along their first axis."""
         image = self.layer_plane().layer
         self.labels = labels
         return image.ndim - labels.ndim
 
     def layer_plane(self) -> LayerPlane:
-        """Return the plane of the image that is shown, with its layer.
+        """Return the displayed plane of the image, with its layer.
 
         Raises
         ------
@@ -281,16 +283,16 @@ class ViewerScene:
         return plane_of(self.viewer, image, self.channel_axis, self.composed)
 
     def shown(self) -> ShownPlane:
-        """Return the plane of the image that is shown; see `layer_plane`."""
+        """Return the displayed plane of the image; see `layer_plane`."""
         plane = self.layer_plane()
         return ShownPlane(plane, plane.source())
 
     def plane(self) -> ImagePlane:
-        """Return the plane of the image that is shown."""
+        """Return the displayed plane of the image."""
         return self.layer_plane().source()
 
     def stack(self, axis: int | None = None) -> Sequence[ImagePlane]:
-        """Return the planes parallel to the one that is shown."""
+        """Return the planes parallel to the displayed one."""
         return Stack(self.layer_plane(), axis)
 
     def objects(self, create: bool) -> Objects | None:
@@ -303,7 +305,7 @@ class ViewerScene:
         return None if labels is None else self.objects_of(labels)
 
     def objects_of(self, labels: Labels) -> Objects:
-        """Return the objects of a layer, always the same for the same one."""
+        """Return the objects of a layer, always the same for one layer."""
         layer = unwrap(labels)
         objects = self._objects.get(layer)
         if objects is None:
@@ -316,7 +318,7 @@ class ViewerScene:
         return objects
 
     def labels_with(self, record: ObjectRecord) -> Labels | None:
-        """Return the labels that have an object, None if none have."""
+        """Return the labels that contain an object; None if none do."""
         for layer in self.viewer.layers:
             objects = self._objects.get(layer)
             if objects is not None and objects.get(record.number) is record:
@@ -324,7 +326,7 @@ class ViewerScene:
         return None
 
     def labels_layers(self) -> list[Labels]:
-        """Return the labels that are written to, or were."""
+        """Return the labels that are, or were, written to."""
         current = self.labels
         return [
             layer
@@ -347,17 +349,17 @@ class ViewerScene:
         return [*objects, *self._others]
 
     def with_history(self, make: Callable[[History], U]) -> U:
-        """Make something that can be undone, with its history."""
+        """Create something undoable, with its history."""
         made = make(History(clock=self._clock))
         self._others.append(made)
         return made
 
     def keep(self, image: Image) -> None:
-        """Keep the prompts on an image that is removed and comes back."""
+        """Keep the prompts on an image that is removed and will come back."""
         self._kept.add(image)
 
     def release(self, image: Image) -> None:
-        """Drop the prompts on an image that does not come back."""
+        """Drop the prompts on an image that will not come back."""
         self._kept.discard(image)
         if image not in self.viewer.layers:
             self._forget(image)
@@ -375,18 +377,18 @@ class ViewerScene:
             move_sliders(self.viewer, shown.layer, place, place)
 
     def add_labels(self, name: str = LABELS_NAME) -> Labels:
-        """Add labels that lie on the image, and write to them from now on.
+        """Add labels aligned with the image, and write to them from now on.
 
         Raises
         ------
         ImageError
-            There is no image to make them for.
+            There is no image to create them for.
         """
         self.labels = labels = self._make_labels(name)
         return labels
 
     def has_pixels(self, plane: ImagePlane) -> bool:
-        """Return whether the image of a plane has its pixels still."""
+        """Return whether the image of a plane still has its pixels."""
         shown: LayerPlane = plane.geometry
         image = shown.layer
         return has_data(plane, image.data) or self._same_pixels.get(
@@ -431,17 +433,16 @@ class ViewerScene:
         axes : (int, int)
             Axes of the image that were rows and columns.
         contrast_limits : (float, float) or None
-            Values that were black and white.
+            Values shown as black and white.
         gamma : float
-            Exponent between them.
+            Exponent between the limits.
         viewport : ((row, column), float) or None
-            Middle of the screen and data pixels per pixel of the screen,
-            which choose the window of a large image.
+            Screen centre and data pixels per screen pixel, which determine the
+            window of a large image.
         pitch : int or None
-            Scale at which clicks are answered, see `ImagePlane`.
+            Scale for clicks; see `ImagePlane`.
         channel_axis : int or None
-            Axis of the image that was used as colours; by default the one
-            that is chosen.
+            Axis of the image used as colours; by default the chosen one.
 
         Raises
         ------
@@ -501,7 +502,7 @@ class ViewerScene:
             'scene = session.scene',
             f'scene.image = viewer.layers[{image.name!r}]',
         ]
-        # others may have been chosen in the viewer in which it is run
+        # others may have been chosen in the viewer that runs it
         if channel_axes(image):
             lines.append(f'scene.channel_axis = {self.channel_axis}')
         if self.composed or len(self._images) > 1:
@@ -514,7 +515,7 @@ class ViewerScene:
         return [*lines, f'scene.add_labels({name!r})']
 
     def _labels_name(self) -> str:
-        """Return a name for new labels that tells those of images apart."""
+        """Return a name for new labels that distinguishes images."""
         image, layers = self.image, self.viewer.layers
         taken = any(layer.name == LABELS_NAME for layer in layers)
         if image is None or not (len(self._images) > 1 or taken):
@@ -541,14 +542,14 @@ class ViewerScene:
 
 
 class Stack(Sequence[ImagePlane]):
-    """Parallel planes of an image, made when they are asked for.
+    """Parallel planes of an image, created on demand.
 
     Parameters
     ----------
     plane : LayerPlane
         One of them.
     axis : int, optional
-        Axis of the image along which they follow each other; by default
+        Axis of the image along which they are ordered; by default
         `LayerPlane.followed_axis`.
 
     Raises

@@ -1,4 +1,4 @@
-"""One session per viewer; its results are delivered on the Qt thread."""
+"""One session per viewer, whose results are delivered on the Qt thread."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class _ViewerState(NamedTuple):
-    """Session of a viewer, and what goes with it, kept alive."""
+    """Session of a viewer, and associated objects kept alive."""
 
     session: Session
     painter: ClassPainter
@@ -38,18 +38,17 @@ _states: WeakKeyDictionary[ViewerModel, _ViewerState] = WeakKeyDictionary()
 
 
 def get_session(viewer: Any) -> Session:
-    """Return the session of a viewer; the first call makes it.
+    """Return the session of a viewer; the first call creates it.
 
     Parameters
     ----------
     viewer : napari.Viewer or napari.components.ViewerModel
-        Also the proxy that plugins are given.
+        Viewer, or the proxy that plugins receive.
 
     Returns
     -------
     Session
-        Always the same for the same viewer; that of another viewer is
-        independent.
+        Always the same for one viewer, and independent of other viewers.
 
     Raises
     ------
@@ -68,7 +67,7 @@ def get_session(viewer: Any) -> Session:
 
 
 def known_session(viewer: Any) -> Session | None:
-    """Session of a viewer, None if none of its widgets has been opened."""
+    """Return the session of a viewer; None if no widget has been opened."""
     state = _states.get(unwrap(viewer))
     return None if state is None else state.session
 

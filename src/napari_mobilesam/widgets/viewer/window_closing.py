@@ -1,4 +1,4 @@
-"""Calls before the window of a viewer closes."""
+"""Callbacks before the window of a viewer closes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def main_window(viewer: Any) -> QWidget | None:
     Parameters
     ----------
     viewer : napari.components.ViewerModel
-        No proxy.
+        Viewer (not a proxy).
     """
     window: QWidget | None = getattr(
         getattr(viewer, 'window', None), '_qt_window', None
@@ -27,19 +27,19 @@ def main_window(viewer: Any) -> QWidget | None:
 
 
 class WindowClosing(QObject):
-    """Calls a function when a window is asked to close.
+    """Call a function when a window is asked to close.
 
-    The user may still decide against it. Widgets of the window are deleted
-    with it, and are told nothing before.
+    The user may still cancel. Widgets of the window are deleted with it
+    without prior notice.
 
     Parameters
     ----------
     window : QWidget
         Main window.
     parent : QWidget
-        Nothing is called once it is destroyed.
+        Nothing is called once this is destroyed.
     call : method
-        The function; its object is not kept alive.
+        Function to call; its object is not kept alive.
     """
 
     def __init__(
