@@ -1,8 +1,8 @@
 """Command line: ``napari-mobilesam`` and ``python -m napari_mobilesam``.
 
-One module per family of commands; each has an ``add_parser`` that adds its
-subcommands and says with ``set_defaults(run=…)`` what they do. Importing
-this package loads neither torch nor Qt, so that ``--help`` is immediate.
+There is one module per family of commands; each has an ``add_parser`` that
+adds its subcommands and sets their function with ``set_defaults(run=…)``.
+Importing this package loads neither torch nor Qt, so ``--help`` is immediate.
 
 Exit codes are those of `napari_mobilesam.cli.exit_codes.ExitCode`.
 """
@@ -31,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     int
         Exit code, see `napari_mobilesam.cli.exit_codes.ExitCode`.
     """
-    # None where the streams are closed (`… >&-`, pythonw)
+    # None if the streams are closed (`… >&-`, pythonw)
     if sys.stdout is None:
         sys.stdout = open(os.devnull, 'w')  # noqa: SIM115 - as long as we run
     if sys.stderr is None:

@@ -67,7 +67,7 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
 
 
 def classify_command(options: argparse.Namespace) -> int:
-    """Read image, labels and classes, propose, write."""
+    """Read image, labels and classes; propose classes; write them."""
     from napari_mobilesam.segmentation.object_classes import propose_classes
 
     check_table_path(options.output)
@@ -117,8 +117,8 @@ def read_classes(path: Path) -> dict[int, str]:
     Raises
     ------
     InputError
-        The table lacks a column, has no rows, or a label is not a whole number
-        or has two classes.
+        The table lacks a column, has no rows, or a label is not an integer or
+        has two classes.
     """
     from napari_mobilesam.large.io.tables import read_table
 

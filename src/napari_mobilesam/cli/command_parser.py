@@ -1,4 +1,4 @@
-"""Parser with errors of one line, shared options, output for any terminal."""
+"""Parser with one-line errors, shared options, output for any terminal."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ UNRECOGNIZED = 'unrecognized arguments: '
 
 
 class CommandParser(argparse.ArgumentParser):
-    """`ArgumentParser` that reports an error without the whole usage."""
+    """`ArgumentParser` that reports an error without the full usage."""
 
     def error(self, message: str) -> NoReturn:
         """Print one line and exit."""
@@ -41,7 +41,7 @@ def add_output(
     description: str,
     replaced: str | None = None,
 ) -> None:
-    """Add ``--output``, and ``--overwrite`` where something is replaced."""
+    """Add ``--output``, and ``--overwrite`` if something may be replaced."""
     parser.add_argument(
         '-o',
         '--output',
@@ -64,7 +64,7 @@ def add_quiet(parser: argparse.ArgumentParser) -> None:
 
 
 def show_any_text() -> None:
-    """Replace characters that the encoding of stdout or stderr lacks."""
+    """Replace characters that stdout or stderr cannot encode."""
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(AttributeError, ValueError):
             stream.reconfigure(errors='replace')  # type: ignore[union-attr]

@@ -1,4 +1,4 @@
-"""``--contrast-limits``: values that the model is shown as black and white."""
+"""``--contrast-limits``: values shown to the model as black and white."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from napari_mobilesam.large.io.interfaces import Source
     from napari_mobilesam.segmentation.image import Limits
 
-# The middle 90 % of the pixels within fewer gray levels than this are hardly
-# told apart.
+# If the middle 90 % of the pixels span fewer gray levels than this, they are
+# hardly distinguishable.
 FEW_LEVELS = 3
 
 
@@ -63,7 +63,7 @@ def contrast_option(text: str) -> ContrastOption:
 def chosen_limits(
     option: ContrastOption | None, image: FilePlane
 ) -> tuple[Limits, ...]:
-    """Contrast limits of an image, as asked for or found.
+    """Return the contrast limits of an image, as given or found.
 
     Warns
     -----
@@ -88,7 +88,7 @@ def chosen_limits(
 def limits_of_source(
     option: ContrastOption, source: Source
 ) -> tuple[Limits, ...]:
-    """Contrast limits of a large image; percentiles are those of a sample."""
+    """Return the contrast limits of a large image; percentiles are sampled."""
     from napari_mobilesam.large.measure import percentiles_of
 
     if option.percent:

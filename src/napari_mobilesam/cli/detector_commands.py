@@ -1,4 +1,4 @@
-"""``napari-mobilesam detectors``: list and download detectors of boxes."""
+"""``napari-mobilesam detectors``: list and download box detectors."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def list_command(options: argparse.Namespace) -> int:
 
 
 def download_command(options: argparse.Namespace) -> int:
-    """Download one detector and print where it is."""
+    """Download one detector and print its location."""
     from napari_mobilesam.model.text_detectors import (
         RECORDS,
         DetectorError,

@@ -1,4 +1,4 @@
-"""``napari-mobilesam distill``: a student from a SAM."""
+"""``napari-mobilesam distill``: train a student from a SAM."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``napari-mobilesam evaluate``: how good a model, or labels, are."""
+"""``napari-mobilesam evaluate``: measure the quality of a model or labels."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from napari_mobilesam.training.training_parameters import EvaluationOptions
 if TYPE_CHECKING:
     from napari_mobilesam.training.labelled_images import LabelledImage
 
-# What is measured of a model, see `EvaluationOptions`.
+# Measures of a model, see `EvaluationOptions`.
 MEASURED = ('objects', 'clicks', 'everything')
 
 
@@ -128,7 +128,7 @@ def _refuse_truth(
 
 
 def _json_file(path: Path, overwrite: bool) -> Any:
-    """Reserve the file of the results; no other file is replaced."""
+    """Reserve the results file; no other file is replaced."""
     if path.suffix.lower() != '.json' and not path.is_dir():
         raise UsageError(f'--json {path} must end in .json')
     return output_file(path, overwrite)

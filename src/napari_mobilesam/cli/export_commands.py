@@ -102,7 +102,7 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
 
 
 def add_labels_argument(parser: argparse.ArgumentParser) -> None:
-    """Add the label image and how it is read."""
+    """Add the label image and how to read it."""
     parser.add_argument(
         'labels',
         type=Path,
@@ -126,7 +126,7 @@ def add_labels_argument(parser: argparse.ArgumentParser) -> None:
 
 
 def warn_of_mask(path: Path, pixels: Any, labels: set[int]) -> None:
-    """Warn if all objects have the number of a mask.
+    """Warn if all objects share one number, as in a binary mask.
 
     Parameters
     ----------
@@ -135,7 +135,7 @@ def warn_of_mask(path: Path, pixels: Any, labels: set[int]) -> None:
     pixels : array
         Its pixels.
     labels : set of int
-        All labels of it.
+        All labels in the file.
     """
     mask = pixels.dtype.kind == 'b' or labels <= {255, 65535}
     if len(labels) == 1 and mask:
@@ -148,11 +148,11 @@ def warn_of_mask(path: Path, pixels: Any, labels: set[int]) -> None:
 
 
 def export_command(options: argparse.Namespace) -> int:
-    """Read labels, write them in another format."""
+    """Read labels, and write them in another format."""
     output = options.output
     kind = format_of(output, options.format)
     inputs = [options.labels, options.table]
-    # labels may be written into the OME-Zarr image that they are of
+    # labels may be written into the OME-Zarr image they belong to
     inputs += [options.image] if kind != 'ome-zarr' else []
     if output.resolve() in (path.resolve() for path in inputs if path):
         raise UsageError(f'{output} is an input: give another output')
@@ -168,7 +168,7 @@ def export_command(options: argparse.Namespace) -> int:
         },
     )
     if kind != 'ome-zarr':
-        # the folder “labels” of an image may be made
+        # the folder “labels” of an image may be created
         check_folder(output)
     labels = read_labels(
         options.labels, shape=options.shape, channel=options.channel
@@ -188,7 +188,7 @@ def export_command(options: argparse.Namespace) -> int:
             segmentation=options.coco_masks,
         )
     except FileExistsError as error:
-        # of labels that are added to an image, their folder
+        # for labels added to an image, their folder
         there = str(error).rstrip('.')
         raise OutputError(f'{there} with --overwrite') from error
     except OSError as error:

@@ -1,4 +1,4 @@
-"""``napari-mobilesam export-model``: a model for other programs."""
+"""``napari-mobilesam export-model``: convert a model for other programs."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def _write(
     authors: list[str],
     progress: Progress,
 ) -> float:
-    """Write the model; return the largest difference from it."""
+    """Write the model; return the largest difference from the original."""
     if packed:
         from napari_mobilesam.model.bioimageio_package import export_bioimageio
 

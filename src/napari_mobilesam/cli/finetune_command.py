@@ -1,4 +1,4 @@
-"""``napari-mobilesam finetune``: a model fine-tuned on labels."""
+"""``napari-mobilesam finetune``: fine-tune a model on labels."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def finetune_command(options: argparse.Namespace) -> int:
         config=train_config(options, defaults.config),
     )
     model = load_model(options.base, options.device)
-    # what evaluate measures on is not trained on
+    # the test data of evaluate are not used for training
     has_splits = 'train' in manifest_splits(options.data)
     images = read_folder(options.data, split='train' if has_splits else None)
     with (

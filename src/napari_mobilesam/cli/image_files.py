@@ -1,7 +1,7 @@
-"""Image files in, label images and tables out.
+"""Image files in; label images and tables out.
 
-Outputs are written beside their destination under a temporary name and then
-renamed: a file of the final name is always whole.
+Outputs are written next to their destination under a temporary name and then
+renamed, so a file with the final name is always complete.
 """
 
 from __future__ import annotations
@@ -43,13 +43,13 @@ class FilePlane(NamedTuple):
     pixels : ndarray
         (H, W) or (H, W, 3 | 4), any dtype.
     scale : dict
-        Size of a pixel along ``'y'`` and ``'x'``, where the file says it.
+        Pixel size along ``'y'`` and ``'x'``, if stated in the file.
     units : dict
-        Unit along ``'y'`` and ``'x'`` as OME-NGFF names it, or None.
+        OME-NGFF unit along ``'y'`` and ``'x'``, or None.
     nodata : float or None
         Value of pixels that were not recorded.
     channel : int or None
-        Channel that was chosen of a file with several, from 0.
+        Selected channel of a file with several, from 0.
     plane : dict of str to int
         Index along each axis other than rows, columns, colours and channels,
         by the letter of the axis.
@@ -67,7 +67,7 @@ class FilePlane(NamedTuple):
 
     @property
     def chosen(self) -> dict[str, int]:
-        """`plane` along the axes that leave a choice."""
+        """`plane` along axes with more than one position."""
         return {
             name: at for name, at in self.plane.items() if self.sizes[name] > 1
         }
@@ -88,35 +88,35 @@ def read_image(
     Parameters
     ----------
     path : Path
-        Of any kind that `open_pyramid` opens.
+        File of any kind that `open_pyramid` opens.
     plane : sequence of int, optional
         Index along each axis other than rows, columns and colours (time, z,
-        channel, … in the file's order); needed if there is more than one
+        channel, … in the file's order); required if there is more than one
         plane.
     labels : bool
-        The file is a label image: indices of a palette are read.
+        Whether the file is a label image, of which palette indices are read.
     series : int, optional
-        Number of the image, in a TIFF of several.
+        Index of the image in a TIFF with several.
     channel : int, optional
         Channel of a file with several, or one of its colours, from 0;
-        ``plane`` then has no index of it.
+        ``plane`` then has no index for it.
     default_channel : int, optional
         Channel of a file with several, if none is given; colours, and gray
-        with alpha, are read as they are.
+        with alpha, are read unchanged.
     single : bool
-        The command has no option to choose a plane.
+        Whether the command has no option to choose a plane.
 
     Returns
     -------
     FilePlane
-        Pixels, and what the file says of them.
+        Pixels, and their metadata.
 
     Raises
     ------
     ImageError
-        The file is missing, unreadable, or does not say what its axes are.
+        The file is missing, unreadable, or does not define its axes.
     InputError
-        It has no such plane, or channels of which some have to be chosen.
+        The file has no such plane, or has channels that must be selected.
     """
     pyramid = open_pyramid(path, indices=labels, lazy=False, series=series)
     sizes = _sizes(path, pyramid)
@@ -132,7 +132,7 @@ def read_image(
     pixels = _plane_pixels(path, pyramid.arrays[0], sizes, tuple(index))
     if pixels.ndim == 3:
         samples = pixels.shape[2]
-        # so few are colours, or gray with alpha
+        # this few are colours, or gray with alpha
         sample = wanted if samples > MOST_COLORS else channel
         if sample is None or taken is not None:
             pixels = _colors_or_gray(path, pixels)
@@ -151,7 +151,7 @@ def read_image(
 
 
 def _sizes(path: Path, pyramid: Pyramid) -> dict[str, int]:
-    """Size of an image along each axis, by the letter of the axis."""
+    """Return the size of an image along each axis, by axis letter."""
     names, shape = axis_names(pyramid), pyramid.arrays[0].shape
     if not len(set(names)) == len(names) == len(shape):
         raise InputError(
@@ -169,14 +169,14 @@ def _plane_pixels(
     check_pixels([sizes[name] for name in kept], str(path))
     try:
         pixels = np.asarray(array[index])
-    # decoders fail with whatever comes to hand on a damaged file
+    # decoders raise all kinds of errors on a damaged file
     except Exception as error:  # noqa: BLE001
         raise InputError(f'cannot read {path}: {reason(error)}') from error
     return pixels.transpose([kept.index(n) for n in 'yxs' if n in kept])
 
 
 def _channel(path: Path, channel: int | None, count: int) -> int | None:
-    """Return the channel; None if none is wanted, or there is only one."""
+    """Return the channel; None if none is requested, or there is only one."""
     if channel is None or count == 1:
         return None
     if channel >= count:
@@ -190,7 +190,7 @@ def _channel(path: Path, channel: int | None, count: int) -> int | None:
 def _chosen(
     path: Path, plane: Sequence[int] | None, sizes: Mapping[str, int]
 ) -> dict[str, int]:
-    """Index of one plane along axes of these sizes."""
+    """Return the index of one plane along axes of these sizes."""
     letters = ''.join(sizes).upper()
     counts = list(sizes.values())
     if plane is None:
@@ -218,7 +218,7 @@ def read_labels_of(path: Path, image: FilePlane, option: str) -> NDArray[Any]:
     path : Path
         Label image of one plane.
     image : FilePlane
-        Image of the same rows and columns.
+        Image with the same rows and columns.
     option : str
         Option that named the labels, for messages.
 
@@ -230,7 +230,7 @@ def read_labels_of(path: Path, image: FilePlane, option: str) -> NDArray[Any]:
     Raises
     ------
     ImageError, InputError
-        As `read_image`; also if the labels are of another shape.
+        As `read_image`; also if the labels have another shape.
     """
     labels = read_image(path, labels=True, single=True).pixels
     shape = image.pixels.shape[:2]
@@ -243,7 +243,7 @@ def read_labels_of(path: Path, image: FilePlane, option: str) -> NDArray[Any]:
 
 
 def _colors_or_gray(path: Path, pixels: NDArray[Any]) -> NDArray[Any]:
-    """Return colours as they are, and gray without its alpha channel."""
+    """Return colours unchanged, and gray without its alpha channel."""
     count = pixels.shape[2]
     if count in (3, MOST_COLORS):
         return pixels
@@ -258,7 +258,7 @@ def _colors_or_gray(path: Path, pixels: NDArray[Any]) -> NDArray[Any]:
 def _check_plane(
     plane: Sequence[int], leading: Sequence[int], axes: str, path: Path
 ) -> None:
-    """Refuse a plane index that the file does not have."""
+    """Refuse a plane index that does not exist in the file."""
     asked = ','.join(map(str, plane))
     if len(plane) != len(leading):
         raise InputError(
@@ -280,8 +280,8 @@ def output_file(
 ) -> Iterator[Callable[[Callable[[Path], None]], None]]:
     """Reserve a path now and write it later; leave nothing on failure.
 
-    Entering proves that the folder can be written to, before any long
-    computation. The context gives a function ``commit(write)``: it calls
+    Entering the context verifies that the folder is writable, before any long
+    computation. It yields a function ``commit(write)``, which calls
     ``write(temporary_path)`` and then renames the temporary file.
 
     Raises
@@ -313,12 +313,12 @@ def output_file(
 
 
 def check_folder(path: Path) -> None:
-    """Refuse an output whose folder does not exist or cannot be written to.
+    """Refuse an output whose folder does not exist or is not writable.
 
     Raises
     ------
     OutputError
-        If that is so.
+        If the folder does not exist or is not writable.
     """
     if not path.parent.is_dir():
         url = ', and only files and folders are written'
@@ -335,7 +335,7 @@ def check_folder(path: Path) -> None:
 
 
 def refuse_existing(path: Path, overwrite: bool) -> None:
-    """Refuse a folder, and a file that is not to be replaced.
+    """Refuse a folder, and a file that must not be replaced.
 
     Raises
     ------
@@ -351,7 +351,7 @@ def refuse_existing(path: Path, overwrite: bool) -> None:
 def check_labels_path(
     path: Path, suffixes: Sequence[str] = LABEL_TIFF_SUFFIXES
 ) -> None:
-    """Refuse a suffix that label images cannot be written as."""
+    """Refuse a suffix that is not a label image format."""
     if path.suffix.lower() not in suffixes:
         known = f'{", ".join(suffixes[:-1])} or {suffixes[-1]}'
         raise UsageError(
@@ -361,7 +361,7 @@ def check_labels_path(
 
 
 def check_table(table: Path | None, output: Path) -> None:
-    """Refuse a table that is the other output, or cannot be written."""
+    """Refuse a table that is the other output, or not writable."""
     if table is None:
         return
     if table.resolve() == output.resolve():
@@ -372,21 +372,21 @@ def check_table(table: Path | None, output: Path) -> None:
 def write_labels(
     path: Path, labels: NDArray[Any], like: FilePlane | None = None
 ) -> None:
-    """Write a label image, uint16 if that holds the labels.
+    """Write a label image, as uint16 if that holds the labels.
 
     Parameters
     ----------
     path : Path
-        Ends in .png, .tif or .tiff; .ome.tif makes it an OME-TIFF.
+        File that ends in .png, .tif or .tiff; .ome.tif makes it an OME-TIFF.
     labels : ndarray
         (H, W) labels, 0 is background.
     like : FilePlane, optional
-        Image whose pixel sizes a TIFF gets.
+        Image whose pixel sizes are written to a TIFF.
 
     Raises
     ------
     OutputError
-        If a PNG cannot hold as many labels.
+        If a PNG cannot hold that many labels.
     """
     if labels.max(initial=0) <= np.iinfo(np.uint16).max:
         labels = labels.astype(np.uint16)

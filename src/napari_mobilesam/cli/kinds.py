@@ -35,7 +35,7 @@ KINDS = {
     'proposals': 'boxes that may hold objects, likeliest first (CSV)',
 }
 TABLES = ('outlines', 'proposals')
-# Kinds that are not made of labels.
+# Kinds that are not derived from labels.
 UNLABELLED = ('edges', 'proposals')
 
 
@@ -51,7 +51,7 @@ class SegmentOutput(NamedTuple):
     summary : str
         Short description, such as ``'3 objects'``.
     channel : int or None
-        Channel that was segmented, of an image with several.
+        Segmented channel of an image with several.
     """
 
     write: Callable[[Path], None]
@@ -73,7 +73,7 @@ def add_kind_option(parser: argparse.ArgumentParser) -> None:
 
 
 def check_kind(options: argparse.Namespace, prompted: bool) -> None:
-    """Refuse a kind that does not suit the output or the other options."""
+    """Refuse a kind that does not suit the output or other options."""
     kind, output = options.output_kind, options.output
     if kind in TABLES:
         if output.suffix.lower() != '.csv':
@@ -102,7 +102,7 @@ def check_kind(options: argparse.Namespace, prompted: bool) -> None:
 def of_labels(
     kind: str, labels: NDArray[Any], table: pd.DataFrame, image: FilePlane
 ) -> SegmentOutput:
-    """Labels of an image, or what is made of them."""
+    """Return labels of an image, or output derived from them."""
     summary = counted(len(table), 'object')
     if kind == 'outlines':
         shapes = outline_table(labels)
@@ -117,20 +117,20 @@ def of_labels(
 
 
 def of_edges(edges: NDArray[np.float32], image: FilePlane) -> SegmentOutput:
-    """A picture of edges."""
+    """Return a picture of edges."""
     return SegmentOutput(
         lambda path: write_tiff(path, edges, image), None, 'edges'
     )
 
 
 def of_proposals(boxes: pd.DataFrame) -> SegmentOutput:
-    """A table of boxes."""
+    """Return a table of boxes."""
     summary = counted(len(boxes), 'box', 'boxes')
     return SegmentOutput(lambda path: write_table(boxes, path), None, summary)
 
 
 def outline_table(labels: NDArray[Any]) -> pd.DataFrame:
-    """Return outlines as napari reads them into a Shapes layer.
+    """Return outlines as a table that napari reads into a Shapes layer.
 
     Returns
     -------

@@ -14,11 +14,11 @@ from napari_mobilesam.readers.tiff import (
     plane_pixels,
 )
 
-# A plane of more pixels is segmented in tiles that are kept on disk.
+# A plane with more pixels is segmented in tiles that are kept on disk.
 LARGE_PIXELS = 64_000_000
 ZARR_FILES = ('zarr.json', '.zgroup', '.zarray')
 GROUP_FILES = ('zarr.json', '.zgroup', '.zattrs')
-# options that ask for tiles; the number of workers does not
+# options that imply tiles; the number of workers does not
 ONLY_LARGE = (
     'executor',
     'scheduler',
@@ -84,7 +84,7 @@ def _add_workers(large: argparse._ArgumentGroup) -> None:
 
 
 def _add_parts(large: argparse._ArgumentGroup) -> None:
-    """Add what tells which planes and channels are segmented."""
+    """Add options that select planes and channels."""
     large.add_argument(
         '--planes',
         type=plane_range,
@@ -112,12 +112,12 @@ def _add_parts(large: argparse._ArgumentGroup) -> None:
 
 
 def wants_tiles(options: argparse.Namespace) -> bool:
-    """Return whether an image is segmented tile by tile, kept on disk.
+    """Return whether an image is segmented in tiles kept on disk.
 
     Parameters
     ----------
     options : Namespace
-        Of ``segment``.
+        Options of ``segment``.
     """
     return (
         is_zarr(options.output)
@@ -131,8 +131,8 @@ def wants_tiles(options: argparse.Namespace) -> bool:
 def is_zarr(path: Path) -> bool:
     """Return whether an output is a zarr, or labels inside one.
 
-    The suffix decides; a name without one is a zarr inside the ``labels``
-    folder of an OME-Zarr.
+    This depends on the suffix; a name without one is a zarr if it is inside
+    the ``labels`` folder of an OME-Zarr.
     """
     suffix = path.suffix.lower()
     if suffix == '.zarr':
@@ -144,7 +144,7 @@ def is_zarr(path: Path) -> bool:
 
 
 def _tiff_pixels(path: Path, series: int | None) -> int:
-    """Pixels of a plane of the image of a TIFF; 0 for what is none."""
+    """Return the pixels of a plane of a TIFF; 0 for other files."""
     if is_url(str(path)) or path.suffix.lower() not in TIFF_SUFFIXES:
         return 0
     try:

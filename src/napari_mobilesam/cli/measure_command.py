@@ -96,7 +96,7 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
 
 
 def measure_command(options: argparse.Namespace) -> int:
-    """Read labels and image, measure, write the table."""
+    """Read labels and image, measure, and write the table."""
     from napari_mobilesam.measure.object_table import measure_objects
 
     check_table_path(options.output)
@@ -139,7 +139,7 @@ def measure_command(options: argparse.Namespace) -> int:
 
 
 def _with_axes(labels: LabelsWithTable, most: int) -> LabelsWithTable:
-    """Leave out axes of one index, the first ones, while there are more."""
+    """Drop leading axes of length one while there are too many."""
     single = [axis for axis, size in enumerate(labels.shape[:-2]) if size == 1]
     left_out = single[: max(0, len(labels.shape) - most)]
     if not left_out:
@@ -157,9 +157,9 @@ def _with_axes(labels: LabelsWithTable, most: int) -> LabelsWithTable:
 def _scale(
     options: argparse.Namespace, labels: LabelsWithTable
 ) -> tuple[tuple[float, ...] | None, str | None]:
-    """Size of a pixel and its unit: what is given, or what the file says."""
+    """Return pixel size and unit, as given or stated in the file."""
     if options.scale:
-        # the unit of the file is that of the size that is replaced
+        # the unit in the file belongs to the size that is replaced
         unit = symbol_of(options.units) if options.units else None
         return options.scale, unit
     scale, units = labels.scale, labels.units or ()
@@ -187,19 +187,19 @@ def _scale(
 
 
 def open_image(path: Path, wanted: str) -> Any:
-    """Open an image with its channels last, read part by part if it can be.
+    """Open an image with channels last, read in parts if possible.
 
     Parameters
     ----------
     path : Path
         File or folder of the image.
     wanted : str
-        Axes of the labels, see `channels_last`.
+        Axes of the labels; see `channels_last`.
 
     Raises
     ------
     InputError, ImageError
-        If it cannot be read.
+        If the image cannot be read.
     """
     if path.suffix.lower() in PICTURES:
         from napari_mobilesam.cli.image_files import read_image
@@ -217,18 +217,18 @@ def open_image(path: Path, wanted: str) -> Any:
 
 
 def channels_last(array: Any, names: str, wanted: str) -> Reordered:
-    """An array of any axes as (…, rows, columns[, channels]), unread.
+    """Return an array as (…, rows, columns[, channels]), without reading it.
 
-    Other axes of one index than those wanted are left out.
+    Unwanted axes of length one are left out.
 
     Parameters
     ----------
     array : array
-        Indexed like a NumPy array.
+        Array indexed like a NumPy array.
     names : str
-        A letter of ``'tzcsyx'`` for each axis.
+        A letter from ``'tzcsyx'`` for each axis.
     wanted : str
-        Letters of the axes to keep in any case.
+        Letters of axes to keep in any case.
 
     Raises
     ------

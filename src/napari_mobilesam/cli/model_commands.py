@@ -1,4 +1,4 @@
-"""``napari-mobilesam models``: what models there are, and downloading them."""
+"""``napari-mobilesam models``: list and download models."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def load_chosen_model(
     Raises
     ------
     UsageError
-        For a device that is not there.
+        For an unavailable device.
     DownloadError, CheckpointError
         See `download` and `napari_mobilesam.load_model`.
     """
@@ -97,7 +97,7 @@ def load_chosen_model(
 def prepare_model(
     options: argparse.Namespace, progress: ProgressLine
 ) -> torch.device:
-    """Check ``--device``, and download ``--model`` if need be.
+    """Check ``--device``, and download ``--model`` if necessary.
 
     Raises
     ------
@@ -169,7 +169,7 @@ def list_command(options: argparse.Namespace) -> int:
 
 
 def download_command(options: argparse.Namespace) -> int:
-    """Download one model and print where it is."""
+    """Download one model and print its location."""
     with ProgressLine(quiet=options.quiet) as progress:
         path = download(options.name, progress)
     print(path)
@@ -177,5 +177,5 @@ def download_command(options: argparse.Namespace) -> int:
 
 
 def size_text(size_bytes: int) -> str:
-    """``40728226`` → ``'  40.7 MB'``; blank where the size is unknown."""
+    """Format ``40728226`` as ``'  40.7 MB'``; blank if the size is unknown."""
     return f'{size_bytes / 1e6:7.1f} MB' if size_bytes else ' ' * 10

@@ -1,6 +1,6 @@
 """Options of a command from the fields of a parameter dataclass.
 
-Defaults, types and descriptions are written in the dataclass only; see
+Defaults, types and descriptions are defined only in the dataclass; see
 `napari_mobilesam.parameter_fields`.
 """
 
@@ -25,19 +25,20 @@ def add_options(
 ) -> None:
     """Add one option per described field of a dataclass.
 
-    An option that is not given leaves no attribute in the namespace, so that
-    `given_options` returns the given ones only.
+    An option that is not given leaves no attribute in the namespace, so
+    `given_options` returns only those given.
 
     Parameters
     ----------
     parser : argparse parser or group
         Receives the options.
     parameters : type or instance of one
-        Parameter dataclass; an instance gives the defaults of the help text.
+        Parameter dataclass; an instance provides the defaults of the help
+        text.
     only : iterable of str, optional
         Names of the fields to add; by default all that are described.
     kinds : dict of str to callable, optional
-        Parsers of values, where they are not the types of the fields.
+        Parsers of values, if they differ from the types of the fields.
     """
     defaults = parameters() if isinstance(parameters, type) else parameters
     hints = typing.get_type_hints(type(defaults))
@@ -83,21 +84,21 @@ def given_options(
 def refuse_idle(
     options: argparse.Namespace, names: Iterable[str], where: str
 ) -> None:
-    """Refuse options that would do nothing.
+    """Refuse options that would have no effect.
 
     Parameters
     ----------
     options : Namespace
-        Parsed options; those that are missing or None were not given.
+        Parsed options; missing ones and None were not given.
     names : iterable of str
         Names in the namespace.
     where : str
-        Ends the message, such as ``'without --text'``.
+        End of the message, such as ``'without --text'``.
 
     Raises
     ------
     UsageError
-        If one is given.
+        If one of the options is given.
     """
     idle = typed_options(options, names)
     if idle:
@@ -106,21 +107,21 @@ def refuse_idle(
 
 
 def refuse_given(given: Sequence[str], purpose: str, instead: str) -> None:
-    """Refuse options that do not suit what is asked for, if there are any.
+    """Refuse the given options, if any, for this purpose.
 
     Parameters
     ----------
     given : sequence of str
-        The options, as they were typed.
+        The options, as typed.
     purpose : str
-        What they are for, or not for.
+        Purpose that they are, or are not, for.
     instead : str
-        What else to do.
+        Alternative to suggest.
 
     Raises
     ------
     UsageError
-        If there is one.
+        If there are any.
     """
     if given:
         one = len(given) == 1
@@ -133,7 +134,7 @@ def refuse_given(given: Sequence[str], purpose: str, instead: str) -> None:
 def typed_options(
     options: argparse.Namespace, names: Iterable[str]
 ) -> list[str]:
-    """Return those of some options that were given, as they were typed."""
+    """Return those options that were given, as typed."""
     given = ((name, getattr(options, name, None)) for name in names)
     return [
         option_name(name if value is not False else f'no_{name}')
@@ -143,7 +144,7 @@ def typed_options(
 
 
 def option_name(field: str) -> str:
-    """Return the option of a field: ``'--points-per-side'``."""
+    """Return the option for a field, such as ``'--points-per-side'``."""
     return '--' + field.replace('_', '-')
 
 
@@ -159,7 +160,7 @@ def value_type(hint: Any) -> type:
 
 
 def default_text(default: object) -> str:
-    """Return the note on a default in the help text."""
+    """Return the note about a default for the help text."""
     if default is None:
         return ''
     if isinstance(default, float):

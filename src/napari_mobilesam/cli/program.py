@@ -1,4 +1,4 @@
-"""Parser of the command line, and what becomes of errors."""
+"""Parser of the command line, and handling of errors."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ from napari_mobilesam.cli.exit_codes import (
 from napari_mobilesam.extra import MissingExtraError
 
 PROGRAM = 'napari-mobilesam'
-# Value of an option that begins with a minus sign.
+# Option value that begins with a minus sign.
 NEGATIVE_VALUE = re.compile(r'-\.?\d')
-# Part of a path that is quoted where it is too long.
+# Part of a path to quote if it is too long.
 LONGEST = 100
 FAMILIES = (
     segment,
@@ -74,7 +74,7 @@ exit codes:
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """Parser of the whole command line."""
+    """Build the parser of the whole command line."""
     parser = CommandParser(
         prog=PROGRAM,
         description='Segment cells and other objects with MobileSAM.',
@@ -108,7 +108,7 @@ def with_negative_values(arguments: Sequence[str]) -> list[str]:
     Returns
     -------
     list of str
-        ``'--point', '-5,3'`` has become ``'--point=-5,3'``.
+        ``'--point', '-5,3'`` becomes ``'--point=-5,3'``.
     """
     joined: list[str] = []
     for argument in arguments:
@@ -127,11 +127,11 @@ def run_program(arguments: Sequence[str] | None = None) -> int:
     Raises
     ------
     KeyboardInterrupt
-        On Ctrl-C, unless the command keeps what it has done.
+        On Ctrl-C, unless the command keeps its results.
     """
     show_any_text()
-    # it logs what is wrong with a damaged file, which the error says, too;
-    # the reader listens to it, so its level stays
+    # it logs the defects of a damaged file, which the error also reports; its
+    # level stays, as the reader listens to it
     log = logging.getLogger('tifffile')
     log.propagate = False
     if not log.handlers:
@@ -150,8 +150,8 @@ def run_program(arguments: Sequence[str] | None = None) -> int:
             warnings.simplefilter('always', UserWarning)
             return int(options.run(options))
     except BrokenPipeError:
-        # The reader of our output has gone (`… | head`); closing stdout at
-        # exit must not complain about it a second time.
+        # The reader of our output is gone (`… | head`); closing stdout at exit
+        # must not complain again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitCode.FAILURE
     except (
@@ -181,7 +181,7 @@ def show_warning(
 
 
 def message(error: BaseException) -> str:
-    """Return the message of an error on one line, long paths cut."""
+    """Return the message of an error on one line, with long paths cut."""
     text = one_line(error)
     if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
         return f'a file name is too long: {str(error.filename)[:LONGEST]}…'

@@ -1,4 +1,4 @@
-"""Progress on stderr: one moving line on a terminal, few lines elsewhere."""
+"""Progress on stderr: one updated line on a terminal, few lines elsewhere."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ MANY = 99_999
 class ProgressLine:
     """Callable ``progress(done, total, message)`` that writes to a stream.
 
-    On a terminal a single line is rewritten; in a log file one line is
+    On a terminal, a single line is rewritten; in a log file, one line is
     written per message and per tenth of the work.
 
     Parameters
     ----------
     stream : file, optional
-        Where to write; stderr by default.
+        Output stream; by default stderr.
     quiet : bool
         Write nothing.
     """
@@ -28,7 +28,7 @@ class ProgressLine:
         self.stream = sys.stderr if stream is None else stream
         self.quiet = quiet
         self._shown: tuple[str, int] | None = None
-        # total of the first call of a phase, and the largest share told
+        # total of the first call of a phase, and the largest share reported
         self._phase: tuple[str, int] = ('', 0)
         self._percent = 0
 
@@ -43,7 +43,7 @@ class ProgressLine:
             self._shown = (message, done)
             return
         tenth = 10 * done // total if total > 0 else 0
-        # a log wants each tenth of a phase once, whatever the message
+        # in a log, each tenth of a phase appears once, whatever the message
         phase = f'{total} steps' if total > 1 else message
         if self._shown != (phase, tenth):
             self._shown = (phase, tenth)
@@ -61,13 +61,13 @@ class ProgressLine:
         return f'{message} {self._percent} %'
 
     def say(self, text: str) -> None:
-        """Write a line that stays."""
+        """Write a permanent line."""
         if not self.quiet:
             self.close()
             print(text, file=self.stream, flush=True)
 
     def close(self) -> None:
-        """End the moving line of a terminal."""
+        """End the updated line of a terminal."""
         if self._shown is not None and self.stream.isatty():
             self.stream.write('\r\x1b[K')
             self.stream.flush()
@@ -81,7 +81,7 @@ class ProgressLine:
 
 
 def describe(done: int, total: int, message: str) -> str:
-    """One line: steps while they can be counted, per cent for bytes."""
+    """Return one line: steps if they can be counted, per cent for bytes."""
     if total <= 1 or f'{done} of {total}' in message:
         return message
     if total > MANY:

@@ -88,20 +88,21 @@ def check_inside(options: argparse.Namespace, shape: tuple[int, int]) -> None:
     Parameters
     ----------
     options : Namespace
-        With points, negative points and boxes in (row, column) data pixels.
+        Options with points, negative points and boxes in (row, column) data
+        pixels.
     shape : tuple of int
         (H, W) of the image.
 
     Raises
     ------
     InputError
-        If a point lies on no pixel, or a box meets none.
+        If a point or a box lies outside all pixels.
     """
     height, width = shape
     last = f'rows are 0 to {height - 1}, columns 0 to {width - 1}'
     for name in ('point', 'negative'):
         for row, column in getattr(options, name):
-            # a pixel reaches half a pixel around its centre
+            # a pixel extends half a pixel around its centre
             if not (
                 -0.5 <= row < height - 0.5 and -0.5 <= column < width - 0.5
             ):
@@ -127,19 +128,20 @@ def read_boxes(
     Parameters
     ----------
     path : Path
-        CSV with row0, column0, row1, column1, or a Shapes layer that napari
-        saved.
+        CSV with row0, column0, row1, column1, or a Shapes layer saved by
+        napari.
     plane : sequence of int, optional
-        Plane of the image: of shapes with more axes, those on it are read.
+        Plane of the image; of shapes with more axes, only those on it are
+        read.
     image : FilePlane
-        Image: shapes may have no axis of its channels.
+        Image; shapes may lack an axis for its channels.
 
     Raises
     ------
     ImageError
         If the file is not a table.
     PromptError
-        If it is not a table of boxes, has no rows, or none is on the plane.
+        If it is not a table of boxes, has no rows, or no box is on the plane.
     """
     from napari_mobilesam.large.io.tables import read_table
     from napari_mobilesam.segmentation.proposals import boxes_of_table
@@ -174,7 +176,7 @@ def segment_prompts(
     diameter : float or None
         Diameter of the objects in pixels; None to try several scales.
     contrast_limits : (low, high), optional
-        Values shown black and white; found in the image if None.
+        Values shown as black and white; by default found from the image.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""``napari-mobilesam refine``: better masks for labels of any program."""
+"""``napari-mobilesam refine``: better masks for labels from any program."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
 
 
 def refine_command(options: argparse.Namespace) -> int:
-    """Read image and labels, refine, write."""
+    """Read image and labels, refine them, and write."""
     from napari_mobilesam.segmentation.refinement import refine_labels
 
     check_labels_path(options.output, LABEL_SUFFIXES)
@@ -154,14 +154,14 @@ def refine_command(options: argparse.Namespace) -> int:
 def plane_of_labels(
     given: LabelsWithTable, chosen: Mapping[str, int]
 ) -> NDArray[Any]:
-    """Labels of the plane that was chosen of the image, of any channel.
+    """Return the labels of the chosen plane of the image, of any channel.
 
-    Axes of labels that the file does not name are those of the image.
+    Unnamed axes of the labels are taken to be those of the image.
 
     Raises
     ------
     UsageError
-        The labels are a stack of other planes.
+        The labels are a stack with different planes.
     """
     axes = given.axes[:-2]
     counts = dict(zip(axes, given.shape, strict=False))
@@ -188,7 +188,7 @@ def plane_of_labels(
 
 
 def known_scores(given: LabelsWithTable) -> dict[int, float]:
-    """Predicted IoU of the objects whose file tells it."""
+    """Return the predicted IoU of objects, where stored in a file."""
     table = given.table
     if table is None or 'score' not in table:
         return {}

@@ -149,7 +149,7 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
 
 
 def _add_files(parser: argparse.ArgumentParser) -> None:
-    """Add what is read and written."""
+    """Add the input and output options."""
     parser.add_argument(
         'images',
         type=Path,
@@ -217,7 +217,7 @@ def segment_command(options: argparse.Namespace) -> int:
         return segment_many_command(options, segment_in_series)
     (options.image,) = options.images
     if not options.image.exists() and not is_url(str(options.image)):
-        # of a folder that is not there, the output is not a file either
+        # if its folder does not exist, the output is not a file either
         raise InputError(f'There is no file or folder {options.image}.')
     if options.names is not None:
         raise UsageError('--names is for many images: leave it out')
@@ -293,7 +293,7 @@ def segment_in_series(
 
 
 def check_options(options: argparse.Namespace) -> None:
-    """Refuse options that do not go together, and values out of range."""
+    """Refuse conflicting options, and values out of range."""
     from napari_mobilesam.segmentation.parameters import checked_parameters
 
     prompted = bool(prompts_of(options)) or options.boxes is not None

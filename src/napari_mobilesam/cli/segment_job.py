@@ -1,4 +1,4 @@
-"""Segmentation of one image that fits into memory."""
+"""Segmentation of one image that fits in memory."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SegmentJob:
-    """Segmentation of one image by the options of ``segment``.
+    """Segmentation of one image according to the options of ``segment``.
 
     Attributes
     ----------
     options : Namespace
-        Options that were checked.
+        Validated options.
     image : FilePlane
         Image.
     limits : tuple of (low, high)
@@ -44,13 +44,13 @@ class SegmentJob:
     model : Sam
         Model.
     progress : callable
-        Called with steps done, steps in all, and a line for people.
+        Called with steps done, total steps, and a readable message.
     boxes : DataFrame, optional
-        Boxes to segment one object in each.
+        Boxes, in each of which one object is segmented.
     skip : ndarray, optional
         (H, W) label image; its objects are skipped by segment everything.
     like : ndarray, optional
-        (H, W) label image of examples; what is like them is labelled.
+        (H, W) label image of examples; similar objects are labelled.
     """
 
     options: argparse.Namespace
@@ -68,7 +68,7 @@ class SegmentJob:
         return given_options(self.options, EverythingParameters)
 
     def run(self) -> SegmentOutput:
-        """Segment by boxes, points, a text or examples, or everything."""
+        """Segment by boxes, points, text or examples, or everything."""
         options, pixels, model = self.options, self.image.pixels, self.model
         reported: dict[str, Any] = {
             'contrast_limits': self.limits,
@@ -101,7 +101,7 @@ class SegmentJob:
         return of_labels(options.output_kind, *found, self.image)
 
     def everything(self) -> SegmentOutput:
-        """Find all objects, or edges, or boxes that may hold objects."""
+        """Find all objects, edges, or object proposals."""
         from napari_mobilesam.segmentation.edges import edge_map
         from napari_mobilesam.segmentation.everything import (
             segment_everything,

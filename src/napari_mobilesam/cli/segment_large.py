@@ -34,12 +34,12 @@ if TYPE_CHECKING:
     from napari_mobilesam.large.model_references import ModelLoader
     from napari_mobilesam.large.results import LargeResult
 
-# Failed tiles that are named one by one.
+# Maximum number of failed tiles to list.
 MOST_LISTED = 20
 
 
 def segment_large_command(options: argparse.Namespace) -> int:
-    """Check the options, segment the tiles and report the result."""
+    """Check the options, segment the tiles, and report the result."""
     from napari_mobilesam.large.io.tables import write_table
     from napari_mobilesam.large.journal import StorageError
 
@@ -59,7 +59,7 @@ def segment_large_command(options: argparse.Namespace) -> int:
                     commit_table(lambda path: write_table(result.table, path))
 
             def write(result: LargeResult) -> None:
-                # one that was stopped is not taken for the result
+                # a stopped run is not taken for the result
                 if is_final(result):
                     commit(result, partial(write_rest, result))
 
@@ -70,12 +70,12 @@ def segment_large_command(options: argparse.Namespace) -> int:
 
 
 def is_final(result: LargeResult) -> bool:
-    """Return whether a run has come to its end, if with failures."""
+    """Return whether a run has finished, even with failures."""
     return result.complete or bool(result.failed)
 
 
 def check_options(options: argparse.Namespace) -> None:
-    """Refuse contradicting options and options not for large images."""
+    """Refuse conflicting options and options not for large images."""
     if options.point or options.negative or options.box:
         raise UsageError(
             '--point, --negative and --box are for images that fit in '
@@ -102,7 +102,7 @@ def check_options(options: argparse.Namespace) -> None:
 
 
 def open_image(options: argparse.Namespace) -> Source:
-    """Open the image, following ``--axes``, ``--channels`` …"""
+    """Open the image according to ``--axes``, ``--channels`` …"""
     from napari_mobilesam.large.io.sources import open_source
     from napari_mobilesam.large.run_size import check_size
 
@@ -122,7 +122,7 @@ def open_image(options: argparse.Namespace) -> Source:
 
 
 def labels_path(options: argparse.Namespace) -> Path:
-    """Return the zarr that labels are written to before the TIFF."""
+    """Return the zarr to which labels are written before the TIFF."""
     output: Path = options.output
     return (
         output if is_zarr(output) else output.with_name(f'{output.name}.zarr')
@@ -135,14 +135,13 @@ def reserved_output(
 ) -> Iterator[Callable[[LargeResult, Callable[[], None]], None]]:
     """Refuse existing outputs; return the writer of the TIFF.
 
-    It calls a second function before the TIFF gets its name, so that there is
-    none if that raises.
+    It calls a second function before the TIFF gets its name, so that no TIFF
+    remains if that raises.
 
     Raises
     ------
     OutputError
-        If there are labels, or something else, of that name, and they are
-        not to be replaced.
+        If labels or other data with that name exist and may not be replaced.
     UsageError
         If there is no run to resume.
     """
@@ -205,8 +204,8 @@ def run_tiles(
 ) -> LargeResult:
     """Call `segment_large` with the options.
 
-    ``write`` gets the result before the records are removed, so that the
-    same command goes on from them if the outputs cannot be written.
+    ``write`` gets the result before the records are removed, so that the same
+    command can continue from them if the outputs cannot be written.
     """
     from napari_mobilesam.large.journal import StorageError
     from napari_mobilesam.large.pipeline import segment_large
@@ -243,7 +242,7 @@ def run_tiles(
         )
     except (StorageError, OutputError):
         raise
-    # what is read is an ImageError if it fails
+    # read failures are reported as ImageError
     except OSError as error:
         reason = error.strerror or error
         raise OutputError(
@@ -252,7 +251,7 @@ def run_tiles(
 
 
 def with_time_left(progress: ProgressLine) -> Progress:
-    """Add the time that is left to the messages of tiles."""
+    """Add the time left to the messages of tiles."""
     from napari_mobilesam.large.time_left import TimeLeft
     from napari_mobilesam.segmentation.estimate import duration
 
@@ -293,7 +292,7 @@ def model_reference(
 ) -> ModelLoader:
     """Return the name or absolute path of the model, downloading it first.
 
-    Workers elsewhere load it themselves, and stand in other folders.
+    Workers elsewhere load it themselves, from other working directories.
     """
     from napari_mobilesam.large.model_references import model_loader
     from napari_mobilesam.model.registry import default_model_name
@@ -311,7 +310,7 @@ class StopOnInterrupt:
     Parameters
     ----------
     progress : ProgressLine
-        Says that the run is going to stop.
+        Progress line that announces the stop.
 
     Attributes
     ----------
@@ -328,7 +327,7 @@ class StopOnInterrupt:
         return self
 
     def keep_tiles(self) -> None:
-        """Begin; until then Ctrl-C ends the program at once."""
+        """Start keeping tiles; until then, Ctrl-C ends the program at once."""
         if threading.current_thread() is threading.main_thread():
             self._before = signal.signal(signal.SIGINT, self._stop)
 

@@ -1,8 +1,8 @@
-"""``segment`` for many images: a folder of label images, resumed at will.
+"""``segment`` for many images: a folder of label images, resumable.
 
-Beside the label images lies a folder of records, one per image: which image
-and parameters they are of, and what was written. An image whose record still
-holds is skipped, and a file without a record is never replaced.
+Next to the label images is a folder with one record per image, which states
+the image, the parameters and what was written. An image whose record is still
+valid is skipped, and a file without a record is never replaced.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ SUMMARY = 'summary.csv'
 COLUMNS = (
     'image', 'labels', 'status', 'objects', 'channel', 'seconds', 'error',
 )  # fmt: skip
-# Failed images that are named one by one.
+# Maximum number of failed images to list.
 MOST_LISTED = 20
 
 SegmentOne = Callable[[argparse.Namespace, 'Sam'], SegmentOutput]
@@ -107,14 +107,14 @@ def add_series_options(parser: argparse.ArgumentParser) -> None:
 def segment_many_command(
     options: argparse.Namespace, segment_one: SegmentOne
 ) -> int:
-    """Segment many images, write a summary, list what failed.
+    """Segment many images, write a summary, and list failures.
 
     Parameters
     ----------
     options : Namespace
-        Of ``segment``.
+        Options of ``segment``.
     segment_one : callable
-        Reads and segments the image of its options with a model.
+        Reads and segments the image in its options with a model.
 
     Returns
     -------
@@ -144,7 +144,7 @@ def segment_many_command(
 def _check_table(
     table: Path | None, images: Sequence[SeriesImage], summary: Path
 ) -> None:
-    """Refuse a table that cannot be written, or another file of the run."""
+    """Refuse a table that is not writable, or another file of the run."""
     if table is None:
         return
     check_table_path(table)
@@ -164,7 +164,7 @@ def _segment_into(
     images: list[SeriesImage],
     segment_one: SegmentOne,
 ) -> int:
-    """Segment images into a folder that no other run writes to."""
+    """Segment images into a folder to which no other run writes."""
     records = folder / RECORDS
     summary = SeriesImage(
         folder, folder / SUMMARY, records / f'{SUMMARY}.json', {}
@@ -182,20 +182,20 @@ def _segment_into(
         with ProgressLine(quiet=options.quiet) as progress:
             _segment_all(options, images, segment_one, rows, progress)
     except BaseException:
-        # also of what was finished before Ctrl-C
+        # also for images finished before Ctrl-C
         _write_tables(options, images, rows, tables)
         raise
     try:
         _write_tables(options, images, rows, tables)
     except (OSError, OutputError):
-        # the disk is full: images that were written are told anyway
+        # the disk is full: report the written images anyway
         _report(options, images, rows)
         raise
     return _report(options, images, rows)
 
 
 def _begin(table: SeriesImage, overwrite: bool) -> None:
-    """Make sure that a table of the series replaces none of others."""
+    """Make sure that the table of the series replaces no foreign file."""
     try:
         table.begin(overwrite)
     except ForeignFileError as error:
@@ -206,7 +206,7 @@ def _begin(table: SeriesImage, overwrite: bool) -> None:
 
 
 def refuse_for_series(options: argparse.Namespace) -> None:
-    """Refuse options that are for one image, and values out of range.
+    """Refuse options for single images, and values out of range.
 
     Raises
     ------
@@ -224,15 +224,15 @@ def refuse_for_series(options: argparse.Namespace) -> None:
 
 
 def series_of(options: argparse.Namespace) -> Iterator[SeriesImage]:
-    """Images of a series with the files that are written for them.
+    """Return the images of a series with their output files.
 
     Raises
     ------
     UsageError
-        If there are none, two would be written to the same file, or one to
-        an image, or a name has the wrong suffix.
+        If there are none, if two would be written to the same file or one to
+        an input image, or if a name has the wrong suffix.
     SeriesError
-        If there are labels of other images, which are not to be replaced.
+        If there are labels of other images, which must not be replaced.
     """
     suffix = '.csv' if options.output_kind in TABLES else '.tif'
     pattern = options.names or f'{{name}}_labels{suffix}'
@@ -254,7 +254,7 @@ def series_of(options: argparse.Namespace) -> Iterator[SeriesImage]:
             )
         if key in inputs:
             raise UsageError(f'{labels} is an input: give another output')
-        # such as a suffix that labels have not
+        # such as a suffix that labels cannot have
         check_kind(
             argparse.Namespace(**vars(options) | {'output': labels}), False
         )
@@ -268,7 +268,7 @@ def series_of(options: argparse.Namespace) -> Iterator[SeriesImage]:
 
 
 def _parameters(options: argparse.Namespace) -> dict[str, Any]:
-    """Return the options that labels depend on, as read from JSON."""
+    """Return the options that affect labels, as read from JSON."""
     from napari_mobilesam.model.registry import default_model_name
 
     model = options.model or default_model_name()
@@ -294,7 +294,7 @@ def _segment_all(
     rows: dict[Path, dict[str, Any]],
     progress: ProgressLine,
 ) -> None:
-    """Segment what is not done; a row for each image."""
+    """Segment unfinished images; return one row per image."""
     waiting = []
     for image in images:
         known = None if options.overwrite else image.done()
@@ -329,7 +329,7 @@ def _segment_all(
 
 @contextmanager
 def _threads_for(workers: int) -> Iterator[None]:
-    """One thread of torch for each worker, if there are several."""
+    """Use one torch thread per worker if there are several."""
     import torch
 
     threads = torch.get_num_threads()
@@ -347,7 +347,7 @@ def _segment(
     model: Sam,
     segment_one: SegmentOne,
 ) -> dict[str, Any]:
-    """Segment one image; a failure is told, and does not stop the others."""
+    """Segment one image; report a failure without stopping the others."""
     own = argparse.Namespace(
         **vars(options)
         | {'image': image.image, 'output': image.labels, 'workers': None}
@@ -369,7 +369,7 @@ def _segment(
         known = image.finish(
             objects, time.perf_counter() - start, result.channel
         )
-    # whatever is wrong with one image must not stop the others
+    # a problem with one image must not stop the others
     except Exception as error:  # noqa: BLE001
         own_errors = InputError | OutputError | UsageError | ForeignFileError
         told = str(error) if isinstance(error, own_errors) else explain(error)
@@ -390,7 +390,7 @@ def _write_tables(
     rows: dict[Path, dict[str, Any]],
     tables: list[SeriesImage],
 ) -> None:
-    """Write the summary, and the table of all objects if asked for."""
+    """Write the summary, and the table of all objects if requested."""
     import pandas as pd
 
     told = [
@@ -433,7 +433,7 @@ def _write_table(
     output: SeriesImage, table: pd.DataFrame, overwrite: bool
 ) -> None:
     """Write a table of the series, which may grow with every run."""
-    # others may have written it since the run began
+    # others may have written it since the run started
     _begin(output, overwrite)
 
     def write(path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Options of ``segment`` for objects that are like examples."""
+"""Options of ``segment`` for objects similar to examples."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def add_similar_options(parser: argparse.ArgumentParser) -> None:
 
 
 def check_similar_options(options: argparse.Namespace, prompted: bool) -> None:
-    """Refuse options that do not go together."""
+    """Refuse conflicting options."""
     if options.like is None:
         return refuse_idle(options, ['similarity'], 'without --like')
     if prompted:
@@ -61,9 +61,10 @@ def segment_similar(
     least: float | None,
     **given: Any,
 ) -> tuple[NDArray[Any], pd.DataFrame]:
-    """Label what is like the examples of ``--like``.
+    """Label objects similar to the examples of ``--like``.
 
-    See `find_similar`; `least` is the similarity, None for the default.
+    See `find_similar`; `least` is the minimum similarity, None for the
+    default.
     """
     from napari_mobilesam.segmentation.similar import SIMILARITY, find_similar
 

@@ -1,4 +1,4 @@
-"""Options of ``segment`` for what a text names."""
+"""Options of ``segment`` for objects named by a text."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def add_text_options(parser: argparse.ArgumentParser) -> None:
 def check_text_options(
     options: argparse.Namespace, otherwise_prompted: bool
 ) -> None:
-    """Refuse options that do not go together."""
+    """Refuse conflicting options."""
     if options.text is None:
         return refuse_idle(
             options, ('detector', 'text_score'), 'without --text'
@@ -62,7 +62,7 @@ def segment_by_text(
     options: argparse.Namespace,
     **given: Any,
 ) -> tuple[NDArray[Any], pd.DataFrame]:
-    """Label what ``--text`` names."""
+    """Label objects named by ``--text``."""
     from napari_mobilesam.segmentation.box_detectors import DEFAULT_DETECTOR
     from napari_mobilesam.segmentation.text_prompts import (
         TEXT_SCORE,

@@ -88,7 +88,7 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
 
 
 def track_command(options: argparse.Namespace) -> int:
-    """Read the labels, link their objects, write the tracks."""
+    """Read the labels, link their objects, and write the tracks."""
     inputs = {
         path.resolve()
         for path in (options.labels, options.image)

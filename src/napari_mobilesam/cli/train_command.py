@@ -1,4 +1,4 @@
-"""``napari-mobilesam train``: a model from labelled images."""
+"""``napari-mobilesam train``: train a model on labelled images."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from napari_mobilesam.cli.training_runs import (
 from napari_mobilesam.cli.value_types import share, whole_number
 from napari_mobilesam.training.training_parameters import TrainConfig
 
-# Options with the default of the field of `TrainJob` of the same name.
+# Options whose default is that of the `TrainJob` field with the same name.
 NUMBERS = (
     'input_size',
     'first_size',
@@ -34,7 +34,7 @@ NUMBERS = (
     'warped',
     'loaders',
 )
-# Options that do nothing for an instance head alone.
+# Options without effect if only an instance head is trained.
 WHOLE_MODEL = (*NUMBERS, 'compile', 'decoder', 'workers')
 
 
@@ -87,7 +87,7 @@ def add_parser(commands: Any) -> None:
 
 
 def _add_inputs(parser: argparse.ArgumentParser) -> None:
-    """Add the options of what the model is given."""
+    """Add the options for the model's inputs."""
     parser.add_argument(
         '--input-size',
         type=input_size,
@@ -133,7 +133,7 @@ def _add_inputs(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_scoring(parser: argparse.ArgumentParser) -> None:
-    """Add the options of how the model is scored."""
+    """Add the options for validation."""
     parser.add_argument(
         '--validation-crops',
         type=whole_number(1, 100_000),
@@ -149,7 +149,7 @@ def _add_scoring(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_head_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options of training an instance head alone."""
+    """Add the options for training only an instance head."""
     group = parser.add_argument_group('instance head')
     choice = group.add_mutually_exclusive_group()
     choice.add_argument(
@@ -211,7 +211,7 @@ def train_command(options: argparse.Namespace) -> int:
 
 
 def _train_head(options: argparse.Namespace) -> int:
-    """Train an instance head alone and write a checkpoint."""
+    """Train only an instance head, and write a checkpoint."""
     from napari_mobilesam.training.head_job import HeadJob
 
     job = HeadJob(
@@ -235,6 +235,6 @@ def _train_head(options: argparse.Namespace) -> int:
 def _given(
     options: argparse.Namespace, names: Iterable[str]
 ) -> dict[str, Any]:
-    """Return the options that were given, of these names."""
+    """Return the given options among these names."""
     values = {name: getattr(options, name) for name in names}
     return {name: value for name, value in values.items() if value is not None}

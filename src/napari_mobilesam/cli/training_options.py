@@ -1,4 +1,4 @@
-"""Options that commands of training share."""
+"""Options shared by the training commands."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ def training_parser(
     Parameters
     ----------
     commands : subparsers action
-        Where it is added.
+        Subparsers to add to.
     name, text, example : str
-        Name, what it does, and arguments of an example.
+        Name, description, and arguments of an example.
     run : callable
         Runs the command with the parsed options.
     """
@@ -54,7 +54,7 @@ def training_parser(
 
 
 def add_budget(parser: argparse.ArgumentParser, defaults: TrainConfig) -> None:
-    """Add the options of the budget and the optimiser."""
+    """Add the options for budget and optimiser."""
     parser.set_defaults(default_minutes=defaults.minutes)
     add_options(
         parser,
@@ -71,7 +71,7 @@ def add_budget(parser: argparse.ArgumentParser, defaults: TrainConfig) -> None:
 
 
 def input_size(text: str) -> int:
-    """Parse the side of the input of a model."""
+    """Parse the side of a model input."""
     size = whole_number(32, 4096)(text)
     if size % 16:
         raise argparse.ArgumentTypeError(f'{size} is not a multiple of 16')
@@ -88,7 +88,7 @@ def add_overwrite(parser: argparse.ArgumentParser) -> None:
 def train_config(
     options: argparse.Namespace, base: TrainConfig
 ) -> TrainConfig:
-    """Apply the options of the budget and the optimiser to defaults."""
+    """Apply the options for budget and optimiser to defaults."""
     given = given_options(options, TrainConfig)
     if 'minutes' not in given:
         steps = given.get('steps')

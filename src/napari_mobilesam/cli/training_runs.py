@@ -1,4 +1,4 @@
-"""Folders and checkpoints of runs of training."""
+"""Folders and checkpoints of training runs."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ from napari_mobilesam.cli.progress import ProgressLine
 from napari_mobilesam.run_lock import run_lock
 from napari_mobilesam.types import Progress, SegmentationError
 
-# File of a run's folder that says what the run writes, and how.
+# File in a run's folder that records its output and settings.
 OUTPUT = 'output.txt'
-# Suffix of checkpoints that are written.
+# Suffix of written checkpoints.
 CHECKPOINT = '.safetensors'
 
 
 def run_folder(options: argparse.Namespace) -> Path:
-    """Return the folder of a run, by default named like its output."""
+    """Return the folder of a run, by default named after its output."""
     folder: Path = options.run_folder or options.output.with_suffix('.run')
     return folder
 
 
 def check_checkpoint(options: argparse.Namespace) -> None:
-    """Refuse a checkpoint that could not be written, before the long part.
+    """Refuse an unwritable checkpoint before the long part.
 
     An existing one is replaced if this call resumes the run that wrote it.
 
     Raises
     ------
     OutputError
-        If it exists, or its folder or that of the run cannot be made.
+        If it exists, or its folder or the run's folder cannot be created.
     """
     folder, output = run_folder(options), options.output
     if output.suffix != CHECKPOINT:
@@ -51,12 +51,12 @@ def check_checkpoint(options: argparse.Namespace) -> None:
 
 
 def _goes_on(options: argparse.Namespace) -> bool:
-    """Return whether the folder is that of a run like this one."""
+    """Return whether the folder belongs to a run like this one."""
     return _note(run_folder(options)) == _written(options)
 
 
 def _note(folder: Path) -> str:
-    """Return what a run has noted of itself; empty if there is none."""
+    """Return the record of a run; empty if there is none."""
     try:
         return (folder / OUTPUT).read_text('utf-8')
     except (OSError, ValueError):
@@ -64,7 +64,7 @@ def _note(folder: Path) -> str:
 
 
 def _written(options: argparse.Namespace) -> str:
-    """Return what a run writes, and how; no other run goes on with it."""
+    """Return a run's output and settings; no other run continues it."""
     given = vars(options)
     way = [given['run'].__name__, given.get('mode'), given.get('head_only')]
     return ' '.join(map(str, [options.output.name, *way]))
@@ -72,9 +72,9 @@ def _written(options: argparse.Namespace) -> str:
 
 @contextmanager
 def training_run(options: argparse.Namespace) -> Iterator[Progress]:
-    """Progress of a run that no other one writes to.
+    """Yield the progress of a run, to which no other run writes.
 
-    After Ctrl-C it is said how to go on.
+    After Ctrl-C, explain how to continue.
     """
     folder = run_folder(options)
     with run_lock(folder), ProgressLine(quiet=options.quiet) as progress:
@@ -83,7 +83,7 @@ def training_run(options: argparse.Namespace) -> Iterator[Progress]:
             (folder / OUTPUT).write_text(_written(options), 'utf-8')
             yield progress
         except SegmentationError:
-            # the folder may be that of another run still
+            # the folder may still belong to another run
             (folder / OUTPUT).write_text(before, 'utf-8')
             raise
         except KeyboardInterrupt:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 
 def whole_number(least: int, most: int | None = None) -> Callable[[str], int]:
-    """Parser of a whole number from ``least`` to ``most``."""
+    """Return a parser for integers from ``least`` to ``most``."""
 
     def parse(text: str) -> int:
         try:
@@ -32,7 +32,7 @@ def whole_number(least: int, most: int | None = None) -> Callable[[str], int]:
 
 
 def number_above(low: float, most: float) -> Callable[[str], float]:
-    """Parser of a number above ``low``, up to ``most``."""
+    """Return a parser for numbers above ``low``, up to ``most``."""
 
     def parse(text: str) -> float:
         value = _number(text)
@@ -54,7 +54,7 @@ def share(text: str) -> float:
 
 
 def _number(text: str) -> float:
-    """Parse a number; NaN if it is none."""
+    """Parse a number; NaN if it is not one."""
     try:
         return float(text)
     except ValueError:
