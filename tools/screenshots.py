@@ -295,7 +295,7 @@ def tutorial_of_tracks(image: NDArray[np.uint8], folder: Path) -> None:
     studio.viewer.add_image(frames, **options)
     panel = studio.open('segment_everything').show_form('everything').panel
     planes = panel.where.planes_combo
-    planes.setCurrentText('all 16 along t, each by itself')
+    planes.setCurrentText('all 16 along t, independently')
     panel.form.controls['diameter'].value = DIAMETER_OF_SERIES
     panel.run_button.click()
     studio.settle(2.0)

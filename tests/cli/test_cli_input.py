@@ -66,7 +66,7 @@ def test_refused_in_one_line_before_the_model_is_loaded(
 def test_an_argument_too_many(run: Run) -> None:
     result = run('demo', 'cells.tif')
     assert result.code == 2
-    assert 'one argument too many: cells.tif' in result.err
+    assert 'too many arguments: cells.tif' in result.err
     assert len(result.err.splitlines()) == 1
 
 

@@ -129,7 +129,7 @@ BAD_USAGE = {
     'an unknown kind': (['--output-kind', 'lines'], "'lines'"),
     'edges of a point': (
         ['--output-kind', 'edges', '--point', '3,3'],
-        'of the whole image',
+        'to the whole image',
     ),
     'a table of edges': (
         ['--output-kind', 'edges', '--table', 'edges.csv'],
@@ -162,7 +162,7 @@ BAD_USAGE = {
     ),
     'a region in tiles': (
         ['--region', '0,0,9,9', '--executor', 'threads'],
-        '--region is not for images worked through in tiles',
+        '--region is not for images processed in tiles',
     ),
 }
 

@@ -269,7 +269,7 @@ def test_ctrl_c_keeps_tiles_and_says_how_to_go_on(
         result = run(*command, '-o', output, '--executor', 'serial')
     assert signal.getsignal(signal.SIGINT) is before
     assert result.code == ExitCode.INTERRUPTED
-    assert 'the same command goes on' in result.err
+    assert 'the same command continues' in result.err
     kept = list(records_folder(output).rglob('*.record'))
     assert kept
     other = run(*command, '-o', output, '--min-area', 9)

@@ -110,7 +110,7 @@ BAD_USAGE = {
     'a plane that is none': (['--plane', 'first'], "'first' is not I"),
     'a plane too many': (['--plane', '3'], '0 axes besides rows and columns'),
     'a channel too many': (['--channel', '7'], 'has no channel 7: it has one'),
-    'only negative': (['--negative', '3,3'], 'points at no object'),
+    'only negative': (['--negative', '3,3'], 'selects no object'),
     'boxes and points': (
         ['--box', '0,0,9,9', '--box', '5,5,20,20', '--point', '3,3'],
         '2 boxes together with points',

@@ -97,7 +97,7 @@ def test_object_that_others_cover_is_none(session):
     result = session.batch([box(16, 20, 40, 44), point(28, 32)], 'first')
     assert len(result.records) == 1
     assert result.missing == {
-        1: 'other objects cover it, or the labels do not reach it.'
+        1: 'other objects cover it, or it lies outside the labels.'
     }
 
 

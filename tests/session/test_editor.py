@@ -162,7 +162,7 @@ def test_another_request_only_delays_the_answer_to_the_open_object(session):
 
 
 def test_nothing_to_accept_or_choose(session):
-    with pytest.raises(PromptError, match='no mask to keep'):
+    with pytest.raises(PromptError, match='no mask to accept'):
         session.editor.accept()
     with pytest.raises(PromptError, match='no mask on z 0'):
         session.editor.choose(session.scene.plane(), 1)

@@ -98,7 +98,7 @@ def test_labels_that_are_numbers_of_classes(objects):
     cell = {'label': 3, 'class_name': 'cell', 'by_class': True}
     first = write(objects, record_of(square(0, 0)), **cell)
     write(objects, record_of(square(10, 10)), **cell)
-    with pytest.raises(LabelsError, match='is that of class “cell”'):
+    with pytest.raises(LabelsError, match='already stands for class “cell”'):
         write(
             objects,
             record_of(square(0, 10)),

@@ -468,7 +468,7 @@ def test_what_cannot_be_propagated_says_why(session):
     with pytest.raises(SegmentationError, match='No object is open'):
         session.propagate()
     session.editor.ask(session.scene.plane(), point(2, 2))
-    with pytest.raises(SegmentationError, match='no mask to keep'):
+    with pytest.raises(SegmentationError, match='no mask to accept'):
         session.propagate()
 
 

@@ -74,7 +74,7 @@ def test_train_writes_a_model_that_loads(
     assert record.predicted_iou == 0.6  # the base's
     assert record.training['steps'] == 2
     assert record.training['curve'][-1]['step'] == 2
-    # The run's state is kept: the same command goes on from there.
+    # The run's state is kept: the same command continues from there.
     code, seen = run(
         'train', disc_folder, '-o', output, '--base', base, '--input-size',
         128, '--steps', 3, '--batch-size', 2, *QUICK,
@@ -99,7 +99,7 @@ def test_ctrl_c_keeps_what_was_trained(
         )
         with pytest.raises(KeyboardInterrupt):
             run(*train)
-    assert 'the same command goes on' in capsys.readouterr().err
+    assert 'the same command continues' in capsys.readouterr().err
     with run_lock(tmp_path / 'new.run'), pytest.raises(OutputInUseError):
         run(*train)
     code, seen = run(*train)

@@ -178,7 +178,7 @@ def test_a_cancelled_run_goes_on_with_the_crops_it_has(
     disc_folder: Path, base: Path, tmp_path: Path
 ) -> None:
     seen: list[int] = []
-    with pytest.raises(TrainingError, match='goes on from there'):
+    with pytest.raises(TrainingError, match='continues from there'):
         job(disc_folder, base, tmp_path).run(
             lambda done, total, message: seen.append(done),
             lambda: len(seen) > 1,

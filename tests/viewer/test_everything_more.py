@@ -105,7 +105,7 @@ def test_boxes_leave_labelled_pixels(labelled):
     assert labels[CENTRES[1]] > 7
     before = labels.copy()
     press(d, d.widget.panel.more.boxes_button)
-    assert 'All is labelled' in d.widget.status.text
+    assert 'Everything is already labelled' in d.widget.status.text
     assert np.array_equal(labels, before)
 
 

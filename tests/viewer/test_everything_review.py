@@ -177,7 +177,7 @@ def test_a_second_run_says_that_all_is_labelled_already(reviewed):
     d.widget.panel.leave_box.setChecked(True)
     d.widget.panel.run_button.click()
     d.settle()
-    assert 'labelled already' in d.widget.status.text
+    assert 'already labelled' in d.widget.status.text
     assert len(np.unique(d.labels.data)) == 5
 
 

@@ -134,7 +134,7 @@ def test_all_planes_linked_and_each_by_itself(everything_desk, blobs):
     assert texts == [
         'the current one',
         'all 3 along axis 0 (slider -3), linked',
-        'all 3 along axis 0 (slider -3), each by itself',
+        'all 3 along axis 0 (slider -3), independently',
     ]
     one = int(d.widget.panel.estimate_label.text().split()[0])
     combo.setCurrentIndex(1)
@@ -180,7 +180,7 @@ def test_an_axis_of_channels_has_no_planes(everything_desk, blobs):
 def test_time_points_are_offered_each_by_itself_first(everything_desk, blobs):
     d = everything_desk(stack(blobs), axis_labels=('time', 'y', 'x'))
     combo = d.widget.panel.where.planes_combo
-    assert combo.itemText(1) == 'all 3 along time, each by itself'
+    assert combo.itemText(1) == 'all 3 along time, independently'
 
 
 @pytest.mark.slow

@@ -130,7 +130,7 @@ OTHERS = {
     'found so far',
     'the whole plane',
     'all 24 along z, linked',
-    'all 16 along t, each by itself',
+    'all 16 along t, independently',
     'Export objects as GeoJSON',
     'ROI Manager',
     'More',

@@ -214,7 +214,7 @@ def test_volume_display_says_what_to_do(desk, blobs):
     d.viewer.dims.ndisplay = 3
     d.settle()
     d.widget.trigger('accept')
-    assert '2-D display' in d.widget.status.text
+    assert '2D display' in d.widget.status.text
 
 
 def test_two_d_image_beside_a_stack(desk, blobs):

@@ -376,7 +376,7 @@ def test_labels_removed_during_a_batch_come_back(desk, blobs, oracle):
     assert labels in d.viewer.layers
     assert d.session.scene.labels is labels
     assert [labels.data[p] for p in (FIRST, SECOND, THIRD)] == [1, 2, 3]
-    assert '“objects” was removed meanwhile, and is back' in (
+    assert '“objects” was removed meanwhile, and is restored' in (
         d.widget.status.text
     )
     d.widget.trigger('undo')

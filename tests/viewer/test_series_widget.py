@@ -342,7 +342,7 @@ def test_resuming_without_a_file_that_was_moved(series_desk, folder):
     summary = again.widget.panel.summary.text()
     assert summary.startswith('2 images: 1 done, 1 to do, 0 flagged.')
     assert summary.endswith(
-        f'1 file of last time not found: {folder / "b.tif"} is missing.'
+        f'1 file of the last session not found: {folder / "b.tif"} is missing.'
     )
     # of another series that is not said
     again.widget.open([folder])
@@ -698,7 +698,9 @@ def test_a_doubtful_object_is_not_accepted_by_going_on(
     assert 'not confident' in d.widget.status.text
     assert names(d)[0] == 'a'
     d.session.reject()
-    assert d.widget.status.text == 'No object is open any more: go on.'
+    assert (
+        d.widget.status.text == 'No object is open any more: you can continue.'
+    )
     # nor when the window is closed
     d.prompts.tools.points.add((28, 32))
     d.settle()
@@ -891,8 +893,8 @@ def test_done_goes_past_unreadable_images(series_desk, folder):
     d.mouse.key(Qt.Key.Key_W, SHIFT)
     d.settle()
     assert d.widget.status.text == (
-        'No image is left to do but 2 images that cannot be read. 4 images: '
-        '2 done, 2 to do, 0 flagged.'
+        'No image is left to do except 2 images that cannot be read. '
+        '4 images: 2 done, 2 to do, 0 flagged.'
     )
     assert names(d) == ['c', 'labels']
     assert d.widget.panel.table.currentIndex().row() == 2
@@ -927,8 +929,8 @@ def test_labels_of_another_shape(series_desk, folder):
     kept = tifffile.imread(folder / 'labels' / 'a_labels.2.tif')
     assert (kept == 5).sum() == 100
     assert d.widget.status.text == (
-        'a_labels.tif is from another window or program, or was changed '
-        'since; it is kept, and labels are saved to a_labels.2.tif.'
+        'a_labels.tif is from another window or program, or was changed; it '
+        'is kept, and labels are saved to a_labels.2.tif.'
     )
     d.widget.next()
     d.settle()
@@ -936,7 +938,7 @@ def test_labels_of_another_shape(series_desk, folder):
     d.settle()
     assert d.widget.status.text == (
         'Image 1 of 3, a.tif: to do. a_labels.tif is from another window or '
-        'program, or was changed since; it is kept, and labels are saved to '
+        'program, or was changed; it is kept, and labels are saved to '
         'a_labels.2.tif.'
     )
 
@@ -1614,7 +1616,7 @@ def test_boxes_that_are_no_objects_yet_stay_with_their_image(boxed, folder):
     d = boxed
     d.widget.next()
     d.settle()
-    assert 'are no objects yet' in d.widget.status.text
+    assert 'drawn boxes are not accepted yet' in d.widget.status.text
     assert names(d)[0] == 'a'
     # as the open image
     assert d.widget.panel.table.currentIndex().row() == 0

@@ -215,11 +215,11 @@ def test_the_volume_says_to_switch_to_2d(desk, blobs, planes):
     d.settle()
     d.viewer.dims.ndisplay = 3
     d.settle()
-    assert 'switch to 2-D display' in d.widget.status.text
+    assert 'switch to 2D display' in d.widget.status.text
     d.widget.status.say('')
     d.widget.panel.buttons['use_boxes_tool'].click()
     d.settle()
-    assert 'switch to 2-D display' in d.widget.status.text
+    assert 'switch to 2D display' in d.widget.status.text
     d.viewer.dims.ndisplay = 2
     d.settle()
     assert d.widget.panel.buttons['use_boxes_tool'].isChecked()

@@ -82,7 +82,7 @@ def test_an_array_is_composed_with_a_pyramid():
     [
         ({'scale': (2, 2)}, 'pixel by pixel'),
         ({'translate': (0, 1)}, 'pixel by pixel'),
-        ({'rgb': True}, 'colours of its own'),
+        ({'rgb': True}, 'is an RGB image'),
     ],
 )
 def test_layers_that_cannot_be_composed_are_refused(change, message):
@@ -100,7 +100,7 @@ def test_more_layers_than_colours_are_refused():
         plane_of(viewer, viewer.layers[0], composed=viewer.layers[1:])
     stack = viewer.add_image(np.zeros((2, 20, 30)))
     same = viewer.add_image(np.zeros((2, 20, 30)))
-    with pytest.raises(ImageError, match='colours already'):
+    with pytest.raises(ImageError, match='already are its colours'):
         plane_of(viewer, stack, 0, composed=[same])
 
 

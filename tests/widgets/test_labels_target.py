@@ -486,7 +486,7 @@ def test_planes_are_found_again_as_they_were_shown(viewer):
     viewer.dims.transpose()
     assert scene.find(**description).place == plane.place
     viewer.dims.roll()
-    with pytest.raises(ImageError, match='shown along other axes'):
+    with pytest.raises(ImageError, match='shown along axes other'):
         scene.find(**description)
 
 

@@ -29,7 +29,7 @@ examples:
         -o all.csv
 
 The table written has one row per object: label, class, probability, and
-whether the class was given; the least certain first.
+whether the class was given; least certain first.
 """
 
 
@@ -37,10 +37,11 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
     """Add ``classify``."""
     parser = commands.add_parser(
         'classify',
-        help='propose classes of labelled objects from a few examples',
-        description='Propose a class for each labelled object from objects of '
-        'known class, by the image embedding, size, shape and intensity. '
-        'Needs scikit-learn: pip install "napari-mobilesam[classify]".',
+        help='propose classes for labelled objects from a few examples',
+        description='Propose a class for each labelled object, based on '
+        'objects of known class and on the image embedding, size, shape and '
+        'intensity. Needs scikit-learn: pip install '
+        '"napari-mobilesam[classify]".',
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -55,7 +56,7 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
         type=Path,
         required=True,
         metavar='TABLE.csv',
-        help='columns label and class: a few objects of each class',
+        help='table with columns label and class: a few objects per class',
     )
     add_output(
         parser, 'TABLE.csv|.parquet', 'table to write', 'an existing table'

@@ -30,8 +30,8 @@ def _unrecognized(arguments: str) -> str:
     if any(part.startswith('-') for part in arguments.split()):
         return f'there is no option {arguments}'
     return (
-        f'one argument too many: {arguments}. Repeat the command for each, '
-        'and quote names with spaces'
+        f'too many arguments: {arguments}. Repeat the command for each, and '
+        'quote names with spaces'
     )
 
 

@@ -35,7 +35,7 @@ def add_contrast_option(parser: argparse.ArgumentParser) -> None:
         metavar='LOW,HIGH',
         help='pixel values shown to the model as black and white, or '
         'percentiles such as 1%%,99.5%% (default: 0.1%%,99.9%% without '
-        'extreme pixels; 8-bit RGB as it is)',
+        'extreme pixels; 8-bit RGB unchanged)',
     )
 
 

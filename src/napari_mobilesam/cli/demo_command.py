@@ -31,14 +31,14 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
     parser.add_argument(
         '--tour',
         action='store_true',
-        help='take the tour and leave, even where there is a display',
+        help='take the tour and exit, even if there is a display',
     )
     parser.add_argument(
         '--output',
         type=Path,
         default=Path('demo-output'),
         metavar='FOLDER',
-        help='where the tour leaves its files (default: %(default)s)',
+        help='folder for the files of the tour (default: %(default)s)',
     )
     parser.add_argument(
         '--model',

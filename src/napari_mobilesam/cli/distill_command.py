@@ -51,10 +51,12 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         '--max-gigabytes',
         type=number_above(0, 1e6),
-        help='most gigabytes of embeddings on disk (default: no limit)',
+        help='maximum gigabytes of embeddings on disk (default: no limit)',
     )
     parser.add_argument(
-        '--run-folder', type=Path, help='as in train; also the embeddings'
+        '--run-folder',
+        type=Path,
+        help='as in train; also holds the embeddings',
     )
     add_overwrite(parser)
     add_budget(parser, replace(DistillConfig().config, minutes=60))

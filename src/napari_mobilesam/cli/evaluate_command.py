@@ -44,12 +44,12 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         '--model', help='name or file (default: the default model)'
     )
-    parser.add_argument('--split', help='of MANIFEST.csv, such as test')
+    parser.add_argument('--split', help='split in MANIFEST.csv, such as test')
     parser.add_argument('--dataset', action='append', help='only this one')
     parser.add_argument(
         '--limit',
         type=whole_number(1),
-        help='most images per data set and modality (default: all)',
+        help='maximum images per data set and modality (default: all)',
     )
     add_options(
         parser,
@@ -67,7 +67,7 @@ def add_parser(commands: Any) -> None:
         '--labels',
         type=Path,
         metavar='FOLDER',
-        help='measure the label images of this folder, of any program, '
+        help='measure the label images in this folder, from any program, '
         'instead of a model',
     )
     parser.add_argument('--json', type=Path, help='also write all numbers')

@@ -70,27 +70,27 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
         '--format',
         choices=FORMATS,
         metavar='FORMAT',
-        help=f'format where the suffix does not tell it; {formats}',
+        help=f'format, if the suffix does not determine it; {formats}',
     )
     parser.add_argument(
         '--image',
         type=Path,
         metavar='IMAGE',
-        help='image that the labels are of: its name, and for OME-Zarr its '
+        help='image of the labels, for its name, and for OME-Zarr also its '
         'pixel sizes and a link to it; not for ROIs, TIFF and PNG',
     )
     parser.add_argument(
         '--table',
         type=Path,
         metavar='TABLE.csv',
-        help='row per label with score, class and measurements, such as '
-        '`segment --table` and `measure` write',
+        help='one row per label with score, class and measurements, as '
+        'written by `segment --table` and `measure`',
     )
     parser.add_argument(
         '--object-type',
         default=OBJECT_TYPE,
         choices=OBJECT_TYPES,
-        help='objects that QuPath makes of a GeoJSON (default: %(default)s)',
+        help='type of the objects in QuPath (default: %(default)s)',
     )
     parser.add_argument(
         '--coco-masks',
@@ -120,8 +120,8 @@ def add_labels_argument(parser: argparse.ArgumentParser) -> None:
         '--shape',
         type=sizes,
         metavar='H,W',
-        help='shape of the labels, for ROIs and polygons whose file does '
-        'not tell it',
+        help='shape of the labels, for ROIs and polygons whose file does not '
+        'contain it',
     )
 
 

@@ -19,7 +19,7 @@ EXAMPLES = """\
 examples:
   encoder.onnx and decoder.onnx in a new folder
     napari-mobilesam export-model mobile_sam_cells -o onnx/
-  a package of bioimage.io of a model of your own
+  a bioimage.io package of your own model
     napari-mobilesam export-model my_cells -o my_cells.zip --author "A. Name"
 """
 
@@ -28,10 +28,10 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
     """Add ``export-model``."""
     parser = commands.add_parser(
         'export-model',
-        help='write a model as ONNX or as a package of bioimage.io',
+        help='write a model as ONNX or as a bioimage.io package',
         description='Write a model for other programs: a folder with '
-        'encoder.onnx and decoder.onnx, or a package of bioimage.io (.zip). '
-        'Both are compared with the model before they get their names.',
+        'encoder.onnx and decoder.onnx, or a bioimage.io package (.zip). '
+        'Both are verified against the model before they are written.',
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -43,7 +43,7 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
     add_output(
         parser,
         'FOLDER|FILE.zip',
-        'folder or package to make; neither is ever replaced',
+        'folder or package to create; existing ones are never replaced',
     )
     parser.add_argument(
         '--author',
@@ -63,7 +63,7 @@ def export_model_command(options: argparse.Namespace) -> int:
     if path.suffix and not packed:
         raise UsageError(
             f'{path.name}: give a folder without suffix for ONNX, or a .zip '
-            'for a package of bioimage.io'
+            'for a bioimage.io package'
         )
     if options.author and not packed:
         raise UsageError('--author is for a package, -o NAME.zip')

@@ -34,12 +34,13 @@ def add_parser(commands: Any) -> None:
         '--base', help='model to start from (default: the default model)'
     )
     parser.add_argument(
-        '--name', help='of the new model (default: a free one is made)'
+        '--name',
+        help='name of the new model (default: derived from the base model)',
     )
     parser.add_argument(
         '--all',
         action='store_true',
-        help='train the image encoder too, not only the decoder',
+        help='also train the image encoder, not only the decoder',
     )
     add_options(parser, FineTuneConfig, ('complete',))
     add_budget(parser, FineTuneConfig().config)

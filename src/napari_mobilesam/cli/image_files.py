@@ -155,8 +155,8 @@ def _sizes(path: Path, pyramid: Pyramid) -> dict[str, int]:
     names, shape = axis_names(pyramid), pyramid.arrays[0].shape
     if not len(set(names)) == len(names) == len(shape):
         raise InputError(
-            f'{path} names the axes {names}, but its shape is {shape}: say '
-            'what they are with --axes'
+            f'{path} names the axes {names}, but its shape is {shape}: '
+            'specify them with --axes'
         )
     return dict(zip(names, map(int, shape), strict=True))
 

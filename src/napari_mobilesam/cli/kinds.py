@@ -32,7 +32,7 @@ KINDS = {
     'semantic': '1 on objects, 0 elsewhere (TIFF, PNG)',
     'outlines': "polygons as in napari's Shapes files (CSV)",
     'edges': 'strength of edges from 0 to 1 (TIFF)',
-    'proposals': 'boxes that may hold objects, likeliest first (CSV)',
+    'proposals': 'boxes that may contain objects, most likely first (CSV)',
 }
 TABLES = ('outlines', 'proposals')
 # Kinds that are not derived from labels.
@@ -89,7 +89,7 @@ def check_kind(options: argparse.Namespace, prompted: bool) -> None:
     if kind in UNLABELLED:
         if prompted:
             raise UsageError(
-                f'--output-kind {kind} is of the whole image: leave out '
+                f'--output-kind {kind} applies to the whole image: leave out '
                 'points and boxes'
             )
         if options.table:

@@ -36,10 +36,10 @@ def add_large_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of large images."""
     large = parser.add_argument_group(
         'large images',
-        'A zarr or OME-Zarr, a TIFF of more than '
-        f'{LARGE_PIXELS // 1_000_000} million pixels per plane, and whatever '
-        'is written as .zarr, is worked through tile by tile. Finished tiles '
-        'are kept: the same command goes on where it was stopped.',
+        'A zarr or OME-Zarr, a TIFF with more than '
+        f'{LARGE_PIXELS // 1_000_000} million pixels per plane, and any '
+        'output ending in .zarr, is processed tile by tile. Finished tiles '
+        'are kept: the same command continues where it stopped.',
     )
     _add_workers(large)
     _add_parts(large)
@@ -54,13 +54,13 @@ def add_large_options(parser: argparse.ArgumentParser) -> None:
         '--resume',
         action='store_true',
         default=None,
-        help='go on with an unfinished run, and fail if there is none',
+        help='continue an unfinished run, and fail if there is none',
     )
     again.add_argument(
         '--restart',
         action='store_true',
         default=None,
-        help='forget the tiles of an unfinished run and begin anew',
+        help='discard the tiles of an unfinished run and start over',
     )
 
 
@@ -74,7 +74,7 @@ def _add_workers(large: argparse._ArgumentGroup) -> None:
     large.add_argument(
         '--executor',
         choices=('threads', 'processes', 'serial'),
-        help='what works on tiles (default: threads)',
+        help='what processes the tiles (default: threads)',
     )
     large.add_argument(
         '--scheduler',
@@ -100,7 +100,7 @@ def _add_parts(large: argparse._ArgumentGroup) -> None:
     large.add_argument(
         '--axes',
         metavar='TZCYX',
-        help='a letter for each axis, where the file does not say',
+        help='a letter for each axis, if the file does not specify them',
     )
     large.add_argument(
         '--select',

@@ -65,7 +65,8 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
         '--image',
         type=Path,
         metavar='IMAGE',
-        help='image to measure intensities in, of the shape of the labels',
+        help='image in which to measure intensities, with the shape of the '
+        'labels',
     )
     parser.add_argument(
         '--table',
@@ -89,7 +90,7 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
     parser.add_argument(
         '--volumes',
         action='store_true',
-        help='measure objects of a stack in 3-D, not plane by plane',
+        help='measure objects of a stack in 3D, not plane by plane',
     )
     add_quiet(parser)
     parser.set_defaults(run=measure_command)

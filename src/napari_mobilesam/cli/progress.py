@@ -50,7 +50,7 @@ class ProgressLine:
             print(text, file=self.stream, flush=True)
 
     def _text(self, done: int, total: int, message: str) -> str:
-        """Steps done; per cent, which never fall, once the total moves."""
+        """Return steps done, or per cent once the total moves."""
         phase, first = self._phase
         if message != phase:
             self._phase, self._percent = (message, total), 0

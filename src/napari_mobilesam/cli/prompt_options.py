@@ -25,11 +25,12 @@ if TYPE_CHECKING:
 def add_prompt_options(parser: argparse.ArgumentParser) -> None:
     """Add ``--point``, ``--negative`` and ``--box``."""
     prompts = parser.add_argument_group(
-        'prompts', 'With any of these, only what they point at is labelled.'
+        'prompts',
+        'With any of these, only the objects they point at are labelled.',
     )
     for name, text in (
         ('--point', 'a pixel of the object; may be repeated'),
-        ('--negative', 'a pixel that is not of the object; may be repeated'),
+        ('--negative', 'a pixel outside the object; may be repeated'),
     ):
         prompts.add_argument(
             name,
@@ -75,7 +76,7 @@ def prompts_of(options: argparse.Namespace) -> list[Prompts]:
         return [Prompts(box=box) for box in boxes]
     if options.negative and not (options.point or boxes):
         raise UsageError(
-            '--negative alone points at no object: give a --point or a --box'
+            '--negative alone selects no object: give a --point or a --box'
         )
     if not len(points) and not boxes:
         return []

@@ -67,11 +67,11 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
     """Add ``refine``."""
     parser = commands.add_parser(
         'refine',
-        help='refine the objects of a label image of any program',
+        help='refine the objects of a label image from any program',
         description='Give each object of a label image to the model, as its '
         'box and with its mask, and keep the better answer by predicted IoU. '
-        'An object stays as it was if the answer is another object, or is '
-        'not sure enough.',
+        'An object stays unchanged if the answer is a different object, or '
+        'the model is not confident enough.',
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -90,7 +90,7 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
         type=Path,
         metavar='TABLE.csv|.parquet',
         help='also write one row per object: whether it was refined, its '
-        'predicted IoU, its overlap with the object before, both areas',
+        'predicted IoU, its overlap with the original object, and both areas',
     )
     parser.add_argument(
         '--plane',

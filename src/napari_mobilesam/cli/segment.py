@@ -85,7 +85,7 @@ examples:
         --negative 140,90
   the object in a box: first row, first column, last row, last column
     napari-mobilesam segment cells.tif -o one.tif --box 80,60,160,120
-  an image of any size, tile by tile; the same command goes on where it was
+  an image of any size, tile by tile; the same command continues where it was
   stopped
     napari-mobilesam segment slide.ome.zarr -o cells.ome.zarr --workers 4
   objects in a part of the image, as polygons that napari opens
@@ -97,7 +97,7 @@ examples:
     napari-mobilesam segment cells.tif -o labels.tif --like examples.tif
   what a text names, in photographs rather than micrographs
     napari-mobilesam segment photo.jpg -o labels.tif --text "coin"
-  all images of a folder, two at a time; the same command goes on where it
+  all images of a folder, two at a time; the same command continues where it
   was stopped
     napari-mobilesam segment folder/ -o out/ --workers 2
   channel 1 of all images of a folder
@@ -117,8 +117,8 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
     """Add ``segment``."""
     parser = commands.add_parser(
         'segment',
-        help='label every object of an image, or those prompted for',
-        description='Label every object of an image, or those prompted for. '
+        help='label every object of an image, or only prompted ones',
+        description='Label every object of an image, or only prompted ones. '
         'Coordinates are row,column in pixels, counted from 0 at the top '
         'left.',
         epilog=EXAMPLES,
@@ -132,7 +132,7 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
     add_similar_options(parser)
     add_text_options(parser)
     everything = parser.add_argument_group(
-        'segment everything', 'Options of the search for all objects.'
+        'segment everything', 'Options for finding all objects.'
     )
     add_scope_options(everything)
     add_options(everything, EverythingParameters)
@@ -168,7 +168,7 @@ def _add_files(parser: argparse.ArgumentParser) -> None:
         '--table',
         type=Path,
         metavar='TABLE.csv|.parquet',
-        help='also write one row per label: score, area, position',
+        help='also write a table, one row per label: score, area, position',
     )
     parser.add_argument(
         '--plane',
@@ -183,8 +183,8 @@ def _add_files(parser: argparse.ArgumentParser) -> None:
         metavar='C',
         help='channel, or colour, of a file with several, counted from 0; of '
         'many images, the channel of those with several: gray and colour '
-        'images are segmented as they are (default: 0, which is told in the '
-        'summary)',
+        'images are segmented unchanged (default: 0, which the summary '
+        'reports)',
     )
     parser.add_argument(
         '--series',
@@ -327,7 +327,7 @@ def refuse_in_tiles(options: argparse.Namespace) -> None:
         given.append(f'--output-kind {options.output_kind}')
     refuse_given(
         given,
-        'not for images worked through in tiles',
+        'not for images processed in tiles',
         'give a TIFF that fits into memory',
     )
 

@@ -337,7 +337,10 @@ class StopOnInterrupt:
     def _stop(self, number: int, frame: object) -> None:
         self.stopped.set()
         self._restore()
-        self._progress.say('stopping after the tiles at work; Ctrl-C: at once')
+        self._progress.say(
+            'stopping after the current tiles; press Ctrl-C '
+            'again to stop at once'
+        )
 
     def _restore(self) -> None:
         if self._before is not None:
@@ -370,7 +373,7 @@ def report(
     if stopped and not result.complete:
         print(
             f'stopped with {found}: what is done is kept, the same command '
-            'goes on with it',
+            'continues with it',
             file=sys.stderr,
         )
         return ExitCode.INTERRUPTED

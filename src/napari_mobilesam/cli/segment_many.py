@@ -91,8 +91,8 @@ def add_series_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group(
         'many images',
         'Several images, or folders of them, are written into the folder '
-        '--output, with a table summary.csv. The same command goes on where '
-        'it was stopped: images that are done and unchanged are skipped. '
+        '--output, with a table summary.csv. The same command continues '
+        'where it stopped: images that are done and unchanged are skipped. '
         '--workers images are segmented at a time.',
     )
     group.add_argument(
@@ -356,7 +356,8 @@ def _segment(
     try:
         if wants_tiles(own):
             raise InputError(
-                f'{image.image} is to be segmented tile by tile: give it alone'
+                f'{image.image} has to be segmented tile by tile: give it '
+                'alone'
             )
         there = image.begin(options.overwrite)
         result = segment_one(own, model)

@@ -21,8 +21,8 @@ def add_similar_options(parser: argparse.ArgumentParser) -> None:
     """Add ``--like`` and ``--similarity``."""
     group = parser.add_argument_group(
         'find similar',
-        'With --like, only what is like the examples is labelled; the options '
-        'of segment everything apply.',
+        'With --like, only objects similar to the examples are labelled; the '
+        'options of segment everything apply.',
     )
     group.add_argument(
         '--like',
@@ -34,8 +34,8 @@ def add_similar_options(parser: argparse.ArgumentParser) -> None:
         '--similarity',
         type=float,
         metavar='S',
-        help='least similarity, 1 for what is just like an example '
-        '(default: 0.1)',
+        help='minimum similarity; 1 means identical to an example (default: '
+        '0.1)',
     )
 
 
@@ -49,7 +49,7 @@ def check_similar_options(options: argparse.Namespace, prompted: bool) -> None:
         )
     if options.output_kind in ('edges', 'proposals'):
         raise UsageError(
-            f'--output-kind {options.output_kind} is of the whole image: '
+            f'--output-kind {options.output_kind} applies to the whole image: '
             'leave out --like'
         )
 

@@ -36,7 +36,7 @@ def add_text_options(parser: argparse.ArgumentParser) -> None:
         '--text-score',
         type=float,
         metavar='S',
-        help='least score of a box, from 0 to 1 (default: 0.3)',
+        help='minimum score of a box, from 0 to 1 (default: 0.3)',
     )
 
 

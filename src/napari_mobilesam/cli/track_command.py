@@ -71,7 +71,7 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
         nargs='+',
         required=True,
         metavar='OUT',
-        help='files or folders to write; each suffix tells the format',
+        help='files or folders to write; each suffix determines the format',
     )
     add_options(parser, LinkingParameters)
     parser.add_argument(

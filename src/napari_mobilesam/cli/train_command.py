@@ -78,8 +78,8 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         '--loaders',
         type=whole_number(0, 1024),
-        help='processes that make samples beside the training, for a GPU: '
-        'as many as there are cores (default: 0); not with --workers',
+        help='processes that prepare samples during training, for a GPU: as '
+        'many as there are cores (default: 0); not with --workers',
     )
     _add_head_options(parser)
     add_overwrite(parser)
@@ -96,8 +96,8 @@ def _add_inputs(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--first-size',
         type=input_size,
-        help='side of the input to begin with, smaller than --input-size '
-        '(default: that of --input-size)',
+        help='side of the initial input, smaller than --input-size (default: '
+        '--input-size)',
     )
     parser.add_argument(
         '--first-share',
@@ -127,8 +127,8 @@ def _add_inputs(parser: argparse.ArgumentParser) -> None:
         action='append',
         default=[],
         metavar='DATASET',
-        help='data set in which not every object is labelled: its '
-        'background teaches nothing; may be repeated',
+        help='data set in which not every object is labelled: its background '
+        'is not trained on; may be repeated',
     )
 
 
@@ -160,8 +160,8 @@ def _add_head_options(parser: argparse.ArgumentParser) -> None:
     choice.add_argument(
         '--head-only',
         action='store_true',
-        help='train only an instance head, which says where objects are, '
-        'and leave the rest of --base as it is (minutes)',
+        help='train only an instance head, which locates objects, and leave '
+        'the rest of --base unchanged (minutes)',
     )
     group.add_argument(
         '--crops',

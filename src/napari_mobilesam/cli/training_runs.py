@@ -90,7 +90,7 @@ def training_run(options: argparse.Namespace) -> Iterator[Progress]:
             if any(folder.rglob('run.pt')):
                 print(
                     f'\nwhat was trained is kept in {folder}: the same '
-                    'command goes on',
+                    'command continues',
                     file=sys.stderr,
                 )
             raise

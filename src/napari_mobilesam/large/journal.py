@@ -222,9 +222,9 @@ class Journal:
             ]
             error = JournalError(
                 f'{self.folder} holds the records of another run: '
-                f'{"; ".join(said)}. Run with what it was to go on with '
-                'it, write to another place, or delete that folder to start '
-                'anew.'
+                f'{"; ".join(said)}. Run with the original settings to '
+                'continue it, write to another place, or delete that folder '
+                'to start over.'
             )
             error.changes = changes
             raise error
@@ -238,7 +238,7 @@ class Journal:
         except ValueError as error:
             raise JournalError(
                 f'{self.folder / MANIFEST} is damaged ({error}). Delete '
-                f'{self.folder} to start anew.'
+                f'{self.folder} to start over.'
             ) from error
         return dict(content)
 

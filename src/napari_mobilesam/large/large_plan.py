@@ -50,8 +50,8 @@ class LargeParameters:
 
     everything: EverythingParameters = parameter(
         default_factory=EverythingParameters,
-        description='Parameters of each tile. Their diameter, in pixels of '
-        'level 0, chooses the level of the pyramid and the size of tiles.',
+        description='Parameters of each tile. Their diameter, in level-0 '
+        'pixels, determines the pyramid level and the tile size.',
     )
     contrast_limits: tuple[Limits, ...] | None = parameter(
         None,
@@ -63,8 +63,7 @@ class LargeParameters:
     )
     coarser: int = parameter(
         2,
-        'Times that the tile size is doubled for objects too large for a '
-        'tile.',
+        'How often the tile size is doubled for objects too large for a tile.',
         label='Coarser levels',
         maximum=8,
         group=TILES_AND_LINKS,
@@ -75,7 +74,7 @@ class LargeParameters:
     )
     link_iou: float = parameter(
         0.3,
-        'Least IoU of linked objects of neighbouring planes.',
+        'Minimum IoU of linked objects in neighbouring planes.',
         label='Link at IoU ≥',
         maximum=1,
         step=0.05,
@@ -83,7 +82,7 @@ class LargeParameters:
     )
     link_gap: int = parameter(
         1,
-        'Most planes that a linked object may be missing from in between.',
+        'Maximum number of planes from which a linked object may be missing.',
         label='Link across gaps',
         maximum=20,
         group=TILES_AND_LINKS,
@@ -117,8 +116,8 @@ def checked_large(
         if getattr(everything, name):
             raise SegmentationError(
                 f'{name}={getattr(everything, name)} embeds the image as a '
-                'whole, which a large one is not: leave it out. Tiles are '
-                'chosen by diameter.'
+                'whole, which is impossible for a large image: leave it out. '
+                'Tiles are chosen by diameter.'
             )
     return replace(chosen, everything=everything)
 

@@ -103,7 +103,7 @@ def percentiles_of(
         recorded = known if nodata is None else known[known != nodata]
         if not recorded.size:
             raise BlankImageError(
-                'The image has no finite pixel among those looked at: give '
+                'None of the sampled pixels of the image is finite: give '
                 'contrast limits as values.'
             )
         first, last = np.percentile(recorded, (low, high))

@@ -71,8 +71,8 @@ class RefineParameters:
 
     least_overlap: float = parameter(
         0.5,
-        'Least IoU of the refined object with the one before; with less it '
-        'is another object, and the one before stays.',
+        'Minimum IoU of the refined object with the original; with less, it '
+        'is a different object, and the original stays.',
         label='Overlap ≥',
         minimum=0.05,
         maximum=1,
@@ -80,9 +80,9 @@ class RefineParameters:
     )
     least_score: float | None = parameter(
         None,
-        'Least predicted IoU of the refined object; with less the one before '
-        'stays. An object whose score is known is replaced by a better one '
-        'only.',
+        'Minimum predicted IoU of the refined object; with less, the '
+        'original stays. An object with a known score is only replaced by a '
+        'better one.',
         label='Predicted IoU ≥',
         maximum=1,
         step=0.01,
@@ -281,11 +281,12 @@ def judge(
     reason = ''
     least = parameters.threshold(record)
     if overlap < parameters.least_overlap:
-        reason = f'the answer is another object (IoU {overlap:.2f})'
+        reason = f'the answer is a different object (IoU {overlap:.2f})'
     elif after.score < least:
         reason = f'its predicted IoU of {after.score:.2f} is below {least:.2f}'
     elif before.score >= after.score:
-        reason = f'it has the better predicted IoU, {before.score:.2f}'
+        reason = 'the original has the better predicted IoU, '
+        f'{before.score:.2f}'
     return Refinement(label, before, after, not reason, overlap, reason)
 
 

@@ -279,8 +279,8 @@ class Series:
                 raise
             raise SeriesError(
                 f'{path} has the shape {labels.shape}, and the image '
-                f'{entry.name} has {shape}: it is kept, and new labels '
-                'are saved beside it.'
+                f'{entry.name} has {shape}: it is kept, and new labels are '
+                'saved next to it.'
             )
         # labels of other programs are kept, also if these continue them
         if 'written' in entry.record or is_written(entry.record, state):
@@ -511,8 +511,8 @@ def _check_table(table: pd.DataFrame | None) -> None:
     """Raise `SeriesError` if rows do not tell their labels."""
     if table is not None and len(table) and 'label' not in table:
         raise SeriesError(
-            'The table has no column “label”, so nothing tells which object a '
-            f'row is of; there are: {", ".join(map(str, table.columns))}.'
+            'The table has no column “label”, so the object of a row is '
+            'unknown; there are: {", ".join(map(str, table.columns))}.'
         )
 
 

@@ -243,8 +243,8 @@ class EverythingCommands:
             or self._generation != self._parts.runs.generation
         ):
             raise SegmentationError(
-                'There is no run to filter: segment_everything, find_similar '
-                'or segment_text has to be the last run, and not undone.'
+                'There is no run to filter: run segment_everything, '
+                'find_similar or segment_text first; it must not be undone.'
             )
         result: EverythingResult = self._parts.waiter.answer(
             self._parts.runs.selected,
@@ -304,8 +304,8 @@ def _planes(
         or not all(isinstance(plane, ImagePlane) for plane in given)
     ):
         raise SegmentationError(
-            f'planes is {quoted(given)}; give planes, such as scene.stack() '
-            'returns, or None for the one that is shown.'
+            f'planes is {quoted(given)}; give planes, as returned by '
+            'scene.stack(), or None for the displayed one.'
         )
     return list(given)
 

@@ -89,7 +89,7 @@ class FileCommands:
         objects = scene.objects(False)
         if objects is None:
             raise SegmentationError(
-                'The image that is chosen has no labels with objects to save.'
+                'The selected image has no labels with objects to save.'
             )
         save(path, scene, Snapshot.of(objects, self.parameters()))
         if self._paths.get(objects) == Path(path):

@@ -52,7 +52,7 @@ class ObjectJobs:
             )
         if editor.pending:
             raise SegmentationError(
-                'The mask is not there yet: propagate when it is.'
+                'The mask is not ready yet: propagate once it is.'
             )
         scene = self._parts.scene()
         shown, planes = scene.plane(), scene.stack(axis)
@@ -62,8 +62,8 @@ class ObjectJobs:
         record = editor.accept()
         if record is None:
             raise SegmentationError(
-                'An object before it still waits for its mask. This one was '
-                'accepted: open it when it is written, and propagate it.'
+                'A previous object is still waiting for its mask. This one '
+                'was accepted: open it once it is written, and propagate it.'
             )
         if objects is None:
             objects = scene.objects(False)

@@ -51,11 +51,11 @@ class LinkingParameters:
 
     max_distance: float | None = parameter(
         None,
-        'Most that an object moves from one frame to the next, in pixels.',
+        'Maximum movement of an object from one frame to the next, in pixels.',
         label='Distance (px)',
         minimum=1,
         maximum=100_000,
-        automatic='1.5 diameters of the median object.',
+        automatic='1.5 times the median object diameter.',
         typical=30.0,
     )
     gap: int = parameter(
@@ -71,8 +71,8 @@ class LinkingParameters:
     )
     drift: bool = parameter(
         True,
-        'Shifts that all objects share, as of a stage that moves, are taken '
-        'off before objects are linked.',
+        'Shifts common to all objects, such as stage drift, are subtracted '
+        'before objects are linked.',
         label='Stage drift',
     )
     linker: Linker = parameter(
@@ -85,7 +85,7 @@ class LinkingParameters:
     )
     trackastra_model: str = parameter(
         'general_2d',
-        'Pretrained model of trackastra, or the folder of one.',
+        'Pretrained trackastra model, or the folder of one.',
     )
 
 

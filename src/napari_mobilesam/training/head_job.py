@@ -115,8 +115,8 @@ class HeadJob:
         run.resume()
         if not crops.fill(progress, cancelled):
             raise TrainingError(
-                'cancelled while crops were embedded: the same command goes '
-                'on from there'
+                'cancelled while crops were embedded: the same command '
+                'continues from there'
             )
         run.run(progress, cancelled)
         write_result(sam, self.output, self._record(run, source))

@@ -75,10 +75,10 @@ class TrainConfig:
         step=0.1,
     )
     batch_size: int = parameter(4, 'Images per step and process.')
-    learning_rate: float = parameter(1e-3, 'Highest learning rate of AdamW.')
+    learning_rate: float = parameter(1e-3, 'Peak learning rate of AdamW.')
     weight_decay: float = parameter(0.05, 'Weight decay of AdamW.')
     warmup: int = parameter(50, 'Steps of warm-up.')
-    clip: float = parameter(1.0, 'Largest norm of the gradient.')
+    clip: float = parameter(1.0, 'Maximum norm of the gradient.')
     average: float = parameter(
         0.998,
         'Decay of the averaged weights, which are validated and kept.',
@@ -96,8 +96,8 @@ class TrainConfig:
     validation_minutes: float = parameter(8, 'Minutes between validations.')
     patience: int = parameter(
         0,
-        'Validations without a better score after which the run ends; 0 '
-        'for never.',
+        'Number of validations without a better score after which the run '
+        'ends; 0 for never.',
     )
 
     def fraction(self, step: int, seconds: float) -> float:
@@ -116,16 +116,16 @@ class DistillConfig:
 
     mode: DistillMode = parameter(
         'decoupled',
-        "What the student learns from: the teacher's embeddings "
+        "Training target of the student: the teacher's embeddings "
         "(decoupled), the teacher's masks through the frozen mask decoder "
-        '(semi-coupled), or the masks with the decoder trained too '
+        '(semi-coupled), or the masks, with the decoder trained as well '
         '(coupled).',
     )
     crops: int = parameter(2000, 'Crops whose teacher embeddings are kept.')
-    check_crops: int = parameter(16, 'Further crops, for validation.')
+    check_crops: int = parameter(16, 'Additional crops for validation.')
     max_bytes: int | None = parameter(
         None,
-        'Largest size of the embeddings on disk.',
+        'Maximum size of the embeddings on disk.',
         automatic='no limit.',
     )
     procedural: float = parameter(
@@ -160,8 +160,8 @@ class FineTuneConfig:
 
     decoder_only: bool = parameter(
         True,
-        'Train the mask decoder alone, which takes minutes. The image '
-        'encoder too takes far longer and needs more labels.',
+        'Train only the mask decoder, which takes minutes. Training the '
+        'image encoder as well takes far longer and needs more labels.',
         label='Train',
         choices=(
             ('Mask decoder (minutes)', True),
@@ -171,7 +171,7 @@ class FineTuneConfig:
     complete: bool = parameter(
         False,
         'Every object of the images is labelled, so that the rest is '
-        'background and clicks there are trained too.',
+        'background, on which clicks are trained, too.',
         label='Every object is labelled',
     )
     held_back: float = parameter(
@@ -193,10 +193,10 @@ class EvaluationOptions:
     """Parameters of an evaluation."""
 
     objects: int = parameter(
-        40, 'Objects prompted for per image, drawn with the seed.'
+        40, 'Number of objects prompted per image, drawn with the seed.'
     )
     clicks: int = parameter(
-        10, 'Most clicks per object when clicks are counted; 0 for none.'
+        10, 'Maximum clicks per object when clicks are counted; 0 for none.'
     )
     click_objects: int = parameter(
         8, 'Objects per image whose clicks are counted.'
@@ -212,4 +212,4 @@ class EvaluationOptions:
         'Distances in pixels between the positive and the negative click '
         'at which agreement with a teacher is measured.',
     )
-    seed: int = parameter(0, 'Seed of the objects and random points.')
+    seed: int = parameter(0, 'Seed for the objects and random points.')

@@ -111,8 +111,8 @@ class RecordDecoder:
             if fingerprint(plane) != self._fingerprints[number]:
                 raise SessionFileError(
                     f'{plane.name} is not the image of this session: its '
-                    'pixels differ. Open the image of the session, and '
-                    'choose it.'
+                    'pixels differ. Open the image of the session and select '
+                    'it.'
                 )
             self._checked.add(number)
         return plane

@@ -223,13 +223,13 @@ class AutoSave:
             return
         if self._spare is None:
             raise SessionFileError(
-                f'Another window or layer has written {self.path} since: '
-                'choose another file.'
+                f'Another window or layer has written {self.path} in the '
+                'meantime: choose another file.'
             )
         other = self._spare()
         self._session.tell(
-            f'{self.path.name} has the objects of another window or layer '
-            f'by now: these objects are saved to {other}.'
+            f'{self.path.name} now has the objects of another window or '
+            f'layer: these objects are saved to {other}.'
         )
         self.path = other
 

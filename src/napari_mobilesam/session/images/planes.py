@@ -111,7 +111,7 @@ class PlaneView:
             # a lazy stack of files assumes all files to be like the first
             raise ImageError(
                 f'A plane of the image has the shape {values.shape} instead '
-                f'of {expected}: images of different sizes are no stack. '
+                f'of {expected}: images of different sizes are not a stack. '
                 'Open their folder under “Series”.'
             )
         return values.transpose([order.index(axis) for axis in left])

@@ -263,8 +263,8 @@ class ObjectStore(ABC):
         if step is not None:
             what = 'propagated' if step.propagated else 'written'
             raise LabelsError(
-                f'{record.text.capitalize()} is being {what}: wait for the '
-                'end, or press Stop.'
+                f'{record.text.capitalize()} is being {what}: wait until it '
+                'is done, or press Stop.'
             )
 
     @contextmanager

@@ -127,9 +127,9 @@ def check_class_label(
         name = min(others)
         whose = f'class “{name}”' if name else 'an object without a class'
         raise LabelsError(
-            f'Label {label} of “{target.name}” is that of {whose}, and would '
-            f'be that of class “{options.class_name}” as well: choose another '
-            'labels layer, or “one label per object”.'
+            f'Label {label} of “{target.name}” already stands for {whose}, so '
+            f'it cannot stand for class “{options.class_name}”: choose '
+            'another labels layer, or “one label per object”.'
         )
 
 
@@ -190,9 +190,9 @@ def write_object(
         step.put(record)
         if not step.resize(record):
             raise LabelsError(
-                f'Nothing was written: other labels of '
-                f'“{objects.target.name}” cover the object, and are kept. '
-                'Let it overwrite them, or delete them first.'
+                'Nothing was written: other labels of '
+                f'“{objects.target.name}” cover the object and are kept. '
+                'Allow overwriting, or delete them first.'
             )
         if base is not None and objects.is_painted(base):
             objects.note_painted({record.label})

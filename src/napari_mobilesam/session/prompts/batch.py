@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 Overlaps = Literal['first', 'last', 'best']
 
-COVERED = 'other objects cover it, or the labels do not reach it.'
+COVERED = 'other objects cover it, or it lies outside the labels.'
 
 
 class BatchItem(NamedTuple):

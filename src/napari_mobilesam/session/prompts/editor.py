@@ -346,7 +346,8 @@ class Editor:
         """
         if not self.pending and not self.record.masks:
             raise PromptError(
-                'There is no mask to keep yet: click an object, or draw a box.'
+                'There is no mask to accept yet: click an object, or draw a '
+                'box.'
             )
         # decided now: the image may be another one when the answer comes
         home = home_of(self._open, self._find_objects)

@@ -108,5 +108,5 @@ def check_prompts(shape: tuple[int, int], prompts: Prompts) -> None:
             )
         if not np.any(prompts.labels == 1):
             raise PromptError(
-                'All points are negative: click the object itself too.'
+                'All points are negative: click the object itself, too.'
             )

@@ -108,7 +108,7 @@ class PropagationResult:
         if self.hidden:
             planes = first_three(self.hidden)
             text += f'; nothing was written on {unit} {planes}: '
-            text += 'other labels cover it, or the labels do not reach it'
+            text += 'other labels cover it, or it lies outside the labels'
         ends = ' and '.join(
             f'{unit} {end.number} ({end.reason})'
             for end in sorted(self.ended, key=lambda end: end.number)

@@ -430,8 +430,8 @@ def _read(
     if height * width > MOST_PIXELS:
         raise LabelsError(
             f'“{plane.name}” has {height} × {width} pixels, too many to '
-            'refine all objects of at once: refine them one by one, or parts '
-            'of the image.'
+            'refine all objects at once: refine them one by one, or parts of '
+            'the image.'
         )
     picture = whole_picture(target, plane).copy()
     drawn = picture.astype(np.int64)

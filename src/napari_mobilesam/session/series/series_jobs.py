@@ -73,8 +73,8 @@ class ReadImage:
 def keeps_prompts(error: BaseException) -> str:
     """Return the message for existing prompts that cannot be read."""
     return (
-        f'{explain(error)} The file of the prompts is kept, and new ones of '
-        'this image are not saved.'
+        f'{explain(error)} The file of the prompts is kept, and new prompts '
+        'of this image are not saved.'
     )
 
 
@@ -192,8 +192,8 @@ class SeriesJobs:
                 return
             name = self.required[min(self.saving.unsaved)].name
             raise SeriesError(
-                f'The labels of {name} could not be saved: make the folder '
-                'of the labels writable before you open another series.'
+                f'The labels of {name} could not be saved: make the labels '
+                'folder writable before you open another series.'
             )
         self._images.clear()
         self.saving.forget()

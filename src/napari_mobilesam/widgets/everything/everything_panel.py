@@ -37,8 +37,8 @@ INSTANCES, FOREGROUND, OUTLINES = (
     'outlines, as shapes',
 )
 ROW_TIPS = {
-    'Output': 'What is made of the objects: labels, outlines, …',
-    'Labels': 'Layer that the objects are written into.',
+    'Output': 'Type of result: labels, outlines, …',
+    'Labels': 'Layer to which objects are written.',
 }
 
 

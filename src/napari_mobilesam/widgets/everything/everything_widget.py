@@ -268,8 +268,7 @@ class EverythingWidget(ViewerWidget):
             self.session.runs.abandon()
             self.runs.let_go()
             self.status.say(
-                f'“{gone.name}” was removed: run again to go on with its '
-                'objects.'
+                f'“{gone.name}” was removed: run again to restore its objects.'
             )
 
     def _stopped(self, gone: Layer) -> None:
@@ -289,7 +288,7 @@ class EverythingWidget(ViewerWidget):
             self.panel.estimate_label.setText('')
             return
         self.status.say(
-            HINT if image is not None else 'Open an image to begin.'
+            HINT if image is not None else 'Open an image to start.'
         )
         self._say_whose()
 
@@ -382,7 +381,7 @@ class EverythingWidget(ViewerWidget):
             plane = self.header.plane
             if is_ours(labels) and not suitability(labels, plane.layer):
                 raise PromptError(
-                    f'“{labels.name}” are labels of another image than '
+                    f'“{labels.name}” belong to another image than '
                     f'“{plane.layer.name}”: choose labels of that image, or '
                     'accept an object there first.'
                 )

@@ -163,12 +163,12 @@ class FilterPanel(QWidget):
             (
                 'Overlap ≤',
                 self.overlap,
-                'Where boxes overlap more, only the best mask is kept.',
+                'Of masks whose boxes overlap more, only the best is kept.',
             ),
             (
                 'Area (px)',
                 self.area,
-                'Pixels of the whole mask, also where a better one covers it.',
+                'Area of the whole mask, also where a better one covers it.',
             ),
             (
                 'Eccentricity',

@@ -66,8 +66,8 @@ class LargePanel(QGroupBox):
         self.state_label = MessageLabel()
         self.continue_button = wide_button('Continue')
         self.continue_button.setToolTip(
-            'Continue from the finished tiles, with the parameters that they '
-            'were made with.'
+            'Continue from the finished tiles, with the parameters with '
+            'which they were made.'
         )
         self.restart_button = wide_button('Start over')
         self.restart_button.setToolTip(

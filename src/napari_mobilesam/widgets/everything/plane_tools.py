@@ -128,10 +128,10 @@ class PlaneTools:
         def show(found: tuple[Any, Any]) -> str:
             picture, table = found
             if not len(table):
-                return 'The boxes hold no object'
+                return 'The boxes contain no object'
             layer, count = self._write(plane, output, picture, table)
             if not count:
-                return f'All is labelled in “{layer.name}” already'
+                return f'Everything is already labelled in “{layer.name}”'
             return f'{counted(count, "object")} in “{layer.name}”'
 
         return self._jobs.boxes(_task(part), boxes), show

@@ -81,8 +81,7 @@ class ReviewPanel(QWidget):
 
     def _arrange(self) -> None:
         tips = {
-            self.next_button: 'Show the object of lowest score that was '
-            'not reviewed yet.',
+            self.next_button: 'Show the least certain unreviewed object.',
             self.keep_button: 'Keep the object, whatever the filters.',
             self.reject_button: 'Delete the object. Undo brings it back.',
             self.edit_button: 'Edit the object and its prompts in “Segment '

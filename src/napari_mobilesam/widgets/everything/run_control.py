@@ -342,8 +342,8 @@ class RunControl:
             return
         if self.results.edited:
             self._panel.status.say(
-                'The outlines were edited, and stay as they are: run again '
-                'to filter them.'
+                'The outlines were edited and stay unchanged: run again to '
+                'filter them.'
             )
             return
         # movements of one slider form one step, those of another the next
@@ -433,8 +433,8 @@ def nothing_found(result: EverythingResult, skipped: bool = False) -> str:
         )
     if skipped:
         return (
-            'Nothing was found beside the objects that are labelled already: '
-            'untick “Skip labelled pixels” to find those again.'
+            'Nothing was found besides already labelled objects: untick '
+            '“Skip labelled pixels” to find those again.'
         )
     return (
         'Nothing was found: lower the predicted IoU or the stability, or set '

@@ -17,7 +17,7 @@ from napari_mobilesam.widgets.viewer.layers import is_output
 
 ALL, SELECTED = 'all labels of the plane', 'the selected label'
 ROW_TIPS = {
-    'Labels': 'Layer with the examples; what is found is added to it.',
+    'Labels': 'Layer with the examples; the objects found are added to it.',
     'Examples': 'Objects that serve as examples.',
 }
 
@@ -43,8 +43,8 @@ class SimilarPanel(QWidget):
         self.which_combo.addItems([ALL, SELECTED])
         self.button = wide_button('Find similar')
         self.button.setToolTip(
-            'Find what looks like the examples and is about as large.\n'
-            'The filters then say how similar an object has to be.'
+            'Find what looks like the examples and is about as large.\nThe '
+            'filters then set how similar an object has to be.'
         )
         form = form_layout(self)
         form.addRow('Labels', self.labels_combo)

@@ -61,8 +61,8 @@ class ToolsPanel(QWidget):
         )
         self.proposals_button = wide_button('Object proposals')
         self.proposals_button.setToolTip(
-            'Add up to a thousand boxes that may hold objects, with scores\n'
-            '(Segment Anything, section 7.3).'
+            'Add up to a thousand boxes that may contain objects, with '
+            'scores\n(Segment Anything, section 7.3).'
         )
         self.shapes_combo = LayerCombo(
             viewer, is_of(Shapes), 'a layer of boxes'
@@ -74,7 +74,7 @@ class ToolsPanel(QWidget):
         self.table_button = wide_button('Import boxes (CSV) …')
         self.table_button.setToolTip(
             'A CSV file with the columns row0, column0, row1, column1 in '
-            'pixels,\nor of a shapes layer as napari saves it.'
+            'pixels,\nor of a Shapes layer saved by napari.'
         )
         form = form_layout(self)
         form.addRow(row(self.edges_button, self.proposals_button))

@@ -40,9 +40,9 @@ REGION_NAME, REGION_MARK = 'regions', 'napari-mobilesam regions'
 # axes along which objects are not linked by default
 TIME_NAMES = ('t', 'time', 'frame', 'frames')
 ROW_TIPS = {
-    'Where': 'Part of the image in which objects are looked for.',
-    'Regions': 'Shapes layer that the regions are drawn in.',
-    'Planes': 'Planes of the stack in which objects are looked for.',
+    'Where': 'Part of the image to search for objects.',
+    'Regions': 'Shapes layer with the drawn regions.',
+    'Planes': 'Planes of the stack to search for objects.',
 }
 
 
@@ -162,7 +162,7 @@ class WhereForm(QWidget):
             name = slider_name(self._viewer, image, axis)
             choices = [
                 (f'all {count} along {name}, linked', True),
-                (f'all {count} along {name}, each by itself', False),
+                (f'all {count} along {name}, independently', False),
             ]
             if name.lower() in TIME_NAMES:
                 choices.reverse()

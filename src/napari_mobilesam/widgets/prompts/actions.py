@@ -27,8 +27,9 @@ ACTIONS: Mapping[str, Action] = {
     'use_outline_tool': Action(
         'Outline',
         'Shift+O',
-        'Draw around an object. Polygons and ellipses of the shapes layer are '
-        'outlines too:\nthe prompt is their bounding box and their inside.',
+        'Draw around an object. Polygons and ellipses of the Shapes layer '
+        'are outlines, too:\nthe prompt is their bounding box and their '
+        'inside.',
     ),
     'use_scribble_tool': Action(
         'Scribble',
@@ -39,7 +40,7 @@ ACTIONS: Mapping[str, Action] = {
     'point_here': Action(
         'Add a point in the middle of the view',
         'Ctrl+Shift+Y',
-        'Add a point in the middle of the view, as a click there would.',
+        'Add a point in the middle of the view, like a click there.',
     ),
     'view_left': Action(
         'Move the view to the left',
@@ -87,7 +88,7 @@ ACTIONS: Mapping[str, Action] = {
     'reject': Action(
         'Reject',
         'Q',
-        'Drop the mask and its prompts. An edited object stays as it was.',
+        'Drop the mask and its prompts. An edited object stays unchanged.',
     ),
     'undo': Action(
         'Undo',
@@ -100,7 +101,7 @@ ACTIONS: Mapping[str, Action] = {
     'next_uncertain': Action(
         'Least certain',
         'Shift+Q',
-        'Edit the object with the lowest score that was not reviewed yet.',
+        'Edit the unreviewed object with the lowest score.',
     ),
     'delete_object': Action(
         'Delete',
@@ -111,7 +112,7 @@ ACTIONS: Mapping[str, Action] = {
     'propagate_back': Action(
         '◀ Back',
         'Shift+H',
-        'Follow the object through the planes before this one.',
+        'Follow the object through the preceding planes.',
     ),
     'propagate_both': Action(
         '◀ Both ▶', 'Shift+G', 'Follow the object in both directions.'
@@ -119,7 +120,7 @@ ACTIONS: Mapping[str, Action] = {
     'propagate_forward': Action(
         'Forward ▶',
         'Shift+K',
-        'Follow the object through the planes after this one.',
+        'Follow the object through the following planes.',
     ),
     'run_batch': Action(
         'Segment all prompts in layer',

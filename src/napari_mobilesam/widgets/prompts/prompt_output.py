@@ -152,7 +152,7 @@ class PromptOutput:
         if is_new:
             # also keys meant as commands, once the field is left
             status.say(
-                f'“{name}” is a new class. The button … beside it renames or '
+                f'“{name}” is a new class. The button … next to it renames or '
                 'removes it.',
                 busy=status.busy,
                 keep=True,
@@ -165,9 +165,8 @@ class PromptOutput:
                 self._session.rename_class(name, new)
                 if merges:
                     self._panel.status.say(
-                        f'The objects of “{name}” are of the class “{new}” '
-                        f'now. {self._panel.buttons["undo"].text()} takes it '
-                        'back.'
+                        f'The objects of “{name}” now have the class “{new}”. '
+                        f'{self._panel.buttons["undo"].text()} takes it back.'
                     )
 
     def _remove_class(self, name: str) -> None:

@@ -72,8 +72,8 @@ NUMBERS = {
 }
 NEW_LAYER = 'New layer (automatic)'
 ROW_TIPS = {
-    'Labels': 'Layer that objects are written into.',
-    'On overlap': 'What happens where another object is.',
+    'Labels': 'Layer to which objects are written.',
+    'On overlap': 'What happens to pixels of other objects.',
     'Numbering': 'A number for each object, or one for all of a class.',
     'Class': 'Class of the next object; type a name to add one.',
 }
@@ -118,8 +118,8 @@ class PromptPanel(QWidget):
         self.save_box = QCheckBox('Autosave')
         self.script_button = wide_button('Copy script')
         self.script_button.setToolTip(
-            'Copy Python that makes these labels again, step by step, from '
-            'the same image.'
+            'Copy a Python script that recreates these labels, step by step, '
+            'from the same image.'
         )
         self.restore_button = wide_button('Restore saved objects')
         self.restore_button.hide()

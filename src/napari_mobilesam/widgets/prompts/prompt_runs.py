@@ -40,7 +40,7 @@ from napari_mobilesam.widgets.viewer.layers import (
 from napari_mobilesam.widgets.viewer.look_at import move_sliders
 
 WAITING_TO_PROPAGATE = (
-    'The object will be propagated as soon as its mask is there …'
+    'The object will be propagated as soon as its mask is ready …'
 )
 
 
@@ -104,11 +104,11 @@ class PromptRuns:
     # propagation
 
     def propagate_back(self) -> None:
-        """Follow the object through the planes before this one."""
+        """Follow the object through the preceding planes."""
         self._propagate('backward')
 
     def propagate_forward(self) -> None:
-        """Follow the object through the planes after this one."""
+        """Follow the object through the following planes."""
         self._propagate('forward')
 
     def propagate_both(self) -> None:
@@ -333,7 +333,7 @@ class PromptRuns:
             # nothing found is lost
             insert_below_prompts(self._viewer, layer)
             self._scene.labels = layer
-            text += f' “{layer.name}” was removed meanwhile, and is back.'
+            text += f' “{layer.name}” was removed meanwhile, and is restored.'
         if written:
             text += f' {self._panel.buttons["undo"].text()} takes it back.'
         # “Ready” must not replace what failed

@@ -30,8 +30,8 @@ from napari_mobilesam.widgets.viewer.layers import (
 )
 
 NO_PLACE = (
-    'This image is not a file on this computer, so that nothing can be saved '
-    'next to it: call session.autosave(path) in the console.'
+    'This image is not a file on this computer, so nothing can be saved next '
+    'to it: call session.autosave(path) in the console.'
 )
 
 BY_SERIES = (

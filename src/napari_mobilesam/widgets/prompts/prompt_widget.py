@@ -38,7 +38,7 @@ from napari_mobilesam.widgets.viewer.hidden_object import HiddenObject
 from napari_mobilesam.widgets.viewer.labels_target import LabelsTarget
 from napari_mobilesam.widgets.viewer.layers import PREVIEW_MARK, raise_above
 
-NO_IMAGE = 'Open an image, or choose one, to begin.'
+NO_IMAGE = 'Open or choose an image to start.'
 # dragging a contrast slider embeds only once, at its end
 CONTRAST_PAUSE_MS = 250
 
@@ -373,8 +373,8 @@ class PromptWidget(ViewerWidget):
         buttons = self.panel.buttons
         self.status.say(
             f'The open object is on “{image.name}”. '
-            f'{buttons["accept"].text()} or {buttons["reject"].text()} it '
-            f'to go on with “{other.name}”.',
+            f'{buttons["accept"].text()} or {buttons["reject"].text()} it to '
+            f'continue with “{other.name}”.',
             keep=True,
         )
 
@@ -402,8 +402,8 @@ class PromptWidget(ViewerWidget):
             )
         else:
             self.status.say(
-                f'“{image.name}” is hidden, but clicks still go to it: show '
-                'it, or select another image.',
+                f'“{image.name}” is hidden, but clicks still apply to it: '
+                'show it, or select another image.',
                 keep=True,
             )
 

@@ -37,12 +37,12 @@ HINT = (
     'as a mask, and keeps the better answer.'
 )
 NO_IMAGE = 'There is no image: open the image of the labels first.'
-NO_LABELS = 'There is no labels layer: open labels of any program first.'
+NO_LABELS = 'There is no labels layer: open labels from any program first.'
 # size in pixels at which the form is not cut off
 WIDTH = 310
 TOPICS = ('objects', 'model')
 ROW_TIPS = {
-    'Image': 'Image that the labels are of.',
+    'Image': 'Image of the labels.',
     'Labels': 'Layer whose objects are refined.',
 }
 

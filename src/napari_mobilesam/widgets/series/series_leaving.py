@@ -13,10 +13,10 @@ DOUBTFUL = (
     'Segment by prompts first.'
 )
 SEVERAL = (
-    'Several boxes are drawn that are no objects yet: accept or reject them '
-    'in Segment by prompts first.'
+    'Several drawn boxes are not accepted yet: accept or reject them in '
+    'Segment by prompts first.'
 )
-SETTLED = 'No object is open any more: go on.'
+SETTLED = 'No object is open any more: you can continue.'
 PENDING = 'Waiting for the mask of the open object …'
 RUNNING = 'Waiting for the objects that are being segmented …'
 

@@ -95,7 +95,7 @@ class SeriesPanel(QWidget):
         self.resume_button = wide_button('Resume the last series')
         self.output_edit = QLineEdit()
         self.output_edit.setPlaceholderText('“labels” beside them')
-        self.output_edit.setToolTip('Folder that the labels are saved into.')
+        self.output_edit.setToolTip('Folder to which labels are saved.')
         self.output_button = QPushButton('…')
         self.output_button.setMaximumWidth(32)
         self.output_button.setToolTip('Choose the folder of the labels.')
@@ -106,8 +106,8 @@ class SeriesPanel(QWidget):
         self.table = SeriesTable()
         self.uncertain = UncertainTable()
         self.uncertain.setToolTip(
-            'Objects of all images that were not reviewed yet. A click shows '
-            'one;\nEnter accepts it and shows the next one, Delete deletes it.'
+            'Unreviewed objects of all images. A click shows one;\nEnter '
+            'accepts it and shows the next one, Delete deletes it.'
         )
         self.buttons: dict[str, QPushButton] = {}
         for name, action in ACTIONS.items():
@@ -130,8 +130,8 @@ class SeriesPanel(QWidget):
         self.channel_box = QSpinBox()
         self.channel_box.setRange(0, 99)
         self.channel_box.setToolTip(
-            'Channel of images with several that is segmented, counted from\n'
-            '0. Prompts are given to it, too, unless another layer is chosen.'
+            'For images with several channels: channel to segment, from 0.\n'
+            'Prompts apply to it, too, unless another layer is chosen.'
         )
         self.status = StatusLine()
         self._arrange()

@@ -20,9 +20,7 @@ from napari_mobilesam.widgets.series.uncertain_table import UncertainTable
 from napari_mobilesam.widgets.viewer.delete_labels import delete_labels
 from napari_mobilesam.widgets.viewer.look_at import look_at
 
-NO_OBJECT = (
-    'No object is left to review; images that were not segmented have none.'
-)
+NO_OBJECT = 'No object is left to review; images not segmented yet have none.'
 # delay after saving before the list is updated; longer for long lists
 PAUSE_MS, MANY = 300, 5000
 

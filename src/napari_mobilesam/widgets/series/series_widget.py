@@ -43,7 +43,7 @@ from napari_mobilesam.widgets.viewer.window_closing import WindowClosing
 
 HINT = (
     'Open a folder, or several files: labels are saved image by image as you '
-    'go on, and you can stop at any time.'
+    'proceed, and you can stop at any time.'
 )
 NO_SERIES = 'No series is open: open a folder or files.'
 
@@ -255,8 +255,8 @@ class SeriesWidget(ViewerWidget):
         if there and gone:
             first = next(path for path in last.images if path not in there)
             self._gone = (
-                f'. {counted(gone, "file")} of last time not found: {first} '
-                'is missing.'
+                f'. {counted(gone, "file")} of the last session not found: '
+                f'{first} is missing.'
             )
             self._show_summary()
 
@@ -377,7 +377,7 @@ class SeriesWidget(ViewerWidget):
             table.choose(self._jobs.current)
             images = counted(len(waiting), 'image')
             self.status.say(
-                f'No image is left to do but {images} that cannot be read. '
+                f'No image is left to do except {images} that cannot be read. '
                 f'{series.text}.'
             )
         elif not self.status.failed:
@@ -570,6 +570,6 @@ class SeriesWidget(ViewerWidget):
 
 def _kept_text(theirs: Path, target: Path) -> str:
     return (
-        f' {theirs.name} is from another window or program, or was changed '
-        f'since; it is kept, and labels are saved to {target.name}.'
+        f' {theirs.name} is from another window or program, or was changed; '
+        f'it is kept, and labels are saved to {target.name}.'
     )

@@ -26,7 +26,7 @@ TIPS = (
     'Predicted IoU with the true object.',
     'Stability score of the mask.',
     'Label of the object.',
-    'Image that it is in.',
+    'Image that contains it.',
 )
 LIST_ROWS = 5
 IMAGE = HEADERS.index('Image')

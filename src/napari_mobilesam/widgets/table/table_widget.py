@@ -424,7 +424,7 @@ class TableWidget(ViewerWidget):
             box = measured_box(labels, label, self.scene, here)
             if box is None:
                 self.status.say(
-                    'Measure first: the position of the object is not known.'
+                    'Measure first: the position of the object is unknown.'
                 )
             else:
                 look_at(self.viewer, labels, *box)

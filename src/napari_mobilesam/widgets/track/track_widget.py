@@ -75,19 +75,19 @@ ACTIONS = {
     'unlink': Action(
         'Unlink',
         'Shift+I',
-        'The object that was clicked last starts a track of its own.',
+        'The object clicked last starts a new track.',
     ),
     'propagate_back': Action(
         '◀ Back',
         'Shift+H',
-        'Segment the object that was clicked last in the frames before, as '
-        'the same track, until both agree.',
+        'Segment the object clicked last in preceding frames, as the same '
+        'track, until both agree.',
     ),
     'propagate_forward': Action(
         'Forward ▶',
         'Shift+K',
-        'Segment the object that was clicked last in the frames after, as '
-        'the same track, until both agree.',
+        'Segment the object clicked last in following frames, as the same '
+        'track, until both agree.',
     ),
     'undo': Action('Undo', 'U', 'Undo the last step of these tracks.'),
     'redo': Action(
@@ -148,8 +148,8 @@ class TrackWidget(ViewerWidget):
             self.buttons[name] = button
         self.open_button = wide_button('Open …')
         self.open_button.setToolTip(
-            'Open tracks of the Cell Tracking Challenge, such as Export\n'
-            'writes them into a folder, to correct them.'
+            'Open tracks of the Cell Tracking Challenge, as exported to a\n'
+            'folder, to correct them.'
         )
         self.export_button = wide_button('Export …')
         self.export_button.setToolTip(

@@ -52,8 +52,8 @@ def labelled_planes(
     missing = plane.ndim - labels.ndim
     if min(rows, columns) < missing:
         raise ImageError(
-            f'“{labels.name}” does not have the axes that are shown: choose '
-            'other labels, or reset the order of the axes.'
+            f'“{labels.name}” does not have the displayed axes: choose other '
+            'labels, or reset the order of the axes.'
         )
     if labels.ndim > image.ndim:
         raise ImageError(

@@ -23,7 +23,7 @@ from napari_mobilesam.widgets.viewer.layers import is_output
 
 ROW_TIPS = {
     'Labels': 'Labelled objects to train on.',
-    'New model': 'Name that the new model is saved under.',
+    'New model': 'Name under which the new model is saved.',
 }
 
 

@@ -176,7 +176,7 @@ def _axis_names(plane: LayerPlane) -> str:
     if plane.channel_axis not in (None, 0):
         raise ImageError(
             f'The channels of “{image.name}” are not its first axis: choose '
-            'no channel axis to segment the channel that is shown.'
+            'no channel axis to segment the displayed channel.'
         )
     if len(plane.travel_axes) > 2:
         raise ImageError(

@@ -126,8 +126,8 @@ def _refuse_own_file(data: Any, path: Path) -> None:
     own = Path(root, str(getattr(data, 'path', ''))).resolve()
     if path.resolve() in own.parents:
         raise ExportError(
-            f'{path} has the labels of this layer, which are saved already: '
-            'give another name.'
+            f'{path} already contains the labels of this layer: give another '
+            'name.'
         )
 
 
@@ -242,10 +242,9 @@ def _own_file(path: Path) -> str:
     suffix = path.suffix.lower()
     if suffix == SESSION:
         return (
-            f'{path.name} is opened with the image that it belongs to: open '
-            'the image, then Segment by prompts, which offers its objects if '
-            'the file lies beside the image; or, in the console, '
-            'session.load(…).'
+            f'{path.name} is opened with the image it belongs to: open the '
+            'image, then Segment by prompts, which offers its objects if the '
+            'file is next to the image; or, in the console, session.load(…).'
         )
     if suffix == '.json' and path.parent.name == RECORDS:
         return (

@@ -420,8 +420,8 @@ def _shown_axes(viewer: ViewerModel, image: Image) -> tuple[int, int]:
     # napari also shows two axes of a 2D image in the 3D view
     if viewer.dims.ndisplay != 2 or len(displayed) != 2:
         raise ImageError(
-            'The viewer shows a volume: switch to 2-D display to segment '
-            'the current plane.'
+            'The viewer shows a volume: switch to 2D display to segment the '
+            'current plane.'
         )
     rows, columns = sorted(
         axis - viewer.dims.ndim + image.ndim for axis in displayed
@@ -473,7 +473,7 @@ def check_composed(
         )
     if composed and channel_axis is not None:
         raise ImageError(
-            f'The channels of “{image.name}” are its colours already: choose '
+            f'The channels of “{image.name}” already are its colours: choose '
             'no channel axis to compose it with other layers.'
         )
     if len(composed) > 2:
@@ -486,16 +486,16 @@ def check_composed(
         if image.rgb or other.rgb:
             name = image.name if image.rgb else other.name
             raise ImageError(
-                f'“{name}” has colours of its own: it cannot be composed '
-                'with other layers.'
+                f'“{name}” is an RGB image: it cannot be composed with other '
+                'layers.'
             )
         if data_of(other).shape != data_of(image).shape or not coincide(
             data_to_world_matrix(other, ndim, units), matrix
         ):
             raise ImageError(
-                f'“{other.name}” does not lie on “{image.name}” pixel by '
-                'pixel: layers that are composed have the same shape, scale '
-                'and position.'
+                f'“{other.name}” is not aligned with “{image.name}” pixel by '
+                'pixel: composed layers must have the same shape, scale and '
+                'position.'
             )
 
 

@@ -100,8 +100,8 @@ def pixels_of(
         inside = _pixels_in_box(layer, label, scene)
         if inside is None:
             raise SegmentationError(
-                f'“{layer.name}” is not in memory, and where object {label} '
-                'lies is not known: measure it first.'
+                f'“{layer.name}” is not in memory, and the position of object '
+                f'{label} is unknown: measure it first.'
             )
         found.append(inside)
     return tuple(np.concatenate(axes) for axes in zip(*found, strict=True))

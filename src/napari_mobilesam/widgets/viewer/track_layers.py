@@ -42,7 +42,7 @@ TRACKED_MARK = 'napari-mobilesam-tracked'
 # events of a labels layer whose pixels are edited
 EDITS = ('paint', 'data', 'labels_update')
 PIXEL = 'pixel'
-NO_LABELS = 'There is no labels layer: open or make labels first.'
+NO_LABELS = 'There is no labels layer: open or create labels first.'
 
 
 def can_be_tracked(layer: Any) -> bool:

@@ -279,7 +279,7 @@ class ViewerScene:
         """
         image = self.image
         if image is None:
-            raise ImageError('Open an image, or choose one, to begin.')
+            raise ImageError('Open or choose an image to start.')
         return plane_of(self.viewer, image, self.channel_axis, self.composed)
 
     def shown(self) -> ShownPlane:
@@ -456,11 +456,11 @@ class ViewerScene:
             raise ImageError(
                 f'“{plane.layer.name}” is not the image of this session: it '
                 f'has {len(plane.index)} axes, not {len(index)}. Open the '
-                'image of the session, and choose it.'
+                'image of the session and select it.'
             )
         if (plane.rows, plane.columns) != tuple(axes):
             raise ImageError(
-                f'“{plane.layer.name}” is shown along other axes than '
+                f'“{plane.layer.name}” is shown along axes other than '
                 f'{tuple(axes)}: change the order of the axes back.'
             )
         for axis in plane.travel_axes:
