@@ -412,7 +412,7 @@ def test_image_is_the_active_one_unless_one_was_chosen(viewer):
     viewer.layers.remove(second)
     assert scene.image is first
     viewer.layers.clear()
-    with pytest.raises(ImageError, match='Open an image'):
+    with pytest.raises(ImageError, match='Open or choose an image'):
         scene.plane()
 
 
