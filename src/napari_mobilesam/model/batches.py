@@ -7,23 +7,23 @@ from typing import TypeVar
 
 import torch
 
-# Image tokens decoded at once on a CPU: more leave its caches. On two cores
-# prompts of a 1024 pixel input took 8 ms each in batches of 1 to 4, 16 ms in
-# batches of 16.
+# Image tokens decoded at once on a CPU: more do not fit into its caches. On
+# two cores, prompts of a 1024 pixel input took 8 ms each in batches of 1 to 4,
+# and 16 ms in batches of 16.
 CPU_TOKENS = 4 * 64**2
 # More at once are no faster on a GPU.
 GPU_TOKENS = 64 * 64**2
 # Peak of a batch per image token: two images of 256 channels, their logits
 # and, for masks, 16 pixels of 32 channels with what they come from.
 BYTES_PER_TOKEN = 12_000
-# Of the memory that is free, other programs and fragments take a part.
+# Part of the free memory is left for other programs and fragmentation.
 SHARE_OF_FREE = 0.5
 
 T = TypeVar('T')
 
 
 def batch_size(device: torch.device, image_tokens: int) -> int:
-    """Prompts to decode at once for embeddings of so many image tokens."""
+    """Return the number of prompts to decode at once."""
     if device.type == 'cpu':
         tokens: float = CPU_TOKENS
     else:
@@ -33,7 +33,7 @@ def batch_size(device: torch.device, image_tokens: int) -> int:
 
 
 def free_memory(device: torch.device) -> int:
-    """Bytes that torch can still take on a GPU."""
+    """Return the bytes that torch can still allocate on a GPU."""
     if device.type == 'mps':
         return int(
             torch.mps.recommended_max_memory()
@@ -49,20 +49,20 @@ def free_memory(device: torch.device) -> int:
 def in_batches(
     work: Callable[[slice], T], count: int, size: int
 ) -> Iterator[T]:
-    """Do ``work`` on slices of 0 … count, halved where memory runs out.
+    """Run ``work`` on slices of 0 … count, halved when memory runs out.
 
     Parameters
     ----------
     work : callable
-        Called with one slice after the other; called again with a smaller
-        one if it runs out of memory.
+        Called with one slice after the other, and again with a smaller one if
+        memory runs out.
     count, size : int
-        Number of prompts, and of those decoded at once.
+        Number of prompts, and how many to decode at once.
 
     Raises
     ------
     RuntimeError
-        Of torch, if there is no memory for a slice of one.
+        From torch, if memory does not suffice for a slice of one.
     """
     start = 0
     while start < count:
@@ -82,7 +82,7 @@ def in_batches(
 
 
 def ran_out_of_memory(error: RuntimeError) -> bool:
-    """True if an error of torch means that memory ran out."""
+    """Return whether an error of torch means that memory ran out."""
     if isinstance(error, torch.cuda.OutOfMemoryError):
         return True
     # Of MPS ("MPS backend out of memory") and of the CPU.

@@ -1,4 +1,4 @@
-"""Export of a model as a package of bioimage.io."""
+"""Export of a model as a package for bioimage.io."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def export_bioimageio(
     authors: Sequence[str] = (),
     progress: Progress | None = None,
 ) -> float:
-    """Write a model as a package that bioimage.io describes.
+    """Write a model as a package for bioimage.io.
 
     The package holds one ONNX graph, checked against torch, with a test
     input and output, and the record of the model.
@@ -104,7 +104,7 @@ def export_bioimageio(
     Raises
     ------
     ModelExportError
-        If the graph does not compute what the model does, or the package is
+        If the graph and the model give different results, or the package is
         not valid.
     ImportError
         If onnx, onnxruntime or bioimageio.spec is not installed.
@@ -135,7 +135,7 @@ def export_bioimageio(
 
 
 def prompted_graph(model: Sam) -> OnnxGraph:
-    """Graph of the model, asked for a bright disc on noise by a point."""
+    """Return the graph of the model, with a bright disc as test input."""
     side = model.input_size
     rows, columns = torch.meshgrid(
         torch.arange(side), torch.arange(side), indexing='ij'
@@ -209,7 +209,7 @@ def _package(
 
 
 def _licence(record: ModelRecord) -> str | None:
-    """SPDX identifier of the licence, where the record begins with one."""
+    """Return the SPDX identifier at the start of the licence, if any."""
     first = record.licence.split()[0].rstrip(',;.') if record.licence else ''
     return first if first in LICENCES else None
 

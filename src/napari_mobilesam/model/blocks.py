@@ -10,12 +10,12 @@ from torch.nn import functional
 
 
 def gelu_(x: Tensor) -> Tensor:
-    """GELU in place: inference saves the memory of a copy."""
+    """Apply GELU in place, which saves the memory of a copy."""
     return torch.ops.aten.gelu_(x)
 
 
 def linear_gelu(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """GELU of a linear layer, (..., C) to (..., D), without gradients."""
+    """Apply a linear layer and GELU: (..., C) to (..., D), no gradients."""
     return gelu_(functional.linear(x, weight, bias))
 
 

@@ -69,16 +69,16 @@ def load_model(
     Returns
     -------
     Sam
-        In inference mode; its ``record`` says what it is.
+        The model in inference mode, with its metadata in ``record``.
 
     Raises
     ------
     CheckpointError
-        For an unknown name, a failed download, and a file that is missing,
-        damaged, of a wrong hash or not a SAM checkpoint; the message names
+        If the name is unknown, the download fails, or the file is missing,
+        damaged, has a wrong hash or is not a SAM checkpoint; the message names
         the first keys that differ.
     ValueError
-        For a device that this machine does not have.
+        If this machine does not have the device.
     """
     torch_device = choose_device(device)
     if name_or_path is None:
@@ -101,7 +101,7 @@ def load_model(
 
 
 def choose_device(device: Device | str | torch.device) -> torch.device:
-    """Resolve ``'auto'`` and refuse a device that is not there.
+    """Resolve ``'auto'`` and refuse devices that are not available.
 
     Raises
     ------
@@ -143,8 +143,8 @@ def load_checkpoint(path: Path, record: ModelRecord | None = None) -> Sam:
         State dict of SAM or MobileSAM, plain or wrapped, in torch's format
         (loaded with ``weights_only``) or safetensors.
     record : ModelRecord, optional
-        What the file is; else the record in its header, else what its
-        tensors tell.
+        Metadata of the file; by default the record in its header, or else
+        derived from its tensors.
 
     Raises
     ------
@@ -177,7 +177,7 @@ def save_checkpoint(sam: Sam, path: Path, record: ModelRecord) -> None:
     Raises
     ------
     OSError
-        If the file cannot be written; an earlier file stays as it was.
+        If the file cannot be written; an earlier file is kept.
     """
     record = replace(record, instance_head=sam.instance_head is not None)
     state = {
@@ -199,10 +199,10 @@ def save_checkpoint(sam: Sam, path: Path, record: ModelRecord) -> None:
 
 
 class _NoInitialization(TorchFunctionMode):
-    """Leaves out the random initial weights of models that are built.
+    """Skips the random initialisation of models that are built.
 
-    That is a third of the time of loading, and every weight is read from the
-    file.
+    It takes a third of the loading time, and every weight is read from the
+    file anyway.
     """
 
     def __torch_function__(
@@ -239,7 +239,7 @@ def _load_by_name(name: str, progress: Progress | None) -> Sam:
 
 
 def _record_of(path: Path, state: Mapping[str, Tensor]) -> ModelRecord:
-    """Record in the header of a file, or else what its tensors tell."""
+    """Return the record in the header of a file, or derive it from tensors."""
     if path.suffix == '.safetensors':
         record = find_record(path)
         if record is not None:

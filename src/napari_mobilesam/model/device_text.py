@@ -10,7 +10,7 @@ NO_GPU_BUILD = 'this build of torch has no GPU support'
 
 
 def describe_device(device: torch.device, threads: int) -> str:
-    """Return the name of a device, and for a CPU its threads.
+    """Return the name of a device, with the threads of a CPU.
 
     Parameters
     ----------

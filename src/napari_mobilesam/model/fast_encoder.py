@@ -1,17 +1,17 @@
 """TinyViT for inference on a CPU.
 
-The same function as `tiny_vit`, which is the one to read first. What differs
-is where the numbers lie. A feature map of the first stage takes 64 MB, and a
+The same function as `tiny_vit`, which is the one to read first. Only the
+memory layout differs. A feature map of the first stage takes 64 MB, and a
 processor waits for memory, and for the pages of fresh memory, longer than it
 computes. Here
 
-* images are (H, W, C), channels last, and worked through in strips of rows,
+* images are (H, W, C), channels last, and processed in strips of rows,
   or windows, that stay in the cache from one layer to the next;
 * batch normalisation is part of the convolution before it;
 * the bias of an attention is looked up once per model;
-* what pads the last windows is filled in once: it is the same everywhere;
+* the padding of the last windows is computed once: it is always the same;
 * layers of small inputs, whose operations are short, are recorded for shapes
-  that are met again.
+  that recur.
 
 Strips of a 3 x 3 convolution need a row of their neighbours: that row is
 computed twice.
@@ -123,7 +123,7 @@ class _Conv(NamedTuple):
         return cls(weight, bias, layer.c.stride[0], layer.c.groups)
 
     def rows(self, start: int, stop: int, height: int) -> tuple[slice, Pads]:
-        """Input rows of output rows start … stop, and zeros beyond them."""
+        """Return the input of output rows start … stop, zero padded."""
         first, last = start * self.stride - 1, (stop - 1) * self.stride + 2
         rows = slice(max(first, 0), min(last, height))
         return rows, (rows.start - first, last - rows.stop)
@@ -147,7 +147,7 @@ Pads = tuple[int, int]
 
 
 def _pointwise(layer: ConvBN) -> tuple[Tensor, Tensor]:
-    """A 1 x 1 convolution as weight and bias of a linear layer."""
+    """Return a 1 x 1 convolution as weight and bias of a linear layer."""
     weight, bias = layer.folded()
     return weight.flatten(1), bias
 
@@ -238,7 +238,7 @@ class _Block:
         return x
 
     def _attend(self, x: Tensor) -> Tensor:
-        """Residual and attention, one row of windows after the other."""
+        """Apply attention and residual, one row of windows after the other."""
         window, layer = self.window, self.attention
         height, width, channels = x.shape
         columns = -(-width // window)

@@ -1,8 +1,8 @@
 """Attention between tokens and thousands of image tokens, for inference.
 
-The same functions as in `mask_decoder`, with the products taken in the order
-that costs least. With X the image tokens, P their positions and q a query
-token, per head:
+The same functions as in `mask_decoder`, with the products computed in the
+cheapest order. With X the image tokens, P their positions and q a query token,
+per head:
 
 * ``(X + P) Wk @ q = X @ (Wk q) + (P Wk) @ q``: no keys are made of thousands
   of image tokens, and ``P Wk`` follows from the weights alone.
@@ -35,7 +35,7 @@ NEGLIGIBLE = 1e-30
 
 
 def tiles(images: Tensor) -> Iterator[tuple[slice, slice]]:
-    """Prompts and image tokens of (B, N, C) to work on at once."""
+    """Return the prompts and image tokens of (B, N, C) to process at once."""
     batch, tokens, _ = images.shape
     if images.device.type != 'cpu':
         yield slice(0, batch), slice(0, tokens)
@@ -46,21 +46,21 @@ def tiles(images: Tensor) -> Iterator[tuple[slice, slice]]:
 
 
 def by_head(x: Tensor) -> Tensor:
-    """(B, T, C) to (heads, B * T, C / heads)."""
+    """Rearrange (B, T, C) to (heads, B * T, C / heads)."""
     return x.flatten(0, 1).unflatten(-1, (NUM_HEADS, -1)).transpose(0, 1)
 
 
 def by_prompt(x: Tensor, batch: int) -> Tensor:
-    """(heads, B * T, C) to (B, heads * T, C)."""
+    """Rearrange (heads, B * T, C) to (B, heads * T, C)."""
     return x.unflatten(1, (batch, -1)).transpose(0, 1).flatten(1, 2)
 
 
 def weights_of(logits: Tensor, dim: int) -> Tensor:
-    """Softmax, with nothing so small that processors stumble over it.
+    """Apply softmax, with denormal weights set to zero.
 
     Trained attention is sharp. A third of a per cent of its weights were
-    denormal numbers, which a CPU multiplies a hundred times slower: decoding
-    took twice as long. Next to one they are zero.
+    denormal numbers, which a CPU multiplies a hundred times more slowly:
+    decoding took twice as long. Compared to one they are zero.
     """
     weights = logits.softmax(dim)
     return functional.threshold(weights, NEGLIGIBLE, 0.0, inplace=True)
@@ -82,7 +82,7 @@ class Logits(NamedTuple):
     folded: Tensor
 
     def see(self, prompts: slice, rows: slice, images: Tensor) -> Tensor:
-        """Add some image tokens (b, n, C); (b, heads * T, n) logits."""
+        """Add some image tokens (b, n, C), giving (b, heads * T, n) logits."""
         values = self.values[prompts, :, rows]
         images = images.transpose(1, 2).to(values.dtype)
         return values.baddbmm_(self.folded[prompts], images)
@@ -99,12 +99,12 @@ class ImageProjection:
         )
 
     def project(self, image: Tensor) -> Tensor:
-        """(heads, D, N) of an image (N, C) that many prompts share."""
+        """Project an image (N, C) shared by many prompts to (heads, D, N)."""
         projected = torch.addmm(self.positions, self.weight, image.T)
         return projected.unflatten(0, (NUM_HEADS, -1))
 
     def meet(self, tokens: Tensor, batch: int) -> Logits:
-        """Logits with tokens (heads, B * T, D) before images are seen."""
+        """Return logits with tokens (heads, B * T, D), without images."""
         heads = (NUM_HEADS, -1)
         positions = torch.bmm(tokens, self.positions.unflatten(0, heads))
         folded = torch.bmm(tokens, self.weight.unflatten(0, heads))
@@ -141,17 +141,17 @@ class TokensToImage:
         self.keys = ImageProjection(attention.k_proj, positions)
 
     def values(self, image: Tensor) -> Tensor:
-        """(heads, N, D) values of an image (N, C), without the bias."""
+        """Return (heads, N, D) values of an image (N, C), without the bias."""
         weight = self.layer.v_proj.weight
         return by_head(functional.linear(image, weight)[None])
 
     def ask(self, tokens: Tensor) -> Logits:
-        """Logits from (B, T, C) located tokens to images to be seen."""
+        """Return logits from (B, T, C) located tokens to later images."""
         query = by_head(self.layer.q_proj(tokens))
         return self.keys.meet(query, len(tokens))
 
     def answer(self, logits: Logits, images: Tensor) -> Tensor:
-        """(B, T, C) of images (B, N, C) that the logits have seen."""
+        """Return (B, T, C) from images (B, N, C) that the logits have seen."""
         weight = self.layer.v_proj.weight.unflatten(0, (NUM_HEADS, -1))
         seen = torch.bmm(weights_of(logits.values.float(), -1), images)
         by_head = seen.unflatten(1, (NUM_HEADS, -1)).transpose(0, 1)
@@ -159,7 +159,7 @@ class TokensToImage:
         return self._join(mixed, len(images))
 
     def answer_shared(self, tokens: Tensor, shared: SharedImage) -> Tensor:
-        """(B, T, C) of one image for (B, T, C) located tokens."""
+        """Return (B, T, C) from one image for (B, T, C) located tokens."""
         query = by_head(self.layer.q_proj(tokens))
         weights = weights_of(torch.bmm(query, shared.keys), -1)
         return self._join(torch.bmm(weights, shared.values), len(tokens))
@@ -189,10 +189,10 @@ class ImageToTokens:
         image: Tensor | SharedImage,
         next_logits: Logits,
     ) -> Tensor:
-        """Images (B, N, C) that have attended to (B, T, C) tokens.
+        """Update images (B, N, C) by attention to (B, T, C) tokens.
 
-        Those given are overwritten, if they are not shared. The next logits
-        see the result while it is in the cache.
+        The images are changed in place, unless they are shared. The next
+        logits see the result while it is in the cache.
         """
         batch = len(tokens)
         key = by_head(self.layer.k_proj(located))
@@ -241,6 +241,6 @@ class FoldedBlock:
         )
 
     def update(self, tokens: Tensor, attended: Tensor) -> Tensor:
-        """Tokens (B, T, C) after they have attended to the image."""
+        """Update tokens (B, T, C) by attention to the image."""
         tokens = self.block.norm2(tokens + attended)
         return self.block.norm3(tokens + self.block.mlp(tokens))

@@ -155,7 +155,7 @@ class FoldedDecoder:
         return logits, self.predict_iou(attended)[:, masks]
 
     def share(self, features: Tensor) -> SharedImage:
-        """Part of the decoding of (1, C, s, s) that all prompts share."""
+        """Compute the part of decoding (1, C, s, s) that all prompts share."""
         _, dense = self.prompt_encoder()
         image = (features + dense)[0].flatten(1).T.contiguous()
         return self.blocks[0].share(image)
@@ -163,7 +163,7 @@ class FoldedDecoder:
     def embed_prompts(
         self, prompts: dict[str, Tensor]
     ) -> tuple[Tensor, Tensor]:
-        """Tokens (B, T, C) and mask prompts of B prompts.
+        """Return tokens (B, T, C) and mask prompts of B prompts.
 
         ``prompts`` has some of the parameters of `PromptEncoder.forward`.
         """
@@ -213,7 +213,7 @@ class FoldedDecoder:
         return Attended(tokens, positions, images, logits)
 
     def predict_iou(self, attended: Attended) -> Tensor:
-        """(B, 4) after the last attention of the IoU token."""
+        """Return (B, 4) after the last attention of the IoU token."""
         token = attended.tokens[:, :1]
         seen = self.last_attention.answer(attended.iou_logits, attended.images)
         return self.decoder.predict_iou(self.last_norm(token + seen))
@@ -221,7 +221,7 @@ class FoldedDecoder:
     def draw(
         self, attended: Attended, masks: slice, prompts: Tensor | None = None
     ) -> Tensor:
-        """Low-res logits (B, M, 4s, 4s); see `ImageDecoder.draw`."""
+        """Return low-res logits (B, M, 4s, 4s); see `ImageDecoder.draw`."""
         chosen = range(1, 1 + NUM_MASK_TOKENS)[masks]
         span = slice(chosen.start, chosen.stop)
         images, tokens = attended.images, attended.tokens[:, span]
@@ -243,7 +243,7 @@ class FoldedDecoder:
     def _mask_tokens(
         self, tokens: Tensor, positions: Tensor, images: Tensor
     ) -> Tensor:
-        """(B, M, C) of mask tokens after their last attention."""
+        """Return (B, M, C) mask tokens after their last attention."""
         logits = self.last_attention.ask(tokens + positions)
         for prompts, rows in tiles(images):
             logits.see(prompts, rows, images[prompts, rows])
@@ -252,7 +252,7 @@ class FoldedDecoder:
         )
 
     def _draw_blocks(self, images: Tensor, weights: Tensor) -> Tensor:
-        """Logits (B, N, 4 * 4, M), pixels by token, of (B, M, C / 8)."""
+        """Return logits (B, N, 4 * 4, M), pixels by token, of (B, M, C/8)."""
         shape = (*images.shape[:2], TOKEN_PIXELS, weights.shape[1])
         blocks = images.new_empty(shape)
         for prompts, rows in tiles(images):
@@ -262,7 +262,7 @@ class FoldedDecoder:
         return blocks
 
     def _upscale(self, images: Tensor) -> Tensor:
-        """(B, n, C) image tokens to (B, n * 16, C / 8), pixels by token."""
+        """Upscale (B, n, C) image tokens to (B, n * 16, C / 8)."""
         first, second = self.upscaling
         x = functional.linear(images, *first).unflatten(2, (4, -1))
         x = gelu_(self.upscaling_norm.normalise(x))
@@ -270,7 +270,7 @@ class FoldedDecoder:
 
 
 def _as_linear(layer: nn.Module) -> tuple[Tensor, Tensor]:
-    """Weight and bias with the pixels of a block before the channels."""
+    """Return weight and bias with the pixels of a block before channels."""
     assert isinstance(layer, nn.ConvTranspose2d)
     assert layer.bias is not None
     weight = layer.weight.permute(2, 3, 1, 0).flatten(0, 2)
@@ -282,8 +282,8 @@ def _as_linear(layer: nn.Module) -> tuple[Tensor, Tensor]:
 class ImageDecoder:
     """Decodes prompts on one embedded image.
 
-    The part that all prompts share is computed when it is made, which costs
-    about as much as a prompt. Nothing is computed with gradients.
+    The part that all prompts share is computed by the constructor, which takes
+    about as long as a prompt. Gradients are never computed.
 
     Parameters
     ----------
@@ -338,14 +338,14 @@ class ImageDecoder:
 
     @torch.no_grad()
     def predict_iou(self, attended: Attended) -> Tensor:
-        """Predicted IoU (B, 4) of the four masks, known before they are."""
+        """Return the predicted IoU (B, 4) of four masks not yet drawn."""
         return self._folded.predict_iou(attended)
 
     @torch.no_grad()
     def draw(
         self, attended: Attended, masks: slice, prompts: Tensor | None = None
     ) -> Tensor:
-        """Low-res logits (b, M, 4s, 4s) of the chosen mask tokens.
+        """Return low-res logits (b, M, 4s, 4s) of the chosen mask tokens.
 
         Parameters
         ----------
@@ -361,6 +361,6 @@ class ImageDecoder:
 
 
 def _is_all(indices: Tensor, count: int) -> bool:
-    """True if indices are 0 … count - 1, so that no copy is needed."""
+    """Return whether indices are 0 … count - 1, so that no copy is needed."""
     everything = torch.arange(count, device=indices.device)
     return len(indices) == count and torch.equal(indices, everything)

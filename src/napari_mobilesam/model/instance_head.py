@@ -2,9 +2,9 @@
 
 A decoder for foreground, distance to the centre and distance to the boundary
 of objects, as in Segment Anything for Microscopy (Archit et al. 2025,
-"Automatic instance segmentation"), but small: it only says where to ask the
-mask decoder. It sees a few cells around a place and no positions, so that an
-embedding can be worked through in blocks.
+"Automatic instance segmentation"), but small: it only locates prompts for the
+mask decoder. Its receptive field is a few cells and it has no positional
+encoding, so an embedding can be processed in blocks.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ MAP_PIXELS = 4
 
 
 class _Convolutions(nn.Module):
-    """Two 3 x 3 convolutions beside the identity."""
+    """Two 3 x 3 convolutions with a residual connection."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -35,7 +35,7 @@ class _Convolutions(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """Change neither shape nor channels."""
+        """Transform features, keeping their shape and channels."""
         changed: Tensor = x + self.layers(x)
         return changed
 
@@ -72,7 +72,7 @@ class InstanceHead(nn.Module):
         )
 
     def forward(self, features: Tensor) -> Tensor:
-        """Logits of the maps.
+        """Return the logits of the maps.
 
         Parameters
         ----------

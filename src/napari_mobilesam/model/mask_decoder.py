@@ -18,7 +18,7 @@ NUM_HEADS = 8
 
 
 def per_prompt(x: Tensor, index: Tensor | None) -> Tensor:
-    """Give each prompt the row of its image, where there are several."""
+    """Select the row of the image for each prompt, if there are several."""
     return x if index is None else x[index]
 
 
@@ -91,8 +91,8 @@ class TwoWayAttentionBlock(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Update (B, T, C) tokens and image tokens (B, s * s, C).
 
-        The image tokens that come in may be of one image, shared, or of the
-        K images of ``index``.
+        The image tokens given may be of one shared image, or of the K images
+        of ``index``.
         """
         tokens = self.attend_to_tokens(tokens, token_positions)
         located = image + image_positions
@@ -219,16 +219,16 @@ class MaskDecoder(nn.Module):
         )
 
     def join_tokens(self, sparse: Tensor) -> Tensor:
-        """(B, 5 + N, C): IoU token, mask tokens, prompt tokens (B, N, C)."""
+        """Return (B, 5 + N, C): IoU, mask and prompt tokens (B, N, C)."""
         output = torch.cat([self.iou_token.weight, self.mask_tokens.weight])
         return torch.cat([output.expand(len(sparse), -1, -1), sparse], dim=1)
 
     def predict_iou(self, tokens: Tensor) -> Tensor:
-        """Predicted IoU (B, 4) of the four masks, known before they are."""
+        """Return the predicted IoU (B, 4) of four masks not yet drawn."""
         return self.iou_prediction_head(tokens[:, 0])
 
     def draw(self, tokens: Tensor, image: Tensor, masks: slice) -> Tensor:
-        """Low-res logits (B, M, 4s, 4s) of the chosen mask tokens."""
+        """Return low-res logits (B, M, 4s, 4s) of the chosen mask tokens."""
         size = round(image.shape[1] ** 0.5)
         grid = image.transpose(1, 2).unflatten(2, (size, size))
         upscaled = self.output_upscaling(grid)
@@ -236,7 +236,7 @@ class MaskDecoder(nn.Module):
         return (weights @ upscaled.flatten(2)).unflatten(2, upscaled.shape[2:])
 
     def mask_weights(self, tokens: Tensor, masks: slice) -> Tensor:
-        """Weights (B, M, C / 8) of the channels that add up to each mask.
+        """Return weights (B, M, C / 8) of the channels that form each mask.
 
         ``tokens`` (B, M, C) are the mask tokens of the slice.
         """
@@ -267,5 +267,5 @@ class MaskDecoder(nn.Module):
 
 
 def mask_slice(multimask: bool) -> slice:
-    """Mask tokens of a multimask or single-mask answer."""
+    """Return the mask tokens of a multimask or single-mask answer."""
     return slice(1, None) if multimask else slice(0, 1)

@@ -250,7 +250,7 @@ class Sam(nn.Module):
 
     @torch.no_grad()
     def instance_maps(self, features: Tensor) -> Tensor:
-        """Maps of all instances, see `InstanceHead.forward`.
+        """Return the maps of all instances, see `InstanceHead.forward`.
 
         Parameters
         ----------
@@ -280,16 +280,15 @@ class Sam(nn.Module):
         boxes: Tensor | None = None,
         masks: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Sparse and dense prompt embeddings, see `PromptEncoder.forward`."""
+        """Embed prompts, sparse and dense, see `PromptEncoder.forward`."""
         sparse, dense = self.prompt_encoder(points, labels, boxes, masks)
         return sparse, dense
 
     def image_decoder(self, features: Tensor) -> ImageDecoder:
-        """Decoder of prompts on one embedded image, for inference.
+        """Return a decoder of prompts on one embedded image, for inference.
 
-        It gives what `decode` does, several times as fast. The last few are
-        kept, so that asking again for the same tensor costs nothing; they
-        are made anew once a weight has changed.
+        It gives the same results as `decode`, several times as fast. The last
+        few are cached, and recomputed after a weight has changed.
 
         Parameters
         ----------
@@ -310,8 +309,8 @@ class Sam(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Answer the prompts of one object on each of B images.
 
-        For a click: what `decode` gives, without a wait for Python's lock
-        between the steps.
+        Used for clicks: same results as `decode`, without waiting for Python's
+        lock between the steps.
 
         Parameters
         ----------
@@ -339,7 +338,7 @@ class Sam(nn.Module):
         return logits, iou
 
     def _folded(self) -> tuple[Hashable, FoldedDecoder]:
-        """Decoder for inference, and the version of its weights."""
+        """Return the decoder for inference, and the version of its weights."""
         version = version_of(self.prompt_encoder, self.mask_decoder)
         return version, self._folded_decoder.get(
             version,
@@ -417,8 +416,8 @@ def build_sam(
     Raises
     ------
     ValueError
-        For an unknown architecture or an input size that is not a multiple of
-        16 or below 32.
+        If the architecture is unknown, or the input size is below 32 or not a
+        multiple of 16.
     """
     if record is None:
         record = ModelRecord('untrained', architecture)

@@ -28,7 +28,7 @@ _SIGNATURES = (b'PK', b'\x80')
 
 
 class _Dropped:
-    """Replaces an object beside the weights, such as a NumPy scalar."""
+    """Replaces objects stored with the weights, such as NumPy scalars."""
 
     def __init__(self, *args: Any) -> None:
         pass
@@ -37,7 +37,7 @@ class _Dropped:
         pass
 
 
-# Harmless objects that training codes store beside the weights. Their own
+# Harmless objects that training codes store with the weights. Their own
 # constructors are not called.
 _DROPPED: list[Any] = [
     (_Dropped, name)
@@ -88,7 +88,7 @@ def check_weights(path: Path, state: Mapping[str, Tensor], sam: Sam) -> None:
     Raises
     ------
     CheckpointError
-        If they are not those of the model; the message names the first keys.
+        If they do not match the model; the message names the first keys.
     """
     _check_added(path, state)
     _check_keys(path, state, sam)

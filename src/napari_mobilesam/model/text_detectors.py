@@ -1,9 +1,9 @@
 """Networks that draw boxes around what a text names, from transformers.
 
 Grounding DINO (Liu et al. 2023, arXiv 2303.05499) answers with boxes. CLIPSeg
-(Lüddecke and Ecker 2022, arXiv 2112.10003) answers with a heat map, of which
-each connected part is boxed. Both were trained on photographs, not on
-microscopy. Their weights are downloaded on request only.
+(Lüddecke and Ecker 2022, arXiv 2112.10003) answers with a heat map, and each
+connected part gets a box. Both were trained on photographs, not on microscopy.
+Their weights are downloaded on request only.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ NOT_MICROSCOPY = 'trained on photographs, not on microscopy'
 
 
 class DetectorError(SegmentationError):
-    """A detector cannot be used, or has failed; the message says why."""
+    """A detector cannot be used or has failed; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class DetectorRecord:
 
     @property
     def here(self) -> bool:
-        """True if all files are on this machine."""
+        """True if all files are on this computer."""
         return all((self.folder / name).is_file() for name in self.files)
 
     @property
@@ -78,8 +78,8 @@ class DetectorRecord:
 
 
 # Sizes are those of the parameters of the architectures in transformers, in
-# float32. The files were never downloaded where this was written: there is no
-# hash to compare them with.
+# float32. The files have not been downloaded during development, so their
+# hashes are unknown.
 RECORDS = {
     record.name: record
     for record in (
@@ -123,8 +123,8 @@ def download_detector(name: str, progress: Progress | None = None) -> Path:
     name : str
         ``'grounding_dino_tiny'`` or ``'clipseg'``.
     progress : callable, optional
-        ``progress(done_bytes, total_bytes, message)``; what it raises stops
-        the download.
+        ``progress(done_bytes, total_bytes, message)``; an exception that it
+        raises stops the download.
 
     Returns
     -------
@@ -164,7 +164,8 @@ def load_downloaded(name: str, device: str = 'cpu') -> Any:
     Raises
     ------
     DetectorError
-        They are not, or cannot be read; the message says how to get them.
+        If they are missing or cannot be read; the message says how to get
+        them.
     MissingExtraError
         transformers is not installed.
     """
@@ -193,7 +194,7 @@ def load_downloaded(name: str, device: str = 'cpu') -> Any:
 
 
 class GroundingDino:
-    """Boxes by Grounding DINO.
+    """Boxes from Grounding DINO.
 
     Parameters
     ----------
@@ -202,9 +203,9 @@ class GroundingDino:
     device : str
         Device of torch.
     least : float
-        Boxes of a lower score are left out.
+        Minimum score of a box.
     sides : tuple of int
-        Shorter side of the model's input, and the most of the longer one.
+        Shorter side of the model's input, and the maximum of the longer one.
     """
 
     def __init__(
@@ -220,7 +221,7 @@ class GroundingDino:
         self._device, self._least, self._sides = device, least, sides
 
     def boxes(self, image: NDArray[np.uint8], text: str) -> Boxes:
-        """Boxes around what a text names; see `BoxDetector.boxes`.
+        """Find boxes around objects named by a text; see `BoxDetector.boxes`.
 
         Several things are separated by dots: ``'nucleus. debris.'``
         """
@@ -268,7 +269,7 @@ class GroundingDino:
 
 
 class ClipSeg:
-    """Boxes around the parts of a heat map of CLIPSeg.
+    """Boxes around the parts of a heat map from CLIPSeg.
 
     Parameters
     ----------
@@ -290,7 +291,7 @@ class ClipSeg:
         self._device, self._least = device, least
 
     def boxes(self, image: NDArray[np.uint8], text: str) -> Boxes:
-        """Boxes around what a text names; see `BoxDetector.boxes`.
+        """Find boxes around objects named by a text; see `BoxDetector.boxes`.
 
         Several things are separated by dots: ``'coin. leaf.'`` The score is
         the mean probability of the part.
@@ -319,7 +320,7 @@ class ClipSeg:
         )
 
     def _chances(self, pixels: Tensor, thing: str) -> NDArray[np.float32]:
-        """(h, w) probability that a pixel belongs to a thing."""
+        """Return the (h, w) probability that a pixel belongs to an object."""
         import torch
 
         tokens = self._tokenizer([thing], return_tensors='pt').to(self._device)
@@ -335,7 +336,7 @@ class ClipSeg:
 
 
 def _loaded(kind: str, folder: str | Path, device: str) -> tuple[Any, Any]:
-    """Tokenizer and model of a class of transformers, for inference."""
+    """Load tokenizer and model of a class of transformers, for inference."""
     library = need('transformers', 'text')
     tokenizer, model = (
         getattr(library, name).from_pretrained(folder, local_files_only=True)
@@ -345,7 +346,7 @@ def _loaded(kind: str, folder: str | Path, device: str) -> tuple[Any, Any]:
 
 
 def normalised(image: NDArray[np.uint8], shape: tuple[int, int]) -> Tensor:
-    """(1, 3, h, w) float32 of an (H, W, 3) uint8 image, resized."""
+    """Resize and normalise (H, W, 3) uint8 to (1, 3, h, w) float32."""
     import torch
     from torch.nn import functional
 

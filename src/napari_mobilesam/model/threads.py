@@ -1,9 +1,9 @@
 """Number of torch's threads, chosen by measurement.
 
-Parallel regions of a small model last microseconds. While another process
-takes a core they wait for it, and two threads become many times slower than
-one; with a large model on an idle machine all threads win. Which of the two
-holds is measured at first use, and again from time to time.
+Parallel regions of a small model last microseconds. While another process uses
+a core they wait for it, and two threads become many times slower than one;
+with a large model on an idle machine all threads are faster. The better choice
+is measured at first use, and again from time to time.
 
 Pieces of work that do not depend on each other need no parallel regions:
 `ThreadTeam` does several at once, each on one thread.
@@ -51,8 +51,8 @@ class ThreadTeam:
     Parameters
     ----------
     count : int
-        Pieces done at once, each on one thread of its own; with 1 the
-        calling thread does all of them itself.
+        Pieces done at once, each on its own thread; with 1 the calling thread
+        does all of them.
     alone : callable
         Context in which the calling thread does a piece.
     """
@@ -68,16 +68,16 @@ class ThreadTeam:
     ) -> Iterator[R]:
         """Yield ``function(item)`` for each item, in the order of the items.
 
-        The calling thread takes the items, only a few ahead of the result
-        that it yields. Closing the iterator, or an error in ``function``,
-        which is raised in its turn, drops what has not begun and waits for
-        what has.
+        The calling thread takes the items, only a few ahead of the result that
+        it yields. If the iterator is closed or ``function`` raises, pieces
+        that have not begun are dropped, and the others are awaited. Errors are
+        raised in order.
 
         Parameters
         ----------
         function : callable
-            Called without gradients and with the number of threads chosen,
-            in several threads: it must not change what others read.
+            Called without gradients and with the number of threads chosen, in
+            several threads: it must not change shared data.
         items : iterable
             May be endless.
         """
@@ -115,7 +115,7 @@ def _check_process(threads: int) -> None:
     """Refuse to compute in a fork of a process that has computed.
 
     A fork has none of the threads of its parent, and would wait for them
-    for ever.
+    forever.
 
     Raises
     ------
@@ -146,7 +146,7 @@ class ThreadChoice:
     Parameters
     ----------
     work : callable
-        A short piece of what the threads are for.
+        A short sample of the work.
     clock : callable
         Seconds that never go back.
     """
@@ -220,7 +220,7 @@ class ThreadChoice:
         self._workers_fresh_until = self._fresh_since(begun)
 
     def _gain(self, work: Callable[[int], None], most: int) -> float:
-        """Speed of ``most`` threads at ``work``, that of one being 1."""
+        """Measure the speed of ``most`` threads relative to one."""
         seconds = {1: float('inf'), most: float('inf')}
         for _ in range(REPEATS):
             for count in seconds:

@@ -23,7 +23,7 @@ LONGEST_NAME = 200
 
 
 def free_name(base: str) -> str:
-    """Unused name for a model that is made from another.
+    """Return an unused name for a model made from another.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ def free_name(base: str) -> str:
 
 
 def new_model_path(name: str) -> Path:
-    """File of a new model; never one that exists.
+    """Return the file of a new model, which does not exist yet.
 
     Raises
     ------
@@ -59,7 +59,7 @@ def new_model_path(name: str) -> Path:
 
 
 def user_model_path(name: str) -> Path:
-    """File of a user's model, whether it exists or not."""
+    """Return the file of a user's model, which may not exist yet."""
     return user_models_folder() / f'{name}.safetensors'
 
 
@@ -118,7 +118,7 @@ def check_space(model: Sam) -> None:
 
 
 def _taken() -> set[str]:
-    """Names in use, in lower case: some file systems ignore case."""
+    """Return names in use, in lower case: some file systems ignore case."""
     names = {name.lower() for name in registry()}
     files = user_models_folder().glob('*.safetensors')
     return names | {path.stem.lower() for path in files}

@@ -11,7 +11,7 @@ T = TypeVar('T')
 
 
 def version_of(*sources: nn.Module | Tensor) -> Hashable:
-    """Value that changes when tensors are written to, moved or replaced.
+    """Return a value that changes when tensors are changed or replaced.
 
     torch counts the writes to each tensor: optimisers and
     ``load_state_dict`` raise the count. Writing to ``tensor.data`` does not.
@@ -28,7 +28,7 @@ def version_of(*sources: nn.Module | Tensor) -> Hashable:
 
 
 def _tensors(source: nn.Module | Tensor) -> list[Tensor]:
-    """All tensors: half the time of ``modules()``, asked at every click."""
+    """Return all tensors, in half the time of ``modules()``."""
     if isinstance(source, Tensor):
         return [source]
     found: list[Tensor | None] = []
@@ -43,9 +43,9 @@ def _tensors(source: nn.Module | Tensor) -> list[Tensor]:
 
 
 class LatestOnly(Generic[T]):
-    """Keeps the values of the versions last asked for.
+    """Cache of the values of the latest versions.
 
-    Threads may share it: in the worst case a value is made twice.
+    Threads may share it: in the worst case a value is computed twice.
 
     Parameters
     ----------
@@ -67,9 +67,9 @@ class LatestOnly(Generic[T]):
         make: Callable[[], T],
         keep: Callable[[T], bool] = lambda value: True,
     ) -> T:
-        """Return the value of a version, made if it is not kept.
+        """Return the value of a version, computed unless it is cached.
 
-        ``keep(value)`` says whether to keep a value that was made.
+        ``keep(value)`` decides whether to cache a computed value.
         """
         for known, value in self._kept:
             if known == version:
