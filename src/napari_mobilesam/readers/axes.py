@@ -30,7 +30,7 @@ class Axes:
     names : str
         One of ``'tzcsyx'`` for each axis of the array.
     fixed : tuple of (int, int)
-        Axes of which one index only is read, and that index.
+        Axes of which only one index is read, and that index.
     channels : tuple of int or None
         Channels that are read; None if there is no channel axis.
     rgb : bool
@@ -128,7 +128,7 @@ def read_axes(
 def guessed_axes(
     shape: Sequence[int], channels: Channels | None = None
 ) -> str:
-    """Letters of axes that nothing names, from the shape alone.
+    """Guess the letters of unnamed axes from the shape alone.
 
     Parameters
     ----------
@@ -140,7 +140,7 @@ def guessed_axes(
     Raises
     ------
     ImageError
-        If the shape may mean several things.
+        If the shape is ambiguous.
     """
     colours = len(shape) > 2 and shape[-1] in (3, 4)
     if colours and channels is None:
@@ -170,9 +170,9 @@ def guessed_axes(
 
 
 def looks_like_channels_last(shape: Sequence[int]) -> bool:
-    """Return whether three axes may rather be (rows, columns, channels).
+    """Return whether three axes are probably (rows, columns, channels).
 
-    Planes of so few columns are rare, images of so many channels are not.
+    Planes with so few columns are rare, images with so many channels are not.
     """
     if len(shape) != 3 or shape[-1] in (3, 4):
         return False
@@ -263,7 +263,7 @@ def plane_slices(
     plane: int,
     window: tuple[int, int, int, int],
 ) -> tuple[tuple[Any, ...], tuple[int, ...]]:
-    """Index that reads a window of a plane, and the order it comes in.
+    """Return the index of a window of a plane, and its axis order.
 
     Returns
     -------

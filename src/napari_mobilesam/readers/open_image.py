@@ -1,7 +1,7 @@
 """Open image files of every kind.
 
-The one place where files are read: training, the command line and large
-images all start here, so that a file is the same image for each of them.
+The one place where files are read: training, the command line and large images
+all start here, so that a file gives the same image in each of them.
 """
 
 from __future__ import annotations
@@ -52,14 +52,14 @@ def open_pyramid(
 ) -> Pyramid:
     """Open an image file without reading more of it than needed.
 
-    TIFF, .npy, zarr and OME-Zarr are read piece by piece later; PNG, JPEG
-    and other pictures are read now.
+    TIFF, .npy, zarr and OME-Zarr are read later, in pieces; PNG, JPEG and
+    other pictures are read now.
 
     Parameters
     ----------
     path : Path
-        File or folder; its suffix counts in capitals, too. Inside a zarr, an
-        array or a group of it.
+        File or folder, with a suffix in any case; or an array or group inside
+        a zarr.
     indices : bool
         Return the indices of palettes instead of their colours, for label
         images.
@@ -71,14 +71,14 @@ def open_pyramid(
     Returns
     -------
     Pyramid
-        Arrays and what the file says of axes, pixel sizes and missing values.
+        Arrays with their axes, pixel sizes and missing values.
 
     Raises
     ------
     ImageError
-        If it is missing, damaged, or of a kind that is not read.
+        If it is missing, damaged, or of an unsupported type.
     ImportError
-        If a package that reads it is not installed; says which.
+        If a package needed to read it is not installed; the message names it.
     """
     if is_url(str(path)):
         raise ImageError(
@@ -102,7 +102,7 @@ def open_pyramid(
 
 
 def _open(path: Path, indices: bool) -> Pyramid:
-    """Open what is no TIFF."""
+    """Open a file other than TIFF."""
     if path.is_dir():
         if not any((path / name).exists() for name in ZARR_METADATA):
             raise ImageError(
@@ -115,18 +115,18 @@ def _open(path: Path, indices: bool) -> Pyramid:
 
 
 def is_url(text: str) -> bool:
-    """True for a URL, of which `Path` writes one slash where two were."""
+    """Return whether a path is a URL, even with slashes merged by `Path`."""
     scheme, colon, rest = text.partition(':/')
     return bool(colon and rest) and len(scheme) > 1 and scheme.isalnum()
 
 
 def axis_names(pyramid: Pyramid) -> str:
-    """Letters of the axes, guessed from the shape where the file is silent.
+    """Return the letters of the axes, guessed from the shape if unnamed.
 
     Raises
     ------
     ImageError
-        If the shape alone does not tell.
+        If the shape alone is ambiguous.
     """
     if pyramid.axes is not None:
         return pyramid.axes
@@ -191,7 +191,7 @@ def _guarded(path: Path, read: Callable[[], Read]) -> Read:
 
 
 def unreadable(path: Path, error: BaseException) -> str:
-    """Message on a file that a reader failed on, and what to do."""
+    """Return a message on an unreadable file, and what to do."""
     if path.is_file() and not path.stat().st_size:
         return f'{path} cannot be read: the file is empty. Copy it again.'
     # missing, not allowed, or no decoder: the file itself may be good
@@ -204,7 +204,7 @@ def unreadable(path: Path, error: BaseException) -> str:
 
 
 def reason(error: BaseException) -> str:
-    """Message of an error on one line; its type where it has none."""
+    """Return the message of an error on one line, or else its type."""
     text = ' '.join(str(error).split()).rstrip('.')
     return text or type(error).__name__
 
@@ -246,7 +246,7 @@ def open_zarr(path: Path) -> Pyramid:
 
 
 def _refuse_containers(path: Path, node: Any, ome: dict[str, Any]) -> None:
-    """Say which image to give where there are many."""
+    """Refuse a container of several images, and list them."""
     if 'plate' in ome:
         wells = [well['path'] for well in ome['plate'].get('wells', [])]
         raise ImageError(
@@ -278,13 +278,13 @@ def _some(path: Path, names: Sequence[str]) -> str:
 
 
 def _letter(name: Any) -> str:
-    """Letter of an axis, which may be spelled out, or in capitals."""
+    """Return the letter of an axis given as a letter or a word."""
     lower = str(name).lower()
     return SPELLED_OUT.get(lower, lower)
 
 
 def _dimension_names(array: Any) -> str | None:
-    """Axes that a zarr array names: zarr 3, or xarray's for zarr 2."""
+    """Return the axes named by a zarr array (zarr 3, or xarray for zarr 2)."""
     names = getattr(array.metadata, 'dimension_names', None)
     names = names or array.attrs.get('_ARRAY_DIMENSIONS') or ()
     letters = list(map(_letter, names))
@@ -349,7 +349,7 @@ def _multiscale(group: Any, ome: dict[str, Any]) -> Pyramid:
 def _transform(
     steps: Sequence[dict[str, Any]], ndim: int
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Scale and translation of transformations applied one after another."""
+    """Combine the scale and translation of successive transformations."""
     scale, translation = np.ones(ndim), np.zeros(ndim)
     for step in steps:
         factor = np.array(step.get('scale', 1.0), dtype=float)

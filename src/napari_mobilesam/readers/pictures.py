@@ -80,7 +80,7 @@ def open_picture(path: Path, *, indices: bool = False) -> Pyramid:
 
 
 def _of_one_kind(frames: list[NDArray[Any]]) -> list[NDArray[Any]]:
-    """Colours for all frames of an animation of which some have colours.
+    """Convert all frames to colour if an animation has frames in colour.
 
     Pillow gives colours for all frames of a gray GIF but the first.
     """
@@ -114,7 +114,7 @@ def _pixels(frame: Any, indices: bool) -> NDArray[Any]:
 
 
 def _gray_if_equal(colours: NDArray[Any]) -> NDArray[Any]:
-    """Gray for a palette of grays."""
+    """Convert a palette of grays to gray."""
     gray = colours[..., 0]
     if all(np.array_equal(gray, colours[..., i]) for i in (1, 2)):
         return gray
@@ -122,7 +122,7 @@ def _gray_if_equal(colours: NDArray[Any]) -> NDArray[Any]:
 
 
 def _deep_png(path: Path, picture: Any) -> NDArray[Any] | None:
-    """Pixels of a PNG of 16 bits per colour, which Pillow cuts to 8."""
+    """Read a PNG of 16 bits per colour, which Pillow reduces to 8."""
     if picture.format != 'PNG':
         return None
     with path.open('rb') as file:

@@ -10,7 +10,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Pyramid:
-    """An image as arrays, finest first, none of it read.
+    """An image as arrays that are read later, finest first.
 
     Attributes
     ----------
@@ -28,11 +28,11 @@ class Pyramid:
     channels : tuple of str
         Names of the channels; empty if unknown.
     version : str
-        Of the OME-Zarr; empty if it is none.
+        Version of the OME-Zarr; empty for other files.
     nodata : float or None
         Value of pixels that were not recorded, None if there is none.
     files : tuple of Path
-        Files that hold the pixels, where they are several.
+        Files with the pixels, if there are several.
     series : int or None
         Number of the image in its file, if it was chosen.
     """

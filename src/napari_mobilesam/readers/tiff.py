@@ -1,4 +1,4 @@
-"""TIFF files as arrays that are read piece by piece."""
+"""TIFF files as arrays that are read in pieces."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ OME_SIZES = {
 # its planes have fewer pixels than this share of the other's.
 THUMBNAIL = 0.5
 CHOOSE = 'choose one with series={0}, --series {0} on the command line.'
-# Axes of pages of which the file does not say what they are.
+# Axes of pages that the file does not name.
 UNNAMED = 'zyx'
 ORIENTATION, GDAL_NODATA = 'Orientation', 'GDAL_NODATA'
 
@@ -44,9 +44,9 @@ def open_tiff(
 ) -> Pyramid:
     """Open the image of a TIFF with its pyramid levels.
 
-    Pixels that lie as they are in the file are mapped into memory; others
-    are decoded tile by tile or strip by strip. CMYK, palettes and turned
-    images are read and converted as a whole.
+    Uncompressed pixels are mapped into memory; others are decoded tile by tile
+    or strip by strip. CMYK, palettes and rotated images are read and converted
+    as a whole.
 
     Parameters
     ----------
@@ -55,8 +55,8 @@ def open_tiff(
     indices : bool
         Return the indices of a palette instead of its colours.
     lazy : bool
-        Require zarr to read compressed files piece by piece; otherwise they
-        are read as a whole where it is not installed.
+        Require zarr to read compressed files in pieces; otherwise they are
+        read as a whole if it is not installed.
     series : int, optional
         Number of the image, in a file of several.
 
@@ -122,7 +122,7 @@ def opened_series(
     wanted : int, optional
         Number of the image, in a file of several.
     advice : str
-        What to do where nothing says which one is meant; ``{}`` is a number.
+        Advice if the image is ambiguous; ``{}`` is a number.
 
     Yields
     ------
@@ -149,7 +149,7 @@ def opened_series(
 def _series_number(
     path: Path, file: Any, wanted: int | None, advice: str
 ) -> int:
-    """Number of the series wanted, or of one much larger than all others."""
+    """Return the series wanted, or one much larger than all others."""
     if not file.series:
         raise ImageError(f'{path} has no image in it.')
     if wanted is not None:
@@ -177,13 +177,13 @@ def _series_number(
 
 
 def plane_pixels(series: Any) -> int:
-    """Pixels of a plane of a series of tifffile."""
+    """Read the pixels of a plane of a series of tifffile."""
     sizes = dict(zip(series.axes, series.shape, strict=True))
     return int(sizes.get('Y', 1) * sizes.get('X', 1))
 
 
 def _refuse_missing(path: Path, series: Any) -> None:
-    """Refuse planes that are in other files, which are not there."""
+    """Refuse an image with planes in files that are missing."""
     # tifffile reads them as zeros, and says so in its log only
     missing = sum(page is None for page in series.pages)
     if missing:
@@ -195,7 +195,7 @@ def _refuse_missing(path: Path, series: Any) -> None:
 
 
 def _files(file: Any, series: Any) -> tuple[Path, ...]:
-    """Files of an OME-TIFF that is more than one; else none."""
+    """Return the files of an OME-TIFF with more than one; else none."""
     if not file.is_ome:
         return ()
     paths = {page.parent.filehandle.path for page in series.pages}
@@ -203,7 +203,7 @@ def _files(file: Any, series: Any) -> tuple[Path, ...]:
 
 
 def _refuse_colours(path: Path, page: Any) -> None:
-    """Refuse three samples that are neither RGB nor turned into it."""
+    """Refuse three samples that are not RGB and not converted to it."""
     import tifffile
 
     photometric = page.photometric
@@ -223,7 +223,7 @@ def _refuse_colours(path: Path, page: Any) -> None:
 
 
 def _conversion(path: Path, page: Any, indices: bool) -> Any:
-    """Function of pixels and axes that makes them gray or RGB, if needed."""
+    """Return a function that converts pixels to gray or RGB, if needed."""
     import tifffile
 
     turn = _turn(page)
@@ -266,13 +266,13 @@ def _conversion(path: Path, page: Any, indices: bool) -> Any:
 
 
 def _is_lookup_table(colormap: NDArray[Any]) -> bool:
-    """True if colours only get brighter: gray values, shown in a colour."""
+    """Return whether colours only get brighter: they display gray values."""
     steps = np.diff(np.asarray(colormap, dtype=np.int64), axis=1)
     return bool((steps >= 0).all())
 
 
 def _rgb_of_cmyk(pixels: NDArray[Any]) -> NDArray[Any]:
-    """(..., 4) inks of any unsigned type to (..., 3) uint8."""
+    """Convert (..., 4) inks of any unsigned type to (..., 3) uint8."""
     full = float(np.iinfo(pixels.dtype).max)
     light = 1 - pixels.astype(np.float32) / full
     rgb = light[..., :3] * light[..., 3:]
@@ -280,7 +280,7 @@ def _rgb_of_cmyk(pixels: NDArray[Any]) -> NDArray[Any]:
 
 
 def _turn(page: Any) -> Any:
-    """Function that brings pixels upright; None if they are."""
+    """Return a function that rotates pixels upright; None if they are."""
     tag = page.tags.get(ORIENTATION)
     orientation = 1 if tag is None else int(tag.value)
     if orientation not in range(2, 9):
@@ -300,7 +300,7 @@ def _turn(page: Any) -> Any:
 
 
 def _nodata(page: Any) -> float | None:
-    """Value of pixels that were not recorded, as GDAL writes it."""
+    """Return the value of missing pixels, as written by GDAL."""
     tag = page.tags.get(GDAL_NODATA)
     if tag is None:
         return None
@@ -313,7 +313,7 @@ def _nodata(page: Any) -> float | None:
 def pixel_sizes(
     path: Path, file: Any, page: Any, series: int = 0
 ) -> tuple[dict[str, float], dict[str, str]]:
-    """Sizes and units for each axis, as OME and ImageJ write them.
+    """Return sizes and units for each axis, as written by OME and ImageJ.
 
     OME has sizes for each series of a file.
     """
@@ -347,9 +347,9 @@ def pixel_sizes(
 def _centimetres(
     page: Any, scale: dict[str, float]
 ) -> tuple[dict[str, float], dict[str, str]]:
-    """Pixel sizes of a TIFF that counts pixels per centimetre.
+    """Return pixel sizes of a TIFF with pixels per centimetre.
 
-    Per inch is of printers and says nothing.
+    Pixels per inch are meant for printers and are ignored.
     """
     unit = page.tags.get('ResolutionUnit')
     if unit is None or int(unit.value) != 3:
@@ -395,7 +395,7 @@ def _ome_sizes(
 
 @contextlib.contextmanager
 def _whole_pages(path: Path) -> Iterator[None]:
-    """Refuse a file of which tifffile says in its log only that it ends."""
+    """Refuse a truncated file, which tifffile only mentions in its log."""
     heard = _LogMessages()
     logger = logging.getLogger('tifffile')
     logger.addHandler(heard)
@@ -434,7 +434,7 @@ def _has_zarr() -> bool:
 
 
 def _decoded(path: Path, number: int) -> tuple[Any, ...]:
-    """Levels as zarr arrays over the file, which stays open for them."""
+    """Return levels as zarr arrays over the file, which stays open."""
     zarr = need('zarr')
     import tifffile
 
@@ -446,9 +446,9 @@ def _decoded(path: Path, number: int) -> tuple[Any, ...]:
 
 
 def tiff_axes(axes: str, shape: Sequence[int]) -> str | None:
-    """Letters of this package for those of tifffile, None if unknown.
+    """Translate axis letters of tifffile, None if unknown.
 
-    Q, I and others of unknown meaning are pages: planes.
+    Q, I and others of unknown meaning are planes.
     """
     if axes in ('QYX', 'IYX'):
         return None

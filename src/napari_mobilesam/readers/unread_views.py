@@ -18,7 +18,7 @@ class Reordered:
     array : array
         Indexed like a NumPy array.
     order : sequence of int
-        Axes of the array, in order; of the others the first index is taken.
+        Axes of the array, in order; the first index is used for the others.
     """
 
     def __init__(self, array: Any, order: Sequence[int]) -> None:
