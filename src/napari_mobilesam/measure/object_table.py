@@ -1,8 +1,8 @@
 """A table with a row of measurements for each object.
 
 Shapes and intensities are those of `skimage.measure.regionprops_table`. Labels
-of any size are measured part by part: an object is measured in its box, in
-the part that its box begins in, so that the table does not depend on the
+of any size are measured in parts. An object is measured within its whole box,
+with the part in which the box begins, so that the table does not depend on the
 parts.
 """
 
@@ -54,8 +54,8 @@ SHAPES_2D = (
     'solidity',
     'perimeter',
 )
-# Of volumes scikit-image has no eccentricity and perimeter; solidity takes
-# the convex hull of every object.
+# For volumes scikit-image has no eccentricity and perimeter, and its solidity
+# needs the convex hull of every object.
 SHAPES_3D = (
     'label',
     'area',
@@ -65,7 +65,7 @@ SHAPES_3D = (
     'axis_minor_length',
 )
 INTENSITIES = ('intensity_mean', 'intensity_min', 'intensity_max')
-# measured with the size of a pixel too, under a name of their own
+# also measured with the size of a pixel, under another name
 LENGTHS, SPACED = ('axis_major_length', 'axis_minor_length'), 'spaced '
 AXES = {2: ('row', 'column'), 3: ('z', 'row', 'column')}
 
@@ -102,30 +102,31 @@ def measure_objects(
         Names of the channels.
     table : DataFrame, optional
         Known rows with a column ``label`` (and ``plane``), whose ``class``,
-        ``score`` and ``stability`` are kept: of several rows of an object
-        the lowest score with its stability, and the class that any names.
+        ``score`` and ``stability`` are kept. If an object has several rows,
+        the lowest score, its stability and any class are kept.
     volumes : bool
         Measure objects of a stack in 3-D. By default each plane is measured
         by itself, with its number in a column ``plane``.
     progress : callable, optional
-        Called with parts done, parts in all, and a line for people; what it
-        raises ends the measurement.
+        Called with the parts done, their total and a message; an exception
+        that it raises ends the measurement.
 
     Returns
     -------
     DataFrame
         A row per object, and plane: label, area (pixels), row and column
         (centroid), row0, column0, row1, column1 (box, half open),
-        axis_major_length, axis_minor_length, eccentricity, solidity,
-        perimeter (pixels); mean, min, max and standard deviation of the
-        intensity of each channel; with a scale the area, centroid, axes and,
-        if pixels are square, perimeter in units too. Of volumes the area in
-        voxels, z, z0 and z1 too, and no eccentricity, solidity and perimeter.
+        axis_major_length, axis_minor_length, eccentricity, solidity, perimeter
+        (pixels); mean, min, max and standard deviation of the intensity of
+        each channel; with a scale the area, centroid, axes and, if pixels are
+        square, perimeter in units too. For volumes the area is in voxels, z,
+        z0 and z1 are added, and eccentricity, solidity and perimeter are
+        missing.
 
     Raises
     ------
     MeasurementError
-        If image, scale or channels do not suit the labels.
+        If image, scale or channels do not match the labels.
     """
     _check(labels, image, scale, units, channels)
     label_column(table, MeasurementError)  # now, and not after the measuring
@@ -229,7 +230,7 @@ def _check_scale(scale: Any, shape: tuple[int, ...]) -> None:
 
 
 def _check_parts(shape: tuple[int, ...]) -> None:
-    """Refuse labels of an odd shape that is read in very many parts."""
+    """Refuse labels of a shape that would be read in too many parts."""
     sides = (1,) * (len(shape) - 2) + PART[2]
     count = math.prod(
         -(-length // side) for length, side in zip(shape, sides, strict=True)
@@ -269,7 +270,7 @@ def _measure_planes(
 
 @dataclass(frozen=True, eq=False)
 class _Window:
-    """An array, or a plane of it, that is read window by window."""
+    """An array, or a plane of it, that is read in windows."""
 
     array: Any
     plane: int | None = None
@@ -280,7 +281,7 @@ class _Window:
         return shape if self.plane is None else shape[1:]
 
     def read(self, box: Slices) -> NDArray[Any]:
-        """Pixels of a window."""
+        """Read the pixels of a window."""
         index = box if self.plane is None else (self.plane, *box)
         block = self.array[index]
         if hasattr(block, 'compute'):
@@ -332,7 +333,7 @@ def _windows(shape: tuple[int, ...]) -> Iterator[Slices]:
 
 
 def _part_of(low: Sequence[int], shape: tuple[int, ...]) -> int:
-    """Number of the window that a pixel lies in."""
+    """Return the number of the window that contains a pixel."""
     part = PART[len(shape)]
     counts = [math.ceil(n / p) for n, p in zip(shape, part, strict=True)]
     index = [at // p for at, p in zip(low, part, strict=True)]
@@ -342,7 +343,7 @@ def _part_of(low: Sequence[int], shape: tuple[int, ...]) -> int:
 def _boxes(
     labels: _Window, windows: list[Slices], progress: Progress | None
 ) -> dict[int, tuple[list[int], list[int]]]:
-    """First and last + 1 pixel of every object along each axis."""
+    """Return the first and last + 1 pixel of every object along each axis."""
     from napari_mobilesam.export.exported import objects_of
 
     found: dict[int, tuple[list[int], list[int]]] = {}
@@ -369,7 +370,7 @@ def _boxes(
 def _groups(
     labels: list[int], boxes: dict[int, tuple[list[int], list[int]]]
 ) -> Iterator[list[int]]:
-    """Objects that are read together: those with small boxes, large alone."""
+    """Group small objects to be read together; large ones stay alone."""
     together = []
     for label in labels:
         low, high = boxes[label]
@@ -460,7 +461,7 @@ def _empty(
     image: _Window | None,
     spacing: tuple[float, ...] | None,
 ) -> pd.DataFrame:
-    """Table without rows: that of one object, less the object."""
+    """Return a table without rows: that of one object, less the object."""
     import pandas as pd
 
     ndim = len(labels.shape)
@@ -478,7 +479,7 @@ def _renamed(
     image: _Window | None,
     channels: Sequence[str] | None,
 ) -> pd.DataFrame:
-    """Columns as in the other tables of this package."""
+    """Rename columns as in the other tables of this package."""
     axes = AXES[len(labels.shape)]
     names = {f'centroid-{n}': axis for n, axis in enumerate(axes)}
     names |= {f'bbox-{n}': f'{axis}0' for n, axis in enumerate(axes)}

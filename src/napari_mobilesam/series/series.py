@@ -1,4 +1,4 @@
-"""A series of images: states, labels that are saved, and what is next."""
+"""A series of images: states, saved labels and the next image to do."""
 
 from __future__ import annotations
 
@@ -63,8 +63,8 @@ SUFFIX = '.tif'
 class Series:
     """Images with labels that are saved one by one.
 
-    Nothing is kept in memory but the records. Not thread-safe for the same
-    image: read and save it on one thread.
+    Only the records are kept in memory. Not thread-safe for the same image:
+    read and save it on one thread.
 
     Parameters
     ----------
@@ -96,23 +96,23 @@ class Series:
         output: str | Path | None = None,
         names: str = PATTERN,
     ) -> Series:
-        """Open a series, and go on with it if it was opened before.
+        """Open a series, continuing an earlier one.
 
         Parameters
         ----------
         images : path or sequence of path
             Image files and folders of them.
         output : path, optional
-            Folder of the label images; by default ``labels`` in the folder
-            of the first image. It is made when the first labels are saved.
+            Folder of the label images; by default ``labels`` in the folder of
+            the first image. It is created when the first labels are saved.
         names : str
             Pattern of their names, see `output_name`.
 
         Raises
         ------
         SeriesError
-            There is no image, two would be saved to one file, the labels
-            there are of other images, or the output is a file.
+            If there is no image, two would be saved to one file, existing
+            labels belong to other images, or the output is a file.
         """
         given = [images] if isinstance(images, str | Path) else images
         if not isinstance(given, Iterable):
@@ -150,7 +150,7 @@ class Series:
 
     @property
     def text(self) -> str:
-        """Summary for the user."""
+        """A summary for the user."""
         count = {
             status: sum(each.status == status for each in self)
             for status in STATUSES
@@ -161,7 +161,7 @@ class Series:
         )
 
     def first_to_do(self) -> int:
-        """Number of the first image that is to do; 0 if all are done."""
+        """Return the number of the first image to do; 0 if all are done."""
         return next(
             (n for n, each in enumerate(self) if each.status == 'to do'), 0
         )
@@ -179,7 +179,7 @@ class Series:
         Raises
         ------
         SeriesError
-            There is no such status, or it cannot be written down.
+            If there is no such status, or it cannot be saved.
         """
         if status not in STATUSES:
             raise SeriesError(
@@ -188,7 +188,7 @@ class Series:
         self._note(number, status=status)
 
     def review(self, number: int, labels: Collection[int]) -> None:
-        """Note that a person has reviewed objects.
+        """Record that a person has reviewed objects.
 
         Parameters
         ----------
@@ -219,7 +219,7 @@ class Series:
     # images and labels
 
     def refresh(self, number: int) -> None:
-        """Read what another program has noted of an image meanwhile."""
+        """Read changes by another program to the record of an image."""
         entry = self[number]
         entry.record = entry.newest_record
 
@@ -248,7 +248,7 @@ class Series:
         number : int
             Number of the image.
         shape : sequence of int
-            Shape that they have to have.
+            Required shape.
 
         Returns
         -------
@@ -258,9 +258,9 @@ class Series:
         Raises
         ------
         SegmentationError
-            They cannot be read, or are of another shape than the image.
-            Labels that are saved then go to another file. Or ``shape`` is
-            not that of the image, which changes nothing.
+            If they cannot be read, or their shape is not that of the image:
+            labels are then saved to another file. Also if ``shape`` is not
+            that of the image, which changes nothing.
         """
         entry, shape = self[number], tuple(shape)
         known, entry.replaceable = entry.replaceable, None
@@ -288,7 +288,7 @@ class Series:
         return SavedLabels(labels, self._table(entry))
 
     def _check_shape(self, number: int, shape: tuple[int, ...]) -> None:
-        """Refuse a shape that is not the image's, if that can be read."""
+        """Refuse a shape that differs from the image's, if readable."""
         with suppress(ImageError, OSError):
             found = self.read_image(number).label_shape
             if found != shape:
@@ -312,11 +312,11 @@ class Series:
         table: pd.DataFrame | None = None,
         image: ImageArray | None = None,
     ) -> Path:
-        """Save the labels of an image, all or nothing.
+        """Save the labels of an image, either completely or not at all.
 
-        A file that is not of this series, or that another program has
-        changed since it was read, is never replaced: the labels are saved
-        under another name then.
+        A file that does not belong to this series, or that another program has
+        changed since it was read, is never replaced; the labels are then saved
+        under another name.
 
         Parameters
         ----------
@@ -327,7 +327,7 @@ class Series:
         table : DataFrame, optional
             A row per object, with its label in a column ``label``.
         image : ImageArray, optional
-            The image, whose pixel sizes the file gets; read if None.
+            The image, for the pixel sizes in the file; read if None.
 
         Returns
         -------
@@ -337,8 +337,8 @@ class Series:
         Raises
         ------
         SeriesError
-            The labels are of another shape than the image, or cannot be
-            written; what was there before stays.
+            If the labels differ in shape from the image, or cannot be written;
+            an earlier file is kept.
         """
         entry = self[number]
         if image is None:
@@ -383,7 +383,7 @@ class Series:
         return path
 
     def kept(self, number: int) -> tuple[Path, Path] | None:
-        """Return a file of others that is kept, and where labels go instead.
+        """Return a foreign file that is kept, and the file used instead.
 
         Parameters
         ----------
@@ -393,7 +393,7 @@ class Series:
         Returns
         -------
         (Path, Path) or None
-            None if the labels are saved under the name that they should have.
+            None if the labels are saved under the intended name.
         """
         entry = self[number]
         target = self._target(entry)
@@ -404,7 +404,7 @@ class Series:
         return (theirs, target) if theirs.exists() else None
 
     def _target(self, entry: SeriesEntry) -> Path:
-        """File that the labels of an image may be written to."""
+        """Return the file to which the labels of an image may be written."""
         path, state = entry.labels, file_state(entry.labels)
         if state is None or state == entry.replaceable:
             return path
@@ -420,7 +420,7 @@ class Series:
     # review
 
     def uncertain(self) -> list[UncertainObject]:
-        """Objects of all images that were not reviewed, least certain first.
+        """Return the objects not yet reviewed, least certain first.
 
         Reads the table of each image that was saved with one.
 
@@ -442,9 +442,10 @@ class Series:
         return sorted(found)
 
     def _certainties(self, number: int) -> list[tuple[float, int, float]]:
-        """Score, label and stability of each object; infinite if unknown.
+        """Return score, label and stability of each object.
 
-        Tables that have not changed are not read again.
+        Unknown values are infinite. Tables that have not changed are not read
+        again.
         """
         entry = self[number]
         state = file_state(entry.files.table)
@@ -498,7 +499,7 @@ def _series_images(
 
 
 def _known(rows: pd.DataFrame, name: str) -> list[float]:
-    """Values of a column; infinite where they are unknown."""
+    """Return the values of a column; infinite where they are unknown."""
     import pandas as pd
 
     if name not in rows:
@@ -508,7 +509,7 @@ def _known(rows: pd.DataFrame, name: str) -> list[float]:
 
 
 def _check_table(table: pd.DataFrame | None) -> None:
-    """Raise `SeriesError` if rows do not tell their labels."""
+    """Raise `SeriesError` if rows have no valid labels."""
     if table is not None and len(table) and 'label' not in table:
         raise SeriesError(
             'The table has no column “label”, so the object of a row is '
@@ -517,9 +518,9 @@ def _check_table(table: pd.DataFrame | None) -> None:
 
 
 def _write_into(folder: Path, path: Path, write: Callable[[], None]) -> None:
-    """Write into a folder, which a run that ends here removes if it is empty.
+    """Write into a folder that an ending run may remove while it is empty.
 
-    It may do so before something is written.
+    The folder is then created again.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""One image of a series: its state, and its objects that are uncertain."""
+"""One image of a series: its state, and its uncertain objects."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class SeriesEntry:
     files : SeriesImage
         Its files.
     record : dict
-        What is known of it, as in its file.
+        Its record, as in the file.
     replaceable : list or None
         State of the label image that may be replaced: the one that was read
         or saved here, or saved by this program before the series was opened.
@@ -65,7 +65,7 @@ class SeriesEntry:
 
     @property
     def newest_record(self) -> dict[str, Any]:
-        """Record in its file: another window may have written it."""
+        """Read the record, which another window may have changed."""
         return self.files.known() or self.record
 
     @property
@@ -93,7 +93,7 @@ class SeriesEntry:
     def reviewed_of(self, used: Collection[int]) -> list[int]:
         """Return which labels are reviewed, before they are written.
 
-        None are where the label image was removed: they are made anew.
+        Without a label image there are none: all labels are new.
         """
         known = self.newest_record
         if 'written' in known and not self.labelled:

@@ -1,8 +1,9 @@
 """Files of a series: images, label images, and a record of each.
 
-Beside the label images lies a folder of records, one per image: of which
-image the labels are, and what was written. By it a file of this program is
-told from one that is not, or that was edited, which is never replaced.
+Next to the label images lies a folder with one record per image: the image
+that was segmented, and the files that were written. The records distinguish
+files of this program from those that are foreign or were edited, which are
+never replaced.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from napari_mobilesam.types import SegmentationError
 SUFFIXES = ('.tif', '.tiff', '.png', '.jpg', '.jpeg', '.bmp')
 RECORDS = '.napari-mobilesam'
 PATTERN = '{name}_labels'
-# Records with this key are of labels that a person has edited.
+# Records with this key are of labels edited by a person.
 EDITED = 'edited'
 # state in a record of a file that is about to be renamed to the labels
 COMING = 'coming'
@@ -36,7 +37,7 @@ class SeriesError(SegmentationError):
 
 
 class ForeignFileError(SegmentationError):
-    """A file is not of this program, or was edited, and is not replaced."""
+    """A file is foreign or was edited, and is not replaced."""
 
 
 @contextmanager
@@ -76,7 +77,7 @@ class SeriesImage:
     image, labels : Path
         File to read, and file to write.
     record : Path
-        File that tells what was written.
+        Record of what was written.
     made_of : dict
         Image file and parameters that the labels depend on.
     """
@@ -87,7 +88,7 @@ class SeriesImage:
     made_of: dict[str, Any]
 
     def check_image(self) -> None:
-        """Refuse labels that are of another image.
+        """Refuse labels that belong to another image.
 
         Images may be moved or copied together with their labels.
 
@@ -111,7 +112,7 @@ class SeriesImage:
             )
 
     def done(self) -> dict[str, Any] | None:
-        """Return the record of labels that are there and need no new run.
+        """Return the record of labels that need no new run.
 
         Because they would be the same, or because a person has edited them.
         """
@@ -125,7 +126,7 @@ class SeriesImage:
         return known
 
     def _is_made_of(self, known: dict[str, Any]) -> bool:
-        """True if labels are of this image and these parameters.
+        """Return whether labels are of this image and these parameters.
 
         Wherever they lie.
         """
@@ -135,7 +136,7 @@ class SeriesImage:
         )
 
     def begin(self, overwrite: bool) -> bool:
-        """Make sure that nothing foreign is replaced.
+        """Check that no foreign file is replaced.
 
         Returns
         -------
@@ -161,7 +162,7 @@ class SeriesImage:
         return state is not None
 
     def expect(self, path: Path, known: dict[str, Any] | None = None) -> None:
-        """Note that a finished temporary file becomes the labels.
+        """Record that a finished temporary file becomes the labels.
 
         A stop may come between that and the next record.
 
@@ -178,7 +179,7 @@ class SeriesImage:
     def finish(
         self, objects: int, seconds: float, channel: int | None = None
     ) -> dict[str, Any]:
-        """Remember that the labels are written.
+        """Record that the labels are written.
 
         Parameters
         ----------
@@ -206,7 +207,7 @@ class SeriesImage:
         return self.record.with_suffix('.csv')
 
     def known(self) -> dict[str, Any]:
-        """Return the record; empty if it is missing or cannot be read."""
+        """Read the record; empty if it is missing or unreadable."""
         try:
             known = json.loads(self.record.read_text('utf-8'))
         except (OSError, ValueError):
@@ -225,7 +226,7 @@ class SeriesImage:
 
 
 def image_identity(image: Path, labels: Path) -> dict[str, Any]:
-    """Tell an image from others that may get labels of the same name.
+    """Return data that identify the image of a file of labels.
 
     Parameters
     ----------
@@ -235,7 +236,7 @@ def image_identity(image: Path, labels: Path) -> dict[str, Any]:
     Returns
     -------
     dict
-        Where it is, also as seen from the labels, and size and time.
+        Its path, also relative to the labels, its size and time.
     """
     place = image.resolve()
     try:
@@ -247,7 +248,7 @@ def image_identity(image: Path, labels: Path) -> dict[str, Any]:
 
 
 def is_written(known: dict[str, Any], state: list[int] | None) -> bool:
-    """Return whether a file is as this program wrote it.
+    """Return whether a file is unchanged since this program wrote it.
 
     Parameters
     ----------
@@ -263,7 +264,7 @@ def is_written(known: dict[str, Any], state: list[int] | None) -> bool:
 
 
 def file_state(path: Path) -> list[int] | None:
-    """Size and time of a file, None if there is none."""
+    """Return size and time of a file, None if there is none."""
     try:
         state = path.stat()
     except OSError:
@@ -272,14 +273,14 @@ def file_state(path: Path) -> list[int] | None:
 
 
 def is_image_folder(path: Path) -> bool:
-    """Return whether a path is a folder, but no zarr."""
+    """Return whether a path is a folder, but not a zarr."""
     return path.is_dir() and not any(
         (path / name).exists() for name in ZARR_METADATA
     )
 
 
 def image_files(given: Sequence[Path]) -> Iterator[Path]:
-    """Yield image files, and those in folders, each once.
+    """Yield image files, including those in folders, each once.
 
     Labels that a series has written into a folder are not images of it.
 
@@ -313,7 +314,7 @@ def image_files(given: Sequence[Path]) -> Iterator[Path]:
 
 
 def _written_names(folder: Path) -> set[str]:
-    """Names of labels in a folder that were written there.
+    """Return the names of labels written to a folder.
 
     Those beside a file of others have another name than their record.
     """
@@ -326,7 +327,7 @@ def _written_names(folder: Path) -> set[str]:
 
 
 def output_name(pattern: str, image: Path, number: int) -> str:
-    """Name of the labels of an image.
+    """Return the name of the labels of an image.
 
     Parameters
     ----------
@@ -375,7 +376,7 @@ def output_name(pattern: str, image: Path, number: int) -> str:
 
 
 def distinct_names(first: Path, second: Path, end: str) -> str:
-    """Pattern that gives two images different names.
+    """Return a pattern that gives two images different names.
 
     Parameters
     ----------

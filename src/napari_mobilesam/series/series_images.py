@@ -63,7 +63,7 @@ class ImageArray:
         )
 
     def of_label_axes(self, values: tuple[Any, ...]) -> tuple[Any, ...]:
-        """Scale or units of `label_axes`; empty if they are unknown."""
+        """Return scale or units of `label_axes`; empty if unknown."""
         if not values:
             return ()
         named = dict(zip(self.axes, values, strict=False))
@@ -102,7 +102,7 @@ class ImageArray:
 
 @dataclass(frozen=True, eq=False)
 class SavedLabels:
-    """Labels of an image as they were saved.
+    """Labels of an image as saved.
 
     Attributes
     ----------
@@ -121,7 +121,7 @@ MOST_HELD = 1 << 29
 
 
 def out_of_file(pixels: NDArray[Any]) -> NDArray[Any]:
-    """Return an array in memory instead of one that is mapped to a file.
+    """Copy an array that is mapped to a file into memory.
 
     The system ends a program that reads a mapped file which another program
     has made shorter. Arrays of more than `MOST_HELD` bytes stay mapped.

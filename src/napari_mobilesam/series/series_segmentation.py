@@ -69,7 +69,7 @@ class SeriesResult:
         self.objects += objects
 
     def leave_out(self, number: int, objects: int, problem: str = '') -> None:
-        """Count an image as left out, or failed: its labels were not taken."""
+        """Count an image as skipped or failed: it has no new labels."""
         self.done.remove(number)
         if number in self.with_channels:
             self.with_channels.remove(number)
@@ -81,7 +81,7 @@ class SeriesResult:
 
     @property
     def text(self) -> str:
-        """Summary for the user."""
+        """A summary for the user."""
         stopped = '' if self.complete else 'Stopped. '
         text = (
             f'{stopped}{counted(self.objects, "object")} in '
@@ -198,7 +198,7 @@ def segment_series(
 def _progress_of(
     series: Series, number: int, progress: Progress | None
 ) -> Progress:
-    """Progress of one image as a part of that of the series."""
+    """Return the progress of one image as a part of the series."""
     count, name = len(series), series[number].name
 
     def tell(done: int, total: int, text: str) -> None:

@@ -15,7 +15,7 @@ from napari_mobilesam.tracking.objects_in_time import objects_in_time
 from napari_mobilesam.tracking.tracks import TrackError, Tracks
 
 TABLE = 'res_track.txt'
-# The challenge's own truth has another name for the same table.
+# The challenge uses another name for the table of its ground truth.
 TABLES = (TABLE, 'man_track.txt')
 # Number of the frame, at the end of the name of a label image.
 NUMBER = re.compile(r'\d+$')
@@ -31,13 +31,13 @@ def write_ctc(tracks: Tracks, labels: Any, folder: Path) -> None:
     tracks : Tracks
         The tracks.
     labels : array
-        (frame, row, column) or (frame, plane, row, column) labels that they
-        were made from.
+        (frame, row, column) or (frame, plane, row, column) labels that were
+        tracked.
     folder : Path
-        Made here: ``mask000.tif``, … and ``res_track.txt`` with one line per
-        track: number, first frame, last frame, parent track or 0. In this
-        format a track has a mask in each of its frames: what follows a gap
-        is a track of its own, whose parent is the part before.
+        Folder to create, with ``mask000.tif``, … and ``res_track.txt`` with
+        one line per track: number, first frame, last frame, parent track or 0.
+        In this format a track has a mask in every frame, so a track is split
+        at each gap, and the part before is the parent of the part after it.
 
     Raises
     ------
@@ -115,15 +115,15 @@ def read_ctc(folder: Path) -> tuple[NDArray[np.uint16], Tracks]:
     Returns
     -------
     labels : array
-        (frame, …) labels: the number of the track.
+        (frame, …) labels, which are the numbers of the tracks.
     tracks : Tracks
         The tracks, with the numbers of the table.
 
     Raises
     ------
     TrackError
-        If there is no table, or it and the images do not agree, or an image
-        is missing.
+        If the table is missing or does not match the images, or an image is
+        missing.
     OSError
         If a file cannot be read.
     """
@@ -216,7 +216,7 @@ def _read_parents(table: Path) -> tuple[dict[int, int], int]:
 def _previous(
     labels: NDArray[np.int64], parents: dict[int, int]
 ) -> NDArray[np.int64]:
-    """Index of the object before each one, of its track or its parent's."""
+    """Return the index of the object before each, in its track or parent."""
     last: dict[int, int] = {}
     previous = np.full(len(labels), -1)
     for index, label in enumerate(labels.tolist()):

@@ -1,4 +1,4 @@
-"""Objects of a series of label images: where they are, how they overlap."""
+"""Positions and overlaps of the objects in a series of label images."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class ObjectsInTime:
     overlaps : dict of (int, int) to int
         Pixels that an object and one of the next frame share.
     frame_count : int
-        Number of frames, with those that have no object.
+        Number of frames, including those without objects.
     shifts : (T, D) int64, optional
         Shift of each frame against the first one, in pixels.
     """
@@ -67,7 +67,7 @@ def objects_in_time(
 ) -> ObjectsInTime:
     """Find the objects of each frame and their overlaps with the next.
 
-    One frame after the other is read.
+    Frames are read one after the other.
 
     Parameters
     ----------
@@ -78,8 +78,8 @@ def objects_in_time(
         ``progress(done, total, message)``, before each frame; an exception
         that it raises ends the work.
     drift : bool
-        Estimate the shift of each frame, see `StageDrift`; overlaps are those
-        without it.
+        Estimate the shift of each frame, see `StageDrift`, and correct the
+        overlaps for it.
 
     Raises
     ------
@@ -119,7 +119,7 @@ def objects_in_time(
 
 
 def check_series(labels: Any) -> None:
-    """Refuse what is not a series of label images.
+    """Raise if an array is not a series of label images.
 
     Raises
     ------
@@ -204,7 +204,7 @@ class _Frame:
     def overlaps(
         self, later: _Frame, shift: Sequence[int]
     ) -> dict[tuple[int, int], int]:
-        """Shared pixels with objects of the next frame, shifted by so much."""
+        """Count the pixels shared with objects of the next, shifted frame."""
         assert self.places is not None
         assert later.places is not None
         here, there = self.places, later.places

@@ -1,4 +1,4 @@
-"""Shift that all objects of a frame share, as of a stage that moves."""
+"""Shift shared by all objects of a frame, as when the stage moves."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from scipy import fft
 
 # Frames are reduced to sides of so many pixels.
 LONGEST_SIDE = 512
-# Share of the smaller foreground that has to lie on the other one.
+# Minimum share of the smaller foreground that overlaps the other one.
 LEAST_OVERLAP = 0.6
-# Overlap with the shift, as a multiple of that without.
+# Minimum overlap with the shift, as a multiple of that without.
 LEAST_GAIN = 1.3
 
 
@@ -18,9 +18,9 @@ class StageDrift:
     """Estimates the shift of each frame against the last one with objects.
 
     The shift is the peak of the cross-correlation of the foregrounds, if the
-    objects lie on each other much better with it than without: objects that
-    move on their own give no shift. A frame with one object or none is left
-    out: the next one has the shift of both.
+    objects overlap much better with it than without: objects that move
+    independently give no shift. A frame with at most one object is skipped,
+    and the next one gets the shift of both.
     """
 
     def __init__(self) -> None:
@@ -32,10 +32,11 @@ class StageDrift:
         Parameters
         ----------
         frame : (H, W) or (Z, H, W) bool
-            Foreground of the next frame; all have one shape. Planes are
+            Foreground of the next frame; all have the same shape. Planes are
             projected.
         objects : int
-            Number of objects in it. The way of a single one is not a shift.
+            Number of objects in it. The movement of a single one is not a
+            shift.
         """
         if objects < 2:
             return 0, 0

@@ -1,4 +1,4 @@
-"""Export of tracks to the files of other programs: the suffix decides."""
+"""Export of tracks for other programs; the suffix determines the format."""
 
 from __future__ import annotations
 
@@ -55,12 +55,12 @@ SUFFIXES = {
 
 
 def track_format(path: Path) -> str:
-    """Format of a file or folder of tracks, by its suffix.
+    """Return the format of a file or folder of tracks, by its suffix.
 
     Raises
     ------
     TrackError
-        If there is none for the suffix.
+        If no format has the suffix.
     """
     suffix = path.suffix.lower()
     # names of folders have dots too, as in 2026.11.29 or 0.5 uM
@@ -89,12 +89,12 @@ def export_tracks(
     Parameters
     ----------
     tracks : Tracks
-        Of `track_labels`.
+        Result of `track_labels`.
     path : path
-        The suffix tells the format: ``.xml`` TrackMate, ``.geff``, ``.csv``
-        or ``.parquet`` a table, ``.tif`` labels with one number per track, no
-        suffix a folder of the Cell Tracking Challenge, whose name may have
-        dots before a digit.
+        The suffix determines the format: ``.xml`` TrackMate, ``.geff``,
+        ``.csv`` or ``.parquet`` a table, ``.tif`` labels with one number per
+        track, no suffix a folder of the Cell Tracking Challenge, whose name
+        may have dots before a digit.
     labels : array, optional
         (frame, row, column) or (frame, plane, row, column) labels that were
         tracked. The label image and the Cell Tracking Challenge need them;
@@ -159,7 +159,7 @@ def export_tracks(
 
 
 def _check_scale(scale: Any, axes: int) -> None:
-    """Raise `SegmentationError` if a scale is not one size for each axis."""
+    """Raise `SegmentationError` unless there is one size for each axis."""
     # a size of the frames may come first
     check_sizes('scale', scale, axes + 1)
     if len(scale) < axes:
@@ -222,7 +222,7 @@ def _write_labels(
 
 
 def _diameters(tracks: Tracks, labels: Any) -> dict[int, float]:
-    """Diameter of each object in pixels, by its index in the tracks."""
+    """Return the diameter of each object in pixels, by index."""
     objects = objects_in_time(labels)
     pairs = zip(objects.frames.tolist(), objects.labels.tolist(), strict=True)
     known = dict(zip(pairs, objects.diameters.tolist(), strict=True))

@@ -30,13 +30,13 @@ from napari_mobilesam.types import ImageError, Progress
 
 # Distance limit in diameters of the median object, where none is given.
 DIAMETERS = 1.5
-# Share of the cost of a link that full overlap takes away.
+# Reduction of the cost of a link at full overlap, as a share.
 OVERLAP_WEIGHT = 0.8
 # Pixels of a child, as a share of those of the object that divides.
 CHILD_SIZES = (0.2, 0.85)
 # A child is smaller than this share of the object that divides.
 LARGEST_CHILD = 0.95
-# Sizes of the children of a division differ at most by this factor.
+# Maximum ratio of the sizes of the children of a division.
 MOST_UNEQUAL = 2.5
 # Costs of links that are made; those at the distance limit cost 1.
 COST_LIMIT = 1.0
@@ -114,14 +114,14 @@ def track_labels(
     Returns
     -------
     Tracks
-        Every object with its track and where it comes from.
+        All objects with their tracks and predecessors.
 
     Raises
     ------
     SegmentationError
         If the parameters cannot be used.
     ImageError
-        If the labels are no time series, or have no object.
+        If the labels are not a time series, or have no objects.
     ImportError
         If laptrack, or trackastra, is not installed; the message says how to
         install it.
@@ -149,7 +149,7 @@ def track_labels(
 def link_objects(
     objects: ObjectsInTime, parameters: LinkingParameters | None = None
 ) -> Tracks:
-    """Link objects that are measured already; see `track_labels`.
+    """Link objects that were already measured; see `track_labels`.
 
     Frame to frame and gap closing are linear assignment problems with a cost
     for every start and end (Jaqaman et al. 2008, Nature Methods 5, 695),
@@ -212,7 +212,7 @@ def _longest(objects: ObjectsInTime, parameters: LinkingParameters) -> float:
 
 
 class _Lookup:
-    """Metric of laptrack, which asks for one pair after the other.
+    """Metric for laptrack, called with one pair at a time.
 
     Objects are given by their index, in either order. Pairs that are not
     listed cannot be linked.
@@ -231,7 +231,7 @@ class _Lookup:
 def _link_costs(
     objects: ObjectsInTime, longest: float, frames: int
 ) -> dict[tuple[int, int], float]:
-    """Costs of objects that go on as another, up to some frames later."""
+    """Return the costs of links to objects up to some frames later."""
     costs = {}
     areas = objects.areas
     for later in range(1, frames + 1):
@@ -246,7 +246,7 @@ def _link_costs(
 def _division_costs(
     objects: ObjectsInTime, longest: float
 ) -> dict[tuple[int, int], float]:
-    """Costs of objects that divide into what follows and another."""
+    """Return the costs of a second link, which is a division."""
     low, high = CHILD_SIZES
     costs = {}
     areas = objects.areas
@@ -264,10 +264,10 @@ def _divided_over_gap(
     longest: float,
     later: int,
 ) -> NDArray[np.int64]:
-    """Add children that were not seen in the frame after a division.
+    """Add children that are missing in the frame after a division.
 
-    An object that starts a track so many frames later becomes a child, if
-    what follows the parent has the size of a child, too.
+    An object that starts a track within this number of frames becomes a child,
+    if the object that follows the parent has the size of a child, too.
     """
     previous = previous.copy()
     low, high = CHILD_SIZES
@@ -295,7 +295,7 @@ def _divided_over_gap(
 def _near(
     objects: ObjectsInTime, longest: float, later: int
 ) -> tuple[list[tuple[int, int]], list[float]]:
-    """Pairs of objects so many frames apart, and squared shares of the way."""
+    """Return pairs of near objects, and their squared relative distances."""
     starts = np.searchsorted(
         objects.frames, np.arange(objects.frame_count + 1)
     )
@@ -324,10 +324,10 @@ def _near(
 def _plausible(
     objects: ObjectsInTime, previous: NDArray[np.int64]
 ) -> NDArray[np.int64]:
-    """Remove divisions into very different sizes, or of what stays as large.
+    """Remove a child of divisions that are not plausible by size.
 
-    The child that lies farther from the object starts a track of its own; of
-    an object that stays as large, what is less like it.
+    If a child is as large as the object, the smallest one is removed; if the
+    children differ much in size, the farthest one.
     """
     previous = previous.copy()
     parents, counts = np.unique(previous[previous >= 0], return_counts=True)

@@ -1,4 +1,4 @@
-"""Linking of objects by trackastra, if that is installed.
+"""Linking of objects by trackastra, if it is installed.
 
 A transformer that compares objects of neighbouring frames by position, shape
 and intensity (Gallusser & Weigert 2024, ECCV, arXiv:2405.15700). Package and

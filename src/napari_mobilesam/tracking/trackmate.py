@@ -117,9 +117,9 @@ def _add_settings(
     sizes: np.ndarray,
     interval: float,
 ) -> None:
-    """Add what TrackMate takes for given: it does not load without.
+    """Add the settings that TrackMate requires to load the file.
 
-    With an image of no name it shows the tracks on an empty one.
+    If the image has no name, the tracks are shown on an empty one.
     """
     settings = ElementTree.SubElement(root, 'Settings')
     ElementTree.SubElement(
@@ -148,7 +148,7 @@ def _add_settings(
 
 
 def _families(tracks: Tracks) -> Iterator[list[tuple[int, int]]]:
-    """Links of all objects that come from one; objects alone have none."""
+    """Return the links of each lineage; single objects have none."""
     following = tracks.following
     for start in np.flatnonzero(tracks.previous < 0).tolist():
         links = []

@@ -26,13 +26,13 @@ class TrackError(SegmentationError):
 
 @dataclass(frozen=True, eq=False)
 class Tracks:
-    """Objects of a time series and where each of them comes from.
+    """Objects of a time series and their predecessors.
 
     An object has at most one previous object, of any earlier frame, and any
-    number of following ones. A track is a chain of objects with one
-    following object each; it ends where an object has none, or divides into
-    several, which start tracks of their own. Corrections return new tracks,
-    so that an earlier state can be kept for undo.
+    number of following ones. A track is a chain of objects with one following
+    object each; it ends where an object has none, or divides into several,
+    which start new tracks. Corrections return new tracks, so that an earlier
+    state can be kept for undo.
 
     Attributes
     ----------
@@ -159,7 +159,7 @@ class Tracks:
         Raises
         ------
         TrackError
-            If there is none.
+            If there is no such object.
         """
         try:
             return self._places[int(frame), int(label)]
