@@ -1,4 +1,4 @@
-"""Check for optional dependencies, and say how to install them."""
+"""Check for optional dependencies, with instructions to install them."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ def atomic_path(path: Path, keep_suffix: bool = False) -> Iterator[Path]:
     Yields
     ------
     Path
-        Where to write; the file does not exist yet.
+        Path to write to; the file does not exist yet.
 
     Raises
     ------
