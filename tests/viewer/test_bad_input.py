@@ -17,7 +17,7 @@ def add_prompt(d, position=INSIDE):
 
 def test_no_image(desk):
     d = desk()
-    assert 'Open an image' in d.widget.status.text
+    assert 'Open or choose an image' in d.widget.status.text
     d.widget.trigger('accept')
     d.widget.trigger('reject')
     d.widget.trigger('undo')

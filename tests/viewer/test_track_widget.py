@@ -911,7 +911,7 @@ def test_propagation_needs_an_image(gap_desk):
     d.choose(2, 1)
     d.mouse.key(Qt.Key.Key_K, SHIFT)
     assert d.widget.status.failed
-    assert d.widget.status.text.startswith('Open an image')
+    assert d.widget.status.text.startswith('Open or choose an image')
     still = d.viewer.add_image(np.zeros((96, 128), np.uint8))
     d.viewer.layers.selection.active = d.widget.shown.labels
     d.mouse.key(Qt.Key.Key_K, SHIFT)

@@ -285,8 +285,8 @@ def judge(
     elif after.score < least:
         reason = f'its predicted IoU of {after.score:.2f} is below {least:.2f}'
     elif before.score >= after.score:
-        reason = 'the original has the better predicted IoU, '
-        f'{before.score:.2f}'
+        score = f'{before.score:.2f}'
+        reason = f'the original has the better predicted IoU, {score}'
     return Refinement(label, before, after, not reason, overlap, reason)
 
 

@@ -513,7 +513,7 @@ def _check_table(table: pd.DataFrame | None) -> None:
     if table is not None and len(table) and 'label' not in table:
         raise SeriesError(
             'The table has no column “label”, so the object of a row is '
-            'unknown; there are: {", ".join(map(str, table.columns))}.'
+            f'unknown; there are: {", ".join(map(str, table.columns))}.'
         )
 
 
