@@ -85,7 +85,7 @@ def test_another_object_and_nothing_stay_as_they_were() -> None:
     refined, table = refine_labels(image_of_squares(), labels, OracleSam())
     assert np.array_equal(refined, labels)
     assert not table['refined'].any()
-    assert 'another object' in table['reason'][0]
+    assert 'a different object' in table['reason'][0]
     assert table['reason'][1] == 'the model found nothing'
 
 
