@@ -66,6 +66,14 @@ def test_a_tag_names_what_was_not_recorded() -> None:
     assert contrast_limits_of(image, nodata=-9999)[0][0] == 0
 
 
+def test_limits_of_a_constant_with_and_without_a_few_others() -> None:
+    constant = np.full(10_000, 7)
+    assert robust_limits(constant) == (7, 7)
+    assert robust_limits(constant, nodata=7) == (7, 7)
+    constant[:5] = 2
+    assert robust_limits(constant) == (2, 7)
+
+
 NO_EXTREMES = {
     'cells': CELLS,
     'a disc on nothing': np.where(DISC, 200, 0),

@@ -178,7 +178,5 @@ def _is_image(values: Values) -> bool:
     # outliers must not decide
     line = np.clip(line, *np.percentile(line, (1, 99)))
     line -= line.mean()
-    power = float(np.dot(line, line))
-    return power > 0 and (
-        float(np.dot(line[1:], line[:-1])) > IMAGE_CORRELATION * power
-    )
+    shared = float(np.dot(line[1:], line[:-1]))
+    return shared > IMAGE_CORRELATION * float(np.dot(line, line))
