@@ -70,6 +70,16 @@ def test_objects_of_the_size_suit_the_model(shape, diameter, record):
     assert min(best, 8 * diameter) / 1.6 <= seen <= 1.6 * best
 
 
+@pytest.mark.parametrize(
+    ('diameter', 'spacing'), [(None, 8), (5, 2), (100, 12.5), (1, 1)]
+)
+def test_points_are_close_enough_for_size_and_image(diameter, spacing):
+    record = ModelRecord('small', 'vit_t', 128, ObjectDiameter(20, 32, 100))
+    parameters = EverythingParameters(points_per_side=16)
+    grid = plan_grid((90, 200), diameter, record, parameters)
+    assert grid.spacing == spacing
+
+
 @given(st.floats(2, 100), RECORDS)
 def test_context_takes_half_of_a_tile_at_most(diameter, record):
     shape = (5000, 5000)

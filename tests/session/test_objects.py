@@ -446,6 +446,10 @@ def test_labels_that_a_job_reserved_are_not_given_to_others(objects):
     other = write(objects, record_of(square(0, 0)))
     assert (first, other.label) == (1, 4)
     assert objects.stage().free_label() == 5
+    # nor that of an object whose pixels were erased
+    objects.target.data[objects.target.data == other.label] = 0
+    with pytest.raises(LabelsError, match='Labels 3 to 5 are not free'):
+        objects.reserve_labels(3, first=3)
     step.finish()
     objects.undo()
     # the job is over, and left no label
