@@ -39,6 +39,22 @@ def test_division_ends_a_track_and_starts_two(tracks):
     assert tracks.parents == {}
 
 
+def test_two_children_take_the_place_of_what_followed(tracks):
+    divided = tracks.divide(2, [5, 6])
+    assert divided.previous.tolist() == [-1, -1, 0, 1, -1, 2, 2]
+
+
+def test_the_first_object_of_all_may_divide():
+    tracks = Tracks.from_ids(
+        *np.array([[0, 1, 1], [1, 1, 2]]),
+        np.zeros((3, 2)),
+        np.array([4, 5, 6]),
+        {5: 4, 6: 4},
+    )
+    assert tracks.previous.tolist() == [-1, 0, 0]
+    assert tracks.unlink(1).previous.tolist() == [-1, -1, 0]
+
+
 def test_link_takes_the_place_of_former_links(tracks):
     linked = tracks.link(2, 6)
     assert linked.previous.tolist() == [-1, -1, 0, 1, -1, 3, 2]
