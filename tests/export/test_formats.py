@@ -17,7 +17,11 @@ from numpy.typing import NDArray
 
 import napari_mobilesam as nm
 from napari_mobilesam.export import ome_zarr_labels
-from napari_mobilesam.export.exported import ExportError, LabelsWithTable
+from napari_mobilesam.export.exported import (
+    ExportError,
+    LabelsWithTable,
+    objects_of,
+)
 from napari_mobilesam.export.formats import export_labels, read_labels
 from napari_mobilesam.large.io import ome_zarr
 from napari_mobilesam.types import ImageError, SegmentationError
@@ -28,6 +32,18 @@ POLYGONS = ('x.zip', 'x.geojson', 'x.json', 'x.ome.zarr')
 
 def same(found: LabelsWithTable, labels: NDArray[Any]) -> None:
     np.testing.assert_array_equal(np.asarray(found.labels[...]), labels)
+
+
+@pytest.mark.parametrize('background', [0, 3])
+def test_labels_of_any_size_are_found(background: int) -> None:
+    labels = np.full((4, 5), background, np.int64)
+    labels[1:3, 2], labels[3, 4] = 2_000_000, 7
+    found, areas, boxes = objects_of(labels)
+    first = int(background == 0)
+    assert found.tolist() == [3, 7, 2_000_000][first:]
+    assert areas.tolist() == [17, 1, 2][first:]
+    every = [np.s_[0:4, 0:5], np.s_[3:4, 4:5], np.s_[1:3, 2:3]]
+    assert boxes == every[first:]
 
 
 @pytest.mark.slow
