@@ -125,6 +125,13 @@ def test_pixels_are_shared_out_as_in_one_image(found, least):
         for task in chunk_tasks(0, seen, numbers, (1, 1), SHAPE, (16, 16)):
             shown = renderer(task)
             areas[shown.labels] += shown.areas
+            row0, column0, row1, column1 = task.window
+            for label, box in zip(shown.labels, shown.boxes, strict=True):
+                chunk = np.zeros(SHAPE, bool)
+                chunk[row0:row1, column0:column1] = True
+                ends = np.argwhere(chunk & (rendered == label))
+                assert box[:2].tolist() == ends.min(axis=0).tolist()
+                assert box[2:].tolist() == (ends.max(axis=0) + 1).tolist()
         np.testing.assert_array_equal(rendered, labels)
         np.testing.assert_array_equal(
             areas[1:], np.bincount(labels.ravel(), minlength=len(areas))[1:]
