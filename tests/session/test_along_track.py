@@ -79,8 +79,8 @@ def test_missing_frames_are_filled_until_the_track_goes_on(series):
     result = session.propagate_track((2, 1), 'forward')
     assert result.reached == (3, 4)
     assert result.describe('Track 1', 'frame') == (
-        'Track 1 was propagated to 2 frames, 3 to 4. It ended at frame 5 '
-        '(it agrees with the track there).'
+        'Track 1 was propagated to 2 frames, 3 to 4. Propagation ended at '
+        'frame 5 (it agrees with the track there).'
     )
     assert frames_of(tracked, 1) == list(range(8))
     assert (tracked.pixels[3:5, ROWS, COLUMNS] == 1).mean() > 0.9

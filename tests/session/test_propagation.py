@@ -108,7 +108,7 @@ def test_it_ends_where_the_score_drops():
     squares[6] = square(16, 10, 8, score=0.2)
     reached, ended, _ = run(squares, [4], direction='forward')
     assert reached == [5]
-    assert ended == {6: 'score 0.20'}
+    assert ended == {6: 'score 0.20, below 0.5'}
 
 
 def test_it_ends_where_the_area_jumps():
@@ -116,7 +116,15 @@ def test_it_ends_where_the_area_jumps():
     squares[6] = square(10, 4, 20)
     reached, ended, _ = run(squares, [4], direction='forward', min_overlap=0.0)
     assert reached == [5]
-    assert ended == {6: 'area × 6.2'}
+    assert ended == {6: 'area × 6.2, above × 2.5'}
+
+
+def test_it_ends_where_the_area_shrinks():
+    squares = drifting(range(10))
+    squares[6] = square(18, 12, 4)
+    reached, ended, _ = run(squares, [4], direction='forward', min_overlap=0.0)
+    assert reached == [5]
+    assert ended == {6: 'area × 0.25, below × 0.4'}
 
 
 def test_it_ends_at_another_object():
@@ -124,7 +132,7 @@ def test_it_ends_at_another_object():
     squares[6] = square(18, 13, 8)
     reached, ended, _ = run(squares, [4], direction='forward')
     assert reached == [5]
-    assert ended == {6: 'overlap 0.24'}
+    assert ended == {6: 'overlap 0.24, below 0.3'}
 
 
 def test_gap_is_filled_from_both_ends():
@@ -210,7 +218,7 @@ def test_click_propagate_undo_redo(session):
     result = session.propagate()
     assert result.reached == (1, 2, 4, 5, 6)
     assert filled(session) == [1, 2, 3, 4, 5, 6]
-    assert 'planes, 1 to 6' in result.text
+    assert 'to 5 planes, 1 to 2, 4 to 6. Propagation' in result.text
     assert session.undo() == 'propagating object 1'
     assert filled(session) == [3]
     assert session.undo() == 'object 1'

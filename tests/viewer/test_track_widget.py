@@ -740,8 +740,8 @@ def test_propagate_by_mouse_and_key_and_undo(gap_desk):
     assert not d.widget.track_button.isEnabled()
     d.settle()
     assert d.widget.status.text == (
-        'Track 1 was propagated to 2 frames, 3 to 4. It ended at frame 5 '
-        '(it agrees with the track there). Undo takes it back.'
+        'Track 1 was propagated to 2 frames, 3 to 4. Propagation ended at '
+        'frame 5 (it agrees with the track there). Undo takes it back.'
     )
     assert d.widget.summary.text().startswith('2 tracks of 12 objects')
     labels = d.widget.shown.labels.data

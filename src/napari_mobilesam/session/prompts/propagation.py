@@ -108,8 +108,8 @@ class PropagationEnd(NamedTuple):
     number : int
         Index of the plane.
     reason : str
-        Reason: ``'no mask'``, ``'score 0.31'``, ``'overlap 0.10'`` or
-        ``'area × 3.2'``.
+        Reason: ``'no mask'``, or a value that is beyond its limit:
+        ``'score 0.31, below 0.5'``.
     """
 
     number: int
@@ -288,15 +288,17 @@ class _Follower:
     ) -> str:
         if found is None:
             return 'no mask'
-        mask = found.mask
-        if mask.score < self.options.min_score:
-            return f'score {mask.score:.2f}'
+        mask, options = found.mask, self.options
+        if mask.score < options.min_score:
+            return f'score {mask.score:.2f}, below {options.min_score:g}'
         overlap = mask_iou(before, mask)
-        if overlap < self.options.min_overlap:
-            return f'overlap {overlap:.2f}'
-        change = mask.area / before.area
-        if max(change, 1 / change) > self.options.max_change:
-            return f'area × {change:.1f}'
+        if overlap < options.min_overlap:
+            return f'overlap {overlap:.2f}, below {options.min_overlap:g}'
+        most, change = options.max_change, mask.area / before.area
+        if change > most:
+            return f'area × {change:.2g}, above × {most:g}'
+        if change < 1 / most:
+            return f'area × {change:.2g}, below × {1 / most:.2g}'
         return ''
 
 

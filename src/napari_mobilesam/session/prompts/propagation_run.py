@@ -94,14 +94,15 @@ class PropagationResult:
             Name of a plane: ``'frame'``.
         """
         stopped = '' if self.complete else 'Stopped. '
-        if self.reached:
+        if len(self.reached) > 1:
             count = counted(len(self.reached), unit)
-            first, last = self.reached[0], self.reached[-1]
-            text = f'{name} was propagated to {count}, {first} to {last}'
-            if first == last:
-                text = f'{name} was propagated to {unit} {first}'
+            numbers = _in_ranges(self.reached)
+            text = f'{name} was propagated to {count}, {numbers}'
         else:
-            text = f'{name} was propagated to no {unit}'
+            plane = (
+                f'{unit} {self.reached[0]}' if self.reached else f'no {unit}'
+            )
+            text = f'{name} was propagated to {plane}'
         if self.skipped:
             planes = ', '.join(map(str, self.skipped))
             text += f'; empty {unit}s were skipped ({planes})'
@@ -114,10 +115,24 @@ class PropagationResult:
             for end in sorted(self.ended, key=lambda end: end.number)
         )
         if ends:
-            text += f'. It ended at {ends}'
+            text += f'. Propagation ended at {ends}'
         if self.covered:
             text += f'. It covers all of object {first_three(self.covered)}'
         return f'{stopped}{text}.'
+
+
+def _in_ranges(numbers: Sequence[int]) -> str:
+    """Return ascending numbers for a message: ``'3 to 5, 7, 9 to 12'``."""
+    ranges: list[list[int]] = []
+    for number in numbers:
+        if ranges and number == ranges[-1][-1] + 1:
+            ranges[-1].append(number)
+        else:
+            ranges.append([number])
+    return ', '.join(
+        f'{one[0]} to {one[-1]}' if len(one) > 1 else str(one[0])
+        for one in ranges
+    )
 
 
 class PropagationTrack(Limits, Protocol):
