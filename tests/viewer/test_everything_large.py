@@ -451,6 +451,7 @@ def test_continue_goes_on_with_the_parameters_of_the_run(stopped, tmp_path):
     large = d.widget.panel.large
     done, total = map(int, re.findall(r'\d+', large.state_label.text()))
     assert 0 < done < total
+    assert 'empty tiles not counted' in large.state_label.text()
     large.continue_button.click()
     assert not large.restart_button.isEnabled()
     d.settle()
@@ -534,6 +535,23 @@ def test_run_is_estimated_before_it_starts(open_large, pyramid):
     text = d.widget.panel.estimate_label.text()
     assert text.startswith('384 × 512, ')
     assert re.search(r'\d+ tiles, objects about 24 px, .*up to about', text)
+
+
+@pytest.mark.slow
+def test_a_run_tells_its_estimate_if_it_was_not_there_yet(
+    open_large, pyramid, monkeypatch
+):
+    d = open_large(pyramid, multiscale=True, show=False)
+    runs, told = d.session.large, []
+    monkeypatch.setattr(runs, 'estimate', lambda request: None)
+    runs.estimated.connect(told.append)
+    d.settle()
+    assert not told
+    d.widget.panel.run_button.click()
+    d.settle()
+    assert '48 objects in' in d.widget.status.text
+    (text,) = told
+    assert 'tiles, objects about 24 px' in text
 
 
 @pytest.mark.slow

@@ -103,7 +103,7 @@ class LargeRuns:
     conflicting : Signal(LargeRequest, JournalError)
         The unfinished run in the folder is a different one; nothing was done.
     estimated : Signal(str)
-        Answer to the newest `estimate`: tiles and time.
+        Tiles and time: the answer to the newest `estimate`, or of a run.
     """
 
     progress = Signal(int, int, str)
@@ -176,21 +176,10 @@ class LargeRuns:
             self._worker.submit('estimate', lambda: self._estimate(run, model))
 
     def _estimate(self, run: _LargeRun, model: Sam) -> None:
-        from napari_mobilesam.large.executors import available_cores
-        from napari_mobilesam.large.large_estimate import (
-            describe_plan,
-            run_seconds,
-        )
-        from napari_mobilesam.segmentation.estimate import measure_speed
-
         if run is not self._estimates.current:
             return
         try:
-            plan = self._plan(run.request, model)
-            seconds = run_seconds(
-                plan, model.record, measure_speed(model), available_cores()
-            )
-            text = describe_plan(plan, seconds)
+            text = _estimate_of(self._plan(run.request, model), model)
         except Exception as error:  # noqa: BLE001 - shown where it would be
             text = explain(error)
         self._estimates.finish(run, self.estimated.emit, text)
@@ -263,6 +252,9 @@ class LargeRuns:
                 message = f'{message}, about {duration(seconds)} left'
             self._runs.tell(run, self.progress.emit, done, total, message)
 
+        plan = self._plan(request, model)
+        # an estimate that was still under way was dropped
+        self._runs.tell(run, self.estimated.emit, _estimate_of(plan, model))
         return segment_large(
             request.source,
             request.output,
@@ -273,5 +265,20 @@ class LargeRuns:
             on_plan=on_plan,
             on_tile=on_tile,
             resume=request.resume,
-            plan=self._plan(request, model),
+            plan=plan,
         )
+
+
+def _estimate_of(plan: LargePlan, model: Sam) -> str:
+    """Describe a plan: its tiles, and the time that they take."""
+    from napari_mobilesam.large.executors import available_cores
+    from napari_mobilesam.large.large_estimate import (
+        describe_plan,
+        run_seconds,
+    )
+    from napari_mobilesam.segmentation.estimate import measure_speed
+
+    seconds = run_seconds(
+        plan, model.record, measure_speed(model), available_cores()
+    )
+    return describe_plan(plan, seconds)

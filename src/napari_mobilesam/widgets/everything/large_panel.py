@@ -223,7 +223,10 @@ def state_of(path: Path) -> tuple[str, bool]:
         return str(error), False
     if state is None:
         return 'Segmented in tiles, which are kept here if you stop.', False
-    text = f'Unfinished: {state.done:,} of {state.total:,} tiles are done.'
+    text = (
+        f'Unfinished: {state.done:,} of {state.total:,} tiles are done, empty '
+        'tiles not counted.'
+    )
     return text, True
 
 
