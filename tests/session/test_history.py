@@ -336,7 +336,7 @@ def test_areas_are_those_of_one_channel():
 
 
 def interrupted(again):
-    """Return objects after a step that another one has interrupted."""
+    """Return a step that another one has interrupted, and its objects."""
     objects = objects_on()
     plane = plane_at(0)
     long = objects.begin('long')
@@ -345,13 +345,13 @@ def interrupted(again):
         short.paint(plane, square(0, 2), 2)
     if again:
         long.paint(plane, square(2, 3), 3)
-    long.finish()
-    return objects
+    return objects, long
 
 
 @pytest.mark.parametrize('again', [False, True])
 def test_a_step_that_was_interrupted_is_undone_before_the_other(again):
-    objects = interrupted(again)
+    objects, long = interrupted(again)
+    long.finish()
     data = objects.target.data
     end, alone = data.copy(), np.zeros_like(data)
     mask = square(0, 2)
@@ -366,3 +366,23 @@ def test_a_step_that_was_interrupted_is_undone_before_the_other(again):
         assert np.array_equal(data, alone)
         objects.redo()
         assert np.array_equal(data, end)
+
+
+def test_a_step_that_was_interrupted_counts_what_it_took():
+    objects, long = interrupted(again=True)
+    target, size = objects.target, square(0, 2).area
+    target.table = pd.DataFrame({'index': [2], 'area': [size]})
+    long.finish()
+    left = np.count_nonzero(target.data == 2)
+    assert left < size
+    assert target.table['area'].tolist() == [left]
+    objects.undo()
+    assert target.table['area'].tolist() == [size]
+
+
+def test_nothing_is_left_of_an_interrupted_step_that_failed():
+    objects, long = interrupted(again=True)
+    long.roll_back()
+    assert np.unique(objects.target.data).tolist() == [0, 2]
+    objects.undo()
+    assert not objects.target.data.any()

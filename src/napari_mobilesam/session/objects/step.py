@@ -139,19 +139,18 @@ class Step:
         """Return by how many pixels each label has grown so far."""
         if not self._patches:
             return {}
-        whole = self._objects.composed(self._patches)
-        if not self._interruptions:
-            # undone in one go: each write is drawn by itself
-            self._patches = [whole]
-        return pixel_changes(whole)
+        self._settle()
+        return pixel_changes(self._patches[0])
 
     def interrupt(self, entry: Entry) -> None:
         """Note that another step has ended."""
         self._interruptions.append((len(self._patches), entry))
 
-    def _settle_interruptions(self) -> None:
-        """Put the steps that have ended meanwhile before this one."""
-        if not self._patches:
+    def _settle(self) -> None:
+        """Merge all patches; steps that have ended meanwhile come before."""
+        if not self._interruptions:
+            # undone in one go: each write is drawn by itself
+            self._patches = [self._objects.composed(self._patches)]
             return
         pixels, done = InterruptedWrites(self._patches), 0
         for count, entry in self._interruptions:
@@ -162,7 +161,7 @@ class Step:
             self._objects.amend(entry, replace(entry, patches=patches))
         for patch in self._patches[done:]:
             pixels.write(patch)
-        self._patches = [pixels.whole()]
+        self._patches, self._interruptions = [pixels.whole()], []
 
     def paint(
         self,
@@ -407,8 +406,6 @@ class Step:
         except BaseException:
             self.roll_back()
             raise
-        if self._interruptions:
-            self._settle_interruptions()
         entry = Entry(
             self.title,
             tuple(self._patches),
@@ -426,6 +423,8 @@ class Step:
 
     def roll_back(self) -> None:
         """Undo the writes of this step."""
+        if self._patches and self._interruptions:
+            self._settle()
         for patch in reversed(self._patches):
             patch.undo(self._objects.target)
         self._objects.put_records(self._before)
