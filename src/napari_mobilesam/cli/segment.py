@@ -182,8 +182,8 @@ def _add_files(parser: argparse.ArgumentParser) -> None:
         type=whole_number(0),
         metavar='C',
         help='channel, or colour, of a file with several, counted from 0; of '
-        'many images, the channel of those with several: gray and colour '
-        'images are segmented unchanged (default: 0, which the summary '
+        'many images, the channel of those with several, while gray and '
+        'colour images are used as they are (default: 0, which the summary '
         'reports)',
     )
     parser.add_argument(
