@@ -144,7 +144,7 @@ def is_zarr(path: Path) -> bool:
 
 
 def _tiff_pixels(path: Path, series: int | None) -> int:
-    """Return the pixels of a plane of a TIFF; 0 for other files."""
+    """Return the number of pixels per plane of a TIFF, 0 for other files."""
     if is_url(str(path)) or path.suffix.lower() not in TIFF_SUFFIXES:
         return 0
     try:

@@ -123,7 +123,7 @@ class _Conv(NamedTuple):
         return cls(weight, bias, layer.c.stride[0], layer.c.groups)
 
     def rows(self, start: int, stop: int, height: int) -> tuple[slice, Pads]:
-        """Return the input of output rows start … stop, zero padded."""
+        """Return the input rows of output rows, and the zeros around them."""
         first, last = start * self.stride - 1, (stop - 1) * self.stride + 2
         rows = slice(max(first, 0), min(last, height))
         return rows, (rows.start - first, last - rows.stop)

@@ -177,7 +177,7 @@ def _series_number(
 
 
 def plane_pixels(series: Any) -> int:
-    """Read the pixels of a plane of a series of tifffile."""
+    """Return the number of pixels of a plane of a series of tifffile."""
     sizes = dict(zip(series.axes, series.shape, strict=True))
     return int(sizes.get('Y', 1) * sizes.get('X', 1))
 

@@ -52,7 +52,7 @@ class Coverage:
         return mask.area <= self._largest
 
     def at(self, points: NDArray[np.float64]) -> NDArray[np.bool_]:
-        """Return (N,) bool: which of (N, 2) points are explained."""
+        """Return (N,) bool: which (N, 2) (row, column) are explained."""
         explained: NDArray[np.bool_] = at_points(self._explained, points)
         return explained
 

@@ -65,7 +65,7 @@ class Region:
     core: Box | None = None
 
     def owns(self, points: NDArray[np.float64]) -> NDArray[np.bool_]:
-        """Return (N,) bool: which of (N, 2) points lie in the core."""
+        """Return (N,) bool: which (N, 2) (row, column) lie in the core."""
         if self.core is None:
             return np.zeros(len(points), dtype=bool)
         low, high = np.array(self.core[:2]), np.array(self.core[2:])

@@ -25,8 +25,8 @@ STRIDE = 16
 # multiple of it has less padding. In processor time, 21 cells cost 1.3 times
 # and 24 cells 2.2 times as much as 16.
 ATTENTION_WINDOW = 7
-# Minimum margin in cells of a small block around a decoder block, so that
-# nearby prompts can reuse it.
+# Minimum number of cells by which a small block is wider than a decoder block,
+# so that nearby prompts can reuse it.
 ROOM = 5
 # A scale with at most this many cells along its longer side is one block.
 WHOLE_SCALE = 28

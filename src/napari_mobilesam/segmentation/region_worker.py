@@ -90,7 +90,7 @@ class RegionWorker:
         return self.model.image_decoder(self.embedding.features)
 
     def divide(self, points: NDArray[np.float64]) -> Divided:
-        """Return the masks of (N, 2) points, up to three per point.
+        """Return the masks of (N, 2) points (row, column), up to three each.
 
         Masks that the window cuts off are returned separately.
         """

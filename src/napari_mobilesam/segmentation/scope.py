@@ -35,7 +35,7 @@ class Scope:
     skip: NDArray[np.bool_] | None = None
 
     def admits(self, points: NDArray[np.float64]) -> NDArray[np.bool_]:
-        """Return (N,) bool: which of (N, 2) points may be prompted."""
+        """Return (N,) bool: which (N, 2) (row, column) may be prompted."""
         admitted = np.ones(len(points), dtype=bool)
         if isinstance(self.region, np.ndarray):
             admitted &= at_points(self.region, points)

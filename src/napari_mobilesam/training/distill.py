@@ -189,7 +189,7 @@ class AgreementScore:
 
     @torch.no_grad()
     def __call__(self, student: Sam) -> dict[str, float]:
-        """Return ``error`` (MSE), ``agreement`` and ``score`` (both mIoU)."""
+        """Return ``error`` (MSE), ``agreement`` (mIoU) and ``score``."""
         errors, agreements = [], []
         for sample, target in zip(self.samples, self.targets, strict=True):
             features = embed_sample(student, sample)
