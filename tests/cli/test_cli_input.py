@@ -27,8 +27,11 @@ from napari_mobilesam.cli.large_options import is_zarr
 from napari_mobilesam.cli.progress import ProgressLine
 from napari_mobilesam.cli.prompt_options import read_boxes
 from napari_mobilesam.large.io.sources import open_source
+from napari_mobilesam.model.checkpoints import load_model
+from napari_mobilesam.segmentation.masks import paint_objects
+from napari_mobilesam.segmentation.predictor import Predictor
 from napari_mobilesam.segmentation.proposals import boxes_of_table
-from napari_mobilesam.types import PromptError
+from napari_mobilesam.types import PromptError, Prompts
 
 from .conftest import Run
 
@@ -139,6 +142,80 @@ def image_with_size(path: Path, kind: str) -> None:
                 'PhysicalSizeYUnit': 'µm',
             },
         )
+
+
+@pytest.fixture
+def two_channels(tmp_path: Path, discs: np.ndarray) -> np.ndarray:
+    """Channels in a file that says so, and in one that does not."""
+    pixels = np.stack([discs, discs[::-1] // 2])
+    for name, axes in (('named.tif', 'CYX'), ('plain.tif', None)):
+        tifffile.imwrite(
+            tmp_path / name,
+            pixels,
+            photometric='minisblack',
+            metadata=axes and {'axes': axes},
+        )
+    return pixels
+
+
+def test_prompts_on_channels(
+    run: Run, tiny_model: Path, two_channels: np.ndarray, tmp_path: Path
+) -> None:
+    model = load_model(tiny_model)
+    embedding = Predictor(model).embed(two_channels, channels=(0, 1))
+    predictor = Predictor(model)
+    prompts = Prompts(box=np.array([16, 16, 44, 44]))
+    mask = predictor.predict_at_scale(embedding, prompts).mask()
+    expected, _ = paint_objects([mask], embedding.image_shape)
+    output = tmp_path / 'labels.tif'
+    for options in (['named.tif'], ['plain.tif', '--axes', 'cyx']):
+        result = run(
+            *('segment', tmp_path / options[0], *options[1:], '-o', output),
+            *('--channels', '0,1', '--box', '16,16,44,44', '--overwrite'),
+            *('--model', tiny_model, '--quiet'),
+        )
+        assert result.code == 0, result.err
+        assert np.array_equal(tifffile.imread(output), expected)
+
+
+@pytest.mark.parametrize(
+    ('options', 'words'),
+    [
+        (['named.tif'], 'one with --channel 0 (counted from 0), or up to'),
+        (['named.tif', '--channels', '0,2'], 'there is no channel 2'),
+        (['plain.tif'], 'if they are channels, give --axes cyx, and --chan'),
+        (['plain.tif', '--axes', 'cyx'], 'choose one with --channel 0'),
+        (['plain.tif', '--axes', 'yx'], "The axes 'yx' do not suit"),
+        (
+            ['named.tif', '--planes', '0:1'],
+            '--planes asks for tiles, in which',
+        ),
+    ],
+)
+def test_what_chooses_a_channel_is_named(
+    run: Run,
+    two_channels: np.ndarray,
+    tmp_path: Path,
+    options: list[str],
+    words: str,
+) -> None:
+    result = run(
+        *('segment', tmp_path / options[0], *options[1:]),
+        *('-o', tmp_path / 'labels.tif', '--point', '30,30'),
+    )
+    assert result.code == 2
+    assert words in result.err
+    assert len(result.err.splitlines()) == 1
+
+
+def test_what_segments_all_planes_is_named(run: Run, tmp_path: Path) -> None:
+    movie = tmp_path / 'movie.tif'
+    stack = np.zeros((4, 20, 30), np.uint8)
+    tifffile.imwrite(movie, stack, metadata={'axes': 'TYX'})
+    result = run('segment', movie, '-o', tmp_path / 'labels.tif')
+    assert result.code == 2
+    assert 'choose one with --plane 0' in result.err
+    assert 'write to a name that ends in .ome.zarr' in result.err
 
 
 @pytest.mark.parametrize('kind', ['imagej', 'ome'])

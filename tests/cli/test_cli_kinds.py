@@ -162,7 +162,7 @@ BAD_USAGE = {
     ),
     'a region in tiles': (
         ['--region', '0,0,9,9', '--executor', 'threads'],
-        '--region is not for images processed in tiles',
+        '--executor asks for tiles, in which --region cannot be used',
     ),
 }
 

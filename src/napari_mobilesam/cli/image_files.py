@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -20,6 +21,7 @@ from napari_mobilesam.argument_checks import check_pixels
 from napari_mobilesam.cli.exit_codes import InputError, OutputError, UsageError
 from napari_mobilesam.files import atomic_path
 from napari_mobilesam.large.io.tables import check_table_path
+from napari_mobilesam.readers.axes import check_names
 from napari_mobilesam.readers.open_image import (
     axis_names,
     is_url,
@@ -33,6 +35,35 @@ LABEL_SUFFIXES = ('.tif', '.tiff', '.png')
 LABEL_TIFF_SUFFIXES = LABEL_SUFFIXES[:2]
 # red, green, blue and alpha
 MOST_COLORS = 4
+
+
+class PlaneChoiceError(InputError):
+    """A file has several planes or channels, and none was chosen.
+
+    Parameters
+    ----------
+    what : str
+        What the file has.
+    instead : str
+        What to do.
+    sizes : mapping
+        Size of the axes that leave a choice, by their letters.
+    named : bool
+        The letters are known, and not guessed from the shape.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        instead: str,
+        sizes: Mapping[str, int],
+        named: bool = True,
+    ) -> None:
+        super().__init__(f'{what}: {instead}')
+        self.what = what
+        self.instead = instead
+        self.sizes = sizes
+        self.named = named
 
 
 class FilePlane(NamedTuple):
@@ -82,6 +113,7 @@ def read_image(
     channel: int | None = None,
     default_channel: int | None = None,
     single: bool = False,
+    axes: str | None = None,
 ) -> FilePlane:
     """Read one plane of an image file.
 
@@ -105,6 +137,8 @@ def read_image(
         with alpha, are read unchanged.
     single : bool
         Whether the command has no option to choose a plane.
+    axes : str, optional
+        A letter for each axis, in place of what the file says.
 
     Returns
     -------
@@ -115,10 +149,15 @@ def read_image(
     ------
     ImageError
         The file is missing, unreadable, or does not define its axes.
+    PlaneChoiceError
+        The file has planes or channels that must be selected.
     InputError
-        The file has no such plane, or has channels that must be selected.
+        The file has no such plane.
     """
     pyramid = open_pyramid(path, indices=labels, lazy=False, series=series)
+    if axes is not None:
+        check_names(axes.lower(), pyramid.arrays[0].shape)
+        pyramid = replace(pyramid, axes=axes.lower())
     sizes = _sizes(path, pyramid)
     wanted = default_channel if channel is None else channel
     taken = _channel(path, wanted, sizes.get('c', 1))
@@ -127,6 +166,8 @@ def read_image(
     if single and any(size != 1 for size in others.values()):
         counts = ' x '.join(map(str, others.values()))
         raise InputError(f'{path} has {counts} planes: give a file of one')
+    if plane is None:
+        _refuse_several(path, others, pyramid.axes is not None)
     at = _chosen(path, plane, others)
     index = [({'c': taken} | at).get(name, slice(None)) for name in sizes]
     pixels = _plane_pixels(path, pyramid.arrays[0], sizes, tuple(index))
@@ -187,6 +228,24 @@ def _channel(path: Path, channel: int | None, count: int) -> int | None:
     return channel
 
 
+def _refuse_several(path: Path, sizes: Mapping[str, int], named: bool) -> None:
+    """Refuse axes that leave a choice."""
+    several = {name: count for name, count in sizes.items() if count > 1}
+    if not several:
+        return
+    counts = ' x '.join(map(str, sizes.values()))
+    what = f'{counts} planes (axes {"".join(sizes).upper()})'
+    if list(sizes) == ['c']:
+        what = f'{counts} channels'
+    zeros = ','.join('0' * len(sizes))
+    raise PlaneChoiceError(
+        f'{path} has {what}',
+        f'choose one with --plane {zeros} (counted from 0)',
+        several,
+        named,
+    )
+
+
 def _chosen(
     path: Path, plane: Sequence[int] | None, sizes: Mapping[str, int]
 ) -> dict[str, int]:
@@ -194,17 +253,6 @@ def _chosen(
     letters = ''.join(sizes).upper()
     counts = list(sizes.values())
     if plane is None:
-        if any(count != 1 for count in counts):
-            zeros = ','.join('0' * len(counts))
-            what = f'{" x ".join(map(str, counts))} planes (axes {letters})'
-            more = ''
-            if letters == 'C':
-                what = f'{counts[0]} channels'
-                more = ', or up to three with --channels 0,1'
-            raise InputError(
-                f'{path} has {what}: choose one with --plane {zeros} (counted '
-                f'from 0){more}'
-            )
         plane = (0,) * len(counts)
     _check_plane(plane, counts, letters, path)
     return dict(zip(sizes, plane, strict=True))
@@ -248,9 +296,10 @@ def _colors_or_gray(path: Path, pixels: NDArray[Any]) -> NDArray[Any]:
     if count in (3, MOST_COLORS):
         return pixels
     if count > MOST_COLORS:
-        raise InputError(
-            f'{path} has {count} channels: choose one with --channels 0, or '
-            'up to three as red, green and blue with --channels 0,1,2'
+        raise PlaneChoiceError(
+            f'{path} has {count} channels',
+            'give a file of one, or RGB',
+            {'c': count},
         )
     return pixels[..., 0]
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from napari_mobilesam.cli.exit_codes import UsageError
 from napari_mobilesam.cli.image_files import LABEL_SUFFIXES
+from napari_mobilesam.cli.parameter_options import refuse_given, typed_options
 from napari_mobilesam.cli.value_types import whole_number
 from napari_mobilesam.readers.open_image import is_url
 from napari_mobilesam.readers.tiff import (
@@ -18,6 +20,22 @@ from napari_mobilesam.readers.tiff import (
 LARGE_PIXELS = 64_000_000
 ZARR_FILES = ('zarr.json', '.zgroup', '.zarray')
 GROUP_FILES = ('zarr.json', '.zgroup', '.zattrs')
+# options of what is done in memory, a plane at a time
+IN_MEMORY = (
+    'point',
+    'negative',
+    'box',
+    'boxes',
+    'region',
+    'skip',
+    'like',
+    'similarity',
+    'text',
+    'detector',
+    'text_score',
+)
+# of options that imply tiles, those that both understand
+ALSO_IN_MEMORY = ('channels', 'axes')
 # options that imply tiles; the number of workers does not
 ONLY_LARGE = (
     'executor',
@@ -95,12 +113,14 @@ def _add_parts(large: argparse._ArgumentGroup) -> None:
         '--channels',
         type=channel_numbers,
         metavar='C[,C…]',
-        help='one channel (gray), or up to three as red, green, blue',
+        help='one channel (gray), or up to three as red, green, blue; also '
+        'of an image that is not large',
     )
     large.add_argument(
         '--axes',
         metavar='TZCYX',
-        help='a letter for each axis, if the file does not specify them',
+        help='a letter for each axis, if the file does not specify them, '
+        'such as cyx; also of an image that is not large',
     )
     large.add_argument(
         '--select',
@@ -109,6 +129,21 @@ def _add_parts(large: argparse._ArgumentGroup) -> None:
         metavar='AXIS=I',
         help='one index of a time or z axis, such as t=0; may be repeated',
     )
+
+
+def in_memory_options(options: argparse.Namespace) -> list[str]:
+    """Return the given options that need the plane in memory."""
+    given = typed_options(options, IN_MEMORY)
+    kind = getattr(options, 'output_kind', 'labels')
+    return given if kind == 'labels' else [*given, f'--output-kind {kind}']
+
+
+def tile_options(options: argparse.Namespace) -> list[str]:
+    """Return the given options that ask for tiles."""
+    names = set(ONLY_LARGE)
+    if in_memory_options(options):
+        names -= set(ALSO_IN_MEMORY)
+    return typed_options(options, sorted(names))
 
 
 def wants_tiles(options: argparse.Namespace) -> bool:
@@ -123,8 +158,31 @@ def wants_tiles(options: argparse.Namespace) -> bool:
         is_zarr(options.output)
         or any((options.image / name).exists() for name in ZARR_FILES)
         or options.image.suffix.lower() in ('.zarr', '.npy')
-        or any(getattr(options, name) is not None for name in ONLY_LARGE)
+        or bool(tile_options(options))
         or _tiff_pixels(options.image, options.series) > LARGE_PIXELS
+    )
+
+
+def refuse_in_tiles(options: argparse.Namespace) -> None:
+    """Refuse options that need the plane in memory.
+
+    Raises
+    ------
+    UsageError
+        If one is given.
+    """
+    given = in_memory_options(options)
+    asked = tile_options(options)
+    if given and asked:
+        raise UsageError(
+            f'{", ".join(asked)} asks for tiles, in which {", ".join(given)} '
+            'cannot be used: leave out one or the other. --plane chooses a '
+            'plane'
+        )
+    refuse_given(
+        given,
+        'not for images processed in tiles',
+        'give a TIFF that fits into memory, and an output that ends in .tif',
     )
 
 

@@ -38,9 +38,7 @@ from napari_mobilesam.cli.model_commands import (
 from napari_mobilesam.cli.parameter_options import (
     add_options,
     given_options,
-    refuse_given,
     refuse_idle,
-    typed_options,
 )
 from napari_mobilesam.cli.progress import ProgressLine
 from napari_mobilesam.cli.prompt_options import (
@@ -50,6 +48,7 @@ from napari_mobilesam.cli.prompt_options import (
     prompts_of,
     read_boxes,
 )
+from napari_mobilesam.cli.segment_image import read_chosen
 from napari_mobilesam.cli.segment_job import SegmentJob
 from napari_mobilesam.cli.segment_large import segment_large_command
 from napari_mobilesam.cli.segment_many import (
@@ -183,8 +182,8 @@ def _add_files(parser: argparse.ArgumentParser) -> None:
         metavar='C',
         help='channel, or colour, of a file with several, counted from 0; of '
         'many images, the channel of those with several, while gray and '
-        'colour images are used as they are (default: 0, which the summary '
-        'reports)',
+        'colour images are used as they are (default of many images: 0, '
+        'which the summary reports); --channels for several at once',
     )
     parser.add_argument(
         '--series',
@@ -221,8 +220,9 @@ def segment_command(options: argparse.Namespace) -> int:
         raise InputError(f'There is no file or folder {options.image}.')
     if options.names is not None:
         raise UsageError('--names is for many images: leave it out')
+    if options.channel is not None and options.channels is not None:
+        raise UsageError('--channel and --channels: give one of them')
     if wants_tiles(options):
-        refuse_in_tiles(options)
         if options.channel is not None:
             options.channels = (options.channel,)
         return segment_large_command(options)
@@ -234,17 +234,7 @@ def segment_one_command(options: argparse.Namespace) -> int:
     check_options(options)
     given = (options.image, options.skip, options.boxes, options.like)
     inputs = [path for path in given if path is not None]
-    image = read_image(
-        options.image,
-        options.plane,
-        series=options.series,
-        channel=options.channel,
-    )
-    if options.channel and image.channel is None:
-        raise InputError(
-            f'{options.image} has no channel {options.channel}: it has one, '
-            'so leave out --channel'
-        )
+    image = read_chosen(options)
     check_inside(options, image.pixels.shape[:2])
     limits = chosen_limits(options.contrast_limits, image)
     with contextlib.ExitStack() as stack:
@@ -314,22 +304,6 @@ def check_options(options: argparse.Namespace) -> None:
             '--text to use it',
         )
     checked_parameters(None, given_options(options, EverythingParameters))
-
-
-def refuse_in_tiles(options: argparse.Namespace) -> None:
-    """Refuse options that need the image in memory."""
-    names = ['region', 'skip', 'boxes', 'like', 'similarity']
-    names += ['text', 'detector', 'text_score']
-    given = typed_options(options, names)
-    if options.channel is not None and options.channels is not None:
-        raise UsageError('--channel and --channels: give one of them')
-    if options.output_kind != 'labels':
-        given.append(f'--output-kind {options.output_kind}')
-    refuse_given(
-        given,
-        'not for images processed in tiles',
-        'give a TIFF that fits into memory',
-    )
 
 
 def plane_indices(text: str) -> tuple[int, ...]:

@@ -21,7 +21,7 @@ from napari_mobilesam.cli.image_files import (
     check_table,
     output_file,
 )
-from napari_mobilesam.cli.large_options import is_zarr
+from napari_mobilesam.cli.large_options import is_zarr, refuse_in_tiles
 from napari_mobilesam.cli.model_commands import prepare_model
 from napari_mobilesam.cli.parameter_options import given_options
 from napari_mobilesam.cli.progress import ProgressLine
@@ -76,11 +76,7 @@ def is_final(result: LargeResult) -> bool:
 
 def check_options(options: argparse.Namespace) -> None:
     """Refuse conflicting options and options not for large images."""
-    if options.point or options.negative or options.box:
-        raise UsageError(
-            '--point, --negative and --box are for images that fit in '
-            'memory: save the part around the object as a TIFF'
-        )
+    refuse_in_tiles(options)
     check_table(options.table, options.output)
     if options.output.resolve() == options.image.resolve():
         raise UsageError(f'{options.output} is an input: give another output')

@@ -34,6 +34,9 @@ from napari_mobilesam.tracking.track_linking import (
 
 EXAMPLES = """\
 examples:
+  from a movie to labels of every frame, and to tracks
+    napari-mobilesam segment movie.tif -o labels.ome.zarr --no-link
+    napari-mobilesam track labels.ome.zarr -o tracks/
   a folder of the Cell Tracking Challenge
     napari-mobilesam track labels.tif -o tracks/
   TrackMate, cells that move up to 40 pixels from frame to frame

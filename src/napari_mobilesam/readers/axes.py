@@ -110,7 +110,7 @@ def read_axes(
             'least one pixel.'
         )
     names = guessed_axes(shape, channels) if names is None else names.lower()
-    _check_names(names, shape)
+    check_names(names, shape)
     fixed = _fixed(names, shape, select or {})
     axis = next((i for i, a in enumerate(names) if a in CHANNEL_AXES), None)
     if axis is None:
@@ -179,7 +179,15 @@ def looks_like_channels_last(shape: Sequence[int]) -> bool:
     return 2 <= shape[-1] <= MOST_CHANNELS and 4 * shape[-1] <= min(shape[:2])
 
 
-def _check_names(names: str, shape: tuple[int, ...]) -> None:
+def check_names(names: str, shape: Sequence[int]) -> None:
+    """Refuse letters that are not the axes of an array of this shape.
+
+    Raises
+    ------
+    ImageError
+        If they are not.
+    """
+    shape = tuple(shape)
     unknown = sorted(set(names) - set(KNOWN_AXES))
     doubled = len(set(names)) < len(names) or {'c', 's'} <= set(names)
     problem = ''
@@ -239,8 +247,9 @@ def _channels(
         if name == 's' and count in (3, 4):
             return (0, 1, 2)
         raise ImageError(
-            f'The image has {count} channels: choose one (gray), two or '
-            f'three (red, green, blue) of 0 to {count - 1} with channels.'
+            f'The image has {count} channels: choose one of 0 to {count - 1} '
+            '(gray) with channels=0 (--channels 0), or up to three (red, '
+            'green, blue) with channels=(0, 1) (--channels 0,1).'
         )
     chosen = (channels,) if isinstance(channels, int) else tuple(channels)
     if not 1 <= len(chosen) <= 3:

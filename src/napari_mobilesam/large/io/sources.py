@@ -288,7 +288,8 @@ def _want_channels(name: str, pyramid: Pyramid) -> None:
         )
         raise ImageError(
             f'{name} has {len(pyramid.channels)} channels ({listed}): choose '
-            'one (gray), two or three (red, green, blue) with channels.'
+            'one (gray) with channels=0 (--channels 0), or up to three (red, '
+            'green, blue) with channels=(0, 1) (--channels 0,1).'
         )
 
 
