@@ -144,9 +144,28 @@ def test_goes_on_where_it_was(
     (out / 'b_labels.tif').unlink()
     assert '(1 was done before)' in quick(folder).out
     assert (out / 'b_labels.tif').exists()
-    # other parameters
-    assert 'before' not in quick(folder, '--min-area', 20).out
-    assert 'before' not in quick(folder, '--contrast-limits', '0,99').out
+
+
+def test_labels_of_other_options_are_not_replaced_unasked(
+    quick: Any, folder: Path, tmp_path: Path, tiny_model: Path
+) -> None:
+    quick(folder / 'a.tif', folder / 'b.tif', '--min-area', 20)
+    out = tmp_path / 'out'
+    before = {path: path.read_bytes() for path in out.glob('*.tif')}
+    for given, said in (
+        ([], '--min-area was 20 and is not given now'),
+        (['--min-area', 20, '--plane', 0], '--plane is another one'),
+        (['--min-area', 20, '--output-kind', 'semantic'], '--output-kind was'),
+    ):
+        refused = quick(folder, *given)
+        assert refused.code == 3
+        assert 'has the labels of 2 images from a run with' in refused.err
+        assert said in refused.err
+        assert {path: path.read_bytes() for path in before} == before
+    # others may be added with the same ones
+    assert '2 were done before' in quick(folder, '--min-area', 20).out
+    assert quick(folder, '--overwrite').code == 0
+    assert '3 were done before' in quick(folder).out
 
 
 def test_failures_are_listed_at_the_end(
@@ -182,7 +201,7 @@ def test_foreign_and_edited_files_stay(
     assert (out / 'a_labels.tif').read_bytes() == b'mine'
     # labels that were corrected by hand
     tifffile.imwrite(out / 'b_labels.tif', np.ones((96, 128), np.uint8))
-    done = quick(folder, '--min-area', 20)
+    done = quick(folder)
     assert 'b_labels.tif exists' in done.err
     assert (tifffile.imread(out / 'b_labels.tif') == 1).all()
     assert quick(folder, '--overwrite').code == 0

@@ -37,6 +37,7 @@ from napari_mobilesam.cli.large_options import ONLY_LARGE, wants_tiles
 from napari_mobilesam.cli.model_commands import load_chosen_model
 from napari_mobilesam.cli.parameter_options import (
     given_options,
+    option_name,
     refuse_given,
     typed_options,
 )
@@ -72,6 +73,8 @@ SUMMARY = 'summary.csv'
 COLUMNS = (
     'image', 'labels', 'status', 'objects', 'channel', 'seconds', 'error',
 )  # fmt: skip
+# Options of records that have another name.
+OPTIONS = {'kind': '--output-kind'}
 # Maximum number of failed images to list.
 MOST_LISTED = 20
 
@@ -124,6 +127,8 @@ def segment_many_command(
     refuse_for_series(options)
     folder = options.output
     images = list(series_of(options))
+    if not options.overwrite:
+        _refuse_other_options(folder, images)
     _check_table(options.table, images, folder / SUMMARY)
     if folder.exists() and not folder.is_dir():
         raise OutputError(
@@ -265,6 +270,32 @@ def series_of(options: argparse.Namespace) -> Iterator[SeriesImage]:
         if not options.overwrite:
             each.check_image()
         yield each
+
+
+def _refuse_other_options(folder: Path, images: list[SeriesImage]) -> None:
+    """Refuse to replace what a run with other options has written."""
+    found = [changes for image in images if (changes := image.other_options())]
+    if found:
+        said = '; '.join(_change(*change) for change in found[0])
+        raise OutputError(
+            f'{folder} has the labels of {counted(len(found), "image")} from '
+            f'a run with other options: {said}. Give the same options to go '
+            'on with it, or another --output; --overwrite replaces them'
+        )
+
+
+def _change(name: str, then: Any, now: Any) -> str:
+    """Describe an option that is another one now."""
+    option = OPTIONS.get(name, option_name(name.rpartition('.')[2]))
+    if name == 'model':
+        # name and state of the file
+        then, now = then[0], now[0]
+        if then == now:
+            return f'the file {now} of the model was changed'
+    if isinstance(then, list) or isinstance(now, list):
+        return f'{option} is another one'
+    was, is_now = ('not given' if it is None else it for it in (then, now))
+    return f'{option} was {was} and is {is_now} now'
 
 
 def _parameters(options: argparse.Namespace) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_mobilesam.files import write_text_atomic
+from napari_mobilesam.large.journal import differences
 from napari_mobilesam.readers.open_image import ZARR_METADATA
 from napari_mobilesam.run_lock import run_lock
 from napari_mobilesam.types import SegmentationError
@@ -30,6 +31,8 @@ EDITED = 'edited'
 COMING = 'coming'
 # where an image is as seen from its labels
 SEEN = 'from'
+# what tells of which image labels are, and not how they were made
+OF_IMAGE = ('image', 'file', SEEN)
 
 
 class SeriesError(SegmentationError):
@@ -99,10 +102,7 @@ class SeriesImage:
         """
         known = self.known().get('made_of')
         known = known if isinstance(known, dict) else {}
-        same = (
-            known.get(name) == self.made_of[name]
-            for name in ('image', 'file', SEEN)
-        )
+        same = (known.get(name) == self.made_of[name] for name in OF_IMAGE)
         other = str(known.get('image', ''))
         if other and Path(other).exists() and not any(same):
             raise SeriesError(
@@ -124,6 +124,24 @@ class SeriesImage:
         if known.get('written') != file_state(self.labels):
             return None
         return known
+
+    def other_options(self) -> list[tuple[str, Any, Any]]:
+        """Parameters of labels that are there which are others now.
+
+        Returns
+        -------
+        list of (str, object, object)
+            Name, value then and value now; empty where nothing would be
+            replaced that this program has written.
+        """
+        known = self.known()
+        if EDITED in known or not is_written(known, file_state(self.labels)):
+            return []
+        then, now = (
+            {key: made_of[key] for key in made_of if key not in OF_IMAGE}
+            for made_of in (known.get('made_of', {}), self.made_of)
+        )
+        return differences(then, now)
 
     def _is_made_of(self, known: dict[str, Any]) -> bool:
         """Return whether labels are of this image and these parameters.
