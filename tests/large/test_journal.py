@@ -87,15 +87,22 @@ def test_a_torn_or_damaged_record_is_as_if_not_there(tmp_path):
 
 
 def test_another_run_is_refused_and_the_difference_named(tmp_path):
-    manifest = {'model': 'a', 'parameters': {'diameter': 30, 'gamma': 1.0}}
+    manifest = {
+        'model': 'a',
+        'parameters': {'diameter': 30},
+        'plan': {'grain': 25},
+    }
     Journal(tmp_path).open(manifest)
     Journal(tmp_path).open(manifest)
     with pytest.raises(
-        JournalError, match=r'parameters\.diameter was 30 and is 40 now'
+        JournalError,
+        match=r'run: diameter was 30 and is 40 now\. .* \(--restart\)',
     ):
         Journal(tmp_path).open(
-            {'model': 'a', 'parameters': {'diameter': 40, 'gamma': 1.0}}
+            {**manifest, 'parameters': {'diameter': 40}, 'plan': {'grain': 22}}
         )
+    with pytest.raises(JournalError, match='run: grain was 25 and is 22 now'):
+        Journal(tmp_path).open({**manifest, 'plan': {'grain': 22}})
     with pytest.raises(JournalError, match="model was 'a' and is 'b' now"):
         Journal(tmp_path).open({**manifest, 'model': 'b'})
 

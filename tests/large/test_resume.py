@@ -139,6 +139,9 @@ def test_a_cancelled_run_keeps_what_it_found_and_goes_on(
     )
     assert result.complete
     assert content(output) == uninterrupted
+    # what was done before is told at once
+    assert seen[1][2].startswith('9 of 16 tiles were done before, ')
+    assert [done for done, *_ in seen[1:4]] == [9, 10, 11]
 
 
 def test_a_run_that_is_cancelled_again_soon_loses_no_object(

@@ -37,6 +37,8 @@ OWN = re.compile(
 )
 # Manifest entry that means nothing to users.
 FINGERPRINT = 'image.fingerprint'
+# Entries that were chosen; the plan follows from them.
+CHOSEN = 'parameters.'
 # Entry that does not affect records: the number of prompts per batch.
 BATCH_SIZE = 'parameters.everything.batch_size'
 # Format version of the records; increased when older ones become unreadable.
@@ -214,17 +216,11 @@ class Journal:
             if change[0] != BATCH_SIZE
         ]
         if changes:
-            said = [
-                'the image is another one, or was changed since'
-                if name == FINGERPRINT
-                else f'{name} was {old!r} and is {new!r} now'
-                for name, old, new in changes
-            ]
             error = JournalError(
                 f'{self.folder} holds the records of another run: '
-                f'{"; ".join(said)}. Run with the original settings to '
-                'continue it, write to another place, or delete that folder '
-                'to start over.'
+                f'{_said(changes)}. Run with the original settings to '
+                'continue it, write to another place, or start over with '
+                'resume=False (--restart).'
             )
             error.changes = changes
             raise error
@@ -306,6 +302,19 @@ def storage_errors(path: Path) -> Iterator[None]:
             'disk space, or correct the permissions, and run again: all '
             'finished tiles are kept.'
         ) from error
+
+
+def _said(changes: Sequence[tuple[str, Any, Any]]) -> str:
+    """Describe changes; what follows from parameters is left out."""
+    names = [name for name, _, _ in changes]
+    chosen = any(name.startswith(CHOSEN) for name in names)
+    return '; '.join(
+        'the image is another one, or was changed since'
+        if name == FINGERPRINT
+        else f'{name.rpartition(".")[2]} was {old!r} and is {new!r} now'
+        for name, old, new in changes
+        if name.startswith((CHOSEN, 'image.', 'model')) or not chosen
+    )
 
 
 def _store(path: Path, content: bytes) -> None:

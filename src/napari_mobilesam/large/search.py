@@ -24,6 +24,7 @@ from napari_mobilesam.large.results import CutObject, FailedTile, TileFound
 from napari_mobilesam.large.scan import scan_blocks
 from napari_mobilesam.large.stitch import unexplained
 from napari_mobilesam.large.tasks import run_tasks
+from napari_mobilesam.text import counted
 from napari_mobilesam.types import Progress, Window
 
 
@@ -72,6 +73,9 @@ class Search:
     _total: int = 0
     _noun: str = 'tiles'
     _objects: int = 0
+    # tiles with a record of an earlier run, and whether that was told
+    _before: int = 0
+    _told_before: bool = False
     _windows: dict[str, Window] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -144,6 +148,7 @@ class Search:
             # a separate phase, so that the total of the first one does not
             # change
             self._done, self._total = 0, len(tasks)
+            self._before, self._told_before = 0, False
             self._noun = 'places at the borders of tiles'
             self.tell()
         known = [len(keys) for keys in self.keys]
@@ -190,10 +195,22 @@ class Search:
                 return
             record = self.journal.read(task.key)
             if record is None:
+                self._tell_before()
                 yield task
                 continue
+            self._before += max(1, len(task.tiles))
             self._note(task, summarize(task, record, self.plan.grid), record)
             self._keep(task, done)
+        self._tell_before()
+
+    def _tell_before(self) -> None:
+        """Report once how much an earlier run has done."""
+        if self._before and not self._told_before:
+            self._told_before = True
+            self.tell(
+                f'{self._before} of {self._total} {self._noun} were done '
+                f'before, {counted(self._objects, "object")}'
+            )
 
     def _keep(self, task: TileTask, done: list[tuple[int, str]]) -> None:
         self._windows[task.key] = task.window
@@ -229,7 +246,8 @@ class Search:
     def _count(self, objects: int, tiles: int) -> None:
         self._done += tiles
         self._objects += objects
-        self.tell()
+        if not self._before or self._told_before:
+            self.tell()
 
     def tell(self, message: str = '') -> None:
         """Report the number of finished tiles or places to repair."""
