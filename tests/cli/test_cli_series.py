@@ -19,7 +19,7 @@ import pytest
 import tifffile
 from PIL import Image
 
-from napari_mobilesam.cli import segment, segment_many
+from napari_mobilesam.cli import segment, segment_many, series_tables
 from napari_mobilesam.cli.image_files import FilePlane
 from napari_mobilesam.cli.kinds import SegmentOutput
 from napari_mobilesam.series.series_files import (
@@ -189,9 +189,7 @@ def test_failures_are_listed_at_the_end(
     assert '(2 were done before)' in quick(folder / 'b.tif', folder).out
 
 
-def test_foreign_and_edited_files_stay(
-    quick: Any, folder: Path, tmp_path: Path
-) -> None:
+def test_foreign_files_stay(quick: Any, folder: Path, tmp_path: Path) -> None:
     out = tmp_path / 'out'
     out.mkdir()
     (out / 'a_labels.tif').write_bytes(b'mine')
@@ -199,15 +197,35 @@ def test_foreign_and_edited_files_stay(
     assert done.code == 4
     assert 'a_labels.tif exists' in done.err
     assert (out / 'a_labels.tif').read_bytes() == b'mine'
-    # labels that were corrected by hand
-    tifffile.imwrite(out / 'b_labels.tif', np.ones((96, 128), np.uint8))
-    done = quick(folder)
-    assert 'b_labels.tif exists' in done.err
-    assert (tifffile.imread(out / 'b_labels.tif') == 1).all()
     assert quick(folder, '--overwrite').code == 0
     (out / 'summary.csv').write_text('mine', 'utf-8')
     assert quick(folder).code == 3
     assert (out / 'summary.csv').read_text('utf-8') == 'mine'
+
+
+def test_labels_edited_by_hand_are_kept(
+    quick: Any, folder: Path, tmp_path: Path
+) -> None:
+    table, out = tmp_path / 'all.csv', tmp_path / 'out'
+    quick(folder, '--table', table)
+    edited = tifffile.imread(out / 'b_labels.tif')
+    edited[edited == 2] = 0
+    edited[:2, :3] = 9
+    tifffile.imwrite(out / 'b_labels.tif', edited)
+    (out / 'c_labels.tif').write_bytes(b'no labels any more')
+    for _ in range(2):
+        done = quick(folder, '--table', table)
+        assert done.code == 0, done.err
+        kept = '1 was done before, 2 were kept, edited by hand: --overwrite'
+        assert f'6 objects in 3 images ({kept}' in done.out
+        assert np.array_equal(tifffile.imread(out / 'b_labels.tif'), edited)
+    summary = pd.read_csv(out / 'summary.csv')
+    assert summary['status'].tolist() == ['skipped', 'edited', 'edited']
+    assert summary['objects'].fillna(-1).tolist() == [3, 3, -1]
+    found = pd.read_csv(table)
+    found = found[found['image'] == str(folder / 'b.tif')]
+    assert found['label'].tolist() == [1, 3, 9]
+    assert found['area'].tolist()[-1] == 6
 
 
 @pytest.mark.slow
@@ -560,7 +578,7 @@ def test_what_was_written_is_told_though_the_disk_is_full(
         raise OSError(errno.ENOSPC, 'No space left on device')
 
     with monkeypatch.context() as patch:
-        patch.setattr(segment_many, '_write_table', full)
+        patch.setattr(series_tables, '_write_table', full)
         done = quick(folder)
     assert done.code == 1
     assert 'in 3 images' in done.out

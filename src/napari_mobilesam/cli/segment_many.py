@@ -10,9 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import sys
 import time
-import warnings
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
@@ -22,7 +20,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_mobilesam.cli.exit_codes import (
-    ExitCode,
     InputError,
     OutputError,
     UsageError,
@@ -42,11 +39,15 @@ from napari_mobilesam.cli.parameter_options import (
     typed_options,
 )
 from napari_mobilesam.cli.progress import ProgressLine
-from napari_mobilesam.large.io.tables import (
-    check_table_path,
-    read_table,
-    write_table,
+from napari_mobilesam.cli.series_tables import (
+    EDITED,
+    SUMMARY,
+    begin_table,
+    edited_objects,
+    report,
+    write_tables,
 )
+from napari_mobilesam.large.io.tables import check_table_path, write_table
 from napari_mobilesam.series.series_files import (
     RECORDS,
     ForeignFileError,
@@ -62,21 +63,13 @@ from napari_mobilesam.series.series_files import (
     series_lock,
 )
 from napari_mobilesam.text import as_utf8, counted, explain
-from napari_mobilesam.types import EverythingParameters, ImageError
+from napari_mobilesam.types import EverythingParameters
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from napari_mobilesam.model.sam import Sam
 
-SUMMARY = 'summary.csv'
-COLUMNS = (
-    'image', 'labels', 'status', 'objects', 'channel', 'seconds', 'error',
-)  # fmt: skip
 # Options of records that have another name.
 OPTIONS = {'kind': '--output-kind'}
-# Maximum number of failed images to list.
-MOST_LISTED = 20
 
 SegmentOne = Callable[[argparse.Namespace, 'Sam'], SegmentOutput]
 
@@ -181,33 +174,22 @@ def _segment_into(
         tables.append(SeriesImage(folder, options.table, record, {}))
         check_folder(options.table)
     for table in tables:
-        _begin(table, options.overwrite)
+        begin_table(table, options.overwrite)
     rows: dict[Path, dict[str, Any]] = {}
     try:
         with ProgressLine(quiet=options.quiet) as progress:
             _segment_all(options, images, segment_one, rows, progress)
     except BaseException:
         # also for images finished before Ctrl-C
-        _write_tables(options, images, rows, tables)
+        write_tables(options, images, rows, tables)
         raise
     try:
-        _write_tables(options, images, rows, tables)
+        write_tables(options, images, rows, tables)
     except (OSError, OutputError):
         # the disk is full: report the written images anyway
-        _report(options, images, rows)
+        report(options, images, rows)
         raise
-    return _report(options, images, rows)
-
-
-def _begin(table: SeriesImage, overwrite: bool) -> None:
-    """Make sure that the table of the series replaces no foreign file."""
-    try:
-        table.begin(overwrite)
-    except ForeignFileError as error:
-        raise OutputError(str(error)) from error
-    except OSError as error:
-        reason = error.strerror or error
-        raise OutputError(f'cannot write {table.record}: {reason}') from error
+    return report(options, images, rows)
 
 
 def refuse_for_series(options: argparse.Namespace) -> None:
@@ -328,11 +310,11 @@ def _segment_all(
     """Segment unfinished images; return one row per image."""
     waiting = []
     for image in images:
-        known = None if options.overwrite else image.done()
-        if known is None:
+        row = None if options.overwrite else _row_of(image)
+        if row is None:
             waiting.append(image)
         else:
-            rows[image.image] = {'status': 'skipped', **known}
+            rows[image.image] = row
     if not waiting:
         return
     model = load_chosen_model(options, progress)
@@ -356,6 +338,17 @@ def _segment_all(
             for task, image in tasks.items():
                 if not task.cancelled() and task.exception() is None:
                     rows[image.image] = task.result()
+
+
+def _row_of(image: SeriesImage) -> dict[str, Any] | None:
+    """Return the row of an image that needs no run; None of others."""
+    known = image.done()
+    if known is not None:
+        return {'status': 'skipped', **known}
+    if not image.is_edited():
+        return None
+    table = edited_objects(image)
+    return {'status': EDITED, 'objects': None if table is None else len(table)}
 
 
 @contextmanager
@@ -414,102 +407,3 @@ def _write_expected(
 ) -> None:
     result.write(path)
     image.expect(path)
-
-
-def _write_tables(
-    options: argparse.Namespace,
-    images: list[SeriesImage],
-    rows: dict[Path, dict[str, Any]],
-    tables: list[SeriesImage],
-) -> None:
-    """Write the summary, and the table of all objects if requested."""
-    import pandas as pd
-
-    told = [
-        {
-            'image': as_utf8(image.image),
-            'labels': as_utf8(image.labels),
-            **rows.get(image.image, {'status': 'to do'}),
-        }
-        for image in images
-    ]
-    for row in told:
-        if row['status'] not in ('done', 'skipped'):
-            row['labels'] = ''
-    table = pd.DataFrame(told).reindex(columns=list(COLUMNS))
-    for name in ('objects', 'channel'):
-        table[name] = table[name].astype('Int64')
-    _write_table(tables[0], table, options.overwrite)
-    if options.table is None:
-        return
-    parts = []
-    for image, row in zip(images, told, strict=True):
-        if row['labels'] and image.table.exists():
-            try:
-                part = read_table(image.table)
-            except ImageError as error:
-                warnings.warn(
-                    f'{error} Its objects are not in {options.table}: '
-                    '--overwrite finds them again.',
-                    UserWarning,
-                    stacklevel=2,
-                )
-                continue
-            part.insert(0, 'image', as_utf8(image.image))
-            parts.append(part)
-    everything = pd.concat(parts) if parts else pd.DataFrame({'image': []})
-    _write_table(tables[1], everything, options.overwrite)
-
-
-def _write_table(
-    output: SeriesImage, table: pd.DataFrame, overwrite: bool
-) -> None:
-    """Write a table of the series, which may grow with every run."""
-    # others may have written it since the run started
-    _begin(output, overwrite)
-
-    def write(path: Path) -> None:
-        write_table(table, path)
-        output.expect(path)
-
-    with output_file(output.labels, True) as commit:
-        commit(write)
-    output.finish(len(table), 0)
-
-
-def _report(
-    options: argparse.Namespace,
-    images: list[SeriesImage],
-    rows: dict[Path, dict[str, Any]],
-) -> int:
-    status = [row['status'] for row in rows.values()]
-    objects = sum(int(row.get('objects', 0)) for row in rows.values())
-    skipped = status.count('skipped')
-    were = 'was' if skipped == 1 else 'were'
-    note = f' ({skipped:,} {were} done before)' if skipped else ''
-    good = len(images) - status.count('failed')
-    print(
-        f'{options.output}: {counted(objects, "object")} in '
-        f'{counted(good, "image")}{note}'
-    )
-    channels = [row['channel'] for row in rows.values() if 'channel' in row]
-    if channels and options.channel is None:
-        print(
-            f'Channel {channels[0]} of {counted(len(channels), "image")} with '
-            'several channels was segmented: --channel chooses another one'
-        )
-    failed = [
-        (image.image, rows[image.image]['error'])
-        for image in images
-        if rows[image.image]['status'] == 'failed'
-    ]
-    if not failed:
-        return ExitCode.OK
-    print(f'{counted(len(failed), "image")} failed:', file=sys.stderr)
-    for path, error in failed[:MOST_LISTED]:
-        where = '' if str(path) in error else f'{path}: '
-        print(f'  {where}{error}', file=sys.stderr)
-    if len(failed) > MOST_LISTED:
-        left = len(failed) - MOST_LISTED
-        print(f'  and {left:,} more: see {SUMMARY}', file=sys.stderr)
-    return ExitCode.PARTIAL

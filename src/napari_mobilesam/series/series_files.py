@@ -125,6 +125,12 @@ class SeriesImage:
             return None
         return known
 
+    def is_edited(self) -> bool:
+        """Return whether another program has changed what was written."""
+        known, state = self.known(), file_state(self.labels)
+        ours = 'written' in known or COMING in known
+        return ours and state is not None and not is_written(known, state)
+
     def other_options(self) -> list[tuple[str, Any, Any]]:
         """Parameters of labels that are there which are others now.
 
