@@ -22,7 +22,7 @@ from segmentation.oracle import Oracle
 from napari_mobilesam.cli import large_options
 from napari_mobilesam.cli.exit_codes import ExitCode
 from napari_mobilesam.cli.progress import ProgressLine
-from napari_mobilesam.cli.segment_large import StopOnInterrupt
+from napari_mobilesam.cli.stop_on_interrupt import StopOnInterrupt
 from napari_mobilesam.large import model_references as models
 from napari_mobilesam.large.image_view import ImageView
 from napari_mobilesam.large.io.ome_zarr import is_finished, open_labels
@@ -440,10 +440,10 @@ def ctrl_c() -> Iterator[Any]:
 
 def test_ctrl_c_before_the_first_tile_is_not_held_up(ctrl_c: Any) -> None:
     before = ctrl_c
-    with StopOnInterrupt(ProgressLine(quiet=True)) as stop:
+    with StopOnInterrupt(ProgressLine(quiet=True), 'tiles') as stop:
         # nothing is done that could be kept
         assert signal.getsignal(signal.SIGINT) is before
-        stop.keep_tiles()
+        stop.keep_work()
         signal.raise_signal(signal.SIGINT)
         assert stop.stopped.is_set()
         with pytest.raises(KeyboardInterrupt):

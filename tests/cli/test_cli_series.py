@@ -7,7 +7,9 @@ import errno
 import json
 import os
 import shutil
+import signal
 import sys
+import time
 from concurrent.futures import wait
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,6 +24,7 @@ from PIL import Image
 from napari_mobilesam.cli import segment, segment_many, series_tables
 from napari_mobilesam.cli.image_files import FilePlane
 from napari_mobilesam.cli.kinds import SegmentOutput
+from napari_mobilesam.cli.progress import ProgressLine
 from napari_mobilesam.series.series_files import (
     RECORDS,
     SEEN,
@@ -59,7 +62,7 @@ def go(run: Run, tiny_model: Path, tmp_path: Path) -> Any:
     return go
 
 
-def threshold(options: Any, model: Any) -> Any:
+def threshold(options: Any, model: Any, cancelled: Any = None) -> Any:
     """Segment bright discs by a threshold."""
     from scipy.ndimage import label
 
@@ -280,7 +283,7 @@ def test_a_table_that_comes_meanwhile_stays(
 ) -> None:
     table = tmp_path / 'all.csv'
 
-    def slow(options: Any, model: Any) -> Any:
+    def slow(options: Any, model: Any, _: Any) -> Any:
         table.write_text('mine')
         return threshold(options, model)
 
@@ -331,6 +334,44 @@ def test_ctrl_c_keeps_what_is_done(
     assert summary['status'].tolist()[0] == 'done'
     assert 'to do' in summary['status'].tolist()
     assert quick(folder).code == 0
+
+
+@pytest.mark.skipif(sys.platform == 'win32', reason='os.kill ends it there')
+@pytest.mark.parametrize('presses', [1, 2])
+def test_ctrl_c_is_answered_at_once(
+    quick: Any,
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: Any,
+    presses: int,
+) -> None:
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    said = []
+
+    def pressed(options: Any, model: Any, cancelled: Any) -> Any:
+        for _ in range(presses):
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.1)
+        said.append(capsys.readouterr().err)
+        assert cancelled() == (presses == 2)
+        return threshold(options, model)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(segment, 'segment_in_series', pressed)
+        patch.setattr(segment_many, 'ProgressLine', lambda **_: ProgressLine())
+        done = quick(folder)
+    signal.signal(signal.SIGINT, before)
+    assert done.code == 130
+    assert 'stopping after the images at work' in said[0]
+    # the first one finishes the image, the second one drops it
+    labels = list((tmp_path / 'out').glob('*_labels.tif'))
+    assert len(labels) == len(said) - (presses - 1) == 2 - presses
+    summary = pd.read_csv(tmp_path / 'out' / 'summary.csv')
+    assert summary['status'].tolist().count('to do') == 1 + presses
+    if presses == 1:
+        assert 'stopped: 2 images to do; the same command' in done.err
+        assert '1 was done before' in quick(folder).out
 
 
 def test_what_ends_after_ctrl_c_is_done(
@@ -474,7 +515,7 @@ def test_gray_and_colours_are_segmented_as_they_are(
 ) -> None:
     path, seen = tmp_path / 'a.png', []
 
-    def job(options: object, image: FilePlane, *others: object) -> Any:
+    def job(_: object, image: FilePlane, *others: object, **more: Any) -> Any:
         seen.append(image)
         found = SegmentOutput(lambda path: None, None, '')
         return SimpleNamespace(everything=lambda: found)
@@ -484,7 +525,7 @@ def test_gray_and_colours_are_segmented_as_they_are(
     options = argparse.Namespace(
         image=path, plane=None, series=None, channel=1, contrast_limits=None
     )
-    result = segment.segment_in_series(options, Any)
+    result = segment.segment_in_series(options, Any, lambda: False)
     assert result.channel is None
     shape = (20, 30) if channels == 1 else (20, 30, channels)
     assert seen[0].pixels.shape == shape

@@ -30,7 +30,7 @@ EXIT_CODES_HELP = """\
     4  some tiles of a large image, or some of many images, failed; the rest
        is written
   130  interrupted (Ctrl-C); outputs are whole or were not written, finished
-       tiles are kept"""
+       tiles and images are kept"""
 
 
 class UsageError(ValueError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -264,7 +265,7 @@ def segment_one_command(options: argparse.Namespace) -> int:
 
 
 def segment_in_series(
-    options: argparse.Namespace, model: Sam
+    options: argparse.Namespace, model: Sam, cancelled: Callable[[], bool]
 ) -> SegmentOutput:
     """Segment everything in one of many images."""
     channel = options.channel
@@ -278,7 +279,9 @@ def segment_in_series(
     )
     limits = chosen_limits(options.contrast_limits, image)
     progress = ProgressLine(quiet=True)
-    job = SegmentJob(options, image, limits, model, progress)
+    job = SegmentJob(
+        options, image, limits, model, progress, cancelled=cancelled
+    )
     return job.everything()._replace(channel=image.channel)
 
 

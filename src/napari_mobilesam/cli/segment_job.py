@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -51,6 +52,8 @@ class SegmentJob:
         (H, W) label image; its objects are skipped by segment everything.
     like : ndarray, optional
         (H, W) label image of examples; similar objects are labelled.
+    cancelled : callable, optional
+        Asked while everything is segmented; True ends it.
     """
 
     options: argparse.Namespace
@@ -61,6 +64,7 @@ class SegmentJob:
     boxes: pd.DataFrame | None = None
     skip: NDArray[Any] | None = None
     like: NDArray[Any] | None = None
+    cancelled: Callable[[], bool] | None = None
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -113,6 +117,7 @@ class SegmentJob:
             'region': self.options.region,
             'contrast_limits': self.limits,
             'progress': self.progress,
+            'cancelled': self.cancelled,
             **self.parameters,
         }
         if kind == 'edges':

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import signal
 import sys
-import threading
 import warnings
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from napari_mobilesam.cli.contrast_options import limits_of_source
 from napari_mobilesam.cli.exit_codes import ExitCode, OutputError, UsageError
@@ -25,6 +23,7 @@ from napari_mobilesam.cli.large_options import is_zarr, refuse_in_tiles
 from napari_mobilesam.cli.model_commands import prepare_model
 from napari_mobilesam.cli.parameter_options import given_options
 from napari_mobilesam.cli.progress import ProgressLine
+from napari_mobilesam.cli.stop_on_interrupt import StopOnInterrupt
 from napari_mobilesam.text import counted
 from napari_mobilesam.types import EverythingParameters, Progress
 
@@ -52,7 +51,7 @@ def segment_large_command(options: argparse.Namespace) -> int:
             commit_table = options.table and stack.enter_context(
                 output_file(options.table, options.overwrite, [options.image])
             )
-            stop = stack.enter_context(StopOnInterrupt(progress))
+            stop = stack.enter_context(StopOnInterrupt(progress, 'tiles'))
 
             def write_rest(result: LargeResult) -> None:
                 if commit_table:
@@ -209,7 +208,7 @@ def run_tiles(
     model = model_reference(options, progress)
 
     def on_plan(plan: LargePlan) -> None:
-        stop.keep_tiles()
+        stop.keep_work()
         progress.say(
             f'{options.image.name}: {plan_text(options, plan, model)}'
         )
@@ -298,50 +297,6 @@ def model_reference(
     if Path(name).exists():
         name = str(Path(name).absolute())
     return model_loader(name, options.device)
-
-
-class StopOnInterrupt:
-    """Stop gracefully on the first Ctrl-C, once there are tiles to keep.
-
-    Parameters
-    ----------
-    progress : ProgressLine
-        Progress line that announces the stop.
-
-    Attributes
-    ----------
-    stopped : threading.Event
-        Set by Ctrl-C.
-    """
-
-    def __init__(self, progress: ProgressLine) -> None:
-        self.stopped = threading.Event()
-        self._progress = progress
-        self._before: Any = None
-
-    def __enter__(self) -> StopOnInterrupt:
-        return self
-
-    def keep_tiles(self) -> None:
-        """Start keeping tiles; until then, Ctrl-C ends the program at once."""
-        if threading.current_thread() is threading.main_thread():
-            self._before = signal.signal(signal.SIGINT, self._stop)
-
-    def __exit__(self, *raised: object) -> None:
-        self._restore()
-
-    def _stop(self, number: int, frame: object) -> None:
-        self.stopped.set()
-        self._restore()
-        self._progress.say(
-            'stopping after the current tiles; press Ctrl-C '
-            'again to stop at once'
-        )
-
-    def _restore(self) -> None:
-        if self._before is not None:
-            signal.signal(signal.SIGINT, self._before)
-            self._before = None
 
 
 def report(

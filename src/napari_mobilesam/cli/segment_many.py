@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import threading
 import time
 import zlib
 from collections.abc import Callable, Iterator, Sequence
@@ -42,11 +43,13 @@ from napari_mobilesam.cli.progress import ProgressLine
 from napari_mobilesam.cli.series_tables import (
     EDITED,
     SUMMARY,
+    TO_DO,
     begin_table,
     edited_objects,
     report,
     write_tables,
 )
+from napari_mobilesam.cli.stop_on_interrupt import StopOnInterrupt
 from napari_mobilesam.large.io.tables import check_table_path, write_table
 from napari_mobilesam.series.series_files import (
     RECORDS,
@@ -71,7 +74,9 @@ if TYPE_CHECKING:
 # Options of records that have another name.
 OPTIONS = {'kind': '--output-kind'}
 
-SegmentOne = Callable[[argparse.Namespace, 'Sam'], SegmentOutput]
+SegmentOne = Callable[
+    [argparse.Namespace, 'Sam', Callable[[], bool]], SegmentOutput
+]
 
 # Suffixes of outputs that are not folders of many images.
 FILE_SUFFIXES = ('.tif', '.tiff', '.png', '.csv', '.zarr')
@@ -177,8 +182,11 @@ def _segment_into(
         begin_table(table, options.overwrite)
     rows: dict[Path, dict[str, Any]] = {}
     try:
-        with ProgressLine(quiet=options.quiet) as progress:
-            _segment_all(options, images, segment_one, rows, progress)
+        with (
+            ProgressLine(quiet=options.quiet) as progress,
+            StopOnInterrupt(progress, 'images') as stop,
+        ):
+            _segment_all(options, images, segment_one, rows, progress, stop)
     except BaseException:
         # also for images finished before Ctrl-C
         write_tables(options, images, rows, tables)
@@ -306,6 +314,7 @@ def _segment_all(
     segment_one: SegmentOne,
     rows: dict[Path, dict[str, Any]],
     progress: ProgressLine,
+    stop: StopOnInterrupt,
 ) -> None:
     """Segment unfinished images; return one row per image."""
     waiting = []
@@ -320,20 +329,30 @@ def _segment_all(
     model = load_chosen_model(options, progress)
     workers = min(options.workers or 1, len(waiting))
     pool = ThreadPoolExecutor(workers, 'segment')
+    dropped = threading.Event()
+
+    def segment(image: SeriesImage) -> dict[str, Any]:
+        if stop.stopped.is_set():
+            return TO_DO
+        return _segment(image, options, model, segment_one, dropped.is_set)
+
     with _threads_for(workers):
         try:
+            stop.keep_work()
             tasks: dict[Future[dict[str, Any]], SeriesImage] = {
-                pool.submit(
-                    _segment, image, options, model, segment_one
-                ): image
-                for image in waiting
+                pool.submit(segment, image): image for image in waiting
             }
             for done, task in enumerate(as_completed(tasks), start=1):
                 image = tasks[task]
                 rows[image.image] = task.result()
-                progress(done, len(waiting), f'Segmenting {image.image.name}')
+                if not stop.stopped.is_set():
+                    text = f'Segmenting {image.image.name}'
+                    progress(done, len(waiting), text)
+        except BaseException:
+            # a second Ctrl-C ends it without what is at work
+            dropped.set()
+            raise
         finally:
-            # those that end after Ctrl-C are done, too
             pool.shutdown(cancel_futures=True)
             for task, image in tasks.items():
                 if not task.cancelled() and task.exception() is None:
@@ -370,6 +389,7 @@ def _segment(
     options: argparse.Namespace,
     model: Sam,
     segment_one: SegmentOne,
+    cancelled: Callable[[], bool],
 ) -> dict[str, Any]:
     """Segment one image; report a failure without stopping the others."""
     own = argparse.Namespace(
@@ -384,7 +404,9 @@ def _segment(
                 'alone'
             )
         there = image.begin(options.overwrite)
-        result = segment_one(own, model)
+        result = segment_one(own, model, cancelled)
+        if cancelled():
+            return TO_DO
         with output_file(image.labels, there, [image.image]) as commit:
             commit(partial(_write_expected, image, result))
         objects = 0

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SUMMARY = 'summary.csv'
+# Row of an image that a run did not come to.
+TO_DO = {'status': 'to do'}
 # Status of an image whose labels were edited: they are kept.
 EDITED = 'edited'
 # Columns that labels alone do not tell.
@@ -63,7 +65,7 @@ def write_tables(
         {
             'image': as_utf8(image.image),
             'labels': as_utf8(image.labels),
-            **rows.get(image.image, {'status': 'to do'}),
+            **rows.get(image.image, TO_DO),
         }
         for image in images
     ]
@@ -164,7 +166,8 @@ def report(
         if (count := status.count(name))
     ]
     note = f' ({", ".join(notes)})' if notes else ''
-    good = len(images) - status.count('failed')
+    left = status.count(TO_DO['status'])
+    good = len(images) - status.count('failed') - left
     print(
         f'{options.output}: {counted(objects, "object")} in '
         f'{counted(good, "image")}{note}'
@@ -175,13 +178,27 @@ def report(
             f'Channel {channels[0]} of {counted(len(channels), "image")} with '
             'several channels was segmented: --channel chooses another one'
         )
+    _list_failed(images, rows)
+    if left:
+        print(
+            f'stopped: {counted(left, "image")} to do; the same command goes '
+            'on with what is done',
+            file=sys.stderr,
+        )
+        return ExitCode.INTERRUPTED
+    return ExitCode.PARTIAL if 'failed' in status else ExitCode.OK
+
+
+def _list_failed(
+    images: list[SeriesImage], rows: dict[Path, dict[str, Any]]
+) -> None:
     failed = [
         (image.image, rows[image.image]['error'])
         for image in images
         if rows[image.image]['status'] == 'failed'
     ]
     if not failed:
-        return ExitCode.OK
+        return
     print(f'{counted(len(failed), "image")} failed:', file=sys.stderr)
     for path, error in failed[:MOST_LISTED]:
         where = '' if str(path) in error else f'{path}: '
@@ -189,4 +206,3 @@ def report(
     if len(failed) > MOST_LISTED:
         left = len(failed) - MOST_LISTED
         print(f'  and {left:,} more: see {SUMMARY}', file=sys.stderr)
-    return ExitCode.PARTIAL
