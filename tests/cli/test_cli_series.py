@@ -363,7 +363,7 @@ def test_ctrl_c_is_answered_at_once(
         done = quick(folder)
     signal.signal(signal.SIGINT, before)
     assert done.code == 130
-    assert 'stopping after the images at work' in said[0]
+    assert 'stopping after the current images' in said[0]
     # the first one finishes the image, the second one drops it
     labels = list((tmp_path / 'out').glob('*_labels.tif'))
     assert len(labels) == len(said) - (presses - 1) == 2 - presses

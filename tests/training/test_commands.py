@@ -413,7 +413,7 @@ def test_finetune(
 
 @pytest.mark.usefixtures('rising')
 def test_fine_tuning_on_a_split_ended_by_ctrl_c(
-    disc_folder: Path, base: Path, tmp_path: Path, monkeypatch
+    disc_folder: Path, base: Path, tmp_path: Path, capsys, monkeypatch
 ) -> None:
     monkeypatch.setenv('NAPARI_MOBILESAM_MODELS', str(tmp_path / 'models'))
     monkeypatch.setattr('napari_mobilesam.training.everything_check.IMAGES', 0)
@@ -432,6 +432,9 @@ def test_fine_tuning_on_a_split_ended_by_ctrl_c(
     training = load_model('mine').record.training
     assert training['steps'] == 1
     assert sum(training['images'].values()) == 2
+    printed = capsys.readouterr().out
+    assert 'segment everything was not compared' in printed
+    assert 'evaluate FOLDER --model base, then --model mine' in printed
 
 
 def test_evaluate(
@@ -443,7 +446,17 @@ def test_evaluate(
         1, '--clicks', 1, '--no-everything', '--json', scores,
     )  # fmt: skip
     assert code == 0
-    assert 'oracle' in capsys.readouterr().out
+    title, *rows = capsys.readouterr().out.splitlines()
+    assert 'oracle' in title and 'objects/image' in title
+    assert len(rows) == 1  # one data set is all
+    with pytest.raises(SystemExit):
+        run('evaluate', '--help')
+    explained = capsys.readouterr().out
+    assert all(
+        name in explained
+        for name in title.split()
+        if name not in ('dataset', 'modality', 'images')
+    )
     assert len(json.loads(scores.read_text())['images']) == 1
 
 

@@ -27,6 +27,31 @@ from napari_mobilesam.training.training_parameters import EvaluationOptions
 if TYPE_CHECKING:
     from napari_mobilesam.training.labelled_images import LabelledImage
 
+COLUMNS = """
+columns, each a mean over the images; those of prompts, over the objects that
+were prompted for in an image:
+  objects/image       labelled objects in an image
+  point, random_point, box
+                      IoU of the preferred mask for a click in the middle of
+                      an object, a click anywhere in it, a box around it
+  oracle              IoU of the best of the three masks for the click in the
+                      middle
+  iou_error           difference of predicted IoU and IoU
+  boundary_f          F1 of the outline for the click in the middle
+  clicks_80, clicks_90
+                      clicks until the IoU is 0.8, 0.9; --clicks if it never is
+columns of segment everything, over all labelled objects:
+  ap50                matched / (matched + wrong + missed) at an IoU of 0.5
+  ap50_95             the same, mean over an IoU of 0.5, 0.55 … 0.95
+  recall              share of the objects that are found, mean over the same:
+                      lower than that at 0.5
+  f1                  at an IoU of 0.5
+  best_iou            IoU of an object with the found one that fits best
+column with --teacher:
+  agreement_10 …      IoU of both models for a click in the middle and a
+                      negative one 10 … pixels away
+--json has these numbers for each image.
+"""
 # Measures of a model, see `EvaluationOptions`.
 MEASURED = ('objects', 'clicks', 'everything')
 
@@ -39,6 +64,7 @@ def add_parser(commands: Any) -> None:
         'measure a model on labelled images',
         'evaluate data/ --split test --json scores.json',
         evaluate_command,
+        COLUMNS,
     )
     parser.add_argument('data', type=Path, help=DATA_HELP)
     parser.add_argument(
@@ -109,7 +135,10 @@ def evaluate_command(options: argparse.Namespace) -> int:
             )
         if commit:
             commit(result.to_json)
-    print(result.table().round(3).to_string(index=False))
+    table = result.table().rename(columns={'objects': 'objects/image'})
+    if len(table) == 2:  # of one data set, which is all
+        table = table[:1] if table['dataset'][0] else table[1:]
+    print(table.round(3).to_string(index=False))
     return 0
 
 

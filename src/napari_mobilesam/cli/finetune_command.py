@@ -83,7 +83,7 @@ def finetune_command(options: argparse.Namespace) -> int:
     if not result.improved and result.score > result.base_score:
         change = f'within the noise of ±{result.noise:.3f}'
     print(
-        f'{result.path or "no new model"}: validation IoU '
+        f'{result.path or "no new model"}: validation IoU of prompts '
         f'{result.base_score:.3f} -> {result.score:.3f} on '
         f'{result.validation_objects} objects held back: {change}'
     )
@@ -91,5 +91,12 @@ def finetune_command(options: argparse.Namespace) -> int:
         print(
             f'segment everything on them: F1 {result.base_f1:.3f} -> '
             f'{result.f1:.3f}'
+        )
+    else:
+        then = f', then --model {result.path.stem}' if result.path else ''
+        print(
+            'segment everything was not compared (no time in --minutes): do '
+            'so on other labelled images with napari-mobilesam evaluate '
+            f'FOLDER --model {model.record.name}{then}'
         )
     return ExitCode.INTERRUPTED if interrupted() else ExitCode.OK

@@ -115,7 +115,8 @@ def segment_many_command(
     options : Namespace
         Options of ``segment``.
     segment_one : callable
-        Reads and segments the image in its options with a model.
+        Reads and segments the image in its options with a model; asks a
+        function whether it was cancelled.
 
     Returns
     -------

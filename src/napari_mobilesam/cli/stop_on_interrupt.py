@@ -15,7 +15,7 @@ class StopOnInterrupt:
     Parameters
     ----------
     progress : ProgressLine
-        Says that the run is going to stop.
+        Progress line that announces the stop.
     work : str
         What is finished before that, such as ``'tiles'``.
 
@@ -35,7 +35,7 @@ class StopOnInterrupt:
         return self
 
     def keep_work(self) -> None:
-        """Begin; until then Ctrl-C ends the program at once."""
+        """Start keeping work; until then, Ctrl-C ends the program at once."""
         if threading.current_thread() is threading.main_thread():
             self._before = signal.signal(signal.SIGINT, self._stop)
 
@@ -46,8 +46,8 @@ class StopOnInterrupt:
         self.stopped.set()
         self._restore()
         self._progress.say(
-            f'stopping after the {self._work} at work, which are kept: the '
-            'same command goes on; Ctrl-C again: at once'
+            f'stopping after the current {self._work}, which are kept: the '
+            'same command continues; press Ctrl-C again to stop at once'
         )
 
     def _restore(self) -> None:

@@ -24,6 +24,7 @@ def training_parser(
     text: str,
     example: str,
     run: Callable[[argparse.Namespace], int],
+    details: str = '',
 ) -> argparse.ArgumentParser:
     """Add the parser of a command.
 
@@ -35,12 +36,14 @@ def training_parser(
         Name, description, and arguments of an example.
     run : callable
         Runs the command with the parsed options.
+    details : str
+        Shown below the example.
     """
     parser: argparse.ArgumentParser = commands.add_parser(
         name,
         help=text,
         description=text[0].upper() + text[1:] + '.',
-        epilog=f'example:\n  napari-mobilesam {example}',
+        epilog=f'example:\n  napari-mobilesam {example}\n{details}',
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(

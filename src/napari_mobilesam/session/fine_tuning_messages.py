@@ -172,7 +172,7 @@ class FineTuneResult:
     @property
     def _everything(self) -> str:
         if not math.isfinite(self.base_f1 + self.f1):
-            return ''
+            return '; segment everything was not measured'
         return f'; segment everything: F1 {self.base_f1:.2f} → {self.f1:.2f}'
 
 
