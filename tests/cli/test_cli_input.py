@@ -37,6 +37,10 @@ from .conftest import Run
 
 REFUSED = {
     'an unknown option': (['--colour', 'red'], 'there is no option --colour'),
+    'an option misspelt': (
+        ['--diamter', '5'],
+        'did you mean --diameter? (see napari-mobilesam segment --help)',
+    ),
     'a point of one number': (['--point', '26'], "'26' is not R,C such as"),
     'a point below': (['--point', '96,10'], 'rows are 0 to 95'),
     'a point far away': (['--point', '10,4000'], '--point 10,4000 is outside'),

@@ -5,34 +5,45 @@ from __future__ import annotations
 import argparse
 import contextlib
 import sys
+from collections.abc import Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import NoReturn
 
 from napari_mobilesam.cli.exit_codes import ExitCode
 
-UNRECOGNIZED = 'unrecognized arguments: '
-
 
 class CommandParser(argparse.ArgumentParser):
     """`ArgumentParser` that reports an error without the full usage."""
 
+    def parse_known_args(  # type: ignore[override]
+        self,
+        args: Sequence[str] | None = None,
+        namespace: argparse.Namespace | None = None,
+    ) -> tuple[argparse.Namespace, list[str]]:
+        """Parse; what a command does not know is its own error."""
+        found, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            self.error(self._unknown(unknown))
+        return found, unknown
+
     def error(self, message: str) -> NoReturn:
         """Print one line and exit."""
-        if message.startswith(UNRECOGNIZED):
-            message = _unrecognized(message.removeprefix(UNRECOGNIZED))
         self.exit(
             ExitCode.USAGE,
             f'{self.prog}: error: {message} (see {self.prog} --help)\n',
         )
 
-
-def _unrecognized(arguments: str) -> str:
-    if any(part.startswith('-') for part in arguments.split()):
-        return f'there is no option {arguments}'
-    return (
-        f'too many arguments: {arguments}. Repeat the command for each, and '
-        'quote names with spaces'
-    )
+    def _unknown(self, arguments: Sequence[str]) -> str:
+        options = [part for part in arguments if part.startswith('-')]
+        if not options:
+            return (
+                f'too many arguments: {" ".join(arguments)}. Repeat the '
+                'command for each, and quote names with spaces'
+            )
+        close = get_close_matches(options[0], self._option_string_actions, 1)
+        hint = f': did you mean {close[0]}?' if close else ''
+        return f'there is no option {" ".join(options)}{hint}'
 
 
 def add_output(
