@@ -62,6 +62,18 @@ def test_a_failed_rename_leaves_the_earlier_file(
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_an_error_of_a_writer_that_made_the_path_absolute(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with (
+        pytest.raises(OSError, match='No space') as raised,
+        atomic_path(Path('a.tif')) as temporary,
+    ):
+        raise OSError(28, 'No space left', str(temporary.absolute()))
+    assert raised.value.filename == 'a.tif'
+
+
 def test_an_error_names_the_file_that_was_wanted(tmp_path: Path) -> None:
     folder = tmp_path / 'folder'
     folder.mkdir()

@@ -138,9 +138,15 @@ def named_errors(temporary: Path, path: Path) -> Iterator[None]:
     except OSError as error:
         name = error.filename
         known = isinstance(name, str | os.PathLike)
-        if known and temporary in (Path(name), *Path(name).parents):
+        # writers may have made it absolute
+        if known and _is_within(Path(name), temporary):
             error.filename = str(path)
             del error.filename2
         elif name is None and error.errno == errno.ENOSPC:
             error.filename = str(path)
         raise
+
+
+def _is_within(path: Path, folder: Path) -> bool:
+    inside, outside = map(Path, map(os.path.realpath, (path, folder)))
+    return outside in (inside, *inside.parents)

@@ -304,3 +304,17 @@ def test_channels_are_read_where_objects_are(
     for view in (Reordered(moved, [1, 2, 0]), Stacked(list(moved))):
         assert view.shape == image.shape
         pd.testing.assert_frame_equal(measure_objects(labels, view), expected)
+
+
+def test_pixels_that_are_not_finite_are_told() -> None:
+    labels = np.zeros((20, 20), np.int32)
+    image = np.ones((20, 20))
+    for number, place in enumerate((2, 8, 14), start=1):
+        labels[place : place + 4, place : place + 4] = number
+    image[3, 3], image[9, 9], image[19, 0] = np.nan, np.inf, np.nan
+    with pytest.warns(
+        UserWarning, match='NaN or infinite in 2 objects'
+    ) as seen:
+        table = measure_objects(labels, image)
+    assert len(seen) == 1
+    assert table['intensity_mean'].tolist()[2] == 1

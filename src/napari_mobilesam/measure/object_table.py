@@ -9,6 +9,7 @@ parts.
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,7 @@ from napari_mobilesam.argument_checks import (
     quoted,
 )
 from napari_mobilesam.table_keys import label_column, whole_numbers
+from napari_mobilesam.text import counted
 from napari_mobilesam.types import (
     Progress,
     SegmentationError,
@@ -146,9 +148,24 @@ def measure_objects(
         )
     else:
         found = _measure_planes(labels, image, channels, progress, spacing)
+    _warn_of_missing_pixels(found)
     if size is not None:
         _add_units(found, size, units or 'units')
     return _with_known(found, table)
+
+
+def _warn_of_missing_pixels(found: pd.DataFrame) -> None:
+    names = [name for name in found if str(name).startswith('intensity_')]
+    values = found[names].to_numpy(float)
+    count = int((~np.isfinite(values)).any(axis=1).sum())
+    if count:
+        warnings.warn(
+            f'The image has pixels that are NaN or infinite in '
+            f'{counted(count, "object")}: intensities of them are empty or '
+            'infinite.',
+            UserWarning,
+            stacklevel=3,
+        )
 
 
 def _check(
@@ -433,13 +450,15 @@ def _properties(
     if pixels is None:
         rows = regionprops_table(labels, properties=names)
     else:
-        rows = regionprops_table(
-            labels,
-            # sums of these numbers neither overflow nor round
-            pixels.astype(np.float64, copy=False),
-            properties=(*names, *INTENSITIES),
-            extra_properties=(intensity_sd,),
-        )
+        # of pixels that are not finite `_warn_of_missing_pixels` tells
+        with np.errstate(invalid='ignore'):
+            rows = regionprops_table(
+                labels,
+                # sums of these numbers neither overflow nor round
+                pixels.astype(np.float64, copy=False),
+                properties=(*names, *INTENSITIES),
+                extra_properties=(intensity_sd,),
+            )
     if spacing is not None:
         lengths = regionprops_table(
             labels, properties=LENGTHS, spacing=spacing

@@ -49,7 +49,7 @@ from napari_mobilesam.series.series_images import (
     out_of_file,
     read_image_array,
 )
-from napari_mobilesam.text import counted
+from napari_mobilesam.text import FULL, counted
 from napari_mobilesam.types import ImageError, SegmentationError
 
 if TYPE_CHECKING:
@@ -536,9 +536,9 @@ def _write_into(folder: Path, path: Path, write: Callable[[], None]) -> None:
             write()
     except OSError as error:
         text = error.strerror or str(error)
+        room = 'free disk space, or ' if error.errno in FULL else ''
         raise SeriesError(
-            f'{path} cannot be written ({text}): nothing is lost while the '
-            'viewer is open; free disk space or choose another folder.'
+            f'{path} cannot be written ({text}): {room}choose another folder.'
         ) from error
 
 

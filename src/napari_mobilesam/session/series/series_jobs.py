@@ -36,6 +36,8 @@ from napari_mobilesam.text import explain
 from napari_mobilesam.types import EverythingParameters, SegmentationError
 
 KIND = 'series'
+# Of labels that could not be saved: each later save tries them again.
+NOT_LOST = 'Nothing is lost while the viewer is open.'
 # Number of images read before they are opened.
 AHEAD = 2
 # Number of images kept in memory: those ahead, and the previous one.
@@ -144,7 +146,9 @@ class SeriesJobs:
         self.opened_with: LastSeries | None = None
         self.saving = LabelsSaving(services)
         self.saving.saved.connect(self.changed.emit)
-        self.saving.failed.connect(lambda e: self.failed.emit(explain(e)))
+        self.saving.failed.connect(
+            lambda e: self.failed.emit(f'{explain(e)} {NOT_LOST}')
+        )
 
     @property
     def running(self) -> bool:
