@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +27,7 @@ from napari_mobilesam.cli.image_files import (
 )
 from napari_mobilesam.cli.large_options import is_zarr
 from napari_mobilesam.cli.progress import ProgressLine
-from napari_mobilesam.cli.prompt_options import read_boxes
+from napari_mobilesam.cli.prompt_options import check_inside, read_boxes
 from napari_mobilesam.large.io.sources import open_source
 from napari_mobilesam.model.checkpoints import load_model
 from napari_mobilesam.segmentation.masks import paint_objects
@@ -68,6 +70,21 @@ def test_refused_in_one_line_before_the_model_is_loaded(
     assert result.code == 2
     assert words in result.err
     assert len(result.err.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ('region', 'told'), [((0, 60, 96, 200), True), ((0, 60, 96, 128), False)]
+)
+def test_a_region_that_reaches_beyond_the_image(
+    region: tuple[float, ...], told: bool
+) -> None:
+    options = argparse.Namespace(point=[], negative=[], box=[], region=region)
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter('always')
+        check_inside(options, (96, 128))
+    words = '--region 0,60,96,200 reaches beyond the image of 96 × 128 pixels'
+    assert len(seen) == told
+    assert all(str(one.message).startswith(words) for one in seen)
 
 
 def test_an_argument_too_many(run: Run) -> None:

@@ -83,6 +83,15 @@ def candidates_of(found, **changes) -> Candidates:
     return Candidates(tuple(found), SHAPE, RECORD, True, len(found), **changes)
 
 
+def test_a_line_of_a_console() -> None:
+    found = candidates_of([])
+    height, width = SHAPE
+    assert repr(found) == (
+        f'<Candidates: 0 masks of {height} × {width} pixels by '
+        f'{RECORD.name}, 0 prompts>'
+    )
+
+
 def described(selected: list[Mask]) -> list[tuple]:
     return [(m.box, m.score, m.stability, m.data.tobytes()) for m in selected]
 

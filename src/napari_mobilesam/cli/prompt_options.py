@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -98,8 +99,15 @@ def check_inside(options: argparse.Namespace, shape: tuple[int, int]) -> None:
     ------
     InputError
         If a point or a box lies outside all pixels.
+
+    Warns
+    -----
+    UserWarning
+        If a region reaches beyond the image.
     """
     height, width = shape
+    if options.region is not None:
+        _warn_of_region(options.region, height, width)
     last = f'rows are 0 to {height - 1}, columns 0 to {width - 1}'
     for name in ('point', 'negative'):
         for row, column in getattr(options, name):
@@ -119,6 +127,22 @@ def check_inside(options: argparse.Namespace, shape: tuple[int, int]) -> None:
             )
         if row1 <= 0 or column1 <= 0 or row0 >= height or column0 >= width:
             raise InputError(f'{text} is outside the image: {last}')
+
+
+def _warn_of_region(
+    region: tuple[float, float, float, float], height: int, width: int
+) -> None:
+    row0, column0, row1, column1 = region
+    meets = row0 < height and column0 < width and row1 > 0 and column1 > 0
+    beyond = min(row0, column0) < 0 or row1 > height or column1 > width
+    if meets and beyond:
+        warnings.warn(
+            f'--region {row0:g},{column0:g},{row1:g},{column1:g} reaches '
+            f'beyond the image of {height} × {width} pixels: only what is '
+            'inside is looked at',
+            UserWarning,
+            stacklevel=3,
+        )
 
 
 def read_boxes(

@@ -36,6 +36,7 @@ from napari_mobilesam.segmentation.masks import (
 from napari_mobilesam.segmentation.overlaps import BoxOverlaps
 from napari_mobilesam.segmentation.parameters import thresholds_for
 from napari_mobilesam.segmentation.scope import Scope
+from napari_mobilesam.text import counted
 from napari_mobilesam.types import (
     EverythingParameters,
     Mask,
@@ -153,6 +154,15 @@ class Candidates:
     image: Any = None
     channels: Channels | None = None
     windows: int = 0
+
+    def __repr__(self) -> str:
+        height, width = self.image_shape
+        stopped = '' if self.complete else ', stopped'
+        return (
+            f'<Candidates: {counted(len(self.masks), "mask")} of {height} × '
+            f'{width} pixels by {self.record.name}, '
+            f'{counted(self.prompts, "prompt")}{stopped}>'
+        )
 
     def select(self, selection: Selection | None = None) -> list[Mask]:
         """Return the selected objects, highest predicted IoU first.
