@@ -241,7 +241,6 @@ class Session:
         self.runs = EverythingRuns(services)
         self.large = LargeRuns(services)
         self.series = SeriesJobs(services)
-        self.series.finished.connect(self._close_unused)
         self.tracking = TrackJobs(self._deliver)
         self.classifying = ClassJobs(services)
         self.detector_downloads = WatchedJobs(
@@ -449,8 +448,12 @@ class Session:
         self._close_unused()
 
     def _close_unused(self, result: object = None) -> None:
-        # a run over all images of a series goes on without its dock
-        if not self._users and not self.series.running:
+        if self._users:
+            return
+        if self.series.running:
+            # a run over all images goes on without its dock
+            self.series.finished.connect(self._close_unused, unique=True)
+        else:
             self.close()
 
     def close(self) -> None:
