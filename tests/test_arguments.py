@@ -235,7 +235,7 @@ ODD |= {
     'measure list': (lambda: nm.measure_objects(LABELS, [1]), r'image is \[1'),
     'measure scale': (
         lambda: nm.measure_objects(LABELS, scale='1'),
-        "scale is '1'; give the size",
+        "scale is '1'; give the pixel",
     ),
     'measure floats': (lambda: nm.measure_objects(LABELS / 2), 'float64'),
     'export text': (lambda: nm.export_labels('a', 'a.json'), "labels is 'a'"),

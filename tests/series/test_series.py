@@ -288,7 +288,7 @@ def test_a_folder_that_cannot_be_written(
     folder: Path, labels: np.ndarray
 ) -> None:
     (folder / 'labels').write_text('a file', 'utf-8')
-    with pytest.raises(SeriesError, match='is a file: the labels are saved'):
+    with pytest.raises(SeriesError, match='is a file: give a folder'):
         Series.open(folder)
     series = Series.open(folder, folder / 'other')
     (folder / 'other').write_text('a file', 'utf-8')
@@ -552,7 +552,7 @@ def test_segment_all_images_but_those_with_labels(
     assert result.done == [0, 2]
     assert result.skipped == [1]
     assert result.text == (
-        '4 objects in 2 images. 1 image left out: labelled, done or flagged.'
+        '4 objects in 2 images. 1 image skipped: labelled, done or flagged.'
     )
     images = [done // 1000 for done, _ in steps]
     assert images == sorted(images)
@@ -578,17 +578,17 @@ def test_the_channel_is_told(tmp_path: Path) -> None:
     failed = segment_series(series, OracleSam(), QUICK, channel=2)
     assert failed.done == [1]
     assert failed.failed == {
-        0: 'The image has 2 channels, counted from 0: there is no channel 2.'
+        0: 'The image has no channel 2: it has 2, counted from 0.'
     }
     result = segment_series(series, OracleSam(), QUICK)
     assert result.done == [0]
     assert result.text == (
-        '2 objects in 1 image. Of 1 image with several channels, channel 0 '
-        'was segmented. 1 image left out: labelled, done or flagged.'
+        '2 objects in 1 image. Channel 0 was segmented in 1 image with '
+        'several channels. 1 image skipped: labelled, done or flagged.'
     )
     result.leave_out(0, 2)
     assert result.text == (
-        '0 objects in 0 images. 2 images left out: labelled, done or flagged.'
+        '0 objects in 0 images. 2 images skipped: labelled, done or flagged.'
     )
 
 
@@ -738,7 +738,7 @@ def test_labels_are_kept_if_the_image_is_replaced(
     content = path.read_bytes()
     tifffile.imwrite(folder / 'a.tif', squares()[:64])
     series = Series.open(folder)
-    with pytest.raises(SeriesError, match='it is kept, and new labels'):
+    with pytest.raises(SeriesError, match='the file is kept, and new'):
         series.read_labels(0, (64, 128))
     assert series.save_labels(0, labels[:64]).name == 'a_labels.2.tif'
     assert path.read_bytes() == content
@@ -810,7 +810,7 @@ def test_images_that_are_not_there(folder: Path, number: object) -> None:
 
 def test_labels_of_another_shape_are_not_saved(folder: Path) -> None:
     series = Series.open(folder)
-    with pytest.raises(SeriesError, match=r'\(5, 5\), the image'):
+    with pytest.raises(SeriesError, match=r'\(5, 5\), but the image'):
         series.save_labels(0, np.ones((5, 5), np.int32))
     # those of an image that is gone are
     (folder / 'a.tif').unlink()

@@ -138,7 +138,7 @@ def test_cancel_in_between(trackastra, series):
     ('images', 'message'),
     [
         (None, 'give the image'),
-        (np.zeros((4, 40, 61)), r'shape \(4, 40, 61\), the labels'),
+        (np.zeros((4, 40, 61)), r'shape \(4, 40, 61\), but the labels'),
     ],
 )
 def test_what_is_no_image_of_the_labels(trackastra, series, images, message):
@@ -151,7 +151,7 @@ def test_missing_package_and_model_are_said(
 ):
     image, labels = series
     other = nm.LinkingParameters(linker='trackastra', trackastra_model='best')
-    with pytest.raises(CheckpointError, match='cannot load its model “best”'):
+    with pytest.raises(CheckpointError, match='cannot load the model “best”'):
         nm.track_labels(labels, other, images=image)
     # a folder is its own model
     folder = nm.LinkingParameters(

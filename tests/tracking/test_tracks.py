@@ -92,9 +92,9 @@ def test_impossible_corrections_are_refused(tracks, edit, words):
     ('changes', 'words'),
     [
         ({'labels': [1, 1]}, 'Label 1 is twice in frame 0'),
-        ({'previous': [-1, 5]}, 'not listed'),
+        ({'previous': [-1, 5]}, 'previous object'),
         ({'previous': [1, -1]}, 'not later'),
-        ({'positions': np.zeros((3, 2))}, 'do not belong together'),
+        ({'positions': np.zeros((3, 2))}, 'links do not match'),
     ],
 )
 def test_links_that_cannot_be_are_refused(changes, words):

@@ -379,7 +379,7 @@ def test_what_is_drawn_during_a_run_stays(series_desk, folder, oracle):
     oracle.go.set()
     d.settle()
     assert d.widget.status.text == (
-        '8 objects in 2 images. 1 image left out: labelled, done or flagged.'
+        '8 objects in 2 images. 1 image skipped: labelled, done or flagged.'
     )
     assert set(np.unique(labels.data)) == {0, 5}
 
@@ -433,7 +433,7 @@ def test_labels_are_not_segmented_over(series_desk, folder):
     d.widget.run.start()
     d.settle()
     assert d.widget.status.text.endswith(
-        '1 image left out: labelled, done or flagged.'
+        '1 image skipped: labelled, done or flagged.'
     )
     assert set(np.unique(saved(folder, 'a'))) == {0, 5}
     assert set(np.unique(labels.data)) == {0, 5}
@@ -1367,8 +1367,8 @@ def test_another_channel(series_desk, channels):
     d.widget.run.start()
     d.settle()
     assert d.widget.status.text == (
-        '8 objects in 2 images. Of 2 images with several channels, channel 1 '
-        'was segmented.'
+        '8 objects in 2 images. Channel 1 was segmented in 2 images with '
+        'several channels.'
     )
     assert saved(folder, 'b').max() == 4
     d.widget.next()

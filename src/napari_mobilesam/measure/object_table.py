@@ -1,4 +1,4 @@
-"""A table with a row of measurements for each object.
+"""Table of measurements, with one row per object.
 
 Shapes and intensities are those of `skimage.measure.regionprops_table`. Labels
 of any size are measured in parts. An object is measured within its whole box,
@@ -38,12 +38,12 @@ if TYPE_CHECKING:
 
 Slices = tuple[slice, ...]
 
-# Pixels along each axis of a part that is read in one go, planes and others.
+# Shape of a part that is read at once, for planes and volumes.
 PART = {2: (2048, 2048), 3: (32, 512, 512)}
-# Parts of one measurement: about an hour.
+# Maximum parts of one measurement: about an hour.
 MOST_PARTS = 1 << 20
-# Objects whose boxes have more pixels than this are refused, not measured
-# wrongly or with all memory.
+# Objects with larger bounding boxes, in pixels, are refused, as they would
+# need too much memory.
 MOST_BOX_PIXELS = 1 << 28
 SHAPES_2D = (
     'label',
@@ -93,13 +93,14 @@ def measure_objects(
     ----------
     labels : array
         (H, W) or (planes, H, W) integers, 0 is background. NumPy, zarr and
-        dask arrays are read part by part.
+        dask arrays are read in parts.
     image : array, optional
-        Intensities, of the shape of the labels, or with channels last.
+        Intensities, with the shape of the labels, optionally with channels
+        last.
     scale : sequence of float, optional
-        Size of a pixel along each axis of the labels.
+        Pixel size along each axis of the labels.
     units : str, optional
-        Unit of the scale, such as ``'µm'``, in the names of columns.
+        Unit of the scale, such as ``'µm'``, for column names.
     channels : sequence of str, optional
         Names of the channels.
     table : DataFrame, optional
@@ -107,8 +108,8 @@ def measure_objects(
         ``score`` and ``stability`` are kept. If an object has several rows,
         the lowest score, its stability and any class are kept.
     volumes : bool
-        Measure objects of a stack in 3-D. By default each plane is measured
-        by itself, with its number in a column ``plane``.
+        Measure the objects of a stack in 3-D. By default each plane is
+        measured separately, with its number in a column ``plane``.
     progress : callable, optional
         Called with the parts done, their total and a message; an exception
         that it raises ends the measurement.
@@ -116,7 +117,7 @@ def measure_objects(
     Returns
     -------
     DataFrame
-        A row per object, and plane: label, area (pixels), row and column
+        One row per object (and plane): label, area (pixels), row and column
         (centroid), row0, column0, row1, column1 (box, half open),
         axis_major_length, axis_minor_length, eccentricity, solidity, perimeter
         (pixels); mean, min, max and standard deviation of the intensity of
@@ -131,7 +132,7 @@ def measure_objects(
         If image, scale or channels do not match the labels.
     """
     _check(labels, image, scale, units, channels)
-    label_column(table, MeasurementError)  # now, and not after the measuring
+    label_column(table, MeasurementError)  # fail before measuring
     check_flag('volumes', volumes)
     check_callable('progress', progress)
     size = None
@@ -198,19 +199,19 @@ def _check(
 
 
 def _channels_of(image: Any, shape: tuple[int, ...]) -> int:
-    """Check the image, and return how many channels it has."""
+    """Check the image and return its number of channels."""
     check_numbers(image)
     if np.dtype(image.dtype).kind not in 'biuf':
         raise MeasurementError(
             f'The image has the type {image.dtype}; give bool, integer '
-            'or real numbers (of a complex image its magnitude, '
+            'or real numbers (for a complex image the magnitude, '
             'abs(image)).'
         )
     given = tuple(image.shape)
     several = given[len(shape) :]
     if given[: len(shape)] != shape or len(several) > 1 or 0 in several:
         raise MeasurementError(
-            f'The image is of shape {given}, the labels are of shape '
+            f'The image has the shape {given}, but the labels have '
             f'{shape}: give an image of the same shape, with channels '
             'last if there are any.'
         )
@@ -228,21 +229,20 @@ def _check_names(channels: Any, count: int) -> None:
         )
     if len(channels) != count:
         raise MeasurementError(
-            f'{len(channels)} names of channels were given, but the image '
-            f'has {count}.'
+            f'{len(channels)} channel names were given, but the image has '
+            f'{count} channels.'
         )
 
 
 def _check_scale(scale: Any, shape: tuple[int, ...]) -> None:
     if not isinstance(scale, Sequence | np.ndarray) or not are_numbers(scale):
         raise MeasurementError(
-            f'scale is {quoted(scale)}; give the size of a pixel for each '
-            'axis.'
+            f'scale is {quoted(scale)}; give the pixel size for each axis.'
         )
     if len(scale) != len(shape) or not all(0 < s < math.inf for s in scale):
         raise MeasurementError(
-            f'The scale {tuple(scale)} does not suit labels of shape {shape}: '
-            'give a positive size of a pixel for each axis.'
+            f'The scale {tuple(scale)} does not fit labels of shape {shape}: '
+            'give a positive pixel size for each axis.'
         )
 
 
@@ -266,7 +266,7 @@ def _measure_planes(
     progress: Progress | None,
     spacing: tuple[float, ...] | None,
 ) -> pd.DataFrame:
-    """Measure each plane of a stack by itself."""
+    """Measure each plane of a stack separately."""
     import pandas as pd
 
     count = labels.shape[0]
@@ -315,7 +315,7 @@ def _measure(
 ) -> pd.DataFrame:
     """Measure all objects of one plane or volume.
 
-    With a spacing, lengths that depend on it are measured in its unit, too.
+    With a spacing, axis lengths are also measured in its unit.
     """
     import pandas as pd
 
@@ -395,8 +395,8 @@ def _groups(
         if math.prod(sizes) > MOST_BOX_PIXELS:
             raise MeasurementError(
                 f'Object {label} extends over {" × ".join(map(str, sizes))} '
-                'pixels, too many to be measured as one: are all objects of '
-                'one class one label? Label their parts.'
+                'pixels, too many to measure as one object. If each class '
+                'has only one label, label its objects separately.'
             )
         part = PART[len(low)]
         if any(size > p for size, p in zip(sizes, part, strict=True)):
@@ -414,7 +414,7 @@ def _measure_group(
     boxes: dict[int, tuple[list[int], list[int]]],
     spacing: tuple[float, ...] | None,
 ) -> pd.DataFrame:
-    """Measure some objects in the window around all of them."""
+    """Measure a group of objects in the window around all of them."""
     import pandas as pd
 
     low = np.min([boxes[label][0] for label in group], axis=0)
@@ -423,7 +423,7 @@ def _measure_group(
     block = labels.read(window)
     if block.dtype.kind == 'b':
         block = block.astype(np.uint8)
-    # numbers without gaps: regionprops takes them as places in a list
+    # number without gaps, as regionprops indexes a list with labels
     names = np.sort(np.array(group, block.dtype))
     where = np.searchsorted(names, block)
     where[where == len(names)] = 0
@@ -443,7 +443,7 @@ def _properties(
     pixels: NDArray[Any] | None,
     spacing: tuple[float, ...] | None,
 ) -> dict[str, NDArray[Any]]:
-    """Measure objects, the lengths of axes also in the unit of a spacing."""
+    """Measure objects, with axis lengths also in the unit of a spacing."""
     from skimage.measure import regionprops_table
 
     names = SHAPES_2D if labels.ndim == 2 else SHAPES_3D
@@ -520,7 +520,7 @@ def _renamed(
 def _add_units(
     table: pd.DataFrame, scale: tuple[float, ...], unit: str
 ) -> None:
-    """Add columns in units; the perimeter only if pixels are isotropic."""
+    """Add columns in units, the perimeter only for isotropic pixels."""
     power = {2: '²', 3: '³'}[len(scale)]
     table[f'area {unit}{power}'] = table['area'] * math.prod(scale)
     for axis, size in zip(AXES[len(scale)], scale, strict=True):
@@ -539,7 +539,7 @@ def _is_isotropic(scale: Sequence[float]) -> bool:
 def _with_known(
     measured: pd.DataFrame, known: pd.DataFrame | None
 ) -> pd.DataFrame:
-    """Add class, score and stability of the rows that are known."""
+    """Add class, score and stability from the known rows."""
     import pandas as pd
 
     column = label_column(known, MeasurementError)
@@ -561,11 +561,11 @@ def _with_known(
         if (counts > 1).any():
             raise MeasurementError(
                 f'The table gives {" and ".join(keys)} '
-                f'{counts.idxmax()} several classes: leave one row for it.'
+                f'{counts.idxmax()} several classes: keep only one of them.'
             )
         known['class'] = classes.transform('first')
     if 'score' in known:
-        # the lowest of several planes, as the table of the labels has it
+        # keep the lowest of several planes, like the features of the layer
         known = known.sort_values(
             'score',
             ascending=False,

@@ -1,4 +1,4 @@
-"""Columns of a table: which are measurements, their histograms and ranges."""
+"""Measurement columns of a table, their histograms and ranges."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 BINS = 40
-# names of measurements of objects; a unit or a channel may follow
+# names of measurement columns; a unit or a channel may follow
 UNIT = '|'.join(map(re.escape, [*SYMBOLS.values(), 'units']))
 MEASURED = re.compile(
     r'(row|column|z)[01]|eccentricity|solidity'
@@ -34,7 +34,7 @@ class Histogram(NamedTuple):
     edges : ndarray
         (N + 1,) float64 edges of the bins.
     counts : ndarray
-        (N,) int64 numbers of values.
+        (N,) int64 number of values per bin.
     extremes : tuple of float
         Smallest and largest value.
     """
@@ -50,7 +50,7 @@ class Histogram(NamedTuple):
 
 
 def numbers_of(table: pd.DataFrame, column: str) -> NDArray[np.float64]:
-    """Return a column as numbers, NaN where there is none."""
+    """Return a column as numbers, with NaN for other values."""
     import pandas as pd
 
     values = pd.to_numeric(table[column], errors='coerce')
@@ -59,7 +59,7 @@ def numbers_of(table: pd.DataFrame, column: str) -> NDArray[np.float64]:
 
 
 def histogram_columns(table: pd.DataFrame) -> list[str]:
-    """Return the names of columns that a histogram can be drawn of."""
+    """Return the names of columns for which a histogram can be drawn."""
     return [
         name
         for name in table.columns
@@ -70,19 +70,19 @@ def histogram_columns(table: pd.DataFrame) -> list[str]:
 
 
 def histogram(values: NDArray[Any], bins: int = BINS) -> Histogram | None:
-    """Count values in bins of the same width.
+    """Count values in bins of equal width.
 
     Parameters
     ----------
     values : ndarray
-        (N,) numbers; those that are not finite are left out.
+        (N,) numbers; values that are not finite are ignored.
     bins : int
-        Largest number of bins; whole numbers get bins of whole width.
+        Maximum number of bins; integers get bins of integer width.
 
     Returns
     -------
     Histogram or None
-        None if there is no finite value.
+        None if no value is finite.
     """
     finite = np.asarray(values, np.float64)
     finite = finite[np.isfinite(finite)]
@@ -104,6 +104,6 @@ def histogram(values: NDArray[Any], bins: int = BINS) -> Histogram | None:
 
 
 def within(values: NDArray[Any], low: float, high: float) -> NDArray[np.bool_]:
-    """Return which values lie in a closed range; NaN does not."""
+    """Return which values lie in a closed range; NaN never does."""
     with np.errstate(invalid='ignore'):
         return np.asarray((values >= low) & (values <= high))

@@ -1,1 +1,1 @@
-"""Many images: their files, labels and records, without a viewer."""
+"""Series of images: files, labels and records, without a viewer."""

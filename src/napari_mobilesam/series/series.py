@@ -55,13 +55,13 @@ from napari_mobilesam.types import ImageError, SegmentationError
 if TYPE_CHECKING:
     import pandas as pd
 
-# Folder of the label images beside the images, and their suffix.
+# Default folder of the label images, beside the images, and their suffix.
 FOLDER = 'labels'
 SUFFIX = '.tif'
 
 
 class Series:
-    """Images with labels that are saved one by one.
+    """A series of images whose labels are saved one by one.
 
     Only the records are kept in memory. Not thread-safe for the same image:
     read and save it on one thread.
@@ -83,7 +83,7 @@ class Series:
 
     def __init__(self, entries: Sequence[SeriesEntry], folder: Path) -> None:
         self.entries = list(entries)
-        # by image: state of the table when it was read, and its scores
+        # image: state of the table file when it was read, and its scores
         self._known_scores: dict[
             int, tuple[list[int] | None, list[tuple[float, int, float]]]
         ] = {}
@@ -106,7 +106,7 @@ class Series:
             Folder of the label images; by default ``labels`` in the folder of
             the first image. It is created when the first labels are saved.
         names : str
-            Pattern of their names, see `output_name`.
+            Pattern of the names of label images, see `output_name`.
 
         Raises
         ------
@@ -129,7 +129,7 @@ class Series:
         folder = files[0].parent / FOLDER if output is None else Path(output)
         if folder.exists() and not folder.is_dir():
             raise SeriesError(
-                f'{folder} is a file: the labels are saved into a folder.'
+                f'{folder} is a file: give a folder for the labels.'
             )
         entries = []
         for each in _series_images(files, folder, names):
@@ -174,7 +174,7 @@ class Series:
         number : int
             Number of the image, from 0.
         status : {'to do', 'done', 'flagged'}
-            The status.
+            Status to set.
 
         Raises
         ------
@@ -234,7 +234,7 @@ class Series:
         Raises
         ------
         ImageError
-            It cannot be read.
+            If it cannot be read.
         """
         return read_image_array(self[number].files.image)
 
@@ -253,7 +253,7 @@ class Series:
         Returns
         -------
         SavedLabels or None
-            None if there are none.
+            None if there are no labels.
 
         Raises
         ------
@@ -282,7 +282,7 @@ class Series:
                 f'{entry.name} has {shape}: it is kept, and new labels are '
                 'saved next to it.'
             )
-        # labels of other programs are kept, also if these continue them
+        # never replace labels of other programs, even to continue them
         if 'written' in entry.record or is_written(entry.record, state):
             entry.replaceable = state
         return SavedLabels(labels, self._table(entry))
@@ -293,7 +293,7 @@ class Series:
             found = self.read_image(number).label_shape
             if found != shape:
                 raise SeriesError(
-                    f'The shape is {shape}, and the image '
+                    f'The shape is {shape}, but the image '
                     f'{self[number].name} has {found}: give the shape of '
                     'the image without channels.'
                 )
@@ -325,7 +325,7 @@ class Series:
         labels : ndarray
             Integers, 0 is background.
         table : DataFrame, optional
-            A row per object, with its label in a column ``label``.
+            One row per object, with its label in a column ``label``.
         image : ImageArray, optional
             The image, for the pixel sizes in the file; read if None.
 
@@ -342,17 +342,17 @@ class Series:
         """
         entry = self[number]
         if image is None:
-            # labels of an image that is gone are saved, too
+            # labels can be saved even if the image is gone
             with suppress(SegmentationError, OSError):
                 image = self.read_image(number)
         if image is not None and labels.shape != image.label_shape:
             raise SeriesError(
-                f'The labels have the shape {labels.shape}, the image '
-                f'{entry.name} has {image.label_shape}: save labels of it.'
+                f'The labels have the shape {labels.shape}, but the image '
+                f'{entry.name} has {image.label_shape}: give its labels.'
             )
         path = self._target(entry)
         used = np.unique(labels)
-        # the numbers of objects that are gone go to new ones
+        # forget labels of deleted objects, as new objects may get them
         reviewed = entry.reviewed_of(used.tolist())
         _check_table(table)
         given = LabelsWithTable(
@@ -422,7 +422,7 @@ class Series:
     def uncertain(self) -> list[UncertainObject]:
         """Return the objects not yet reviewed, least certain first.
 
-        Reads the table of each image that was saved with one.
+        Reads the tables saved with the labels.
 
         Returns
         -------
@@ -472,7 +472,7 @@ class Series:
 def _series_images(
     files: Sequence[Path], folder: Path, names: str
 ) -> Iterator[SeriesImage]:
-    """Yield the images with the files that are written for them."""
+    """Yield the images with the paths of their output files."""
     taken: dict[str, Path] = {}
     inputs = {path_key(path) for path in files}
     for number, image in enumerate(files, start=1):
@@ -484,8 +484,8 @@ def _series_images(
         if key in taken:
             other = distinct_names(image, taken[key], '_labels')
             raise SeriesError(
-                f'{image} and {taken[key]} would both be saved to {labels}: '
-                f'give other names, for example {other}.'
+                f'The labels of {image} and {taken[key]} would both be saved '
+                f'to {labels}: give other names, for example {other}.'
             )
         if key in inputs:
             raise SeriesError(

@@ -19,18 +19,18 @@ STATUSES: tuple[Status, ...] = get_args(Status)
 
 
 class UncertainObject(NamedTuple):
-    """An object of a series that was not reviewed yet.
+    """An object of a series that has not been reviewed.
 
     Attributes
     ----------
     score : float
-        Predicted IoU; infinite if it is unknown.
+        Predicted IoU; infinite if unknown.
     image : int
         Number of the image in the series, from 0.
     label : int
         Label of the object.
     stability : float
-        Stability score; infinite if it is unknown.
+        Stability score; infinite if unknown.
     """
 
     score: float
@@ -46,12 +46,12 @@ class SeriesEntry:
     Attributes
     ----------
     files : SeriesImage
-        Its files.
+        Paths of the image and its output files.
     record : dict
         Its record, as in the file.
     replaceable : list or None
-        State of the label image that may be replaced: the one that was read
-        or saved here, or saved by this program before the series was opened.
+        `file_state` of the label image that may be replaced: the one read or
+        saved here, or saved by this program before the series was opened.
     """
 
     files: SeriesImage
@@ -81,7 +81,7 @@ class SeriesEntry:
 
     @property
     def objects(self) -> int | None:
-        """Number of objects in the labels that were saved; None if none."""
+        """Number of objects in the saved labels; None if there are none."""
         count = self.record.get('objects')
         return count if isinstance(count, int) else None
 
@@ -91,7 +91,7 @@ class SeriesEntry:
         return _reviewed_in(self.record)
 
     def reviewed_of(self, used: Collection[int]) -> list[int]:
-        """Return which labels are reviewed, before they are written.
+        """Return which labels about to be saved are reviewed.
 
         Without a label image there are none: all labels are new.
         """
@@ -116,7 +116,7 @@ class SeriesEntry:
 
     @property
     def labelled(self) -> bool:
-        """True if there is a label image, of this program or another."""
+        """Whether there is a label image, of this program or another."""
         return self.labels.exists()
 
 

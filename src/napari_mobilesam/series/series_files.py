@@ -1,4 +1,4 @@
-"""Files of a series: images, label images, and a record of each.
+"""Files of a series: images, label images, and a record for each.
 
 Next to the label images lies a folder with one record per image: the image
 that was segmented, and the files that were written. The records distinguish
@@ -27,16 +27,16 @@ RECORDS = '.napari-mobilesam'
 PATTERN = '{name}_labels'
 # Records with this key are of labels edited by a person.
 EDITED = 'edited'
-# state in a record of a file that is about to be renamed to the labels
+# key of the state of a file that is about to be renamed to the labels
 COMING = 'coming'
-# where an image is as seen from its labels
+# key of the path of the image relative to its labels
 SEEN = 'from'
 # what tells of which image labels are, and not how they were made
 OF_IMAGE = ('image', 'file', SEEN)
 
 
 class SeriesError(SegmentationError):
-    """A series cannot be opened; the message says why."""
+    """A series cannot be opened or saved; the message says why."""
 
 
 class ForeignFileError(SegmentationError):
@@ -45,12 +45,12 @@ class ForeignFileError(SegmentationError):
 
 @contextmanager
 def series_lock(folder: Path) -> Iterator[None]:
-    """Hold the lock of a folder that a run on many images writes to.
+    """Hold the lock of the output folder of a run on many images.
 
     Raises
     ------
     OutputInUseError
-        If another run holds it.
+        If another run holds the lock.
     SeriesError
         If the folder cannot be written to.
     """
@@ -78,7 +78,7 @@ class SeriesImage:
     Attributes
     ----------
     image, labels : Path
-        File to read, and file to write.
+        File to read and file to write.
     record : Path
         Record of what was written.
     made_of : dict
@@ -98,7 +98,7 @@ class SeriesImage:
         Raises
         ------
         SeriesError
-            If they are.
+            If they belong to another image.
         """
         known = self.known().get('made_of')
         known = known if isinstance(known, dict) else {}
@@ -106,15 +106,16 @@ class SeriesImage:
         other = str(known.get('image', ''))
         if other and Path(other).exists() and not any(same):
             raise SeriesError(
-                f'{self.labels} is for the labels of {other}, and those of '
-                f'{self.image} would be saved there, too: choose another '
+                f'{self.labels} is for the labels of {other}, but those of '
+                f'{self.image} would be saved there too: choose another '
                 'folder, or other names.'
             )
 
     def done(self) -> dict[str, Any] | None:
         """Return the record of labels that need no new run.
 
-        Because they would be the same, or because a person has edited them.
+        Either the result would be the same, or a person has edited them.
+        Return None for other labels.
         """
         known = self.known()
         if 'objects' not in known:
@@ -152,7 +153,7 @@ class SeriesImage:
     def _is_made_of(self, known: dict[str, Any]) -> bool:
         """Return whether labels are of this image and these parameters.
 
-        Wherever they lie.
+        The path of the image relative to its labels does not matter.
         """
         made_of = known.get('made_of')
         return isinstance(made_of, dict) and (
@@ -165,12 +166,12 @@ class SeriesImage:
         Returns
         -------
         bool
-            Whether there are labels that may be replaced.
+            Whether there are labels, which may be replaced.
 
         Raises
         ------
         ForeignFileError
-            If there is a file that is not of this program, or was edited.
+            If there is a foreign or edited file and ``overwrite`` is False.
         """
         known = self.known()
         state = file_state(self.labels)
@@ -188,14 +189,14 @@ class SeriesImage:
     def expect(self, path: Path, known: dict[str, Any] | None = None) -> None:
         """Record that a finished temporary file becomes the labels.
 
-        A stop may come between that and the next record.
+        The run may be interrupted between renaming and the next record.
 
         Parameters
         ----------
         path : Path
             The temporary file.
         known : dict, optional
-            Record to add this to; by default the present one.
+            Record to add this to; by default the current one.
         """
         known = self.known() if known is None else known
         self.write_record({**known, COMING: file_state(path)})
@@ -210,9 +211,9 @@ class SeriesImage:
         objects : int
             Number of objects.
         seconds : float
-            Time that it took.
+            Duration of the segmentation.
         channel : int, optional
-            Channel that was segmented, of an image with several.
+            Channel that was segmented, for images with several.
         """
         known = {
             'made_of': self.made_of,
@@ -244,7 +245,7 @@ class SeriesImage:
         Raises
         ------
         OSError
-            It cannot be written.
+            If it cannot be written.
         """
         write_text_atomic(self.record, json.dumps(known))
 
@@ -255,7 +256,7 @@ def image_identity(image: Path, labels: Path) -> dict[str, Any]:
     Parameters
     ----------
     image, labels : Path
-        The image, and the file of its labels.
+        Image file and label file.
 
     Returns
     -------
@@ -306,7 +307,7 @@ def is_image_folder(path: Path) -> bool:
 def image_files(given: Sequence[Path]) -> Iterator[Path]:
     """Yield image files, including those in folders, each once.
 
-    Labels that a series has written into a folder are not images of it.
+    Labels that a series has written into a folder are skipped.
 
     Raises
     ------
@@ -340,7 +341,7 @@ def image_files(given: Sequence[Path]) -> Iterator[Path]:
 def _written_names(folder: Path) -> set[str]:
     """Return the names of labels written to a folder.
 
-    Those beside a file of others have another name than their record.
+    Labels saved beside a foreign file have another name than their record.
     """
     names = set()
     for record in (folder / RECORDS).glob('*.json'):
@@ -356,17 +357,17 @@ def output_name(pattern: str, image: Path, number: int) -> str:
     Parameters
     ----------
     pattern : str
-        With ``{name}`` of the image without its suffix, ``{suffix}`` without
-        its dot, ``{folder}`` that it lies in, ``{number}``.
+        May contain ``{name}`` (of the image without suffix), ``{suffix}``
+        (without dot), ``{folder}`` (name of the parent) and ``{number}``.
     image : Path
         The image.
     number : int
-        Its place in the series, from 1.
+        Position in the series, from 1.
 
     Raises
     ------
     SeriesError
-        If the pattern gives no name of a file.
+        If the pattern does not give a file name.
     """
     try:
         name = pattern.format(
@@ -421,5 +422,5 @@ def distinct_names(first: Path, second: Path, end: str) -> str:
 
 
 def path_key(path: Path) -> str:
-    """Return a key of a file, equal where case is ignored."""
+    """Return a key for a file that ignores case."""
     return str(path.resolve()).casefold()

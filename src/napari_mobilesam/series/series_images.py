@@ -1,4 +1,4 @@
-"""Images of a series, and labels, as arrays."""
+"""Images and labels of a series as arrays."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ class ImageArray:
     Attributes
     ----------
     pixels : ndarray
-        Rows and columns are the last axes, or those before the samples of
-        colours; leading axes of length 1 are left out.
+        Pixels with rows and columns as the last axes, followed only by colour
+        samples; leading axes of length 1 are dropped.
     axes : str
         A letter of ``'tzcyxs'`` for each axis.
     scale : tuple of float
-        Size of a pixel for each axis but samples; empty if unknown.
+        Pixel size for each axis except samples; empty if unknown.
     units : tuple of (str or None)
-        Unit for each of them; empty if unknown.
+        Unit for each axis except samples; empty if unknown.
     """
 
     pixels: NDArray[Any]
@@ -45,12 +45,12 @@ class ImageArray:
 
     @property
     def rgb(self) -> bool:
-        """True if the last axis holds colours."""
+        """Whether the last axis holds colours."""
         return self.axes.endswith('s')
 
     @property
     def label_axes(self) -> str:
-        """Axes of labels of this image: without channels and samples."""
+        """Axes of labels of this image, without channels and samples."""
         return ''.join(name for name in self.axes if name not in 'cs')
 
     @property
@@ -70,31 +70,31 @@ class ImageArray:
         return tuple(named[name] for name in self.label_axes)
 
     def channel(self, number: int) -> NDArray[Any]:
-        """Return a channel; the image itself if it has no channels.
+        """Return a channel, or the image itself if it has at most one.
 
         Raises
         ------
         ImageError
-            There is no such channel.
+            If there is no such channel.
         """
         channels = self.channels
         if not self.several_channels:
             return channels[0]
         if not 0 <= number < len(channels):
             raise ImageError(
-                f'The image has {len(channels)} channels, counted from 0: '
-                f'there is no channel {number}.'
+                f'The image has no channel {number}: it has '
+                f'{len(channels)}, counted from 0.'
             )
         return channels[number]
 
     @property
     def several_channels(self) -> bool:
-        """True if there are channels to choose from."""
+        """Whether there are channels to choose from."""
         return len(self.channels) > 1
 
     @property
     def channels(self) -> list[NDArray[Any]]:
-        """The image of each channel; the image itself without channels."""
+        """Pixels of each channel, or of the image if it has none."""
         if 'c' not in self.axes:
             return [self.pixels]
         return list(np.moveaxis(self.pixels, self.axes.index('c'), 0))
@@ -107,24 +107,24 @@ class SavedLabels:
     Attributes
     ----------
     labels : ndarray
-        Integers of the shape of the image, without channels and samples.
+        Integers in the shape of the image without channels and samples.
     table : DataFrame or None
-        A row per object, with its label in a column ``label``.
+        One row per object, with its label in a column ``label``.
     """
 
     labels: NDArray[Any]
     table: pd.DataFrame | None = None
 
 
-# Bytes of an image up to which it is held in memory.
+# Maximum bytes of a memory-mapped image that is copied to memory.
 MOST_HELD = 1 << 29
 
 
 def out_of_file(pixels: NDArray[Any]) -> NDArray[Any]:
     """Copy an array that is mapped to a file into memory.
 
-    The system ends a program that reads a mapped file which another program
-    has made shorter. Arrays of more than `MOST_HELD` bytes stay mapped.
+    The system kills a process that reads a mapped file after another program
+    has truncated it. Arrays of more than `MOST_HELD` bytes stay mapped.
     """
     mapped: Any = pixels
     while mapped is not None and not isinstance(mapped, np.memmap):
@@ -139,7 +139,7 @@ def read_image_array(path: Path) -> ImageArray:
     Raises
     ------
     ImageError
-        It cannot be read, or does not say what its axes are.
+        If it cannot be read, or its axes are unknown.
     """
     pyramid = open_pyramid(path, lazy=False)
     names = axis_names(pyramid)
@@ -151,7 +151,7 @@ def read_image_array(path: Path) -> ImageArray:
         )
     try:
         pixels = out_of_file(np.asarray(array[...]))
-    # decoders fail with whatever comes to hand on a damaged file
+    # on damaged files, decoders raise all kinds of errors
     except Exception as error:  # noqa: BLE001
         raise ImageError(unreadable(path, error)) from error
     if 0 in pixels.shape:

@@ -40,17 +40,17 @@ class SeriesResult:
     done : list of int
         Numbers of the images that were segmented.
     objects : int
-        Objects that were found in them.
+        Number of objects found in them.
     skipped : list of int
-        Images that have labels, or are done or flagged.
+        Numbers of the images that have labels, or are done or flagged.
     failed : dict of int to str
         Reason for each image that could not be segmented.
     complete : bool
-        False if it was cancelled.
+        False if the run was cancelled.
     channel : int
-        Channel that was segmented of images with several.
+        Channel that was segmented in images with several.
     with_channels : list of int
-        Numbers of the images of `done` that have several.
+        Numbers of the images in `done` with several channels.
     """
 
     done: list[int] = field(default_factory=list)
@@ -90,12 +90,12 @@ class SeriesResult:
         if self.with_channels:
             count = counted(len(self.with_channels), 'image')
             text += (
-                f' Of {count} with several channels, channel {self.channel} '
-                'was segmented.'
+                f' Channel {self.channel} was segmented in {count} with '
+                'several channels.'
             )
         if self.skipped:
             count = counted(len(self.skipped), 'image')
-            text += f' {count} left out: labelled, done or flagged.'
+            text += f' {count} skipped: labelled, done or flagged.'
         if self.failed:
             reason = next(iter(self.failed.values()))
             text += f' {counted(len(self.failed), "image")} failed: {reason}'
@@ -115,29 +115,29 @@ def segment_series(
 ) -> SeriesResult:
     """Segment all images of a series that have no labels yet.
 
-    Images that are done or flagged are left as they are. An image that cannot
-    be read is noted, and the others go on.
+    Images that are done or flagged are skipped. An image that fails is
+    reported and does not stop the others.
 
     Parameters
     ----------
     series : Series
-        Images; their labels are saved one by one.
+        Series of images; their labels are saved one by one.
     model : Sam
-        Model of `load_model`.
+        Model from `load_model`.
     parameters : EverythingParameters, optional
-        Parameters of all images.
+        Parameters for all images.
     channel : int
-        Channel of images with several, from 0.
+        Channel to segment in images with several, from 0.
     write : callable, optional
-        ``write(number, labels, table, image)`` takes the labels instead of
-        `Series.save_labels`; returns whether they were taken.
+        ``write(number, labels, table, image)``, called instead of
+        `Series.save_labels`; returns whether the labels were accepted.
     on_image : callable, optional
         Called with the number of each image that is finished or failed.
     progress : callable, optional
-        Called with steps done, steps in all, and a message.
+        Called with steps done, total steps and a message.
     cancelled : callable, optional
-        Asked between the steps of an image; True ends the run, and the
-        image at work is dropped.
+        Called between the steps of an image; returning True ends the run and
+        drops the current image.
 
     Returns
     -------
@@ -182,7 +182,7 @@ def segment_series(
                     break
                 given = number, labels, table, image
                 taken = write(*given) if write else series.save_labels(*given)
-            # whatever is wrong with one image must not stop the others
+            # an error in one image must not stop the others
             except Exception as error:  # noqa: BLE001
                 result.failed[number] = explain(error)
             else:
@@ -229,25 +229,25 @@ def segment_image(
     image : ImageArray
         The image.
     model : Sam
-        Model of `load_model`.
+        Model from `load_model`.
     parameters : EverythingParameters, optional
-        Parameters of all planes.
+        Parameters for all planes.
     progress, cancelled : callable, optional
         See `segment_series`.
     channel : int
-        Channel that is segmented, of an image with several.
+        Channel to segment in an image with several.
 
     Returns
     -------
     labels : ndarray
-        Integers of the shape of the image without channels and samples.
+        Integers in the shape of the image without channels and samples.
     table : DataFrame
-        Rows of `segment_everything`; of stacks with a column ``plane``.
+        Rows from `segment_everything`; for stacks with a column ``plane``.
 
     Raises
     ------
     BlankImageError
-        No plane has a finite pixel.
+        If no plane has a finite pixel.
     """
     # lazily: torch and pandas take seconds to import
     import pandas as pd
@@ -272,7 +272,7 @@ def segment_image(
         except BlankImageError:
             if number == count - 1 and not tables:
                 raise
-            # a plane without an image has no objects
+            # a blank plane has no objects
             continue
         numbers = found.astype(np.int32) + highest
         labels[index] = np.where(found > 0, numbers, 0)

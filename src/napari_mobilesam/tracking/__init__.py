@@ -1,1 +1,1 @@
-"""Objects through time: linking, divisions, corrections and files."""
+"""Tracking of objects: linking, divisions, corrections and files."""

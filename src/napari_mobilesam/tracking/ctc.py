@@ -1,4 +1,4 @@
-"""Folders of the Cell Tracking Challenge."""
+"""Read and write folders of the Cell Tracking Challenge."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from napari_mobilesam.tracking.tracks import TrackError, Tracks
 TABLE = 'res_track.txt'
 # The challenge uses another name for the table of its ground truth.
 TABLES = (TABLE, 'man_track.txt')
-# Number of the frame, at the end of the name of a label image.
+# Frame number at the end of the name of a label image.
 NUMBER = re.compile(r'\d+$')
-# Labels of the format are 16 bits.
+# The format has 16-bit labels.
 MOST_TRACKS = np.iinfo(np.uint16).max
 
 
 def write_ctc(tracks: Tracks, labels: Any, folder: Path) -> None:
-    """Write masks and the table of tracks into a new folder.
+    """Write masks and the table of tracks to a new folder.
 
     Parameters
     ----------
@@ -42,7 +42,7 @@ def write_ctc(tracks: Tracks, labels: Any, folder: Path) -> None:
     Raises
     ------
     TrackError
-        If a number does not fit into 16 bits.
+        If a track number does not fit into 16 bits.
     OSError
         If the folder exists or cannot be written.
     """
@@ -50,7 +50,8 @@ def write_ctc(tracks: Tracks, labels: Any, folder: Path) -> None:
     most = max((part.number for part in parts), default=0)
     if most > MOST_TRACKS:
         raise TrackError(
-            f'Track {most} does not fit into the 16 bits of this format.'
+            f'Track {most} is too large for this format: numbers end at '
+            f'{MOST_TRACKS}.'
         )
     folder.mkdir()
     digits = max(3, len(str(labels.shape[0] - 1)))
@@ -63,7 +64,7 @@ def write_ctc(tracks: Tracks, labels: Any, folder: Path) -> None:
         tifffile.imwrite(
             folder / f'mask{frame:0{digits}d}.tif',
             pixels,
-            photometric='minisblack',  # not colours, of 3 or 4 planes
+            photometric='minisblack',  # 3 or 4 planes are not colours
             compression='zlib',
         )
     lines = [
@@ -74,7 +75,7 @@ def write_ctc(tracks: Tracks, labels: Any, folder: Path) -> None:
 
 
 class _Part(NamedTuple):
-    """Part of a track without a gap."""
+    """Part of a track between gaps."""
 
     number: int
     track: int
@@ -84,7 +85,7 @@ class _Part(NamedTuple):
 
 
 def _parts(tracks: Tracks) -> list[_Part]:
-    """Parts of the tracks; the first of each keeps its number."""
+    """Split tracks at gaps; the first part keeps the number of the track."""
     free = itertools.count(int(tracks.ids.max(initial=0)) + 1)
     parts, ends = [], {}
     for track in np.unique(tracks.ids).tolist():
@@ -109,8 +110,8 @@ def read_ctc(folder: Path) -> tuple[NDArray[np.uint16], Tracks]:
     Parameters
     ----------
     folder : Path
-        With ``res_track.txt`` or ``man_track.txt`` and one label image per
-        frame.
+        Folder with ``res_track.txt`` or ``man_track.txt`` and one label image
+        per frame.
 
     Returns
     -------
@@ -131,8 +132,8 @@ def read_ctc(folder: Path) -> tuple[NDArray[np.uint16], Tracks]:
     files = sorted(sorted(folder.glob('*.tif')), key=_frame_of)
     if table is None or not files:
         raise TrackError(
-            f'{folder} has no {" or ".join(TABLES)} with label images beside '
-            'it.'
+            f'{folder} has no {" or ".join(TABLES)}, or no label images '
+            '(.tif).'
         )
     first = _first_frame(files)
     frames = [tifffile.imread(file) for file in files]
@@ -140,13 +141,14 @@ def read_ctc(folder: Path) -> tuple[NDArray[np.uint16], Tracks]:
     if odd:
         raise TrackError(
             f'{files[odd[0]].name} has the shape {frames[odd[0]].shape}, '
-            f'{files[0].name} {frames[0].shape}: frames are of one shape.'
+            f'{files[0].name} {frames[0].shape}: all frames must have the '
+            'same shape.'
         )
     labels = np.stack(frames)
     parents, last = _read_parents(table)
     if last >= first + len(files):
         raise TrackError(
-            f'{table.name} goes on to frame {last}, the label images to frame '
+            f'{table.name} ends at frame {last}, but the label images end at '
             f'{first + len(files) - 1}: are some missing?'
         )
     objects = objects_in_time(labels)
@@ -165,38 +167,38 @@ def read_ctc(folder: Path) -> tuple[NDArray[np.uint16], Tracks]:
 
 
 def _frame_of(file: Path) -> int:
-    """Return the number in the name of a label image, −1 if it has none."""
+    """Return the frame number in a file name, −1 if it has none."""
     found = NUMBER.search(file.stem)
     return -1 if found is None else int(found[0])
 
 
 def _first_frame(files: list[Path]) -> int:
-    """Return the number of the first label image; refuse gaps and copies."""
+    """Return the first frame number; refuse missing and duplicate frames."""
     numbers = [_frame_of(file) for file in files]
     if numbers[-1] < 0:
         return 0
     if numbers[0] < 0:
         raise TrackError(
-            f'{files[0]} has no number of a frame at the end of its name: '
+            f'{files[0]} has no frame number at the end of its name: '
             'move it elsewhere.'
         )
     for file, after in itertools.pairwise(files):
         if _frame_of(file) == _frame_of(after):
             raise TrackError(
-                f'{file} and {after.name} are both of frame '
+                f'{file} and {after.name} are both frame '
                 f'{_frame_of(file)}: move one of them elsewhere.'
             )
     missing = set(range(numbers[0], numbers[-1])) - set(numbers)
     if missing:
         raise TrackError(
-            f'{files[0].parent.name} has no label image of frame '
+            f'{files[0].parent.name} has no label image for frame '
             f'{min(missing)}.'
         )
     return numbers[0]
 
 
 def _read_parents(table: Path) -> tuple[dict[int, int], int]:
-    """Return the parent of each track, and the last frame of all."""
+    """Return the parent of each track, and the last frame of any track."""
     parents, ends = {}, 0
     for number, line in enumerate(table.read_text('utf-8').splitlines(), 1):
         if not line.strip():

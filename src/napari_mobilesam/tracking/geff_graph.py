@@ -1,4 +1,4 @@
-"""Tracks as GEFF, the graph exchange file format."""
+"""Write tracks as GEFF, the graph exchange file format."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ def write_geff(
     tracks : Tracks
         The tracks.
     path : Path
-        Folder to make, ``.geff``.
+        Folder to create, ``.geff``.
     size : PixelSize
-        Size of a pixel, and the time between frames, if they are known.
+        Pixel size and time between frames, if known.
 
     Raises
     ------
     ImportError
         If geff is not installed; the message says how to install it.
     OSError
-        If it exists or cannot be written.
+        If the folder exists or cannot be written.
     """
     geff = need('geff', 'track')
     graph = need('networkx', 'track').DiGraph()

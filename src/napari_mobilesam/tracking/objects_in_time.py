@@ -27,13 +27,14 @@ class ObjectsInTime:
     positions : (N, D) float64
         Centroids in pixels: (row, column) or (plane, row, column).
     areas : (N,) int64
-        Pixels or voxels.
+        Number of pixels or voxels of each object.
     overlaps : dict of (int, int) to int
-        Pixels that an object and one of the next frame share.
+        Number of pixels that an object shares with one of the next frame, by
+        the indices of both.
     frame_count : int
         Number of frames, including those without objects.
     shifts : (T, D) int64, optional
-        Shift of each frame against the first one, in pixels.
+        Shift of each frame relative to the first, in pixels.
     """
 
     frames: NDArray[np.int64]
@@ -46,7 +47,7 @@ class ObjectsInTime:
 
     @property
     def aligned(self) -> NDArray[np.float64]:
-        """(N, D) centroids without the shifts of the frames."""
+        """(N, D) centroids, corrected for the shifts of the frames."""
         if self.shifts is None:
             return self.positions
         return self.positions - self.shifts[self.frames]
@@ -56,7 +57,7 @@ class ObjectsInTime:
 
     @property
     def diameters(self) -> NDArray[np.float64]:
-        """(N,) diameters of discs or balls of the same size."""
+        """(N,) equivalent diameters, of discs or balls of the same size."""
         if self.positions.shape[1] == 3:
             return np.cbrt(6 / np.pi * self.areas)
         return np.sqrt(4 / np.pi * self.areas)
@@ -75,8 +76,8 @@ def objects_in_time(
         (frame, row, column) or (frame, plane, row, column) integer labels;
         NumPy, dask, zarr or memory-mapped.
     progress : callable, optional
-        ``progress(done, total, message)``, before each frame; an exception
-        that it raises ends the work.
+        ``progress(done, total, message)``, called before each frame; an
+        exception that it raises ends the search.
     drift : bool
         Estimate the shift of each frame, see `StageDrift`, and correct the
         overlaps for it.
@@ -84,7 +85,7 @@ def objects_in_time(
     Raises
     ------
     ImageError
-        If the labels have other axes, are not integers, or have no object.
+        If the labels have other axes, are not integers, or have no objects.
     """
     check_series(labels)
     count = labels.shape[0]
@@ -124,7 +125,7 @@ def check_series(labels: Any) -> None:
     Raises
     ------
     ImageError
-        The message says what is wrong.
+        If it is not; the message says why.
     """
     shape = getattr(labels, 'shape', None)
     dtype = getattr(labels, 'dtype', None)
@@ -144,20 +145,18 @@ def check_series(labels: Any) -> None:
         )
     if np.dtype(dtype).kind not in 'iu':
         raise ImageError(
-            f'labels is of type {dtype}; labels are integers, 0 for '
-            'background.'
+            f'labels has type {dtype}; give integers, 0 for background.'
         )
     if shape[0] < 2:
         raise ImageError(
-            f'labels has {shape[0]} frame; objects are followed through two '
-            'or more.'
+            f'labels has {shape[0]} frame; tracking needs at least two.'
         )
 
 
 def _without(
     pixels: NDArray[np.int64], axis: int, count: int
 ) -> NDArray[np.int64]:
-    """Return pixels without the first ones of an axis, or the last if < 0."""
+    """Drop the first ``count`` pixels of an axis, or the last if < 0."""
     if not count:
         return pixels
     kept = slice(count, None) if count > 0 else slice(None, count)
@@ -166,7 +165,7 @@ def _without(
 
 @dataclass(frozen=True)
 class _Frame:
-    """Objects of one frame; ``places`` has the index + 1 of each pixel."""
+    """Objects of one frame; ``places`` is 1 + the object of each pixel."""
 
     first: int
     labels: NDArray[np.int64]
@@ -178,8 +177,8 @@ class _Frame:
     def of(cls, pixels: NDArray[Any], first: int) -> _Frame:
         if pixels.size and pixels.min() < 0:
             raise ImageError(
-                f'Label {pixels.min()} is negative; labels are 0 for '
-                'background and positive for objects.'
+                f'Label {pixels.min()} is negative; labels must be positive, '
+                'and 0 for the background.'
             )
         found, places = np.unique(pixels, return_inverse=True)
         places = places.reshape(pixels.shape)

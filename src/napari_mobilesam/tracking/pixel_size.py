@@ -1,4 +1,4 @@
-"""Size of a pixel in space, and the time between frames."""
+"""Pixel size in space, and time between frames."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ class PixelSize(NamedTuple):
     Attributes
     ----------
     scale : tuple of float or None
-        Size of a pixel along each spatial axis; a size of the frames may come
-        first. None if unknown.
+        Pixel size along each spatial axis, optionally preceded by one for the
+        frames; None if unknown.
     units : str or None
         Unit of the scale, such as ``'micrometer'``.
     interval : float or None
-        Seconds between frames.
+        Seconds between frames; None if unknown.
     """
 
     scale: tuple[float, ...] | None = None
@@ -28,7 +28,7 @@ class PixelSize(NamedTuple):
 
     @property
     def known(self) -> bool:
-        """True if anything is known."""
+        """Whether a scale or an interval is known."""
         return self.scale is not None or self.interval is not None
 
     def along(
@@ -36,7 +36,7 @@ class PixelSize(NamedTuple):
     ) -> tuple[tuple[float, ...], tuple[str | None, ...]]:
         """Return size and unit along time and each spatial axis.
 
-        Sizes that are not known are 1, units None.
+        Unknown sizes are 1, unknown units None.
         """
         sizes = (1.0,) * spatial
         if self.scale is not None:
@@ -48,14 +48,14 @@ class PixelSize(NamedTuple):
     def of_axes(
         cls, scale: Sequence[float], units: Sequence[str | None]
     ) -> PixelSize:
-        """Return the size of a pixel of labels, whose first axis is time.
+        """Return the pixel size of labels whose first axis is time.
 
         Parameters
         ----------
         scale, units : sequence
-            Size along each axis of (T, [Z,] Y, X), and its unit. Lengths of
-            several units are brought to that of the last axis; where that is
-            not possible they are left out.
+            Size and unit along each axis of (T, [Z,] Y, X). Lengths are
+            converted to the unit of the last axis; if that is not possible,
+            they are dropped.
         """
         interval = converted(scale[0], units[0], 'second')
         if not any(units[1:]):

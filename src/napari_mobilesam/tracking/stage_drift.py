@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft
 
-# Frames are reduced to sides of so many pixels.
+# Frames are subsampled to at most this many pixels per side.
 LONGEST_SIDE = 512
 # Minimum share of the smaller foreground that overlaps the other one.
 LEAST_OVERLAP = 0.6
@@ -15,7 +15,7 @@ LEAST_GAIN = 1.3
 
 
 class StageDrift:
-    """Estimates the shift of each frame against the last one with objects.
+    """Estimator of the shift of each frame relative to the previous one.
 
     The shift is the peak of the cross-correlation of the foregrounds, if the
     objects overlap much better with it than without: objects that move
@@ -27,7 +27,7 @@ class StageDrift:
         self._before: tuple[NDArray[np.complex64], int] | None = None
 
     def shift(self, frame: NDArray[np.bool_], objects: int) -> tuple[int, int]:
-        """Return the (row, column) shift against the last frame that counts.
+        """Return the (row, column) shift relative to the last frame in use.
 
         Parameters
         ----------

@@ -30,7 +30,7 @@ from napari_mobilesam.tracking.trackmate import write_trackmate
 from napari_mobilesam.tracking.tracks import TrackError, Tracks
 from napari_mobilesam.units import unit_name
 
-# Format → what it is, for ``--help``.
+# Format → description, for ``--help``.
 FORMATS = {
     'ctc': 'Cell Tracking Challenge (a folder)',
     'trackmate': 'TrackMate in Fiji (.xml)',
@@ -38,9 +38,9 @@ FORMATS = {
     'table': 'one row per object (.csv, .parquet)',
     'labels': 'one label per track (.tif)',
 }
-# Seconds between frames, which are never at the same time.
+# Minimum seconds between frames.
 SHORTEST = 1e-9
-# Formats that hold the labels, or the sizes of their objects.
+# Formats that store the labels, or the sizes of their objects.
 USE_LABELS = ('ctc', 'labels', 'trackmate')
 FILE_TYPE = re.compile(r'\.[a-z][a-z0-9]*')
 SUFFIXES = {
@@ -63,7 +63,7 @@ def track_format(path: Path) -> str:
         If no format has the suffix.
     """
     suffix = path.suffix.lower()
-    # names of folders have dots too, as in 2026.11.29 or 0.5 uM
+    # folder names may contain dots, as in 2026.11.29 or 0.5 uM
     known = SUFFIXES.get(suffix if FILE_TYPE.fullmatch(suffix) else '')
     if known is None:
         raise TrackError(
@@ -97,30 +97,30 @@ def export_tracks(
         may have dots before a digit.
     labels : array, optional
         (frame, row, column) or (frame, plane, row, column) labels that were
-        tracked. The label image and the Cell Tracking Challenge need them;
+        tracked. Required for label images and the Cell Tracking Challenge;
         TrackMate takes the sizes of objects from them.
     scale : tuple of float, optional
-        Size of a pixel along each spatial axis.
+        Pixel size along each spatial axis.
     units : str, optional
         Unit of the scale, such as ``'micrometer'`` or ``'µm'``.
     interval : float, optional
-        Seconds between frames: for TrackMate, GEFF and labels. Tables and the
+        Seconds between frames, for TrackMate, GEFF and labels. Tables and the
         Cell Tracking Challenge count frames.
     overwrite : bool
-        Replace a file. Folders are never replaced.
+        Replace an existing file. Folders are never replaced.
 
     Returns
     -------
     Path
-        What was written.
+        File or folder that was written.
 
     Raises
     ------
     TrackError
-        If the suffix is not known, labels are needed, or they are not those
-        that were tracked.
+        If the suffix is unknown, or the labels are required but missing or
+        not those that were tracked.
     OSError
-        If it exists or cannot be written.
+        If the file or folder exists or cannot be written.
     """
     check_path('path', path)
     check_instance('tracks', tracks, Tracks, optional=False)
@@ -172,13 +172,13 @@ def _check_scale(scale: Any, axes: int) -> None:
 def _check_tracked(tracks: Tracks, labels: Any) -> None:
     """Raise `TrackError` if labels are not those that were tracked.
 
-    Some objects may have been drawn or erased since.
+    Fewer than half of the objects may have been drawn or erased since.
     """
     ndim = 1 + tracks.positions.shape[1]
     if len(labels.shape) != ndim:
         raise TrackError(
-            f'labels has {len(labels.shape)} axes, and {ndim} axes were '
-            'tracked: give the labels that were tracked.'
+            f'labels has {len(labels.shape)} axes, but the tracked labels had '
+            f'{ndim}: give the labels that were tracked.'
         )
     wanted = set(
         zip(tracks.frames.tolist(), tracks.labels.tolist(), strict=True)
@@ -192,8 +192,8 @@ def _check_tracked(tracks: Tracks, labels: Any) -> None:
     common = len(wanted & there)
     if 2 * common <= max(len(wanted), len(there)) and wanted != there:
         raise TrackError(
-            f'{len(wanted):,} objects were tracked, and {common:,} of the '
-            f'{len(there):,} objects of labels are among them: give the '
+            f'{len(wanted):,} objects were tracked, but only {common:,} of '
+            f'the {len(there):,} objects of labels are among them: give the '
             'labels that were tracked.'
         )
 
@@ -238,7 +238,7 @@ def _check_place(path: Path, overwrite: bool) -> None:
     if path.exists() and not (overwrite and path.is_file()):
         what = 'folder' if path.is_dir() else 'file'
         raise FileExistsError(
-            f'There is a {what} {path} already: remove it, or choose another '
+            f'The {what} {path} already exists: remove it, or choose another '
             'name.'
         )
     if not path.parent.is_dir():

@@ -1,4 +1,4 @@
-"""Linking of objects through time by distance and overlap."""
+"""Link objects through time by distance and overlap."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ from napari_mobilesam.tracking.trackastra_linking import (
 from napari_mobilesam.tracking.tracks import Tracks
 from napari_mobilesam.types import ImageError, Progress
 
-# Distance limit in diameters of the median object, where none is given.
+# Default distance limit, in median object diameters.
 DIAMETERS = 1.5
 # Reduction of the cost of a link at full overlap, as a share.
 OVERLAP_WEIGHT = 0.8
-# Pixels of a child, as a share of those of the object that divides.
+# Range of the area of a child, relative to the dividing object.
 CHILD_SIZES = (0.2, 0.85)
-# A child is smaller than this share of the object that divides.
+# Maximum area of a child after linking, relative to the dividing object.
 LARGEST_CHILD = 0.95
 # Maximum ratio of the sizes of the children of a division.
 MOST_UNEQUAL = 2.5
-# Costs of links that are made; those at the distance limit cost 1.
+# Maximum cost of a link; links at the distance limit cost 1.
 COST_LIMIT = 1.0
 
 Linker = Literal['laptrack', 'trackastra']
@@ -47,7 +47,7 @@ Linker = Literal['laptrack', 'trackastra']
 @documented
 @dataclass(frozen=True)
 class LinkingParameters:
-    """Parameters of the linking of objects through time."""
+    """Parameters for linking objects through time."""
 
     max_distance: float | None = parameter(
         None,
@@ -60,13 +60,14 @@ class LinkingParameters:
     )
     gap: int = parameter(
         1,
-        'Frames in which an object may be missing without ending its track.',
+        'Maximum consecutive frames in which an object may be missing without '
+        'ending its track.',
         label='Missing frames',
         maximum=100,
     )
     divisions: bool = parameter(
         True,
-        'Objects may divide into two.',
+        'Allow objects to divide into two.',
         label='Divisions',
     )
     drift: bool = parameter(
@@ -77,9 +78,9 @@ class LinkingParameters:
     )
     linker: Linker = parameter(
         'laptrack',
-        'laptrack: by distance and overlap. trackastra: by a '
-        'network that compares objects in the image, if it is installed; the '
-        'distance, missing frames and stage drift are not used.',
+        'laptrack: by distance and overlap. trackastra (if installed): by a '
+        'network that compares objects in the image; distance, missing '
+        'frames and stage drift are not used.',
         label='Linking',
         choices=tuple((name, name) for name in get_args(Linker)),
     )
@@ -95,21 +96,22 @@ def track_labels(
     progress: Progress | None = None,
     images: Any = None,
 ) -> Tracks:
-    """Link the objects of a series of label images to tracks.
+    """Link the objects of a series of label images into tracks.
 
     Parameters
     ----------
     labels : array
         (frame, row, column) or (frame, plane, row, column) integer labels,
-        0 for background. Labels of different frames need not agree.
+        0 for background. An object may have different labels in different
+        frames.
     parameters : LinkingParameters, optional
-        Distance, gaps, divisions.
+        Parameters, such as distance, gaps and divisions.
     progress : callable, optional
         ``progress(done, total, message)``; an exception that it raises ends
-        the work.
+        the tracking.
     images : array, optional
-        (frame, row, column) or (frame, plane, row, column) image of the
-        labels, for trackastra.
+        (frame, row, column) or (frame, plane, row, column) image that was
+        segmented, for trackastra.
 
     Returns
     -------
@@ -119,12 +121,12 @@ def track_labels(
     Raises
     ------
     SegmentationError
-        If the parameters cannot be used.
+        If the parameters are invalid.
     ImageError
         If the labels are not a time series, or have no objects.
     ImportError
-        If laptrack, or trackastra, is not installed; the message says how to
-        install it.
+        If laptrack or trackastra, whichever is used, is not installed; the
+        message says how to install it.
     """
     check_instance('parameters', parameters, LinkingParameters)
     parameters = parameters or LinkingParameters()
@@ -151,10 +153,10 @@ def link_objects(
 ) -> Tracks:
     """Link objects that were already measured; see `track_labels`.
 
-    Frame to frame and gap closing are linear assignment problems with a cost
-    for every start and end (Jaqaman et al. 2008, Nature Methods 5, 695),
-    solved by laptrack. A link costs its distance over the longest one,
-    squared; the more two objects overlap, the less it costs.
+    Frame-to-frame linking and gap closing are linear assignment problems with
+    a cost for every start and end (Jaqaman et al. 2008, Nature Methods 5,
+    695), solved by laptrack. A link costs the square of its distance relative
+    to the distance limit, less a discount for overlap.
     """
     parameters = parameters or LinkingParameters()
     _check(parameters)
@@ -176,7 +178,7 @@ def link_objects(
         np.flatnonzero(objects.frames == frame)
         for frame in range(objects.frame_count)
     ]
-    # an object is given to the costs as its index, its one coordinate
+    # the single coordinate of an object is its index, for the lookup of costs
     graph = tracker.predict([each[:, None].astype(float) for each in places])
     previous = np.full(len(objects), -1)
     for nodes in graph.edges:
@@ -214,8 +216,8 @@ def _longest(objects: ObjectsInTime, parameters: LinkingParameters) -> float:
 class _Lookup:
     """Metric for laptrack, called with one pair at a time.
 
-    Objects are given by their index, in either order. Pairs that are not
-    listed cannot be linked.
+    Objects are given by index, in either order. Pairs that are not listed
+    cannot be linked.
     """
 
     def __init__(self, costs: dict[tuple[int, int], float]) -> None:

@@ -1,9 +1,9 @@
 """Linking of objects by trackastra, if it is installed.
 
-A transformer that compares objects of neighbouring frames by position, shape
-and intensity (Gallusser & Weigert 2024, ECCV, arXiv:2405.15700). Package and
-weights are BSD-3; the weights are downloaded by trackastra when they are
-first needed.
+trackastra is a transformer that compares objects of neighbouring frames by
+position, shape and intensity (Gallusser & Weigert 2024, ECCV,
+arXiv:2405.15700). Package and weights are BSD-3; trackastra downloads the
+weights on first use.
 """
 
 from __future__ import annotations
@@ -34,41 +34,41 @@ def link_by_trackastra(
     divisions: bool = True,
     progress: Progress | None = None,
 ) -> Tracks:
-    """Link objects to tracks with trackastra.
+    """Link objects into tracks with trackastra.
 
     Parameters
     ----------
     objects : ObjectsInTime
         The objects of the labels.
     labels, images : array
-        (T, [Z,] H, W) labels and the image that they were found in; they are
-        read into memory.
+        (T, [Z,] H, W) labels and the image that was segmented; both are read
+        into memory.
     model : str
-        Name of one of its pretrained models, or folder of another one.
+        Name of a pretrained model of trackastra, or folder of a model.
     divisions : bool
-        Objects may divide.
+        Allow objects to divide.
     progress : callable, optional
         ``progress(done, total, message)``; an exception that it raises ends
-        the work.
+        the linking.
 
     Raises
     ------
     ImageError
-        The image has another shape than the labels.
+        If there is no image, or its shape is not that of the labels.
     CheckpointError
-        The model cannot be loaded.
+        If the model cannot be loaded.
     ImportError
-        trackastra is not installed; the message says how to install it.
+        If trackastra is not installed; the message says how to install it.
     """
     if images is None:
         raise ImageError(
             'trackastra compares objects in the image: give the image that '
-            'the labels were found in.'
+            'was segmented.'
         )
     shape = tuple(getattr(images, 'shape', ()))
     if shape != tuple(labels.shape):
         raise ImageError(
-            f'The image has the shape {shape}, the labels '
+            f'The image has the shape {shape}, but the labels have '
             f'{tuple(labels.shape)}: trackastra needs one gray value per '
             'label pixel.'
         )
@@ -98,11 +98,11 @@ def link_by_trackastra(
 
 
 def _load(model: str) -> Any:
-    """Return a model of trackastra, by name or from a folder."""
+    """Load a model of trackastra, by name or from a folder."""
     root = logging.getLogger()
     before = root.level, list(root.handlers)
     tracker = need(f'{PACKAGE}.model', PACKAGE).Trackastra
-    # it writes what it does to the log of the whole program
+    # importing it changes the root logger
     root.setLevel(before[0])
     root.handlers = before[1]
     logging.getLogger(PACKAGE).setLevel(logging.WARNING)
@@ -112,17 +112,17 @@ def _load(model: str) -> Any:
             return tracker.from_folder(folder, device='automatic')
         return tracker.from_pretrained(model, device='automatic')
     except Exception as error:
-        # those of a download are long
+        # messages about downloads are long
         reason = textwrap.shorten(str(error), 120, placeholder=' …')
         raise CheckpointError(
-            f'trackastra cannot load its model “{model}” ({reason}). Give the '
+            f'trackastra cannot load the model “{model}” ({reason}). Give the '
             'name of one of its models, which it downloads from GitHub, or '
-            'the folder of one.'
+            'the folder of a model.'
         ) from error
 
 
 def _in_memory(series: Any) -> NDArray[Any]:
-    """Read all frames of an array, which may be lazy."""
+    """Read all frames of a possibly lazy array."""
     return np.stack([np.asarray(series[t]) for t in range(series.shape[0])])
 
 

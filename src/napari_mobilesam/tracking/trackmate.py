@@ -1,4 +1,4 @@
-"""TrackMate files (XML) for Fiji."""
+"""Write TrackMate files (XML) for Fiji."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def write_trackmate(
 ) -> None:
     """Write spots and links as a TrackMate file.
 
-    TrackMate opens it with *Plugins ▸ Tracking ▸ Load a TrackMate file*. A
-    spot is an object; its name is the label.
+    Open it in Fiji with *Plugins ▸ Tracking ▸ Load a TrackMate file*. Each
+    object is a spot, named by its label.
 
     Parameters
     ----------
@@ -34,10 +34,10 @@ def write_trackmate(
     path : Path
         File to write, ``.xml``.
     size : PixelSize
-        Size of a pixel, and the time between frames; pixels and frames by
-        default.
+        Pixel size and time between frames; by default, units are pixels and
+        frames.
     diameters : dict of int to float, optional
-        Diameter of objects in pixels, by index; 10 for others.
+        Diameter of objects in pixels, by index; 10 for the others.
     """
     root = ElementTree.Element('TrackMate', version=VERSION)
     units = str(size.units or 'pixel')
@@ -69,7 +69,7 @@ def _add_spots(
 ) -> None:
     spots = ElementTree.SubElement(model, 'AllSpots', nspots=str(len(tracks)))
     places = tracks.positions * sizes
-    # that of a pixel of the same area, or volume
+    # side of an isotropic pixel of the same area or volume
     mean = float(np.prod(sizes)) ** (1 / len(sizes))
     for frame in np.unique(tracks.frames).tolist():
         here = ElementTree.SubElement(spots, 'SpotsInFrame', frame=str(frame))
@@ -93,7 +93,7 @@ def _add_spots(
 
 
 def _add_tracks(model: ElementTree.Element, tracks: Tracks) -> None:
-    """Add the links; TrackMate calls a whole family of divisions a track."""
+    """Add the links; a track of TrackMate is a whole lineage."""
     every = ElementTree.SubElement(model, 'AllTracks')
     shown = ElementTree.SubElement(model, 'FilteredTracks')
     for number, links in enumerate(_families(tracks)):

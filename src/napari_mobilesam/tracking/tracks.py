@@ -1,4 +1,4 @@
-"""Tracks of objects through time, and corrections to them."""
+"""Tracks of objects through time, and their correction."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ AXES = {2: ('row', 'column'), 3: ('plane', 'row', 'column')}
 
 
 class TrackError(SegmentationError):
-    """Objects cannot be linked; the message says why."""
+    """Tracks or links are invalid; the message says why."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,9 +43,9 @@ class Tracks:
     positions : (N, D) float64
         Centroids in pixels: (row, column) or (plane, row, column).
     previous : (N,) int64
-        Index of the object that each one comes from, −1 for none.
+        Index of the previous object of each, −1 for none.
     ids : (N,) int64
-        Track of each object, 1 or more.
+        Track of each object, at least 1.
     """
 
     frames: NDArray[np.int64]
@@ -70,14 +70,14 @@ class Tracks:
         frames, labels, positions, previous : array-like
             See `Tracks`.
         ids : array-like, optional
-            (N,) numbers that tracks keep where they can; otherwise they are
+            (N,) track numbers to keep where possible. By default, tracks are
             numbered in the order of their first objects.
 
         Raises
         ------
         TrackError
-            If the arrays do not agree, an object is listed twice, or comes
-            from an object of the same or a later frame.
+            If the lengths of the arrays differ, an object is listed twice, or
+            a previous object is not in an earlier frame.
         """
         tracks = cls(
             np.asarray(frames, np.int64).ravel(),
@@ -99,15 +99,15 @@ class Tracks:
         ids: NDArray[np.int64],
         parents: Mapping[int, int],
     ) -> Tracks:
-        """Make tracks from the track of each object.
+        """Make tracks from the track number of each object.
 
-        The objects of a track follow each other by frame. The first one
+        The objects of a track are linked in the order of frames. The first
         follows the last object of the parent track, if that is earlier.
 
         Parameters
         ----------
         frames, labels, positions, ids : array
-            See `Tracks`; no track is twice in a frame.
+            See `Tracks`; a track has at most one object per frame.
         parents : mapping of int to int
             Parent track of each track that comes from a division.
         """
@@ -174,17 +174,17 @@ class Tracks:
         return {pair: index for index, pair in enumerate(pairs)}
 
     def members(self, track: int) -> NDArray[np.intp]:
-        """Indices of the objects of a track, by frame."""
+        """Return the indices of the objects of a track, by frame."""
         found = np.flatnonzero(self.ids == track)
         return found[np.argsort(self.frames[found], kind='stable')]
 
     def check_objects(self, *indices: int) -> None:
-        """Check that there are objects of these indices.
+        """Check that objects with these indices exist.
 
         Raises
         ------
         TrackError
-            If one is not an index, or there are fewer objects.
+            If an index is not an integer or out of range.
         """
         for index in indices:
             if not isinstance(index, Integral) or not 0 <= index < len(self):
@@ -196,19 +196,17 @@ class Tracks:
     def link(self, first: int, second: int) -> Tracks:
         """Return tracks in which one object continues another.
 
-        The former links of both, from ``first`` onwards and to ``second``,
-        are removed.
+        Existing links from ``first`` onwards and to ``second`` are removed.
 
         Parameters
         ----------
         first, second : int
-            Indices of two objects, the second of a later frame.
+            Indices of two objects, the second in a later frame.
 
         Raises
         ------
         TrackError
-            If there is no such object, or the second one is not of a later
-            frame.
+            If there is no such object, or the second is not in a later frame.
         """
         self.check_objects(first, second)
         self._check_order(first, second)
@@ -225,14 +223,14 @@ class Tracks:
         parent : int
             Index of the object that divides.
         children : sequence of int
-            Indices of two or more objects of later frames. With one, it is
-            added to the objects that follow already.
+            Indices of objects in later frames. A single child is added to the
+            objects that already follow.
 
         Raises
         ------
         TrackError
-            If there is no such object, a child is not of a later frame, or
-            there would be one child only.
+            If there is no such object, a child is not in a later frame, or
+            there would be only one child.
         """
         self.check_objects(parent, *children)
         wanted = {int(child) for child in children}
@@ -242,7 +240,7 @@ class Tracks:
             wanted |= set(self.following[parent])
         if len(wanted) < 2:
             raise TrackError(
-                f'{self._name(parent)} has no following object yet: a '
+                f'{self._name(parent)} has no following object yet, but a '
                 'division needs two.'
             )
         previous = self.previous.copy()
@@ -256,7 +254,7 @@ class Tracks:
         Raises
         ------
         TrackError
-            If there is no such object, or it does so already.
+            If there is no such object, or it already does.
         """
         self.check_objects(index)
         if self.previous[index] < 0:
@@ -269,7 +267,7 @@ class Tracks:
         return self._with(previous)
 
     def table(self) -> pd.DataFrame:
-        """One row per object: track, frame, label, centroid, parent track."""
+        """Return a table of track, frame, label, centroid and parent track."""
         import pandas as pd
 
         names = AXES[self.positions.shape[1]]
@@ -285,19 +283,20 @@ class Tracks:
         return table.sort_values(['track', 'frame'], ignore_index=True)
 
     def relabelled(self, frame: int, pixels: NDArray[Any]) -> NDArray[Any]:
-        """Labels of one frame with the number of the track as label.
+        """Return the labels of one frame, replaced by track numbers.
 
         Parameters
         ----------
         frame : int
-            The frame.
+            Number of the frame.
         pixels : array
-            Its labels; those that are not objects of the tracks become 0.
+            Its labels; labels without a track become 0.
 
         Returns
         -------
         array
-            Same shape; of the same type if the numbers fit, else uint32.
+            Track numbers in the same shape, with the same dtype if they fit,
+            else uint32.
         """
         here = self.frames == frame
         found, places = np.unique(pixels, return_inverse=True)
@@ -318,9 +317,9 @@ class Tracks:
         return replace(self, previous=previous)._numbered(self.ids)
 
     def _numbered(self, wanted: NDArray[np.int64] | None) -> Tracks:
-        """Number the tracks; each keeps its wanted number if it is free.
+        """Number the tracks; each keeps its wanted number if that is free.
 
-        Of several parts of one former track the longest keeps its number.
+        If a track was split, the longest part keeps its number.
         """
         chains = self._chains()
         ids = np.zeros(len(self), np.int64)
@@ -343,7 +342,7 @@ class Tracks:
         return replace(self, ids=ids)
 
     def _chains(self) -> list[list[int]]:
-        """Indices of the objects of each track, by first object."""
+        """Return the indices of the objects of each track."""
         order = np.lexsort((self.labels, self.frames))
         following = self.following
         chains = []
@@ -364,7 +363,7 @@ class Tracks:
             raise TrackError(
                 f'{count} frames, {len(self.labels)} labels, '
                 f'{self.positions.shape} positions and {len(self.previous)} '
-                'links do not belong together.'
+                'links do not match.'
             )
         if len(self._places) < count:
             pairs = np.stack([self.frames, self.labels], axis=1)
@@ -373,7 +372,7 @@ class Tracks:
             raise TrackError(f'Label {label} is twice in frame {frame}.')
         linked = np.flatnonzero(self.previous >= 0)
         if self.previous.max(initial=-1) >= count:
-            raise TrackError('An object comes from one that is not listed.')
+            raise TrackError('The previous object of an object is missing.')
         for index in linked:
             self._check_order(int(self.previous[index]), int(index))
 
@@ -386,6 +385,6 @@ class Tracks:
 
     def _name(self, index: int) -> str:
         track = self.ids[index]
-        # those that have no track yet are known by their labels
+        # objects without a track yet are named by label
         name = f'Track {track}' if track else f'Object {self.labels[index]}'
         return f'{name} in frame {self.frames[index]}'
