@@ -1,8 +1,8 @@
-"""Accuracy of prompts and of *segment everything* on labelled images.
+"""Measure prompts and *segment everything* on labelled images.
 
-Mean IoU for the centre point and for the box of each object, per data set,
-and AP50 of segment everything on the data sets asked for. The numbers come
-from `napari_mobilesam.training.evaluate`; this is its command.
+Reports mean IoU for the centre point and the box of each object, per data set,
+and AP50 of segment everything on the requested data sets, measured by
+`napari_mobilesam.training.evaluate`.
 
 python benchmarks/accuracy.py --split test --markdown accuracy.md
 """
@@ -31,7 +31,7 @@ from napari_mobilesam.training.labelled_images import LabelledImage
 from napari_mobilesam.training.training_parameters import EvaluationOptions
 from napari_mobilesam.types import EverythingParameters, SegmentationError
 
-# Measure → its heading in the table.
+# Measure → heading in the table.
 MEASURES = {
     'point': 'centre point, mIoU',
     'oracle': 'best of three, mIoU',
@@ -42,7 +42,7 @@ MEASURES = {
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """Options of this command."""
+    """Return the parser of the options."""
     parser = argparse.ArgumentParser(
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -68,7 +68,7 @@ def build_parser() -> argparse.ArgumentParser:
         '--objects',
         type=int,
         default=40,
-        help='objects per image that are prompted for (default: %(default)s)',
+        help='prompted objects per image (default: %(default)s)',
     )
     parser.add_argument(
         '--everything',
@@ -77,7 +77,7 @@ def build_parser() -> argparse.ArgumentParser:
         metavar='DATASET',
         help='data sets for segment everything (default: dsb2018)',
     )
-    parser.add_argument('--json', type=Path, help='write all numbers')
+    parser.add_argument('--json', type=Path, help='write all results')
     parser.add_argument('--markdown', type=Path, help='write the table')
     add_options(
         parser.add_argument_group('segment everything'), EverythingParameters
@@ -122,7 +122,7 @@ def measure(
     options: EvaluationOptions,
     everything: Sequence[str],
 ) -> tuple[Evaluation, float]:
-    """Evaluate one model; return the numbers and the seconds it took."""
+    """Evaluate one model; return the results and the seconds it took."""
     started = time.perf_counter()
     rows = []
     with ProgressLine() as progress:
@@ -135,7 +135,7 @@ def measure(
 
 
 def per_dataset(evaluation: Evaluation) -> pd.DataFrame:
-    """Means over the images of each data set, (dataset, measure)."""
+    """Return means over the images of each data set, (dataset, measure)."""
     frame = pd.DataFrame(evaluation.rows)
     groups = frame.groupby('dataset', sort=False)
     measures = [name for name in MEASURES if name in frame]
@@ -148,7 +148,7 @@ def per_dataset(evaluation: Evaluation) -> pd.DataFrame:
 def markdown(
     results: Sequence[tuple[Evaluation, float]], options: argparse.Namespace
 ) -> str:
-    """Table of all models and data sets, with how it was made."""
+    """Return a table of all models and data sets, with the options used."""
     lines = [
         '| model | data set | images | '
         + ' | '.join(MEASURES.values())
@@ -179,7 +179,7 @@ def markdown(
 
 
 def as_json(results: Sequence[tuple[Evaluation, float]]) -> str:
-    """All numbers, per image and per data set."""
+    """Return all results as JSON, per image and per data set."""
     return json.dumps(
         [
             {

@@ -1,8 +1,8 @@
-"""What needs no model: the ellipse in the true box, Otsu and a watershed.
+"""Measure baselines without a model: ellipses in boxes, and Otsu's threshold.
 
-Mean IoU of the ellipse inscribed in the box of each object, which a box prompt
-has to beat, and AP50 and F1 of Otsu's threshold with a watershed of the
-distance to the background, which segment everything has to beat.
+Reports mean IoU of the ellipse inscribed in the box of each object, a baseline
+for box prompts, and AP50 and F1 of Otsu's threshold with a watershed of the
+distance to the background, a baseline for segment everything.
 
 python benchmarks/baselines.py --split test
 """
@@ -31,11 +31,11 @@ from napari_mobilesam.training.metrics import (
     match,
 )
 
-SMALLEST = 20  # pixels; a smaller piece is no object
+SMALLEST = 20  # minimum pixels of an object
 
 
 def ellipse_ious(image: LabelledImage) -> list[float]:
-    """IoU of each object with the ellipse in its box."""
+    """Return the IoU of each object with the ellipse in its box."""
     found = []
     for layer, number, row0, column0, row1, column1 in image.objects:
         truth = image.labels[layer, row0:row1, column0:column1] == number
@@ -47,9 +47,9 @@ def ellipse_ious(image: LabelledImage) -> list[float]:
 
 
 def otsu_watershed(image: NDArray[np.generic]) -> NDArray[np.integer]:
-    """Instances by Otsu's threshold and a watershed of the distance.
+    """Segment instances by Otsu's threshold and a watershed of the distance.
 
-    The rarer of both sides of the threshold is the foreground.
+    The smaller side of the threshold is taken for the foreground.
     """
     pixels = np.asarray(image, float)
     gray = pixels[..., :3].mean(axis=2) if pixels.ndim == 3 else pixels

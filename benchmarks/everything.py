@@ -1,9 +1,9 @@
-"""Comparison of the sources of prompts of *segment everything*.
+"""Compare the sources of prompts of *segment everything*.
 
-Every image is segmented from each source, one after the other, and compared
-with its labels: prompts asked, seconds of the processor, average precision, F1
-and recall. The aim of the adaptive mode is 97 % of the full grid's at 20 % of
-its prompts.
+Every image is segmented with prompts from each source in turn and compared
+with its labels. Reports the number of prompts, CPU seconds, average precision,
+F1 and recall. The target of the adaptive mode is 97 % of the full grid's
+values with 20 % of its prompts.
 
 python benchmarks/everything.py --split test --markdown everything.md
 python benchmarks/everything.py --model my_model --mode adaptive head
@@ -36,7 +36,7 @@ MODES = {
     'adaptive': {'instance_head': False},
     'head': {},
 }
-# Measure → its heading in the table; means over images, but for the prompts.
+# Measure → heading in the table; means over images, except for prompts.
 MEASURES = {
     'ap50': 'AP50',
     'f1': 'F1',
@@ -49,7 +49,7 @@ MEASURES = {
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """Options of this command."""
+    """Return the parser of the options."""
     parser = argparse.ArgumentParser(
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -63,7 +63,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         '--dataset',
         nargs='*',
-        help='data sets (default: all that the split has)',
+        help='data sets (default: all in the split)',
     )
     parser.add_argument('--model', default='mobile_sam_cells')
     parser.add_argument('--device', default='auto')
@@ -75,8 +75,8 @@ def build_parser() -> argparse.ArgumentParser:
         '--mode',
         nargs='+',
         choices=MODES,
-        help='sources of prompts; ratios are to the first (default: grid and '
-        'adaptive, and head if the model has one)',
+        help='sources of prompts; ratios are relative to the first (default: '
+        'grid and adaptive, and head if the model has one)',
     )
     parser.add_argument('--csv', type=Path, help='write a row per image')
     parser.add_argument('--markdown', type=Path, help='write the table')
@@ -124,13 +124,13 @@ def measure(
     parameters: EverythingParameters,
     modes: Sequence[str],
 ) -> pd.DataFrame:
-    """One row per image and mode."""
+    """Return one row per image and mode."""
     rows = []
     with ProgressLine() as progress:
         for number, image in enumerate(images):
             progress(number, len(images), 'images')
             for mode in modes:
-                # Of this process alone: other work does not count.
+                # CPU time of this process only
                 start = time.process_time()
                 candidates = nm.generate_candidates(
                     image.image,
@@ -155,7 +155,7 @@ def measure(
 
 
 def markdown(rows: pd.DataFrame, options: argparse.Namespace) -> str:
-    """All modes and their ratios to the first, per data set and for all."""
+    """Return a table of all modes and their ratios to the first."""
     lines = [
         '| data set | images | prompts from | '
         + ' | '.join(MEASURES.values())

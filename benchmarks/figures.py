@@ -1,11 +1,10 @@
-"""All figures of docs/performance.md: each benchmark, one after the other.
+"""Run all benchmarks for the figures of docs/performance.md.
 
-What a benchmark prints is written to ``NAME.md`` in the folder, below a line
-with date, commit and machine, and all of them to ``figures.md``. Those that
-are there for this commit already are not run again, so that a run that was
-stopped goes on where it was. A benchmark that fails does not stop the others.
-
-Takes hours: run it on an idle machine, or name a few.
+The output of each benchmark is written to ``NAME.md`` in the folder, below a
+line with date, commit and machine, and all outputs to ``figures.md``.
+Benchmarks with an output for this commit are not repeated, so that an
+interrupted run can be resumed. A benchmark that fails does not stop the
+others. Takes hours: run it on an idle machine, or name a few benchmarks.
 
 ``python benchmarks/figures.py --out figures`` or ``tox -e figures``
 """
@@ -35,14 +34,14 @@ class Figure(NamedTuple):
     Attributes
     ----------
     name : str
-        Name of the file that is written.
+        Name of the output file.
     section : str
         Heading in docs/performance.md.
     command : tuple of str
         Script and arguments.
     needs : str
-        ``'data'``: images with ground truth; ``'window'``: a display;
-        ``'gpu'``: a CUDA device; empty for none.
+        ``'data'`` for images with ground truth, ``'window'`` for a display,
+        ``'gpu'`` for a CUDA device; empty for nothing.
     """
 
     name: str
@@ -105,7 +104,7 @@ FIGURES = (
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the benchmarks that are asked for; return 1 if one failed."""
+    """Run the requested benchmarks and return 1 if one failed."""
     parser = argparse.ArgumentParser(
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -115,7 +114,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument('--out', type=Path, default=Path('figures'))
     parser.add_argument('--list', action='store_true', help='list the names')
     parser.add_argument(
-        '--again', action='store_true', help='replace what is there already'
+        '--again', action='store_true', help='replace existing outputs'
     )
     options = parser.parse_args(arguments)
     unknown = sorted(set(options.names) - set(names))
@@ -140,7 +139,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def make(figure: Figure, options: argparse.Namespace, made_on: str) -> str:
-    """Run a benchmark and write its page; return what was done."""
+    """Run a benchmark, write its page, and return what was done."""
     page = options.out / f'{figure.name}.md'
     if page.exists() and not options.again:
         known = page.read_text('utf-8')
@@ -159,7 +158,7 @@ def make(figure: Figure, options: argparse.Namespace, made_on: str) -> str:
     )
     seconds = time.monotonic() - start
     if result.returncode:
-        # what it has printed is worth reading, but is no figure
+        # keep the output for debugging, but not as a figure
         (options.out / f'{figure.name}.failed.txt').write_text(
             result.stdout, 'utf-8'
         )
@@ -174,7 +173,7 @@ def make(figure: Figure, options: argparse.Namespace, made_on: str) -> str:
 
 
 def what_is_missing(figure: Figure) -> str:
-    """Return why a benchmark cannot run here; empty if it can."""
+    """Return why a benchmark cannot run here, or '' if it can."""
     if figure.needs == 'gpu':
         import torch
 
@@ -186,14 +185,14 @@ def what_is_missing(figure: Figure) -> str:
 
 
 def text_of(figure: Figure) -> str:
-    """Command as in the documentation."""
+    """Return the command as in the documentation."""
     return ' '.join(('python', f'benchmarks/{figure.command[0]}')) + ''.join(
         f' {argument}' for argument in figure.command[1:]
     )
 
 
 def where_and_when() -> str:
-    """Date, commit, machine and versions, on one line."""
+    """Return date, commit, machine and versions on one line."""
     parts = [
         datetime.now(UTC).date().isoformat(),
         f'commit {commit()}',
@@ -205,7 +204,7 @@ def where_and_when() -> str:
 
 
 def commit() -> str:
-    """Commit of the checkout, with + if there are changes."""
+    """Return the commit of the checkout, with + if there are changes."""
     found = subprocess.run(
         ('git', 'describe', '--always', '--dirty=+', '--exclude', '*'),
         cwd=HERE,
@@ -217,7 +216,7 @@ def commit() -> str:
 
 
 def processor() -> str:
-    """Name of the processor."""
+    """Return the name of the processor."""
     info = Path('/proc/cpuinfo')
     if info.exists():
         for line in info.read_text('utf-8').splitlines():
@@ -227,7 +226,7 @@ def processor() -> str:
 
 
 def write_all(folder: Path) -> None:
-    """Write all pages that there are as one, in the order of the docs."""
+    """Write all existing pages into one, in the order of the docs."""
     pages = [folder / f'{figure.name}.md' for figure in FIGURES]
     text = '\n'.join(p.read_text('utf-8') for p in pages if p.exists())
     (folder / 'figures.md').write_text(text, 'utf-8')

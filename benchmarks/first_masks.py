@@ -1,7 +1,8 @@
-"""Time to the first masks of *segment everything* on large images in memory.
+"""Measure the time to the first masks of *segment everything*.
 
-A mosaic of the nuclei sample is segmented block by block, and with all blocks
-embedded before the first prompt, by turns in one run.
+A mosaic of the nuclei sample, as a large image in memory, is segmented block
+by block, and with all blocks embedded before the first prompt, alternating in
+one run.
 
 python benchmarks/first_masks.py --side 3000 4096
 python benchmarks/first_masks.py --side 4096 --watershed
@@ -29,7 +30,7 @@ WAYS = {'by blocks': plan_parts.WHOLE_CELLS, 'as a whole': sys.maxsize}
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """Options of this command."""
+    """Return the parser of the options."""
     parser = argparse.ArgumentParser(
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -43,7 +44,7 @@ def build_parser() -> argparse.ArgumentParser:
 def mosaic(
     side: int, sample: NDArray[np.uint8] | None = None
 ) -> NDArray[np.uint8]:
-    """The nuclei sample side by side, flipped by chance, (side, side)."""
+    """Return a (side, side) mosaic of the randomly flipped nuclei sample."""
     if sample is None:
         sample = np.asarray(read_sample('nuclei'))
     height, width = sample.shape[:2]
@@ -60,7 +61,7 @@ def mosaic(
 def measure(
     model: Sam, image: NDArray[np.uint8], watershed: bool
 ) -> tuple[dict[str, float], NDArray[np.int32]]:
-    """Seconds to the first masks and in all, and the labels."""
+    """Return seconds to the first masks and in total, and the labels."""
     started = time.perf_counter()
     first: list[float] = []
 
@@ -81,7 +82,7 @@ def measure(
 
 
 def compare(model: Sam, side: int, watershed: bool) -> pd.DataFrame:
-    """One row for each way; F1 is that with the objects of the other way."""
+    """Return one row per way, with F1 relative to the other way."""
     image = mosaic(side)
     rows, found = [], []
     for name, cells in WAYS.items():
@@ -98,7 +99,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Measure and print a table."""
     options = build_parser().parse_args(arguments)
     model = nm.load_model(options.model)
-    # the decoder is recorded once
+    # warm up: the decoder is recorded once
     measure(model, mosaic(400), options.watershed)
     tables = [compare(model, side, options.watershed) for side in options.side]
     print(pd.concat(tables).round(2).to_string(index=False))

@@ -1,7 +1,7 @@
-"""Milliseconds per image on a GPU: embed, click, segment everything.
+"""Measure times on a GPU: embed, click, segment everything.
 
-The official input of 1024 pixels has untrained weights, as the time does not
-depend on their values; segment everything, where it does, has the bundled
+The official model with 1024 pixel input has untrained weights, as times do not
+depend on their values. Segment everything, where they do, uses the bundled
 weights at that size.
 
 python benchmarks/gpu.py
@@ -27,7 +27,7 @@ SIDE = 1024
 
 
 def median_ms(work: Callable[[], object], repeats: int) -> float:
-    """Median milliseconds of ``work`` and what it started on the GPU."""
+    """Return the median milliseconds of ``work``, including GPU work."""
     for _ in range(3):
         work()
     seconds = []
@@ -42,7 +42,7 @@ def median_ms(work: Callable[[], object], repeats: int) -> float:
 
 @torch.no_grad()
 def encoder_rate(model: Sam, images: int, repeats: int) -> float:
-    """Images per second of the image encoder alone, in batches."""
+    """Return images per second of the image encoder, in batches."""
     side, device = model.input_size, model.device
     batch = torch.randn(images, 3, side, side, device=device)
     half = half_precision(device)
@@ -55,7 +55,7 @@ def encoder_rate(model: Sam, images: int, repeats: int) -> float:
 
 
 def prompt_row(name: str, model: Sam, repeats: int) -> str:
-    """Time to embed one input, to answer a click, and to make its mask."""
+    """Return a row with times to embed an input and to answer a click."""
     predictor = nm.Predictor(model)
     side = model.input_size
     image = np.random.default_rng(0).integers(
@@ -76,7 +76,7 @@ def prompt_row(name: str, model: Sam, repeats: int) -> str:
 
 
 def everything_rows(bundled: Sam, repeats: int) -> list[str]:
-    """Time of segment everything on a mosaic of the nuclei sample."""
+    """Return rows for segment everything on a mosaic of the nuclei sample."""
     sample = read_sample('nuclei')
     gray = sample.reshape(*sample.shape[:2], -1)[..., 0]
     tiles = [-(-SIDE // length) for length in gray.shape]

@@ -1,8 +1,9 @@
-"""Accuracy of masks after clicks and of objects followed in stacks.
+"""Measure masks after clicks, and objects propagated through stacks.
 
-Clicks: the middle of each object, then up to five in the middle of the largest
-error, with the mask fed back to the model and without. Following: five moving,
-growing, fading disks in drawn stacks, from a box on the first plane.
+Clicks: one in the middle of each object, then up to five in the middle of the
+largest error, with and without feeding the mask back to the model.
+Propagation: five moving, growing, fading disks in synthetic stacks, from a box
+on the first plane.
 
 python benchmarks/interaction.py
 """
@@ -48,7 +49,7 @@ Pixels = NDArray[np.bool_]
 
 
 def on_plane(mask: Mask | None, shape: tuple[int, int]) -> Pixels:
-    """(H, W) bool of a cropped mask."""
+    """Return a cropped mask as (H, W) bool."""
     plane = np.zeros(shape, dtype=bool)
     if mask is not None:
         row0, column0, row1, column1 = mask.box
@@ -59,7 +60,7 @@ def on_plane(mask: Mask | None, shape: tuple[int, int]) -> Pixels:
 def click_curve(
     engine: Engine, plane: ImagePlane, truth: Pixels, model: Sam, feed: bool
 ) -> list[float]:
-    """IoU after each click."""
+    """Return the IoU after each click."""
     points, labels = [centre_point(truth)], [1]
     before: ObjectCandidates | None = None
     curve: list[float] = []
@@ -80,7 +81,7 @@ def click_curve(
 def measure_clicks(
     images: Sequence[LabelledImage], objects: int, model: Sam
 ) -> dict[bool, NDArray[Any]]:
-    """Mean IoU after each click, with the mask fed back and without."""
+    """Return mean IoU after each click, with and without feedback."""
     rng = np.random.default_rng(0)
     curves: dict[bool, list[list[float]]] = {True: [], False: []}
     for number, image in enumerate(images):
@@ -97,7 +98,7 @@ def measure_clicks(
 
 
 def drawn_stack(seed: int) -> tuple[list[NDArray[np.uint8]], list[Any]]:
-    """Planes with disks that move and change, and labels of them."""
+    """Return planes with disks that move and change, and their labels."""
     from scipy.ndimage import gaussian_filter
 
     rng = np.random.default_rng(seed)
@@ -126,7 +127,7 @@ def drawn_stack(seed: int) -> tuple[list[NDArray[np.uint8]], list[Any]]:
 
 
 def follow(seed: int, model: Sam) -> Iterator[tuple[bool, bool, float]]:
-    """(there, reached, IoU) of every disk on every plane but the first."""
+    """Yield (there, reached, IoU) per disk and plane except the first."""
     images, labels = drawn_stack(seed)
     planes = [
         ImagePlane((seed, z), lambda i=image: i, image.shape, (0, 255))
@@ -161,7 +162,7 @@ def follow(seed: int, model: Sam) -> Iterator[tuple[bool, bool, float]]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure and print."""
+    """Measure and print the results."""
     parser = argparse.ArgumentParser(
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,

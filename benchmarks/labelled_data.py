@@ -1,4 +1,4 @@
-"""Folder of the labelled images that accuracy is measured on."""
+"""Folder of the labelled images for measuring accuracy."""
 
 from __future__ import annotations
 

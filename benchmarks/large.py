@@ -1,19 +1,17 @@
-"""Memory, time, workers and seams in segmenting large images.
+"""Measure memory, time, workers and seams of segmenting large images.
 
-memory   peak memory of a small and of a large image, each in a process of
-         its own
-cost     seconds per tile of a run, against one tile done by itself
-workers  two worker processes against one
+memory   peak memory for small and large images, each in its own process
+cost     seconds per tile of a run, compared with single tiles
+workers  two workers compared with one
 field    time, memory and objects in mosaics of the nuclei sample
-seams    F1 of the same objects on a seam and off it, on mosaics of labelled
-         images over which the grid is moved
+seams    F1 of the same objects on and off a seam, in mosaics of labelled
+         images over which the grid is shifted
 
 python benchmarks/large.py memory --sides 5000 20000
 python benchmarks/large.py field --sides 2048 12000 --scale 0.5
 python benchmarks/large.py seams --images 4 --shifts 3
 
-Ratios are what is meant to be read: seconds depend on the machine and on what
-else it does.
+Compare ratios, as seconds depend on the machine and its load.
 """
 
 from __future__ import annotations
@@ -56,14 +54,14 @@ RADIUS = 28
 
 @dataclass(frozen=True)
 class Wallpaper:
-    """Image with discs in some blocks and black elsewhere.
+    """Image with discs in some blocks, and black elsewhere.
 
     Attributes
     ----------
     side : int
         Rows and columns of the image.
     every : int
-        One block of so many has objects.
+        One in this many blocks has objects.
     """
 
     side: int
@@ -97,7 +95,7 @@ class Wallpaper:
 
 @lru_cache
 def pattern() -> np.ndarray:
-    """One block of bright discs on black, of all sizes around `RADIUS`."""
+    """Return a block of bright discs of sizes around `RADIUS` on black."""
     random = np.random.default_rng(0)
     rows, columns = np.indices((BLOCK, BLOCK))
     block = np.zeros((BLOCK, BLOCK), np.uint8)
@@ -111,7 +109,7 @@ def pattern() -> np.ndarray:
 
 
 def segment(image: Any, **options: Any) -> tuple[Any, float]:
-    """Label image, written to a temporary folder, and the seconds taken."""
+    """Segment into a temporary folder; return the result and seconds."""
     with tempfile.TemporaryDirectory() as folder:
         begun = time.perf_counter()
         result = segment_large(
@@ -125,7 +123,7 @@ def segment(image: Any, **options: Any) -> tuple[Any, float]:
 
 
 def one_run(options: argparse.Namespace) -> int:
-    """Segment one image and print its peak memory, for `memory`."""
+    """Segment one image and print the peak memory, for `memory`."""
     image = Wallpaper(options.side, options.every)
     result, seconds = segment(image, executor='serial')
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
@@ -145,7 +143,7 @@ def one_run(options: argparse.Namespace) -> int:
 
 
 def memory(options: argparse.Namespace) -> int:
-    """Peak memory of images of several sizes."""
+    """Measure peak memory for images of several sizes."""
     print('| side | peak memory | tiles | of them not empty | objects |')
     print('|---|---|---|---|---|')
     peaks = []
@@ -169,7 +167,7 @@ def memory(options: argparse.Namespace) -> int:
 
 
 def cost(options: argparse.Namespace) -> int:
-    """Seconds per tile of a whole run, against tiles done by themselves."""
+    """Compare seconds per tile of a whole run with single tiles."""
     image = Wallpaper(options.side, 1)
     alone = [time_tiles(image, options.tiles)]
     result, seconds = segment(image, executor='serial')
@@ -185,7 +183,7 @@ def cost(options: argparse.Namespace) -> int:
 
 
 def time_tiles(image: Wallpaper, count: int) -> float:
-    """Mean seconds of inner tiles of an image, each done by itself."""
+    """Return the mean seconds of single inner tiles of an image."""
     load = NamedModel(MODEL)
     parameters = checked_large(None, {'diameter': 2.0 * RADIUS})
     plan = make_plan(image, load(), parameters)
@@ -213,7 +211,7 @@ def time_tiles(image: Wallpaper, count: int) -> float:
 
 
 def workers(options: argparse.Namespace) -> int:
-    """Two workers against one, each on one thread."""
+    """Compare two workers with one, each on one thread."""
     image = Wallpaper(options.side, 1)
     seconds = {}
     for count in (1, 2, 1, 2):
@@ -227,7 +225,7 @@ def workers(options: argparse.Namespace) -> int:
 
 
 def field(options: argparse.Namespace) -> int:
-    """Time, memory and objects in mosaics of the nuclei sample."""
+    """Measure time, memory and objects in mosaics of the nuclei sample."""
     sample = rescale(read_sample('nuclei'), options.scale, preserve_range=True)
     print(
         '| side | objects | tiles | processor | per megapixel | clock | MB |'
@@ -252,15 +250,15 @@ def field(options: argparse.Namespace) -> int:
 
 
 def seams(options: argparse.Namespace) -> int:
-    """Objects found when they meet a seam, and when they do not.
+    """Compare how often objects are found on and off a seam.
 
-    The grid is moved over the same objects, and only those count that it
-    laid a seam on at one place and none at another: large objects meet more
-    seams, and are easier to find.
+    The grid is shifted over the same objects. Only objects count that are on
+    a seam at one shift and off all seams at another, as large objects meet
+    more seams and are easier to find.
     """
     image, truth = mosaic(options.data, options.split, options.images)
     count = int(truth.max()) + 1
-    # For each object: seen off and on a seam, and found so.
+    # For each object: counts off and on a seam, and times found there.
     seen, found = np.zeros((2, count)), np.zeros((2, count))
     false = total = 0
     for number in range(options.shifts):
@@ -292,7 +290,7 @@ def seams(options: argparse.Namespace) -> int:
 def mosaic(
     data: Path, split: str, images: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Fluorescence images of one size side by side, and their labels."""
+    """Return a mosaic of fluorescence images of one size, and labels."""
     manifest = pd.read_csv(data / 'MANIFEST.csv')
     chosen = manifest[
         (manifest['dataset'] == 'dsb2018')
@@ -319,7 +317,7 @@ def mosaic(
 
 
 def seam_pixels(image: np.ndarray, diameter: float) -> np.ndarray:
-    """Pixels where the cores of two tiles meet."""
+    """Return the pixels where the cores of two tiles meet."""
     model = NamedModel(MODEL)()
     parameters = checked_large(None, {'diameter': diameter})
     grid = make_plan(open_source(image), model, parameters).grid
@@ -335,7 +333,7 @@ def seam_pixels(image: np.ndarray, diameter: float) -> np.ndarray:
 def match(
     truth: np.ndarray, labels: np.ndarray, count: int
 ) -> tuple[np.ndarray, int, int]:
-    """Mask of the true objects that are found, false labels, all labels."""
+    """Return which true objects are found, false labels and all labels."""
     size = int(labels.max()) + 1
     shared = np.bincount(
         (truth * size + labels).ravel(), minlength=count * size
@@ -349,7 +347,7 @@ def match(
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """Options of this command."""
+    """Return the parser of the options."""
     parser = argparse.ArgumentParser(
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -374,7 +372,7 @@ def build_parser() -> argparse.ArgumentParser:
     command = commands.add_parser('field', help=field.__doc__)
     command.add_argument('--sides', type=int, nargs='+', default=[2048])
     command.add_argument(
-        '--scale', type=float, default=0.5, help='of the nuclei sample'
+        '--scale', type=float, default=0.5, help='scale of the nuclei sample'
     )
     command.set_defaults(run=field)
     command = commands.add_parser('seams', help=seams.__doc__)
@@ -383,7 +381,7 @@ def build_parser() -> argparse.ArgumentParser:
     command.add_argument('--images', type=int, default=4)
     command.add_argument('--shifts', type=int, default=3)
     command.add_argument(
-        '--step', type=int, default=11, help='pixels from place to place'
+        '--step', type=int, default=11, help='pixels between shifts'
     )
     command.add_argument('--diameter', type=float, default=18)
     command.set_defaults(run=seams)

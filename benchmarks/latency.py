@@ -1,23 +1,22 @@
-"""Time from a click to the painted preview, in a real window.
+"""Measure the time from a click to the painted preview, in a real window.
 
-Run where there is a display, or with a virtual one::
+Run with a display, or with a virtual one::
 
     xvfb-run -a -s "-screen 0 1600x1000x24" python benchmarks/latency.py
 
-napari's own cost of adding a point is measured in the same window without the
-widget, and subtracted. napari adds a point when the button comes up:
-``--hold 80`` keeps it down for 80 ms before, as fingers do, and counts from
-then on. The longest block is the longest time that a function of this package
-keeps the Qt thread, whatever napari does in it included.
+The time that napari needs to add a point is measured in the same window
+without the widget, and subtracted. napari adds a point when the button is
+released: ``--hold 80`` keeps it pressed for 80 ms first, as users do, and
+counts from the release. The longest block is the longest time that a function
+of this package occupies the Qt thread, including napari code called by it.
 
-The event loop sleeps between events, as that of an application does. One that
-asks for events without a pause keeps the interpreter's lock from the thread
-that the model runs on.
+The event loop sleeps between events, as in an application. Polling for events
+without a pause would keep the GIL from the thread of the model.
 
-napari builds visuals, controls and overlays while a layer is added, deletes
-them while it is removed, and places docks; for the settings of a plugin it
-reads the manifests of all. ``longest_ours_ms`` counts that where the plugin
-asks for it, ``longest_own_ms`` does not.
+napari builds visuals, controls and overlays when a layer is added, deletes
+them when it is removed, and places docks; for the settings of a plugin, it
+reads the manifests of all plugins. ``longest_ours_ms`` includes this work if
+the plugin requests it, ``longest_own_ms`` does not.
 """
 
 from __future__ import annotations
@@ -41,17 +40,17 @@ from numpy.typing import NDArray
 CELL, STEP = 24, 60
 SAMPLE_SECONDS = 0.002
 PACKAGE_FOLDER = f'{os.sep}napari_mobilesam{os.sep}'
-# napari's modules that handle layers which come or go, place a dock, and read
-# the manifests of all plugins
+# napari modules that add and remove layers, place docks, and read the
+# manifests of all plugins
 NAPARI_WORK = (
     'layerlist.py',
     '_evented_list.py',
     'qt_main_window.py',
     '_plugin_config_generator.py',
 )
-# side and planes of the stack that is opened
+# planes and side of the stack
 STACK = (20, 512)
-# napari's canvas shows about so many pixels of the largest image
+# approximate pixels of the largest image shown on the canvas
 FIELD = 700
 FIRST_CLICKS = 3
 
@@ -73,11 +72,11 @@ def cells(side: int, folder: Path) -> NDArray[np.uint8]:
 
 
 class Gaps:
-    """Times in which the event loop does nothing but one event.
+    """Times in which the event loop is busy with one event.
 
-    A timer ticks every millisecond; a gap lies between two ticks. A sampler
-    on another thread looks whether functions of this package are running on
-    the thread of the window, whatever napari does in them included.
+    A timer ticks every millisecond; a gap is the time between two ticks. A
+    sampler on another thread checks whether functions of this package are
+    running on the GUI thread, including napari code called by them.
     """
 
     def __init__(self) -> None:
@@ -103,7 +102,7 @@ class Gaps:
 
     @contextmanager
     def during(self, name: str) -> Iterator[None]:
-        """Note the gaps while the context lasts."""
+        """Record the gaps inside the context."""
         self._ticks.clear()
         self._samples.clear()
         start = time.perf_counter()
@@ -121,7 +120,7 @@ class Gaps:
         self._ours[name] = longest
 
     def table(self) -> list[dict[str, Any]]:
-        """Longest gap, 99th percentile and our part for each name."""
+        """Return longest gap, 99th percentile and our part for each name."""
         return [
             {
                 'what': name,
@@ -138,7 +137,7 @@ class Gaps:
 
 
 def _whose(frame: FrameType | None) -> tuple[bool, bool]:
-    """Return whether this package is running, and whether by itself."""
+    """Return whether this package is running, and whether without napari."""
     napari = own = ours = False
     while frame is not None and not ours:
         path = frame.f_code.co_filename
@@ -158,7 +157,7 @@ class Desk:
 
         self.hold = hold
         self.viewer = napari.Viewer()
-        # wakes the event loop, which is waited for
+        # wakes the event loop, for `next_events`
         self.ticker = QTimer()
         self.ticker.start(1)
         self.viewer.window.resize(1400, 900)
@@ -172,7 +171,7 @@ class Desk:
         self.events(1.0)
 
     def look(self) -> None:
-        """Show a field in the middle of the image."""
+        """Show the centre of the image."""
         side = self.image.data.shape[0]
         # moved in napari 0.9
         camera = getattr(self.viewer, 'scene', self.viewer).camera
@@ -181,7 +180,7 @@ class Desk:
         self.events(0.5)
 
     def places(self, count: int) -> Iterator[tuple[float, float]]:
-        """Centres of cells in the field, each one once."""
+        """Yield the centres of cells in the field, each once."""
         side = self.image.data.shape[0]
         reach = min(side, FIELD) // (2 * STEP) - 2
         middle = side // 2 // STEP
@@ -207,7 +206,7 @@ class Desk:
         )
 
     def at(self, place: tuple[float, float]) -> Any:
-        """Canvas pixel of a place of the image."""
+        """Return the canvas pixel of a place in the image."""
         from qtpy.QtCore import QPoint
 
         view = self.canvas.view
@@ -215,7 +214,7 @@ class Desk:
         return QPoint(round(x), round(y))
 
     def move(self, place: tuple[float, float]) -> None:
-        """Move the mouse to a place of the image."""
+        """Move the mouse to a place in the image."""
         from qtpy.QtTest import QTest
 
         QTest.mouseMove(self.canvas.native, self.at(place))
@@ -223,9 +222,9 @@ class Desk:
     def click(
         self, place: tuple[float, float], done: Callable[[], float | None]
     ) -> float:
-        """Click, and return the seconds until the first paint after that.
+        """Click and return the seconds until the next paint.
 
-        They are counted from when the button comes up.
+        They are counted from the release of the button.
         """
         from qtpy.QtCore import Qt
         from qtpy.QtTest import QTest
@@ -248,7 +247,7 @@ class Desk:
 
 
 def clicks_of_napari(desk: Desk, count: int) -> list[float]:
-    """Seconds until a point is painted, with napari alone."""
+    """Return seconds until a point is painted, with napari alone."""
     points = desk.viewer.add_points(ndim=2, size=8)
     points.mode = 'add'
     added: list[float] = []
@@ -264,7 +263,7 @@ def clicks_of_napari(desk: Desk, count: int) -> list[float]:
 
 
 def clicks_of_widget(desk: Desk, count: int) -> list[float]:
-    """Seconds until the mask of a click is painted."""
+    """Return seconds until the mask of a click is painted."""
     from napari_mobilesam import get_session
     from napari_mobilesam.widgets import open_form
 
@@ -286,7 +285,7 @@ def clicks_of_widget(desk: Desk, count: int) -> list[float]:
         shown.append(time.perf_counter())
 
     widget.preview.show = note
-    # where nothing is embedded yet, a click takes as long as the encoder
+    # without an embedding, a click takes as long as the encoder
     places = list(desk.places(count))
     for place in places:
         session.click(*place)
@@ -321,11 +320,11 @@ def measure(side: int, count: int, hold: float = 0.0) -> dict[str, Any]:
 
 
 class Journey:
-    """Steps of a user, each measured as gaps of the event loop."""
+    """Typical steps of a user, with gaps of the event loop."""
 
     def __init__(self, side: int, repeats: int, folder: Path) -> None:
         self.repeats = repeats
-        # first, as it makes the application
+        # first, as it creates the application
         self.desk = Desk(cells(side, folder))
         self.gaps = Gaps()
         self.desk.look()
@@ -334,7 +333,7 @@ class Journey:
         self.stack = np.stack([cells(across, folder)] * planes)
 
     def measure(self) -> list[dict[str, Any]]:
-        """Go all the way."""
+        """Run and measure all steps."""
         self.napari_alone()
         self.open_dock()
         self.clicks()
@@ -343,25 +342,25 @@ class Journey:
         return self.gaps.table()
 
     def step(self, name: str, action: Callable[[], Any]) -> None:
-        """Do something, and wait until no work is left."""
+        """Run an action and wait until no work is left."""
         from qtpy.QtCore import QTimer
 
         with self.gaps.during(name):
-            # from the event loop, as a key or a button does
+            # from the event loop, like a key or a button
             QTimer.singleShot(0, action)
             self.desk.events(0.3)
             self.settle()
         self.desk.events(0.3)
 
     def settle(self) -> None:
-        """Process events until nothing is computed or waits."""
+        """Process events until nothing is running or waiting."""
         quiet = 0
         while quiet < 5:
             self.desk.events(0.02)
             quiet = 0 if self._busy() else quiet + 1
 
     def _busy(self) -> bool:
-        # opening the dock is to import the plugin, and nothing before
+        # do not import the plugin before the dock is opened
         dock = sys.modules.get('napari_mobilesam.widgets.dock')
         sessions = sys.modules.get(
             'napari_mobilesam.widgets.viewer.viewer_session'
@@ -382,7 +381,7 @@ class Journey:
         QTest.keyClick(self.desk.canvas.native, key)
 
     def napari_alone(self) -> None:
-        """Do what napari does in these steps, without the plugin."""
+        """Run the equivalent steps of napari without the plugin."""
         viewer, places = self.desk.viewer, iter(self.places)
         self.step('napari alone: add a Points layer', viewer.add_points)
         points = viewer.layers[-1]
@@ -407,7 +406,7 @@ class Journey:
         self.desk.look()
 
     def click(self, place: tuple[float, float]) -> None:
-        """Click a place of the image."""
+        """Click a place in the image."""
         from qtpy.QtCore import Qt
         from qtpy.QtTest import QTest
 
@@ -418,7 +417,7 @@ class Journey:
         )
 
     def open_dock(self) -> None:
-        """Open the dock from the menu, close it, and open it again."""
+        """Open the dock from the menu, close it, and reopen it."""
         from napari._app_model import get_app_model
 
         def choose(entry: str) -> None:
@@ -448,7 +447,7 @@ class Journey:
             self.step(f'{which} accept', lambda: self.press('w'))
 
     def objects(self) -> None:
-        """Open, delete and undo objects; move the mouse over some."""
+        """Open, delete and restore objects, and hover over some."""
         from napari_mobilesam import get_session
 
         session = get_session(self.desk.viewer)
@@ -464,7 +463,7 @@ class Journey:
             self.step('hover', lambda p=place: self.desk.move(p))
 
     def open_stack(self) -> None:
-        """Open a third dimension."""
+        """Open a stack."""
         viewer = self.desk.viewer
         self.step('open a stack', lambda: viewer.add_image(self.stack))
         for plane in range(1, self.repeats + 1):
@@ -475,7 +474,7 @@ class Journey:
 
 
 def measure_gaps(side: int, repeats: int) -> list[dict[str, Any]]:
-    """Measure the gaps of the event loop in all steps of a user."""
+    """Measure gaps of the event loop in typical steps of a user."""
     with tempfile.TemporaryDirectory() as folder:
         journey = Journey(side, repeats, Path(folder))
         table = journey.measure()
@@ -492,7 +491,7 @@ def own_files() -> Iterator[None]:
 
 
 def main() -> None:
-    """Measure, and print one line of JSON per size."""
+    """Measure and print one line of JSON per size."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('sides', nargs='*', type=int)
     parser.add_argument('--clicks', type=int, default=30)
@@ -501,14 +500,14 @@ def main() -> None:
         type=float,
         default=0.0,
         metavar='MS',
-        help='how long the button is down (default: not at all)',
+        help='milliseconds to hold the button (default: 0)',
     )
     parser.add_argument(
         '--gaps',
         type=int,
         default=0,
         metavar='REPEATS',
-        help='measure gaps of the event loop instead, in all steps of a user',
+        help='measure gaps of the event loop in typical steps instead',
     )
     arguments = parser.parse_args()
     with own_files():
@@ -520,7 +519,7 @@ def main() -> None:
         for side in arguments.sides or (1024, 4096, 20000):
             found = measure(side, arguments.clicks, arguments.hold / 1e3)
             print(json.dumps(found), flush=True)
-    # Qt may crash when a process ends that has had several viewers
+    # Qt may crash at the end of a process that has had several viewers
     sys.stdout.flush()
     os._exit(0)
 

@@ -1,9 +1,9 @@
-"""Time and memory relative to the reference implementation.
+"""Measure time and memory relative to the reference implementation.
 
-Both run in turns in one process, with the same weights and the same number of
-threads at hand, so that other work on the machine meets both: the ratios
-tell more than the times. Weights are the pseudo-random ones of the tests and
-those of the bundled model, both on inputs of 1024 pixels.
+Both run alternately in one process, with the same weights and number of
+threads, so that other load affects both; ratios are more meaningful than
+times. Weights are the pseudo-random ones of the tests and those of the bundled
+model, both with inputs of 1024 pixels.
 
 The reference is not part of this project and never copied into it:
 
@@ -12,7 +12,7 @@ pip install timm torchvision
 python benchmarks/reference.py --reference MobileSAM
 python benchmarks/reference.py --reference MobileSAM --points 32
 
-Without ``--reference`` ours runs alone.
+Without ``--reference``, only this project is measured.
 """
 
 from __future__ import annotations
@@ -41,14 +41,14 @@ from napari_mobilesam.model.sam import Sam, build_sam
 TESTS = Path(__file__).resolve().parents[1] / 'tests'
 SIDE = 1024
 WEIGHTS = ('pseudo-random', 'bundled')
-# Of the golden outputs: pseudo-random scores are low.
+# Thresholds of the golden outputs, as pseudo-random scores are low.
 PSEUDO_RANDOM_THRESHOLDS = {'predicted_iou': 0.55, 'stability': 0.35}
 
 Work = Callable[[], object]
 
 
 class Ratio(NamedTuple):
-    """One row of the table; seconds, or MB."""
+    """One row of the table, in seconds or MB."""
 
     what: str
     reference: float | None
@@ -69,7 +69,7 @@ class Ratio(NamedTuple):
 def image_and_weights(
     weights: str,
 ) -> tuple[NDArray[np.uint8], dict[str, torch.Tensor], dict[str, float]]:
-    """A 1024 x 1024 RGB image, a state dict and thresholds for masks."""
+    """Return a 1024 x 1024 RGB image, a state dict and mask thresholds."""
     if weights == 'pseudo-random':
         sys.path.insert(0, str(TESTS))
         image = importlib.import_module('reference.image')
@@ -98,7 +98,7 @@ def image_and_weights(
 
 
 class Ours:
-    """Operations of this project that are measured."""
+    """Measured operations of this project."""
 
     name = 'ours'
 
@@ -137,7 +137,7 @@ class Ours:
         return len(masks)
 
     def everything_as_shipped(self, points: int) -> int:
-        """By the bundled model with its instance head and all defaults."""
+        """Use the bundled model with its instance head and all defaults."""
         return len(nm.generate_masks(self.image, self.shipped))
 
 
@@ -156,7 +156,7 @@ class Reference:
         self.package = importlib.import_module('mobile_sam')
         self.model = self.package.sam_model_registry['vit_t']()
         self.model.load_state_dict(state)
-        # It computes its attention biases in eval(), once: after loading.
+        # eval() computes the attention biases, so call it after loading
         self.model.train()
         self.model.eval()
         self.predictor = self.package.SamPredictor(self.model)
@@ -195,7 +195,7 @@ class Reference:
         return len(generator.generate(self.image))
 
     def everything_as_shipped(self, points: int) -> int:
-        """By its automatic mode, which is a grid of points."""
+        """Use the automatic mode, a grid of points."""
         return self.everything(points, 0)
 
 
@@ -205,7 +205,7 @@ def in_turns(
     warm_up: bool,
     clock: Callable[[], float],
 ) -> dict[str, float]:
-    """Median seconds of each function, run alternately."""
+    """Return the median seconds of functions that run alternately."""
     seconds: dict[str, list[float]] = {name: [] for name in works}
     for _ in range(repeats + warm_up):
         for name, work in works.items():
@@ -228,7 +228,7 @@ def compare(weights: str, options: argparse.Namespace) -> Iterator[Ratio]:
         works: dict[str, Work] = {
             side.name: partial(getattr(side, method), *given) for side in sides
         }
-        # A whole run warms itself up.
+        # long runs need no warm-up
         spent = in_turns(works, repeats, not given, clock)
         return Ratio(
             f'{what}; {weights}', spent.get('reference'), spent['ours'], 's'
@@ -254,7 +254,7 @@ def compare(weights: str, options: argparse.Namespace) -> Iterator[Ratio]:
 
 
 def peak_memory(side: str, options: argparse.Namespace) -> float:
-    """Peak resident MB of a process that segments everything."""
+    """Return the peak resident MB of a process that segments everything."""
     command = [sys.executable, __file__, '--alone', side]
     command += ['--points', str(options.points)]
     if options.reference is not None:
@@ -275,10 +275,10 @@ def run_alone(options: argparse.Namespace) -> None:
 
 
 def own_peak() -> float:
-    """Peak resident MB of this process."""
+    """Return the peak resident MB of this process."""
     status = Path('/proc/self/status')
     if status.exists():
-        # Not ru_maxrss, which starts with the peak of the parent process.
+        # not ru_maxrss, which starts with the peak of the parent process
         line = next(
             line
             for line in status.read_text().splitlines()
@@ -286,7 +286,7 @@ def own_peak() -> float:
         )
         return int(line.split()[1]) / 1e3
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    # In kilobytes, on macOS in bytes.
+    # in kilobytes, on macOS in bytes
     return peak / (1e6 if sys.platform == 'darwin' else 1e3)
 
 
@@ -305,8 +305,8 @@ def parse_options(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         '--cpu-time',
         action='store_true',
-        help='processor time of all threads, on a machine with other work; '
-        'with OMP_NUM_THREADS=1, or what waits for a core counts',
+        help='measure CPU time of all threads, for a machine with other load; '
+        'set OMP_NUM_THREADS=1, or waiting threads count as well',
     )
     parser.add_argument('--weights', choices=WEIGHTS, action='append')
     parser.add_argument('--alone', help=argparse.SUPPRESS)
@@ -327,7 +327,7 @@ def main() -> int:
     if options.reference is None:
         print(
             'No --reference PATH (a checkout of ChaoningZhang/MobileSAM): '
-            'ours runs alone.\n'
+            'only this project is measured.\n'
         )
     print('| what | reference | ours | ratio |')
     print('|---|---|---|---|')

@@ -1,9 +1,9 @@
-"""*Refine all*: what it gains on rough labels, and loses on good ones.
+"""Measure the gain of *Refine all* on rough labels, and the loss on good ones.
 
-For some objects of each data set the labels are made two pixels too small or
-too large, and refined; mean IoU with the labels that people drew, before and
-with several least scores. The labels that people drew themselves show what a
-refinement costs where there is nothing to gain.
+For some objects of each data set, labels are made two pixels too small or too
+large, and refined. Reports mean IoU with the manual labels, before refinement
+and after it with several minimum scores. Refining the manual labels
+themselves shows the loss if there is nothing to gain.
 
 ``python benchmarks/refinement.py --split val --images 1 --objects 8``
 """
@@ -34,7 +34,7 @@ from napari_mobilesam.training.labelled_images import LabelledImage
 from napari_mobilesam.types import Mask
 
 SCORES = (0.0, 0.7, 0.8, 0.9)
-# Objects of fewer pixels are left out.
+# Minimum pixels of an object.
 SMALLEST = 100
 PIXELS = 2
 
@@ -47,7 +47,7 @@ KINDS: dict[str, Callable[[Pixels], Pixels]] = {
 
 
 class Trial(NamedTuple):
-    """One object refined: IoU with what was drawn, before and after."""
+    """IoU of one object with its manual label, before and after."""
 
     kind: str
     before: float
@@ -55,7 +55,7 @@ class Trial(NamedTuple):
 
 
 def main() -> None:
-    """Print a row for each kind of labels."""
+    """Print a row for each kind of label."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--split', default='val')
     parser.add_argument('--images', type=int, default=1)
@@ -74,7 +74,7 @@ def main() -> None:
 
 
 def table(trials: list[Trial]) -> str:
-    """Markdown table of mean IoU."""
+    """Return a Markdown table of mean IoU."""
     columns = ' | '.join(f'score ≥ {score:g}' for score in SCORES)
     lines = [
         f'| labels | objects | before | {columns} |',
@@ -92,7 +92,7 @@ def table(trials: list[Trial]) -> str:
 def trials_of(
     predictor: Predictor, image: LabelledImage, count: int
 ) -> Iterator[Trial]:
-    """Refine some objects of an image, of each kind of labels."""
+    """Refine some objects of an image, with each kind of label."""
     embedding = predictor.embed(image.image)
     labels = image.labels[0]
     numbers, areas = np.unique(labels[labels > 0], return_counts=True)
@@ -113,7 +113,7 @@ def trial(
     drawn: Mask,
     rough: Mask,
 ) -> Trial:
-    """Refine one object with each of the least scores."""
+    """Refine one object with each of the minimum scores."""
     answers = [
         predictor.predict_at_scale(embedding, prompts).mask()
         for prompts in prompts_of_mask(rough)
@@ -130,7 +130,7 @@ def trial(
 
 
 def cropped(mask: Pixels) -> Mask:
-    """Mask in its box."""
+    """Crop a mask to its box."""
     return Mask(*crop_to_mask(mask, (0, 0)), float('nan'))
 
 

@@ -1,18 +1,19 @@
-"""Scale of a click: chosen among scales, guessed for the image, and known.
+"""Compare ways to choose the scale of a click.
 
-For the centre point of some objects of each data set, mean IoU of the answer
+For the centre point of some objects of each data set, reports mean IoU of the
+answer
 
-- at the scale of the diameter that is estimated for the whole image,
-- at the scale that the answers choose (what `Predictor.predict` does),
+- at the scale of the diameter estimated for the whole image,
+- at the scale chosen from the answers (as in `Predictor.predict`),
 - at the scale of the object's true diameter.
 
 ``python benchmarks/scales.py --split val --images 3 --objects 8``
 
-With ``--resize 0.25 0.5 1 2 4`` the images are resized by each factor, as far
-as objects keep 8 pixels, and the table has the chosen answers for each, and in
-brackets those in the image as it is to the same objects: the size of the
-objects in pixels should not matter. ``--everything`` has AP50 of *segment
-everything* instead, where the median object keeps 8 pixels.
+With ``--resize 0.25 0.5 1 2 4``, images are resized by each factor, and the
+table has the chosen answers for objects that keep 8 pixels and, in brackets,
+those for the same objects in the original image: the size of objects in pixels
+should not matter. ``--everything`` reports AP50 of *segment everything*
+instead, if the median object keeps 8 pixels.
 """
 
 from __future__ import annotations
@@ -35,14 +36,14 @@ from napari_mobilesam.training.labelled_images import LabelledImage, by_group
 from napari_mobilesam.training.metrics import iou
 from napari_mobilesam.training.simulated_prompts import centre_point
 
-# Objects of fewer pixels are left out.
+# Minimum pixels of an object.
 SMALLEST = 50
-# Diameter in pixels below which a resized object is left out.
+# Minimum diameter of a resized object in pixels.
 LEAST_DIAMETER = 8
 
 
 def main() -> None:
-    """Print a row for each data set and kind of image."""
+    """Print a row for each kind of image."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--data', type=Path, default=DATA)
     parser.add_argument('--split', default='val')
@@ -87,7 +88,7 @@ def scores_of(
     rng: np.random.Generator,
     options: argparse.Namespace,
 ) -> Sequence[Sequence[float]]:
-    """Rows of scores of an image, as the options want."""
+    """Return rows of scores of an image, according to the options."""
     if not options.resize:
         return score_image(predictor, image, options.objects, rng)
     if options.everything:
@@ -96,7 +97,7 @@ def scores_of(
 
 
 def mean_of(scores: NDArray[np.float64]) -> str:
-    """Mean of the objects that were asked; empty if there is none."""
+    """Return the mean over scored objects, or '' if there are none."""
     asked = scores[~np.isnan(scores)]
     return f'{asked.mean():.3f}' if len(asked) else ''
 
@@ -104,7 +105,7 @@ def mean_of(scores: NDArray[np.float64]) -> str:
 def with_own(
     mean: str, scores: NDArray[np.float64], own: NDArray[np.float64]
 ) -> str:
-    """Mean, and that of the same objects in the image as it is."""
+    """Return a mean with that of the same objects in the original image."""
     both = ~np.isnan(scores) & ~np.isnan(own)
     return f'{mean} ({own[both].mean():.3f})' if both.any() else mean
 
@@ -115,7 +116,7 @@ def score_image(
     objects: int,
     rng: np.random.Generator,
 ) -> list[tuple[float, float, float]]:
-    """IoU of the three answers to the centre of each of some objects."""
+    """Return the IoU of the three answers to the centres of some objects."""
     rgb = as_rgb_plane(image.image)
     embedding = predictor.embed(rgb, contrast_limits=(0, 255))
     guess = estimate_diameter(rgb) or float(max(rgb.shape))
@@ -145,9 +146,9 @@ def score_sizes(
     objects: int,
     factors: list[float],
 ) -> list[list[float]]:
-    """IoU of the answer to the centres of objects, by resizing factor.
+    """Return the IoU of answers to the centres of objects, by resize factor.
 
-    NaN where the object has become too small.
+    NaN if the object has become too small.
     """
     rgb = as_rgb_plane(image.image)
     labels = image.labels[0]
@@ -174,9 +175,9 @@ def score_sizes(
 def everything_sizes(
     predictor: nm.Predictor, image: LabelledImage, factors: list[float]
 ) -> list[float]:
-    """AP50 of segment everything, by resizing factor.
+    """Return AP50 of segment everything, by resize factor.
 
-    NaN where the median object has become too small.
+    NaN if the median object has become too small.
     """
     rgb = as_rgb_plane(image.image)
     scores = []
@@ -200,7 +201,7 @@ def resize_both(
     """Resize an image and its (H, W) labels.
 
     A pixel belongs to an object that covers at least half of it, so that
-    outlines lie where the objects do.
+    outlines are not shifted.
     """
     shape = tuple(max(1, round(n * factor)) for n in labels.shape)
     resized = np.zeros(shape, labels.dtype)
@@ -212,7 +213,7 @@ def resize_both(
 
 
 def centre_of(truth: np.ndarray) -> np.ndarray:
-    """(row, column) deep inside a (H, W) bool mask."""
+    """Return a (row, column) deep inside an (H, W) bool mask."""
     rows, columns = np.nonzero(truth)
     corner = max(rows.min() - 1, 0), max(columns.min() - 1, 0)
     inside = truth[corner[0] : rows.max() + 2, corner[1] : columns.max() + 2]

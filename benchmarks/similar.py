@@ -1,14 +1,13 @@
-"""Find similar and classes: what comes of a few examples.
+"""Measure *find similar* and proposed classes from a few examples.
 
-Similar: in each image three objects, drawn by lot, are the examples; the
-others are to be found. An object counts as found if a label covers it with an
-IoU of at least 0.5; the examples and what covers them count for nothing.
-Beside it stands *segment everything* at the same diameter.
+Similar: in each image, three random objects are the examples for finding the
+others. An object counts as found if a label covers it with an IoU of at least
+0.5; the examples and labels on them are ignored. *Segment everything* at the
+same diameter is reported for comparison.
 
-Classes: images of several kinds are put together in one mosaic; five true
-objects of each kind, drawn by lot, have their class, and the classes of the
-others are proposed. Accuracy is that of all objects, and the mean over
-classes, over ten draws.
+Classes: images of several kinds form one mosaic; five random true objects of
+each kind have their class, and the classes of the others are proposed. Reports
+accuracy over all objects and its mean over classes, over ten draws.
 
 python benchmarks/similar.py --split val
 """
@@ -40,16 +39,16 @@ from napari_mobilesam.segmentation.object_classes import (
 from napari_mobilesam.training.dataset import read_folder
 from napari_mobilesam.training.labelled_images import LabelledImage
 
-# Smaller objects are neither examples nor counted.
+# Minimum pixels of examples and of counted objects.
 LEAST_AREA = 20
-# A wider image is cut to this many pixels.
+# Larger images are cropped to this many pixels per side.
 SIDE = 512
 TILE = 256
 DRAWS = 10
 
 
 class Found(NamedTuple):
-    """Objects to be found, labels, and labels that are right."""
+    """Numbers of objects to find, labels, and correct labels."""
 
     objects: int
     labels: int
@@ -110,7 +109,7 @@ def print_similar(
 
 
 def similar_row(kind: str, found: Sequence[tuple[Found, Found, float]]) -> str:
-    """One line of the table: means over the images of a kind."""
+    """Return a row of the table, with means over the images of a kind."""
     objects = sum(similar.objects for similar, _, _ in found)
     means = [
         np.mean([getattr(row[which], name) for row in found])
@@ -128,7 +127,7 @@ def compare(
     chosen: Sequence[int],
     model: Sam,
 ) -> tuple[Found, Found, float]:
-    """Find similar, segment everything, and the share of its time."""
+    """Find similar and segment everything; also return the time ratio."""
     masks = masks_of_labels(labels, labels.shape, chosen)
     diameter = typical_diameter(list(masks.values()))
     start = time.perf_counter()
@@ -146,7 +145,7 @@ def compare(
 def score(
     found: NDArray[Any], labels: NDArray[Any], examples: Iterable[int]
 ) -> Found:
-    """Compare labels with the truth, leaving out the examples."""
+    """Compare labels with the truth, without the examples."""
     gone = set(examples)
     true = masks_of_labels(labels, labels.shape)
     wanted = {
@@ -171,7 +170,7 @@ def score(
 
 
 def draw_examples(labels: NDArray[Any], count: int) -> list[int] | None:
-    """Labels drawn by lot; None if there would be too few others."""
+    """Return random labels; None if too few others would remain."""
     masks = masks_of_labels(labels, labels.shape)
     large = [n for n, mask in masks.items() if mask.area >= LEAST_AREA]
     if len(large) < 2 * count:
@@ -183,7 +182,7 @@ def draw_examples(labels: NDArray[Any], count: int) -> list[int] | None:
 def plane_of(
     image: LabelledImage, side: int
 ) -> tuple[NDArray[np.uint8], NDArray[Any]]:
-    """8-bit RGB and labels of the upper left part of an image."""
+    """Return 8-bit RGB and labels of the upper left part of an image."""
     rgb = as_rgb_plane(image.image)
     return (
         np.ascontiguousarray(rgb[:side, :side]),
@@ -192,14 +191,14 @@ def plane_of(
 
 
 def kind_of(image: LabelledImage) -> str:
-    """Data set and modality."""
+    """Return data set and modality."""
     return f'{image.dataset}, {image.modality}'
 
 
 def mosaic(
     images: Sequence[LabelledImage],
 ) -> tuple[NDArray[np.uint8], NDArray[Any], dict[int, str]]:
-    """Images side by side, their labels, and the kind of each label."""
+    """Return a mosaic of images, its labels, and the kind of each label."""
     across = math.ceil(math.sqrt(len(images)))
     size = (across * TILE, across * TILE)
     rgb = np.zeros((*size, 3), np.uint8)
@@ -250,7 +249,7 @@ def print_classes(
 def accuracy(
     features: NDArray[np.float64], names: NDArray[Any], count: int
 ) -> tuple[float, float]:
-    """Accuracy over all objects, and its mean over classes."""
+    """Return the accuracy over all objects, and its mean over classes."""
     every, means = [], []
     for draw in range(DRAWS):
         rng = np.random.default_rng(draw)

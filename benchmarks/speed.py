@@ -1,9 +1,9 @@
-"""Seconds to embed an image, answer a click, and segment everything.
+"""Measure the time to embed, to answer a click, and to segment everything.
 
-Ratios between the rows of one run tell more than the seconds, which depend
-on the machine. The official size is timed with untrained weights: the time
-does not depend on their values, except for segment everything, where it
-depends on how many masks pass; that is timed with the bundled model only.
+Ratios between the rows of one run are more meaningful than seconds, which
+depend on the machine. The official size is timed with untrained weights, as
+times do not depend on their values. Segment everything, which depends on the
+number of masks that pass, is timed only with the bundled model.
 
 python benchmarks/speed.py
 """
@@ -23,7 +23,7 @@ from napari_mobilesam.sample_data import read_sample
 
 
 def median_ms(work: Callable[[], object], repeats: int) -> float:
-    """Median milliseconds of ``work``, after one run that is not counted."""
+    """Return the median milliseconds of ``work``, after a warm-up."""
     work()
     seconds = []
     for _ in range(repeats):
@@ -34,7 +34,7 @@ def median_ms(work: Callable[[], object], repeats: int) -> float:
 
 
 def time_prompts(model: Sam, repeats: int) -> tuple[float, float]:
-    """Milliseconds to embed one input and to answer one click on it."""
+    """Return milliseconds to embed an input and to answer a click."""
     predictor = nm.Predictor(model)
     side = model.input_size
     image = np.random.default_rng(0).integers(

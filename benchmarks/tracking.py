@@ -1,12 +1,12 @@
-"""Tracking: links and divisions found, in a series with known truth.
+"""Measure links and divisions found by tracking a series with known truth.
 
-Discs move with some inertia, push each other aside, grow, and divide. Their
-labels are shuffled in every frame, and tracked as they are, or with a part of
-them removed. Links, divisions and tracks are compared with the truth;
-a link over frames in which an object was removed counts, too.
+Discs move with some inertia, push each other aside, grow and divide. Their
+labels are shuffled in every frame and tracked, completely or with a part of
+them removed. Links, divisions and tracks are compared with the truth; links
+across frames in which an object was removed count as well.
 
-With ``--masks`` a real series is measured: label images in which each object
-keeps its number, one file per frame, or one TIFF; and, for divisions, the
+With ``--masks``, a real series is measured: label images in which each object
+keeps its number (one file per frame, or one TIFF) and, for divisions, the
 table of the Cell Tracking Challenge (``man_track.txt``).
 
 ``python benchmarks/tracking.py``
@@ -30,22 +30,22 @@ from napari_mobilesam.tracking.tracks import Tracks
 # (frame, label, later frame, label)
 Link = tuple[int, int, int, int]
 
-# Weights of the Cell Tracking Challenge (Matula et al. 2015, PLoS ONE 10,
-# e0144959) of a missing object, a missing link, and a wrong link.
+# Weights in the Cell Tracking Challenge (Matula et al. 2015, PLoS ONE 10,
+# e0144959) for a missing object, a missing link, and a wrong link.
 MISSING_OBJECT, MISSING_LINK, WRONG_LINK = 10.0, 1.5, 1.0
 
 
 class Series(NamedTuple):
-    """Labels of each frame, and what each of them is.
+    """Labels of each frame, and their cells.
 
     Attributes
     ----------
     labels : (T, H, W) integers
-        Shuffled in each frame.
+        Labels, shuffled in each frame.
     cells : list of dict
         Label → cell, for each frame.
     parents : dict
-        Cell → cell that it comes from.
+        Cell → parent cell.
     """
 
     labels: np.ndarray
@@ -53,7 +53,7 @@ class Series(NamedTuple):
     parents: dict[int, int]
 
     def links(self) -> set[Link]:
-        """Links of each object with the last sight of it, or its parent."""
+        """Return links of each object to its last occurrence or parent."""
         seen: dict[int, tuple[int, int]] = {}
         found: set[Link] = set()
         for frame, cells in enumerate(self.cells):
@@ -102,7 +102,7 @@ class Score(NamedTuple):
 
     @property
     def tra(self) -> float:
-        """TRA of the Cell Tracking Challenge, for objects that are there."""
+        """TRA of the Cell Tracking Challenge, for the given objects."""
         worst = MISSING_OBJECT * self.objects + MISSING_LINK * self.links
         cost = MISSING_LINK * (self.links - self.true)
         cost += WRONG_LINK * (self.found - self.true)
@@ -147,7 +147,7 @@ HEAD = (
 
 
 def row(name: str, score: Score) -> str:
-    """Row of the table."""
+    """Return a row of the table."""
     return (
         f'| {name} | {score.objects:,} | {score.recall:.4f} | '
         f'{score.precision:.4f} | {score.f1:.4f} | {score.tra:.4f} | '
@@ -157,7 +157,7 @@ def row(name: str, score: Score) -> str:
 
 
 def measure(series: Series, **parameters: object) -> Score:
-    """Track the labels of a series, and compare."""
+    """Track the labels of a series and compare with the truth."""
     start = time.process_time()
     chosen = nm.LinkingParameters(**parameters)
     tracks = nm.track_labels(series.labels, chosen)
@@ -177,7 +177,7 @@ def measure(series: Series, **parameters: object) -> Score:
 
 
 def links_of(tracks: Tracks) -> set[Link]:
-    """Links of tracks."""
+    """Return the links of tracks."""
     frames, labels = tracks.frames.tolist(), tracks.labels.tolist()
     return {
         (frames[i], labels[i], frames[index], labels[index])
@@ -187,20 +187,20 @@ def links_of(tracks: Tracks) -> set[Link]:
 
 
 def divisions(links: set[Link]) -> set[tuple[int, int]]:
-    """Objects that several others come from."""
+    """Return the objects that are linked to several later ones."""
     counts = Counter(link[:2] for link in links)
     return {place for place, count in counts.items() if count > 1}
 
 
 def on_a_stage(series: Series, most: int, seed: int = 0) -> Series:
-    """Cut windows from a series, each with a shift of its own.
+    """Crop each frame of a series with a different shift.
 
     Parameters
     ----------
     series : Series
-        The series; the windows are smaller by twice the largest shift.
+        Series; the crops are smaller by twice the maximum shift.
     most : int
-        Largest shift of a window along each axis, in pixels.
+        Maximum shift along each axis, in pixels.
     """
     rng = np.random.default_rng(seed)
     side = series.labels.shape[1] - 2 * most
@@ -234,15 +234,15 @@ def simulate(
     Parameters
     ----------
     frames, cells : int
-        Frames, and discs of the first one.
+        Number of frames, and of discs in the first one.
     side, radius : float
-        Of the image and of the discs, in pixels.
+        Side of the image and radius of the discs, in pixels.
     speed : float
-        Standard deviation of the way from frame to frame, along each axis.
+        Standard deviation of the displacement per frame, along each axis.
     rate : float
-        Divisions of a disc per frame, once it is large enough.
+        Divisions per frame of a disc that is large enough.
     seed : int
-        Of the random numbers.
+        Seed of the random numbers.
     """
     rng = np.random.default_rng(seed)
     places = rng.uniform(radius, side - radius, (cells, 2))
@@ -282,7 +282,7 @@ def simulate(
 
 
 def apart(places: np.ndarray, radii: np.ndarray) -> np.ndarray:
-    """Push discs apart that overlap."""
+    """Push overlapping discs apart."""
     places = places.copy()
     for _ in range(30):
         pairs = cKDTree(places).query_pairs(
@@ -307,7 +307,7 @@ def draw(
     radii: np.ndarray,
     labels: np.ndarray,
 ) -> None:
-    """Draw discs with their labels, the earlier ones in front."""
+    """Draw discs with their labels, earlier ones in front."""
     for place, radius, label in zip(places, radii, labels, strict=True):
         low = np.maximum((place - radius - 2).astype(int), 0)
         high = (place + radius + 3).astype(int)

@@ -1,7 +1,7 @@
-"""Images and prompts per second in training, with the time per stage.
+"""Measure images and prompts per second in training, and time per stage.
 
-Procedural images, so that nothing has to be downloaded; one process with the
-threads that torch has.
+Uses procedural images, which need no download, in one process with torch's
+default number of threads.
 
 python benchmarks/training.py
 OMP_NUM_THREADS=1 python benchmarks/training.py --half
@@ -30,7 +30,7 @@ from napari_mobilesam.training.training_parameters import TrainConfig
 
 
 def seconds_of(work: Callable[[], object], repeats: int) -> float:
-    """Mean seconds of ``work``, after one run that is not counted."""
+    """Return the mean seconds of ``work``, after a warm-up."""
     work()
     start = time.perf_counter()
     for _ in range(repeats):

@@ -1,6 +1,6 @@
-"""Processor time of a series, the table, refining and the exports.
+"""Measure CPU time of series, table, refinement and exports.
 
-Run where there is a display, or with a virtual one::
+Run with a display, or with a virtual one::
 
     xvfb-run -a -s "-screen 0 1366x768x24" python benchmarks/workflow.py
 
@@ -46,7 +46,7 @@ def disks(count: int) -> tuple[Pixels, Pixels]:
 
 
 def seconds(work: Callable[[], object], form: Any = None) -> float:
-    """Processor time of work until a form is done with it and painted."""
+    """Return the CPU time of work until a form has finished and painted."""
     start = time.process_time()
     work()
     QApplication.processEvents()
@@ -60,7 +60,7 @@ def seconds(work: Callable[[], object], form: Any = None) -> float:
 def series_times(
     viewer: Any, folder: Path, count: int
 ) -> Iterator[tuple[str, float]]:
-    """Open a series, and go from image to image."""
+    """Open a series and go from image to image."""
     for number in range(count):
         tifffile.imwrite(folder / f'{number:05}.tif', disks(25)[0])
     form: Any = SeriesWidget(viewer)

@@ -57,12 +57,12 @@ def test_links_and_pictures_become_absolute(tool, sources):
 @pytest.mark.parametrize(
     ('address', 'tag', 'words'),
     [
-        ('', 'v1', "'' is no address"),
+        ('', 'v1', "'' is not the address"),
         ('example/name', 'v1', 'give it as https://github.com'),
-        ('https://github.com//', 'v1', 'is no address'),
-        ('https://elsewhere.org/a/b', 'v1', 'is no address'),
-        (ADDRESS, '', "'' is no tag"),
-        (ADDRESS, 'a b', 'is no tag'),
+        ('https://github.com//', 'v1', 'is not the address'),
+        ('https://elsewhere.org/a/b', 'v1', 'is not the address'),
+        (ADDRESS, '', "'' is not a tag"),
+        (ADDRESS, 'a b', 'is not a tag'),
     ],
 )
 def test_what_is_no_address_changes_nothing(
@@ -85,7 +85,7 @@ def test_twice_and_links_to_nothing_are_refused(tool, sources, capsys):
     readme.write_text(page, 'utf-8')
     assert tool.main(given) == 0
     assert tool.main(given) == 2
-    assert 'has [project.urls] already' in capsys.readouterr().err
+    assert 'already has [project.urls]' in capsys.readouterr().err
 
 
 def test_the_sources_name_no_address_and_the_release_does():

@@ -1,14 +1,14 @@
-"""Pictures of the docs, and of every tab and dock in both themes.
+"""Take the screenshots of the docs, and of all tabs and docks.
 
-Run where there is a display, or with a virtual one::
+Run with a display, or with a virtual one::
 
     xvfb-run -a -s "-screen 0 1900x1040x24" python tools/screenshots.py docs
     xvfb-run -a -s "-screen 0 1900x1040x24" python tools/screenshots.py \\
         tabs --folder pictures
 
-``docs`` writes the pictures in docs/images, ``tutorials`` those of
-docs/tutorials, and ``tabs`` one for each tab, dock, theme and size of window,
-to be looked at. ``--only NAME`` takes one picture.
+``docs`` writes the screenshots in docs/images, ``tutorials`` those in
+docs/tutorials, and ``tabs`` one for each tab, dock, theme and window size, for
+inspection. ``--only NAME`` takes a single screenshot.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ TABS = ('segment_by_prompts', 'segment_everything', 'fine_tune')
 DOCKS = ('refine_labels', 'series', 'table', 'track')
 # centre of a nucleus of the sample, (row, column)
 NUCLEUS = (157, 318)
-# three nuclei that are examples for the others
+# three nuclei that serve as examples
 EXAMPLES = (NUCLEUS, (202, 112), (92, 631))
-# background beside it
+# background beside the nucleus
 BESIDE = (157, 375)
 # a nucleus of the stack, and sizes that fit the samples of the tutorials
 NUCLEUS_3D = (12, 208, 143)
@@ -61,7 +61,7 @@ class Studio:
         self.session = get_session(self.viewer)
 
     def open(self, entry: str) -> Any:
-        """Open a dock by an entry of the menu; return its widget."""
+        """Open a dock by a menu entry and return its widget."""
         from napari._app_model import get_app_model
 
         commands = get_app_model().commands
@@ -70,7 +70,7 @@ class Studio:
         return list(self.viewer.window.dock_widgets.values())[-1]
 
     def settle(self, seconds: float = 0.5) -> None:
-        """Process events until no work is left, and for a while."""
+        """Process events until no work is left, and a little longer."""
         from qtpy.QtWidgets import QApplication
 
         end = time.monotonic() + seconds
@@ -86,7 +86,7 @@ class Studio:
     def wait_for(
         self, there: Callable[[], bool], seconds: float = 300
     ) -> None:
-        """Process events until something is there."""
+        """Process events until a condition holds."""
         from qtpy.QtWidgets import QApplication
 
         end = time.monotonic() + seconds
@@ -113,12 +113,12 @@ class Studio:
         self.settle()
 
     def save(self, path: Path) -> None:
-        """Save a picture of the window when no work is left."""
+        """Save a screenshot of the window once no work is left."""
         self.settle()
         self.save_now(path)
 
     def save_now(self, path: Path) -> None:
-        """Save a picture of the window as it is, in 256 colours."""
+        """Save a screenshot of the window at once, in 256 colours."""
         from PIL import Image
         from qtpy.QtCore import QBuffer
 
@@ -141,7 +141,7 @@ class Studio:
 
 
 def thresholded(image: NDArray[np.uint8], steps: int) -> NDArray[np.uint16]:
-    """Label what is brighter than Otsu's threshold, eroded."""
+    """Label the regions above Otsu's threshold, eroded."""
     from scipy import ndimage
     from skimage.filters import threshold_otsu
 
@@ -152,7 +152,7 @@ def thresholded(image: NDArray[np.uint8], steps: int) -> NDArray[np.uint16]:
 
 
 def picture_of_prompts(image: NDArray[np.uint8], folder: Path) -> None:
-    """A nucleus clicked, before it is accepted."""
+    """Show a clicked nucleus before it is accepted."""
     studio = Studio(SIZES[0])
     layer = studio.viewer.add_image(image, name='nuclei')
     studio.open('segment_by_prompts')
@@ -163,7 +163,7 @@ def picture_of_prompts(image: NDArray[np.uint8], folder: Path) -> None:
 
 
 def picture_of_everything(image: NDArray[np.uint8], folder: Path) -> None:
-    """All nuclei labelled, and the review."""
+    """Show all nuclei labelled, and the review."""
     studio = Studio(SIZES[0])
     studio.viewer.add_image(image, name='nuclei')
     dock = studio.open('segment_everything')
@@ -175,7 +175,7 @@ def picture_of_everything(image: NDArray[np.uint8], folder: Path) -> None:
 
 
 def picture_of_series(image: NDArray[np.uint8], folder: Path) -> None:
-    """A series with all of its images segmented."""
+    """Show a series with all images segmented."""
     import tifffile
 
     studio = Studio(SIZES[0])
@@ -197,7 +197,7 @@ def picture_of_series(image: NDArray[np.uint8], folder: Path) -> None:
 
 
 def picture_of_table(image: NDArray[np.uint8], folder: Path) -> None:
-    """A threshold measured, and the objects of one range of areas."""
+    """Show measurements of a threshold, and objects of a range of areas."""
     studio = Studio(SIZES[0])
     placed = {'scale': (0.65, 0.65), 'units': 'um'}
     studio.viewer.add_image(image, name='nuclei', **placed)
@@ -215,7 +215,7 @@ def picture_of_table(image: NDArray[np.uint8], folder: Path) -> None:
 
 
 def picture_of_refining(image: NDArray[np.uint8], folder: Path) -> None:
-    """A threshold refined."""
+    """Show a refined threshold."""
     studio = Studio(SIZES[0])
     part = image[:300, :400]
     studio.viewer.add_image(part, name='nuclei')
@@ -230,7 +230,7 @@ def picture_of_refining(image: NDArray[np.uint8], folder: Path) -> None:
 
 
 def picture_of_similar(image: NDArray[np.uint8], folder: Path) -> None:
-    """Three nuclei as examples, and what was found like them."""
+    """Show three nuclei as examples, and similar ones that were found."""
     from napari_mobilesam.widgets.parts.collapsible_section import (
         CollapsibleSection,
     )
@@ -257,7 +257,7 @@ def picture_of_similar(image: NDArray[np.uint8], folder: Path) -> None:
 
 
 def tutorial_of_cells(image: NDArray[np.uint8], folder: Path) -> None:
-    """A nucleus clicked, and a point beside it that is not of it."""
+    """Show a clicked nucleus, and a negative point beside it."""
     studio = Studio(SIZES[0])
     layer = studio.viewer.add_image(image, name='nuclei')
     studio.open('segment_by_prompts')
@@ -269,7 +269,7 @@ def tutorial_of_cells(image: NDArray[np.uint8], folder: Path) -> None:
 
 
 def tutorial_of_stacks(image: NDArray[np.uint8], folder: Path) -> None:
-    """A nucleus of the stack, followed through its planes."""
+    """Show a nucleus propagated through the planes of the stack."""
     from napari_mobilesam.sample_data import nuclei_stack
 
     studio = Studio(SIZES[0])
@@ -287,7 +287,7 @@ def tutorial_of_stacks(image: NDArray[np.uint8], folder: Path) -> None:
 
 
 def tutorial_of_tracks(image: NDArray[np.uint8], folder: Path) -> None:
-    """All nuclei of the sample series, segmented and tracked."""
+    """Show all nuclei of the sample series, segmented and tracked."""
     from napari_mobilesam.sample_data import nuclei_series
 
     studio = Studio(SIZES[0])
@@ -309,13 +309,13 @@ def tutorial_of_tracks(image: NDArray[np.uint8], folder: Path) -> None:
 
 
 def found(status: str) -> int:
-    """Number of objects that the status of a run names."""
+    """Return the number of objects in the status of a run."""
     match = re.search(r'(\d+) objects', status)
     return int(match[1]) if match else 0
 
 
 def tutorial_of_slides(image: NDArray[np.uint8], folder: Path) -> None:
-    """A slide, some of whose tiles are done."""
+    """Show a slide of which some tiles are done."""
     studio = Studio(SIZES[0])
     slide = np.full(SLIDE, 15, np.uint8)
     for row, column in PIECES:
@@ -337,13 +337,13 @@ def tutorial_of_slides(image: NDArray[np.uint8], folder: Path) -> None:
 
 
 def tutorial_of_training(image: NDArray[np.uint8], folder: Path) -> None:
-    """The curves of a model trained on the bright cores of ten nuclei."""
+    """Show curves of a model trained on the bright cores of ten nuclei."""
     from skimage.measure import regionprops
 
     studio = Studio(SIZES[0])
     studio.viewer.add_image(image, name='nuclei')
     labels = thresholded(image, 5)
-    # nuclei that hang together are not convex
+    # merged nuclei are not convex
     ten = [
         core.label
         for core in regionprops(labels)
@@ -381,7 +381,7 @@ PICTURES = {
 
 
 def take_pictures(what: str, folder: Path, only: str | None) -> None:
-    """Take all pictures of the docs or tutorials, or one of them."""
+    """Take all screenshots of the docs or tutorials, or one of them."""
     from napari_mobilesam.sample_data import read_sample
 
     pictures = {p.__name__.partition('_of_')[2]: p for p in PICTURES[what]}
@@ -394,7 +394,7 @@ def take_pictures(what: str, folder: Path, only: str | None) -> None:
 
 
 def pictures_of_tabs(folder: Path) -> None:
-    """Every tab and dock, in both themes and sizes of window."""
+    """Show every tab and dock, in both themes and window sizes."""
     from napari_mobilesam.sample_data import read_sample
 
     image = read_sample('nuclei')
@@ -414,18 +414,18 @@ def pictures_of_tabs(folder: Path) -> None:
 
 
 def main() -> None:
-    """Take the pictures."""
+    """Take the screenshots."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('what', choices=(*PICTURES, 'tabs'))
     parser.add_argument(
-        '--only', metavar='NAME', help='one picture, such as cells or tracks'
+        '--only', metavar='NAME', help='one name, such as cells or tracks'
     )
     parser.add_argument(
         '--folder', type=Path, default=ROOT / 'docs' / 'images'
     )
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as own:
-        # out of the user's settings and sessions
+        # keep out of the user's settings and sessions
         os.environ['NAPARI_MOBILESAM_CONFIG'] = own
         os.environ['NAPARI_MOBILESAM_SESSIONS'] = own
         os.environ['NAPARI_MOBILESAM_MODELS'] = own
@@ -433,7 +433,7 @@ def main() -> None:
             pictures_of_tabs(arguments.folder)
         else:
             take_pictures(arguments.what, arguments.folder, arguments.only)
-    # Qt may crash when a process ends that has had several viewers
+    # Qt may crash at the end of a process that has had several viewers
     os._exit(0)
 
 

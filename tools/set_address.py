@@ -1,9 +1,9 @@
-"""Write the address of the repository into what is released.
+"""Write the address of the repository into a release.
 
-The sources do not name an address: a copy of them may lie anywhere. PyPI and
-napari hub need one, for the links of the project and for the pictures of the
-README. The release workflow calls this in its checkout, right before it
-builds; nothing is committed. Standard library only.
+The sources contain no address, as copies of them may be anywhere. PyPI and
+napari hub need one for the project links and for the images of the README.
+The release workflow runs this script in its checkout before the build;
+nothing is committed. Uses only the standard library.
 
 ``python tools/set_address.py https://github.com/OWNER/NAME --tag v0.1.0``
 """
@@ -19,7 +19,7 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 GITHUB = re.compile(r'https://github\.com/[\w.-]+/[\w.-]+')
 TAG = re.compile(r'[\w][\w./-]*')
-# links and pictures of Markdown to files of the repository
+# Markdown links and images that refer to files of the repository
 LINK = re.compile(r'(?P<picture>!?)\[(?P<text>[^\]]*)\]\((?P<path>[^)\s]+)\)')
 URLS = """\
 [project.urls]
@@ -62,26 +62,26 @@ def write(root: Path, address: str, tag: str) -> None:
     address : str
         Address of the repository on GitHub.
     tag : str
-        Tag of the release, for links that stay.
+        Tag of the release, for permanent links.
 
     Raises
     ------
     AddressError
-        The address or the tag is none, or addresses are there already;
-        nothing is written.
+        If the address or the tag is invalid, or there are addresses already.
+        Nothing is written.
     """
     address = address.strip().removesuffix('.git').rstrip('/')
     if not GITHUB.fullmatch(address):
         raise AddressError(
-            f'{address!r} is no address of a repository: give it as '
+            f'{address!r} is not the address of a repository: give it as '
             'https://github.com/OWNER/NAME'
         )
     if not TAG.fullmatch(tag):
-        raise AddressError(f'{tag!r} is no tag: give one such as v0.1.0')
+        raise AddressError(f'{tag!r} is not a tag: give one such as v0.1.0')
     project, readme = root / 'pyproject.toml', root / 'README.md'
     settings = project.read_text('utf-8')
     if '[project.urls]' in settings:
-        raise AddressError(f'{project} has [project.urls] already')
+        raise AddressError(f'{project} already has [project.urls]')
     mark = '[project.optional-dependencies]\n'
     if settings.count(mark) != 1:
         raise AddressError(f'{project} has no {mark.strip()}')
@@ -92,7 +92,7 @@ def write(root: Path, address: str, tag: str) -> None:
 
 
 def absolute(page: str, root: Path, address: str, tag: str) -> str:
-    """Return Markdown whose links to files of the repository are absolute."""
+    """Return Markdown with absolute links to files of the repository."""
     raw = address.replace('github.com', 'raw.githubusercontent.com')
 
     def replaced(found: re.Match[str]) -> str:
@@ -101,7 +101,7 @@ def absolute(page: str, root: Path, address: str, tag: str) -> str:
             return found[0]
         if not (root / path).exists():
             raise AddressError(
-                f'README.md links to {path}, which is not there'
+                f'README.md links to {path}, which does not exist'
             )
         start = f'{raw}/{tag}' if found['picture'] else f'{address}/blob/{tag}'
         part = f'#{part}' if part else ''

@@ -1,9 +1,9 @@
-"""Install the system libraries that napari's window needs on Debian, Ubuntu.
+"""Install the system libraries for napari's window on Debian and Ubuntu.
 
-Wheels bring Qt itself, but not OpenGL, the xcb libraries, a font, or the
-virtual X server that viewer tests run under. What is there already is found
-by what it provides, not by package name, so that this is quick and right on
-other distributions too. Standard library only: it runs before anything is
+Wheels include Qt, but not OpenGL, the xcb libraries, a font, or the virtual X
+server for viewer tests. Existing libraries are detected by what they provide,
+not by package name, so that the check is fast and also correct on other
+distributions. Uses only the standard library, as it runs before anything is
 installed.
 
 ``python tools/system_libraries.py``          installs what is missing
@@ -39,7 +39,7 @@ LIBRARIES = {
 }
 # Debian package -> program it provides
 PROGRAMS = {'xvfb': 'Xvfb', 'xauth': 'xauth'}
-# Debian package -> files of which one is enough
+# Debian package -> alternative files
 FILES = {
     'libgl1-mesa-dri': (
         '/usr/lib/*/dri/swrast_dri.so',
@@ -56,19 +56,19 @@ FILES = {
 
 
 def main(arguments: list[str]) -> int:
-    """Check, and unless ``--check`` is given, install what is missing."""
+    """Check for missing packages and, without ``--check``, install them."""
     if not sys.platform.startswith('linux'):
         return 0
     import fcntl
 
     with open(__file__, encoding='utf-8') as lock:
-        # until another run of this script is done
+        # wait for another run of this script
         fcntl.flock(lock, fcntl.LOCK_EX)
         return provide(check_only='--check' in arguments)
 
 
 def provide(check_only: bool) -> int:
-    """Install what is missing; return the exit code."""
+    """Install missing packages and return the exit code."""
     missing = missing_packages()
     if not missing:
         return 0
@@ -78,22 +78,22 @@ def provide(check_only: bool) -> int:
     prefix = privilege()
     if shutil.which('apt-get') is None:
         say(
-            'this is not Debian or Ubuntu: install what your distribution '
-            'calls these packages. Going on without them.'
+            'this is not Debian or Ubuntu: install the equivalent packages of '
+            'your distribution. Continuing without them.'
         )
         return 0
     if prefix is None:
         say(
             'neither root nor passwordless sudo, so please run: sudo apt-get '
             f'install --no-install-recommends {" ".join(missing)}\n'
-            'Going on without them.'
+            'Continuing without them.'
         )
         return 0
     return install(missing, prefix)
 
 
 def missing_packages() -> list[str]:
-    """Names of the Debian packages whose content is not on this system."""
+    """Return the Debian packages whose content is not on this system."""
     missing = [p for p, name in LIBRARIES.items() if not can_load(name)]
     missing += [p for p, name in PROGRAMS.items() if not shutil.which(name)]
     missing += [p for p, globs in FILES.items() if not any_file(globs)]
@@ -101,7 +101,7 @@ def missing_packages() -> list[str]:
 
 
 def can_load(library: str) -> bool:
-    """True if the dynamic linker finds ``library``."""
+    """Return whether the dynamic linker finds ``library``."""
     try:
         ctypes.CDLL(library)
     except OSError:
@@ -110,7 +110,7 @@ def can_load(library: str) -> bool:
 
 
 def any_file(patterns: tuple[str, ...]) -> bool:
-    """True if a file matches one of the absolute glob ``patterns``."""
+    """Return whether a file matches one of the absolute glob patterns."""
     root = Path('/')
     return any(
         True for pattern in patterns for _ in root.glob(pattern.lstrip('/'))
@@ -118,7 +118,7 @@ def any_file(patterns: tuple[str, ...]) -> bool:
 
 
 def privilege() -> list[str] | None:
-    """Command prefix for root rights, or None if there are none."""
+    """Return the command prefix for root rights, or None without any."""
     if os.geteuid() == 0:
         return []
     if shutil.which('sudo') is None:
@@ -130,7 +130,7 @@ def privilege() -> list[str] | None:
 
 
 def install(packages: list[str], prefix: list[str]) -> int:
-    """Install ``packages`` with apt-get; return its exit code."""
+    """Install ``packages`` with apt-get and return its exit code."""
     environment = {**os.environ, 'DEBIAN_FRONTEND': 'noninteractive'}
     keep = ['env', 'DEBIAN_FRONTEND=noninteractive'] if prefix else []
     for arguments in (
@@ -147,7 +147,7 @@ def install(packages: list[str], prefix: list[str]) -> int:
 
 
 def say(message: str) -> None:
-    """Print unbuffered, in the right order with the output of apt-get."""
+    """Print unbuffered, to keep the order with the output of apt-get."""
     print(f'system libraries: {message}', file=sys.stderr, flush=True)
 
 
