@@ -220,7 +220,7 @@ REFUSED = {
     'missing sibling': (
         'a.ome.tif',
         ome_with_missing_sibling,
-        r'1 of the 2 planes .* not there.*other files',
+        r'1 of the 2 planes .* missing.*other files',
     ),
     'two images': ('a.tif', two_images, r'holds 2 images \(40 × 56, 30 × 56'),
     'channels last': (
@@ -248,7 +248,7 @@ REFUSED = {
     'damaged PNG': (
         'a.png',
         lambda p: p.write_text('hello'),
-        'damaged, or no PNG',
+        'damaged or not a PNG',
     ),
     'five inks': (
         'a.tif',

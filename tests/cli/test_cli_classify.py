@@ -102,4 +102,4 @@ def test_a_stack_is_refused_without_an_option_that_is_not_there(
             *('-o', tmp_path / 'all.csv'),
         )
         assert result.code == 2
-        assert 'stack.tif has 5 planes: give a file of one' in result.err
+        assert 'stack.tif has 5 planes: give a file with one' in result.err

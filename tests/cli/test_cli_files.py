@@ -69,7 +69,7 @@ def test_a_channel_that_is_given_is_read(count: int, tmp_path: Path) -> None:
     read = read_image(path, default_channel=0)
     expected = pixels if count == 3 else pixels[..., 0]
     assert np.array_equal(read.pixels, expected)
-    with pytest.raises(InputError, match=f'there is no channel {count}'):
+    with pytest.raises(InputError, match=f'has no channel {count}'):
         read_image(path, channel=count)
 
 
@@ -150,6 +150,6 @@ def test_a_stack_that_is_cut_short_is_named(run, tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[: stack.nbytes // 2])
     result = run('segment', path, '-o', tmp_path / 'labels.ome.zarr')
     assert result.code != 0
-    assert 'was cut short' in result.err
+    assert 'is truncated' in result.err
     # what tifffile logs is not shown beside it
     assert result.err.count('\n') == 1

@@ -175,7 +175,7 @@ def test_a_volume_of_one_plane_stays_one(
 def test_a_mask_is_told(run: Run, tmp_path: Path, white: int) -> None:
     mask = np.zeros((2, 40, 40), np.uint8)
     mask[:, 5:12, 5:12] = mask[:, 20:30, 20:30] = white
-    path, name = tmp_path / 'mask.tif', f'one object only, of label {white}'
+    path, name = tmp_path / 'mask.tif', f'only one object, with label {white}'
     tifffile.imwrite(path, mask, metadata={'axes': 'TYX'})
     for command, output in (('measure', 'a.csv'), ('track', 'b.csv')):
         done = run(command, path, '-o', tmp_path / output)

@@ -252,7 +252,7 @@ def test_a_stack_needs_a_plane(
     tifffile.imwrite(one, discs)
     result = run('refine', one, path, *options, '--overwrite')
     assert result.code == 2
-    assert '2 planes, which are not those of the image' in result.err
+    assert '2 planes, which does not match the image' in result.err
 
 
 def test_planes_of_labels_are_found_by_the_names_of_axes() -> None:

@@ -122,7 +122,7 @@ def test_a_table_of_an_image_that_is_damaged(
     done = quick(folder, '--table', tmp_path / 'all.csv')
     assert done.code == 0
     assert f'{table} is empty' in done.err
-    assert 'Its objects are not in' in done.err
+    assert 'Its objects are missing from' in done.err
     found = pd.read_csv(tmp_path / 'all.csv')
     assert not (found['image'] == str(folder / 'b.tif')).any()
 
@@ -489,7 +489,7 @@ def test_the_channel_is_told(
     )
     done = go(folder)
     assert done.code == 0, done.err
-    told = 'of 1 image with several channels was segmented: --channel'
+    told = 'was segmented in 1 image with several channels: choose'
     assert f'Channel 0 {told}' in done.out
     summary = pd.read_csv(tmp_path / 'out' / 'summary.csv')
     assert summary['channel'].fillna(-1).tolist() == [0, -1, -1]
@@ -550,15 +550,18 @@ def test_bad_usage(go: Any, folder: Path, tmp_path: Path) -> None:
     empty.mkdir()
     for arguments, message in (
         ((folder, empty), 'is a folder without images'),
-        ((folder, '--point', '3,4'), '--point is for one image'),
-        ((folder, '--channels', '0'), '--channels is for one image'),
-        ((folder, '--no-link'), '--no-link is for one image'),
+        ((folder, '--point', '3,4'), '--point is only for one image'),
+        ((folder, '--channels', '0'), '--channels is only for one image'),
+        ((folder, '--no-link'), '--no-link is only for one image'),
         ((folder, '--min-area', '-1'), 'min_area is -1'),
         ((folder, '--names', '{x}.tif'), 'are not a valid pattern'),
         ((folder, '--names', 'a/{name}.tif'), 'is not a valid file name'),
         ((folder, '--names', 'one.tif'), 'would both be written'),
-        ((folder, '--names', '{name}.jpg'), 'a.jpg does not'),
-        ((folder / 'a.tif', '--names', '{name}.tif'), '--names is for many'),
+        ((folder, '--names', '{name}.jpg'), 'give a file that ends in'),
+        (
+            (folder / 'a.tif', '--names', '{name}.tif'),
+            '--names is only for many',
+        ),
         ((folder / 'd', '--names', '{name}.tif'), 'no file or folder'),
     ):
         done = go(*arguments)
@@ -567,7 +570,7 @@ def test_bad_usage(go: Any, folder: Path, tmp_path: Path) -> None:
         assert not (tmp_path / 'out').exists()
     done = go(folder, output='out.tif')
     assert done.code == 2
-    assert 'is the name of a file' in done.err
+    assert 'is a file name: give a folder' in done.err
     assert not (tmp_path / 'out.tif').exists()
     (tmp_path / 'out').write_text('a file', 'utf-8')
     done = go(folder)

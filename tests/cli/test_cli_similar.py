@@ -40,7 +40,7 @@ def test_like(
 @pytest.mark.parametrize(
     ('options', 'message'),
     [
-        (('--point', '30,30'), 'takes no prompts'),
+        (('--point', '30,30'), 'cannot be combined with prompts'),
         (('--similarity', 3), 'similarity'),
         (('--output-kind', 'edges'), 'leave out --like'),
     ],

@@ -59,7 +59,7 @@ def test_text(
     for options, message in (
         (('--text', 'crash'), 'no such layer'),
         (('--text', ' '), 'is empty'),
-        (('--text', 'cell', '--point', '3,3'), 'no other prompts'),
+        (('--text', 'cell', '--point', '3,3'), 'combined with other prompts'),
         ((), 'no effect without --text'),
     ):
         result = run(*command, *options)

@@ -331,11 +331,11 @@ def test_red_green_blue_channels_are_a_photograph(tmp_path: Path) -> None:
     [
         (
             {'plate': {'wells': [{'path': 'A/1'}, {'path': 'B/2'}]}},
-            r'plate of 2 wells.*A.1.0',
+            r'plate with 2 wells.*A.1.0',
         ),
-        ({'well': {'images': [{'path': '0'}]}}, 'well of 1 fields'),
+        ({'well': {'images': [{'path': '0'}]}}, 'well with 1 fields'),
         ({'bioformats2raw.layout': 3}, 'collection of 1 images'),
-        ({'labels': ['cells']}, 'list of the labels of an image'),
+        ({'labels': ['cells']}, 'group of labels of an image'),
         ({}, 'without an OME-Zarr image'),
     ],
 )

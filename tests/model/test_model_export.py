@@ -126,7 +126,7 @@ def test_without_onnx_the_extra_is_named(small, tmp_path, monkeypatch):
     ('arguments', 'code', 'words'),
     [
         (['-o', 'model.pt'], 2, 'a folder without suffix'),
-        (['-o', 'onnx', '--author', 'A'], 2, '--author is for a package'),
+        (['-o', 'onnx', '--author', 'A'], 2, '--author is only for a package'),
         (['-o', 'here'], 3, 'here exists'),
         (['-o', 'none/onnx'], 3, 'there is no folder'),
     ],

@@ -303,7 +303,7 @@ def test_command_refuses_a_single_label_image(tmp_path, capsys):
     tifffile.imwrite(labels, np.ones((8, 8), np.uint8))
     out = str(tmp_path / 'out.csv')
     assert main(['track', str(labels), '-o', out]) == 2
-    assert 'a first axis of frames' in capsys.readouterr().err
+    assert 'frames along the first axis' in capsys.readouterr().err
 
 
 def test_command_line_keeps_its_input(tmp_path, capsys):

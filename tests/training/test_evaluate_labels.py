@@ -73,7 +73,7 @@ def test_the_truth_is_not_compared_with_itself(
 ) -> None:
     arguments = ['evaluate', disc_folder, '--labels', disc_folder / folder]
     assert main([*map(str, arguments), '--quiet']) == 2
-    assert 'in a folder of their own' in capsys.readouterr().err
+    assert 'give a separate folder' in capsys.readouterr().err
 
 
 def test_what_cannot_be_measured_is_named(

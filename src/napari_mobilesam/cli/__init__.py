@@ -13,7 +13,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-# `ExitCode.INTERRUPTED`, before anything is imported.
+# `ExitCode.INTERRUPTED`, without imports.
 INTERRUPTED = 130
 
 
@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if sys.stderr is None:
         sys.stderr = open(os.devnull, 'w')  # noqa: SIM115
     try:
-        # Ctrl-C may come while this is imported
+        # Ctrl-C may already come during imports
         from napari_mobilesam.cli.program import run_program
 
         return run_program(arguments)

@@ -1,4 +1,4 @@
-"""``napari-mobilesam classify``: classes of objects from a few examples."""
+"""``napari-mobilesam classify``: classify objects from a few examples."""
 
 from __future__ import annotations
 

@@ -68,7 +68,7 @@ def chosen_limits(
     Warns
     -----
     UserWarning
-        If most pixels fall within a few gray levels of them.
+        If most pixels fall within a few gray levels between them.
     """
     from napari_mobilesam.segmentation.image import contrast_limits_of
 
@@ -114,7 +114,7 @@ def _warn_of_few_levels(image: FilePlane, limits: tuple[Limits, ...]) -> None:
     values = np.clip(_recorded(image).astype(np.float64), low, high)
     first, last = np.percentile(values, (5, 95))
     if first == last and (values == first).all():
-        return  # nothing is in the image, whatever the limits
+        return  # the image is uniform, whatever the limits
     levels = 255 * (last - first) / (high - low)
     if levels < FEW_LEVELS:
         warnings.warn(

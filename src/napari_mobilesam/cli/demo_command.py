@@ -13,7 +13,7 @@ examples:
   napari-mobilesam demo
   napari-mobilesam demo --tour --output demo-output
 
-With no display (a server, a container) the tour runs under a virtual one.
+Without a display (server, container), the tour runs on a virtual one.
 """
 
 
@@ -21,10 +21,10 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
     """Add ``demo``."""
     parser = commands.add_parser(
         'demo',
-        help='napari on a microscopy image, with the widget docked',
-        description='Open napari on a microscopy image, with the widget '
-        'docked. The tour clicks a cell, accepts its mask, segments '
-        'everything, and leaves a screenshot and the label images.',
+        help='open napari with a microscopy image and the docked widget',
+        description='Open napari with a microscopy image and the docked '
+        'widget. The tour clicks a cell, accepts its mask, segments '
+        'everything, and saves a screenshot and the label images.',
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -43,7 +43,7 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
     parser.add_argument(
         '--model',
         metavar='NAME|FILE',
-        help='model to use (default: the official one if it has been '
+        help='model to use (default: the official one if it is '
         'downloaded, else the bundled one)',
     )
     parser.set_defaults(run=demo_command)

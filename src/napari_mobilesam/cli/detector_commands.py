@@ -14,9 +14,9 @@ from napari_mobilesam.cli.exit_codes import (
 from napari_mobilesam.cli.progress import ProgressLine
 
 ABOUT = (
-    'Detectors draw boxes around what a text names (segment --text). Those '
-    'that can be downloaded were trained on photographs, not on microscopy. '
-    'Other packages add detectors by the entry point group '
+    'Detectors draw boxes around objects that a text names (segment --text). '
+    'The downloadable ones were trained on photographs, not on microscopy. '
+    'Other packages add detectors through the entry-point group '
     'napari_mobilesam.detectors.'
 )
 
@@ -50,7 +50,7 @@ def list_command(options: argparse.Namespace) -> int:
     for name in names:
         record = RECORDS.get(name)
         if record is None:
-            print(f'{name:<{width}}  of another package')
+            print(f'{name:<{width}}  from another package')
             continue
         here = 'ready' if record.here else 'to download'
         print(f'{name:<{width}}  {here:<11}  {record.text}')
@@ -68,8 +68,8 @@ def download_command(options: argparse.Namespace) -> int:
     record = RECORDS.get(options.name)
     if record is None:
         raise UsageError(
-            f'no detector named {options.name!r} can be downloaded; there is '
-            f'{", ".join(RECORDS)}'
+            f'no detector named {options.name!r} can be downloaded; choose '
+            f'from {", ".join(RECORDS)}'
         )
     with ProgressLine(quiet=options.quiet) as progress:
         progress(0, 1, f'{options.name}: {record.text}')

@@ -68,7 +68,7 @@ def add_parser(commands: Any) -> None:
     )
     parser.add_argument('data', type=Path, help=DATA_HELP)
     parser.add_argument(
-        '--model', help='name or file (default: the default model)'
+        '--model', help='name or checkpoint file (default: the default model)'
     )
     parser.add_argument('--split', help='split in MANIFEST.csv, such as test')
     parser.add_argument('--dataset', action='append', help='only this one')
@@ -96,7 +96,7 @@ def add_parser(commands: Any) -> None:
         help='measure the label images in this folder, from any program, '
         'instead of a model',
     )
-    parser.add_argument('--json', type=Path, help='also write all numbers')
+    parser.add_argument('--json', type=Path, help='also write all results')
     add_overwrite(parser)
 
 
@@ -145,14 +145,13 @@ def evaluate_command(options: argparse.Namespace) -> int:
 def _refuse_truth(
     labels: Path, data: Path, images: Sequence[LabelledImage]
 ) -> None:
-    """Refuse to compare the labels of the data with themselves."""
+    """Refuse to compare the ground truth with itself."""
     folders = {data, *(data / image.dataset for image in images)}
     folders |= {folder / 'labels' for folder in folders}
     if labels.resolve() in {folder.resolve() for folder in folders}:
         raise UsageError(
-            f'--labels {labels} has the labels that others are compared '
-            'with; give the labels that a program found in a folder of '
-            'their own'
+            f'--labels {labels} has the ground truth; give a separate folder '
+            'with the labels that a program found'
         )
 
 
@@ -171,7 +170,7 @@ def _chosen_images(options: argparse.Namespace) -> list[LabelledImage]:
     if options.split is not None and folder.is_dir() and not manifest.exists():
         raise UsageError(
             f'--split {options.split!r}: {folder} has no MANIFEST.csv with '
-            'the split of each image; leave it out'
+            'the split of each image; leave --split out'
         )
     return read_folder(
         folder,

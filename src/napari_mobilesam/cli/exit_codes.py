@@ -23,10 +23,10 @@ class ExitCode(IntEnum):
 
 EXIT_CODES_HELP = """\
     0  done
-    1  it failed while running: no memory, no network, no display
-    2  bad usage or bad input: options, image, labels, table, prompt, model
-    3  the output cannot be written, exists and --overwrite is not given, or
-       is in use by another run
+    1  failed while running: no memory, no network, no display
+    2  invalid usage or input: options, image, labels, table, prompt, model
+    3  the output cannot be written, exists without --overwrite, or is in use
+       by another run
     4  some tiles of a large image, or some of many images, failed; the rest
        is written
   130  interrupted (Ctrl-C); outputs are whole or were not written, finished
@@ -34,19 +34,19 @@ EXIT_CODES_HELP = """\
 
 
 class UsageError(ValueError):
-    """Contradicting options, or an invalid value."""
+    """Options contradict each other, or a value is invalid."""
 
 
 class InputError(ValueError):
-    """A file that cannot be read."""
+    """An input file is missing, unreadable or unsuitable."""
 
 
 class OutputError(OSError):
-    """A file that cannot be written or may not be overwritten."""
+    """A file cannot be written or may not be overwritten."""
 
 
 class DownloadError(RuntimeError):
-    """A model that could not be downloaded."""
+    """A model cannot be downloaded."""
 
 
 def exit_code(error: BaseException) -> ExitCode:

@@ -1,4 +1,4 @@
-"""``napari-mobilesam export``: labels for other programs, and back."""
+"""``napari-mobilesam export``: convert labels to and from other formats."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
         'export',
         help='write labels for ImageJ, QuPath, COCO and others, or read them',
         description='Write labels in the format of another program, or read '
-        'them back. The suffixes of the files decide.',
+        'them back. The file suffixes determine the formats.',
         epilog=EXPORT_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -96,7 +96,7 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
         '--coco-masks',
         default=SEGMENTATION,
         choices=SEGMENTATIONS,
-        help='run lengths or polygons (default: %(default)s)',
+        help='encoding of masks for COCO (default: %(default)s)',
     )
     parser.set_defaults(run=export_command)
 
@@ -107,14 +107,14 @@ def add_labels_argument(parser: argparse.ArgumentParser) -> None:
         'labels',
         type=Path,
         metavar='LABELS',
-        help='label image (TIFF, PNG, OME-Zarr, _seg.npy of Cellpose), ROI '
+        help='label image (TIFF, PNG, OME-Zarr, Cellpose _seg.npy), ROI '
         'zip, GeoJSON or COCO',
     )
     parser.add_argument(
         '--channel',
         type=int,
         metavar='N',
-        help='channel that holds the labels, from 0, of a TIFF with several',
+        help='channel with the labels, from 0, in a TIFF with several',
     )
     parser.add_argument(
         '--shape',
@@ -133,15 +133,15 @@ def warn_of_mask(path: Path, pixels: Any, labels: set[int]) -> None:
     path : Path
         File of the labels.
     pixels : array
-        Its pixels.
+        Pixels of the file.
     labels : set of int
         All labels in the file.
     """
     mask = pixels.dtype.kind == 'b' or labels <= {255, 65535}
     if len(labels) == 1 and mask:
         warnings.warn(
-            f'{path} has one object only, of label {min(labels)}: of a mask, '
-            'label the parts first, for example with '
+            f'{path} has only one object, with label {min(labels)}: if it is '
+            'a mask, label its parts first, for example with '
             'skimage.measure.label(mask)',
             stacklevel=2,
         )

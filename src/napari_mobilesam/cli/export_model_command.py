@@ -50,7 +50,7 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
         action='append',
         default=[],
         metavar='NAME',
-        help='who trained it, for the package; may be repeated',
+        help='author of the model, for the package; may be repeated',
     )
     add_quiet(parser)
     parser.set_defaults(run=export_model_command)
@@ -66,7 +66,7 @@ def export_model_command(options: argparse.Namespace) -> int:
             'for a bioimage.io package'
         )
     if options.author and not packed:
-        raise UsageError('--author is for a package, -o NAME.zip')
+        raise UsageError('--author is only for a package, -o NAME.zip')
     if path.exists():
         raise OutputError(f'{path} exists: remove it, or choose another name')
     if not path.absolute().parent.is_dir():

@@ -47,9 +47,9 @@ def add_parser(commands: Any) -> None:
 
 
 def finetune_command(options: argparse.Namespace) -> int:
-    """Fine-tune and add the result to the user's models if it is better.
+    """Fine-tune a model and add it to the user's models if it is better.
 
-    Ctrl-C ends the training; the best model so far is kept.
+    Ctrl-C ends the training and keeps the best model so far.
     """
     from napari_mobilesam.model.checkpoints import load_model
     from napari_mobilesam.training.dataset import manifest_splits, read_folder

@@ -82,8 +82,8 @@ class FilePlane(NamedTuple):
     channel : int or None
         Selected channel of a file with several, from 0.
     plane : dict of str to int
-        Index along each axis other than rows, columns, colours and channels,
-        by the letter of the axis.
+        Index along each axis except rows, columns, colours and channels, by
+        the letter of the axis.
     sizes : dict of str to int
         Size of the file along each of its axes.
     """
@@ -222,8 +222,7 @@ def _channel(path: Path, channel: int | None, count: int) -> int | None:
         return None
     if channel >= count:
         raise InputError(
-            f'{path} has {count} channels, counted from 0: there is no '
-            f'channel {channel}'
+            f'{path} has no channel {channel}: it has {count}, counted from 0'
         )
     return channel
 
@@ -259,12 +258,12 @@ def _chosen(
 
 
 def read_labels_of(path: Path, image: FilePlane, option: str) -> NDArray[Any]:
-    """Read labels of the objects of an image.
+    """Read the labels of an image.
 
     Parameters
     ----------
     path : Path
-        Label image of one plane.
+        Label image with one plane.
     image : FilePlane
         Image with the same rows and columns.
     option : str
@@ -273,7 +272,7 @@ def read_labels_of(path: Path, image: FilePlane, option: str) -> NDArray[Any]:
     Returns
     -------
     ndarray
-        (H, W).
+        (H, W) labels.
 
     Raises
     ------
@@ -284,8 +283,8 @@ def read_labels_of(path: Path, image: FilePlane, option: str) -> NDArray[Any]:
     shape = image.pixels.shape[:2]
     if labels.shape != shape:
         raise InputError(
-            f'{option} {path} has the shape {labels.shape}, the image has '
-            f'{shape}: give labels of this image'
+            f'{option} {path} has the shape {labels.shape}, but the image '
+            f'has {shape}: give labels of this image'
         )
     return labels
 
@@ -327,7 +326,7 @@ def _check_plane(
 def output_file(
     path: Path, overwrite: bool, inputs: Sequence[Path] = ()
 ) -> Iterator[Callable[[Callable[[Path], None]], None]]:
-    """Reserve a path now and write it later; leave nothing on failure.
+    """Check that a path can be written, to write it later atomically.
 
     Entering the context verifies that the folder is writable, before any long
     computation. It yields a function ``commit(write)``, which calls
@@ -336,10 +335,10 @@ def output_file(
     Raises
     ------
     OutputError
-        The folder is missing or read-only, the file exists and
+        If the folder is missing or read-only, the file exists and
         ``overwrite`` is False, or writing fails (a full disk).
     UsageError
-        The output is one of ``inputs``.
+        If the output is one of ``inputs``.
     """
     if any(path.resolve() == other.resolve() for other in inputs):
         raise UsageError(f'{path} is an input: give another output')
@@ -370,7 +369,7 @@ def check_folder(path: Path) -> None:
         If the folder does not exist or is not writable.
     """
     if not path.parent.is_dir():
-        url = ', and only files and folders are written'
+        url = ', and URLs cannot be written'
         raise OutputError(
             f'cannot write {path}: there is no folder {path.parent}'
             f'{url if is_url(str(path)) else ""}'
@@ -389,7 +388,7 @@ def refuse_existing(path: Path, overwrite: bool) -> None:
     Raises
     ------
     OutputError
-        If the output is one of these.
+        If it is a folder, or exists and ``overwrite`` is False.
     """
     if path.is_dir():
         raise OutputError(f'cannot write {path}: it is a folder')
@@ -404,8 +403,8 @@ def check_labels_path(
     if path.suffix.lower() not in suffixes:
         known = f'{", ".join(suffixes[:-1])} or {suffixes[-1]}'
         raise UsageError(
-            f'labels are written to a file that ends in {known}, which '
-            f'{path} does not'
+            f'labels cannot be written to {path}: give a file that ends in '
+            f'{known}'
         )
 
 
@@ -441,7 +440,7 @@ def write_labels(
         labels = labels.astype(np.uint16)
     elif path.suffix.lower() == '.png':
         raise OutputError(
-            f'{labels.max()} labels do not fit in a PNG: write a .tif'
+            f'label {labels.max()} is too large for a PNG: write a .tif'
         )
     if path.suffix.lower() == '.png':
         from PIL import Image
@@ -454,7 +453,7 @@ def write_labels(
 def write_tiff(
     path: Path, pixels: NDArray[Any], like: FilePlane | None = None
 ) -> None:
-    """Write a (H, W) plane as compressed TIFF with the image's pixel sizes."""
+    """Write an (H, W) plane as compressed TIFF with pixel sizes."""
     import tifffile
 
     from napari_mobilesam.large.io.label_tiff import tiff_metadata

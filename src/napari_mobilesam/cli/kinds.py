@@ -1,4 +1,4 @@
-"""Kinds of output of ``segment``: labels, pictures and tables."""
+"""Kinds of output of ``segment``: labels, images and tables."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 # Kind and its description in ``--help``.
 KINDS = {
-    'labels': 'a number for each object (TIFF, PNG)',
-    'semantic': '1 on objects, 0 elsewhere (TIFF, PNG)',
+    'labels': 'one number per object (TIFF, PNG)',
+    'semantic': '1 for objects, 0 elsewhere (TIFF, PNG)',
     'outlines': "polygons as in napari's Shapes files (CSV)",
     'edges': 'strength of edges from 0 to 1 (TIFF)',
     'proposals': 'boxes that may contain objects, most likely first (CSV)',
@@ -84,7 +84,7 @@ def check_kind(options: argparse.Namespace, prompted: bool) -> None:
         check_labels_path(output, LABEL_TIFF_SUFFIXES)
         refuse_idle(options, ['skip'], 'with --output-kind edges')
     else:
-        # images are segmented into a zarr tile by tile, not here
+        # tiled segmentation to zarr is checked elsewhere
         check_labels_path(output, (*LABEL_SUFFIXES, '.zarr'))
     if kind in UNLABELLED:
         if prompted:
@@ -94,8 +94,8 @@ def check_kind(options: argparse.Namespace, prompted: bool) -> None:
             )
         if options.table:
             raise UsageError(
-                f'--table describes labels, and there are none of '
-                f'--output-kind {kind}'
+                f'--table describes labels, but --output-kind {kind} has '
+                'none: leave it out'
             )
 
 
@@ -135,7 +135,8 @@ def outline_table(labels: NDArray[Any]) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        index (one per label), shape-type, vertex-index, axis-0, axis-1.
+        Columns index (one per label), shape-type, vertex-index, axis-0,
+        axis-1.
     """
     import pandas as pd
 

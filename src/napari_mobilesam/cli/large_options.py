@@ -1,4 +1,4 @@
-"""Options of ``segment`` for images of any size."""
+"""Options of ``segment`` for large images."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def add_large_options(parser: argparse.ArgumentParser) -> None:
         '--link',
         action=argparse.BooleanOptionalAction,
         default=None,
-        help='one label for an object through z or time (default: yes)',
+        help='give an object one label through z or time (default: yes)',
     )
     again = large.add_mutually_exclusive_group()
     again.add_argument(
@@ -87,7 +87,7 @@ def _add_workers(large: argparse._ArgumentGroup) -> None:
         '--workers',
         type=whole_number(1),
         metavar='N',
-        help='threads or processes (default: one for each core)',
+        help='threads or processes (default: one per core)',
     )
     large.add_argument(
         '--executor',
@@ -97,7 +97,7 @@ def _add_workers(large: argparse._ArgumentGroup) -> None:
     large.add_argument(
         '--scheduler',
         metavar='ADDRESS',
-        help='work on a Dask cluster: tcp://host:8786',
+        help='use a Dask cluster: tcp://host:8786',
     )
 
 
@@ -107,7 +107,7 @@ def _add_parts(large: argparse._ArgumentGroup) -> None:
         '--planes',
         type=plane_range,
         metavar='A:B',
-        help='planes A to B - 1 of a stack or series only',
+        help='only planes A to B - 1 of a stack or time series',
     )
     large.add_argument(
         '--channels',
@@ -127,7 +127,7 @@ def _add_parts(large: argparse._ArgumentGroup) -> None:
         type=axis_index,
         action='append',
         metavar='AXIS=I',
-        help='one index of a time or z axis, such as t=0; may be repeated',
+        help='index along a time or z axis, such as t=0; may be repeated',
     )
 
 
@@ -208,7 +208,7 @@ def _tiff_pixels(path: Path, series: int | None) -> int:
     try:
         with opened_series(path, series) as (_, chosen, _):
             return plane_pixels(chosen)
-    # errors of the file are reported when it is read
+    # errors are reported when the file is read
     except Exception:  # noqa: BLE001
         return 0
 
@@ -236,5 +236,7 @@ def axis_index(text: str) -> tuple[str, int]:
     """Parse ``'t=0'``."""
     name, equals, index = text.partition('=')
     if not (name and equals and index.isdecimal()):
-        raise argparse.ArgumentTypeError(f'{text!r} is not AXIS=I, as t=0')
+        raise argparse.ArgumentTypeError(
+            f'{text!r} is not AXIS=I, such as t=0'
+        )
     return name, int(index)

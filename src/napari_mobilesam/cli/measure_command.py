@@ -1,4 +1,4 @@
-"""``napari-mobilesam measure``: labels in, a table of objects out."""
+"""``napari-mobilesam measure``: measure the objects of a label image."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ examples:
   a pixel of 0.65 µm, classes and scores from another table
     napari-mobilesam measure labels.tif -o cells.csv --scale 0.65,0.65 \\
         --units µm --table objects.csv
-  a large image, part by part
+  a large image, in parts
     napari-mobilesam measure cells.ome.zarr --image slide.ome.zarr \\
         -o cells.parquet
 """
@@ -72,20 +72,20 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
         '--table',
         type=Path,
         metavar='TABLE.csv',
-        help='table whose class, score and stability are kept',
+        help='table whose class, score and stability are added',
     )
     parser.add_argument(
         '--scale',
         type=pixel_sizes,
         metavar='S,S',
-        help='size of a pixel along each axis (default: that of the labels)',
+        help='pixel size along each axis (default: that of the labels)',
     )
     parser.add_argument(
         '--units',
         metavar='UNIT',
-        help='unit of the sizes in the table, such as µm: that of --scale, '
-        'whose columns are in “units” without it; else the size that the file '
-        'gives is converted',
+        help='unit of the table, such as µm: with --scale, its unit '
+        '(otherwise columns are in “units”); without, the unit to convert '
+        'the pixel size of the file to',
     )
     parser.add_argument(
         '--volumes',
@@ -167,22 +167,22 @@ def _scale(
     if not scale:
         if options.units:
             raise UsageError(
-                f'--units {options.units} needs a size: {options.labels} does '
-                'not say how large a pixel is, so give --scale'
+                f'--units {options.units} needs a pixel size, which '
+                f'{options.labels} does not have: give --scale'
             )
         return None, None
     if not any(units):
         if not options.units:
             return None, None
         return scale, symbol_of(options.units)
-    # planes are measured one by one
+    # for planes, only the last two axes count
     first = 0 if options.volumes else len(scale) - 2
     sizes, symbol = in_one_unit(scale[first:], units[first:], options.units)
     if options.units and sizes is None:
         named = ', '.join(unit or 'no unit' for unit in units[first:])
         raise UsageError(
-            f'--units {options.units}: {options.labels} gives the size of a '
-            f'pixel in {named}; give --scale, too'
+            f'--units {options.units}: {options.labels} has pixel sizes in '
+            f'{named}; give --scale too'
         )
     return sizes and (*scale[:first], *sizes), symbol
 
@@ -206,7 +206,7 @@ def open_image(path: Path, wanted: str) -> Any:
         from napari_mobilesam.cli.image_files import read_image
 
         pixels = read_image(path, single=True).pixels
-        # a fourth channel of a picture is alpha
+        # the fourth channel of a picture is alpha
         return pixels[..., :3] if pixels.ndim == 3 else pixels
     pyramid = open_pyramid(path)
     array = pyramid.arrays[0]

@@ -28,8 +28,8 @@ examples:
   napari-mobilesam models --json
   napari-mobilesam models download mobile_sam
 
-Files are kept in the user's cache folder, checked against a known hash, and
-not downloaded twice.
+Files are stored in the user's cache folder, verified against a known hash,
+and not downloaded twice.
 
 exit codes:
 {EXIT_CODES_HELP}
@@ -40,7 +40,7 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
     """Add ``models`` and ``models download``."""
     parser = commands.add_parser(
         'models',
-        help='list the models, download one',
+        help='list or download models',
         description='List the models, or download one.',
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -65,8 +65,8 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--model',
         metavar='NAME|FILE',
-        help='a name that `models` lists, or a checkpoint file (default: '
-        'the official one if it has been downloaded, else the bundled one)',
+        help='a name listed by `models`, or a checkpoint file (default: '
+        'the official one if it is downloaded, else the bundled one)',
     )
     parser.add_argument(
         '--device',
@@ -102,7 +102,7 @@ def prepare_model(
     Raises
     ------
     UsageError, DownloadError, CheckpointError
-        As `load_chosen_model`.
+        See `load_chosen_model`.
     """
     from napari_mobilesam.model.checkpoints import choose_device
     from napari_mobilesam.model.registry import registry
@@ -117,18 +117,18 @@ def prepare_model(
 
 
 def download(name: str, progress: ProgressLine) -> Path:
-    """Download a model unless it is on this machine.
+    """Download a model unless it is already cached.
 
     Raises
     ------
     CheckpointError
-        For an unknown name.
+        If the name is unknown.
     DownloadError
         If the download fails.
     """
     from napari_mobilesam.model.registry import cached_path, download_model
 
-    cached_path(name)  # an unknown name is bad usage, not bad luck
+    cached_path(name)  # an unknown name is an error of usage, not download
     try:
         return download_model(name, progress)
     except CheckpointError as error:
@@ -164,7 +164,7 @@ def list_command(options: argparse.Namespace) -> int:
             f'{chosen} {record.name:<{width}}  {size_text(record.size_bytes)}'
             f'  {here:<11}  {record.licence}: {record.purpose}{head}'
         )
-    print('\n* is used when no model is named.')
+    print('\n* is the default model.')
     return ExitCode.OK
 
 

@@ -1,4 +1,4 @@
-"""Options of a command from the fields of a parameter dataclass.
+"""Command-line options from the fields of a parameter dataclass.
 
 Defaults, types and descriptions are defined only in the dataclass; see
 `napari_mobilesam.parameter_fields`.
@@ -36,7 +36,7 @@ def add_options(
         Parameter dataclass; an instance provides the defaults of the help
         text.
     only : iterable of str, optional
-        Names of the fields to add; by default all that are described.
+        Names of the fields to add; by default all described fields.
     kinds : dict of str to callable, optional
         Parsers of values, if they differ from the types of the fields.
     """

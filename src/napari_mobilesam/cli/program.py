@@ -87,7 +87,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         '--traceback',
         action='store_true',
-        help='show where an error comes from, for reporting it',
+        help='show the traceback of an error, for reporting it',
     )
     commands = parser.add_subparsers(
         title='commands', metavar='COMMAND', required=True
@@ -137,7 +137,7 @@ def run_program(arguments: Sequence[str] | None = None) -> int:
     if not log.handlers:
         log.addHandler(logging.NullHandler())
     given = sys.argv[1:] if arguments is None else arguments
-    if '' in given:  # such as the value of a variable that is not set
+    if '' in given:  # such as the value of an unset variable
         print(f'{PROGRAM}: error: an argument is empty', file=sys.stderr)
         return ExitCode.USAGE
     try:

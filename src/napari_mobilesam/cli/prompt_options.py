@@ -1,4 +1,4 @@
-"""Prompts on the command line: options, tables of boxes, segmentation."""
+"""Prompts on the command line: options, box tables and segmentation."""
 
 from __future__ import annotations
 
@@ -53,8 +53,8 @@ def add_prompt_options(parser: argparse.ArgumentParser) -> None:
         '--boxes',
         type=Path,
         metavar='TABLE.csv',
-        help='a box around each object: columns row0, column0, row1, column1, '
-        'or a Shapes layer saved by napari',
+        help='a box around each object: table with columns row0, column0, '
+        'row1, column1, or a Shapes layer saved by napari',
     )
 
 
@@ -65,8 +65,8 @@ def prompts_of(options: argparse.Namespace) -> list[Prompts]:
     boxes = [np.array(box) for box in options.box]
     if options.boxes is not None and (len(points) or boxes):
         raise UsageError(
-            '--boxes is one object per box: leave out --point, --negative and '
-            '--box'
+            '--boxes gives one object per box: leave out --point, --negative '
+            'and --box'
         )
     if len(boxes) > 1 and len(points):
         raise UsageError(
@@ -85,7 +85,7 @@ def prompts_of(options: argparse.Namespace) -> list[Prompts]:
 
 
 def check_inside(options: argparse.Namespace, shape: tuple[int, int]) -> None:
-    """Refuse points and boxes outside an image before the model is loaded.
+    """Check that points and boxes are inside an image.
 
     Parameters
     ----------
@@ -122,8 +122,8 @@ def check_inside(options: argparse.Namespace, shape: tuple[int, int]) -> None:
         text = f'--box {row0:g},{column0:g},{row1:g},{column1:g}'
         if row0 >= row1 or column0 >= column1:
             raise InputError(
-                f'{text} has no area: give the first row and column, then '
-                'the last'
+                f'{text} has no area: give first row, first column, last row, '
+                'last column'
             )
         if row1 <= 0 or column1 <= 0 or row0 >= height or column0 >= width:
             raise InputError(f'{text} is outside the image: {last}')
@@ -193,13 +193,13 @@ def segment_prompts(
     Parameters
     ----------
     image : ndarray
-        (H, W) or (H, W, 3 | 4).
+        (H, W) or (H, W, 3 | 4) pixels.
     model : Sam
         Model.
     objects : sequence of Prompts
         Prompts of each object, in (row, column) data pixels.
     diameter : float or None
-        Diameter of the objects in pixels; None to try several scales.
+        Diameter of the objects in pixels; None tries several scales.
     contrast_limits : (low, high), optional
         Values shown as black and white; by default found from the image.
 
@@ -208,7 +208,7 @@ def segment_prompts(
     labels : ndarray
         (H, W) label image; object i has label i + 1.
     table : DataFrame
-        One row per object that has a pixel.
+        One row per object with at least one pixel.
     """
     from napari_mobilesam.segmentation.masks import paint_objects
     from napari_mobilesam.segmentation.predictor import Predictor

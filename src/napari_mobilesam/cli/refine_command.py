@@ -48,14 +48,14 @@ if TYPE_CHECKING:
 
 EXAMPLES = f"""\
 examples:
-  labels of Cellpose, with a table of what changed
+  Cellpose labels, with a table of the changes
     napari-mobilesam refine cells.tif cells_cp_masks.tif -o better.tif \\
         --table changes.csv
-  the file that Cellpose's window saves
+  the file saved by the Cellpose GUI
     napari-mobilesam refine cells.tif cells_seg.npy -o better.tif
-  the cells of InstanSeg, its second channel
+  InstanSeg cells, the second channel
     napari-mobilesam refine cells.tif instanseg.tif --channel 1 -o better.tif
-  the connected parts of a threshold
+  the connected components of a threshold
     napari-mobilesam refine cells.tif threshold.png -o better.tif
 
 exit codes:
@@ -76,7 +76,7 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        'image', type=Path, metavar='IMAGE', help='image of the labels'
+        'image', type=Path, metavar='IMAGE', help='segmented image'
     )
     add_labels_argument(parser)
     add_output(
@@ -97,8 +97,8 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
         type=plane_indices,
         metavar='I[,J…]',
         help='plane of a multi-plane image: one index per axis before row '
-        'and column, counted from 0; of a stack of labels the same plane, '
-        'which has no index of a channel',
+        'and column, counted from 0; from a stack of labels, the same plane '
+        '(without a channel index) is read',
     )
     add_quiet(parser)
     add_contrast_option(parser)
@@ -173,8 +173,8 @@ def plane_of_labels(
         sizes = ' x '.join(map(str, leading.values()))
         if len(plane) != len(leading):
             raise UsageError(
-                f'the labels are a stack of {sizes} planes, which are not '
-                'those of the image: give a stack like it, or the labels of '
+                f'the labels are a stack of {sizes} planes, which does not '
+                'match the image: give a matching stack, or the labels of '
                 'one plane'
             )
         at |= zip(leading, plane, strict=True)

@@ -1,4 +1,4 @@
-"""``napari-mobilesam segment``: an image file in, a label image out."""
+"""``napari-mobilesam segment``: segment image files into label images."""
 
 from __future__ import annotations
 
@@ -77,10 +77,10 @@ EXAMPLES = f"""\
 examples:
   every object of an image, and a table with one row per object
     napari-mobilesam segment cells.tif -o labels.tif --table cells.csv
-  objects of about 30 pixels, a denser grid of prompts
+  objects of about 30 pixels, with a denser grid of prompts
     napari-mobilesam segment cells.tif -o labels.tif --diameter 30 \\
         --points-per-side 64
-  the object at row 120, column 85, without what is at row 140, column 90
+  the object at row 120, column 85, without the part at row 140, column 90
     napari-mobilesam segment cells.tif -o one.tif --point 120,85 \\
         --negative 140,90
   the object in a box: first row, first column, last row, last column
@@ -91,11 +91,11 @@ examples:
   objects in a part of the image, as polygons that napari opens
     napari-mobilesam segment cells.tif -o cells.csv --output-kind outlines \\
         --region 0,0,512,512
-  one object for each box of a table
+  one object per box of a table
     napari-mobilesam segment cells.tif -o labels.tif --boxes boxes.csv
-  everything that is like the objects of a label image
+  all objects that are similar to those of a label image
     napari-mobilesam segment cells.tif -o labels.tif --like examples.tif
-  what a text names, in photographs rather than micrographs
+  objects named by a text, in photographs rather than micrographs
     napari-mobilesam segment photo.jpg -o labels.tif --text "coin"
   all images of a folder, two at a time; the same command continues where it
   was stopped
@@ -105,8 +105,8 @@ examples:
   plane 4 of a stack
     napari-mobilesam segment stack.tif -o labels.tif --plane 4
 
-Points, and one box beside them, describe one object, which gets label 1.
-Several boxes, without points, are one object each: labels 1, 2, …
+Points, optionally with one box, describe one object, which gets label 1.
+Several boxes without points are one object each, with labels 1, 2, …
 
 exit codes:
 {EXIT_CODES_HELP}
@@ -156,12 +156,12 @@ def _add_files(parser: argparse.ArgumentParser) -> None:
         nargs='+',
         metavar='IMAGE',
         help='TIFF, PNG, JPEG, zarr or OME-Zarr; gray or RGB, any bit depth; '
-        'several images, or folders of them, are written into a folder',
+        'the labels of several images or of folders are written to a folder',
     )
     add_output(
         parser,
         'LABELS.tif|.zarr|FOLDER',
-        'label image to write: 0 is background; of many images a folder',
+        'label image to write, 0 is background; a folder for many images',
         'existing outputs',
     )
     parser.add_argument(
@@ -190,7 +190,7 @@ def _add_files(parser: argparse.ArgumentParser) -> None:
         '--series',
         type=int,
         metavar='N',
-        help='image of a TIFF that holds several, counted from 0',
+        help='image in a TIFF with several, counted from 0',
     )
     add_quiet(parser)
 
@@ -201,13 +201,13 @@ def add_scope_options(group: argparse._ArgumentGroup) -> None:
         '--region',
         type=box_corners,
         metavar='R0,C0,R1,C1',
-        help='find objects in this box only',
+        help='find objects only in this box',
     )
     group.add_argument(
         '--skip',
         type=Path,
         metavar='LABELS.tif',
-        help='skip pixels labelled in this image',
+        help='skip pixels that are labelled in this image',
     )
 
 
@@ -231,7 +231,7 @@ def segment_command(options: argparse.Namespace) -> int:
 
 
 def segment_one_command(options: argparse.Namespace) -> int:
-    """Read, segment, write; outputs are reserved before the long part."""
+    """Segment one image; outputs are checked before the long part."""
     check_options(options)
     given = (options.image, options.skip, options.boxes, options.like)
     inputs = [path for path in given if path is not None]
@@ -297,7 +297,7 @@ def check_options(options: argparse.Namespace) -> None:
     check_table(options.table, options.output)
     if prompted:
         names = [field.name for field in fields(EverythingParameters)]
-        names.remove('diameter')  # of use to --point and --box
+        names.remove('diameter')  # used by --point and --box
         if options.boxes is not None or options.text is not None:
             refuse_idle(options, ['diameter'], 'with --boxes or --text')
         refuse_idle(

@@ -1,4 +1,4 @@
-"""``segment`` for images of any size: see `napari_mobilesam.large`."""
+"""``segment`` for large images; see `napari_mobilesam.large`."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def check_options(options: argparse.Namespace) -> None:
             raise UsageError('give --plane or --planes, not both')
         if len(options.plane) > 1:
             raise UsageError(
-                'of a large image choose a plane by axis, for example '
+                'for a large image, choose planes by axis, for example '
                 '--select t=0 --planes 4:5'
             )
     if options.scheduler and (options.executor or options.workers):
@@ -128,7 +128,7 @@ def labels_path(options: argparse.Namespace) -> Path:
 def reserved_output(
     options: argparse.Namespace, source: Source
 ) -> Iterator[Callable[[LargeResult, Callable[[], None]], None]]:
-    """Refuse existing outputs; return the writer of the TIFF.
+    """Check the outputs, and yield a function that writes the TIFF.
 
     It calls a second function before the TIFF gets its name, so that no TIFF
     remains if that raises.
@@ -150,7 +150,7 @@ def reserved_output(
     unfinished = records_folder(target).exists()
     if options.resume and not unfinished:
         raise UsageError(
-            f'there is no unfinished run of {options.output} to resume: '
+            f'there is no unfinished run for {options.output} to resume: '
             'leave out --resume'
         )
     if target.exists() and not unfinished:
@@ -264,7 +264,7 @@ def with_time_left(progress: ProgressLine) -> Progress:
 def plan_text(
     options: argparse.Namespace, plan: LargePlan, model: ModelLoader
 ) -> str:
-    """Describe the tiles, and how long they take on this machine."""
+    """Return a description of the tiles and their expected duration."""
     from napari_mobilesam.large.executors import available_cores
     from napari_mobilesam.large.large_estimate import (
         describe_plan,
@@ -285,7 +285,7 @@ def plan_text(
 def model_reference(
     options: argparse.Namespace, progress: ProgressLine
 ) -> ModelLoader:
-    """Return the name or absolute path of the model, downloading it first.
+    """Return a loader of the model, downloaded first if needed.
 
     Workers elsewhere load it themselves, from other working directories.
     """
@@ -307,8 +307,8 @@ def report(
     found = counted(count, 'object')
     if result.cut:
         warnings.warn(
-            f'{counted(len(result.cut), "object")} too large for the tiles: '
-            'without a label; give their size with --diameter',
+            f'{counted(len(result.cut), "object")} too large for the tiles '
+            'have no label; give their size with --diameter',
             stacklevel=2,
         )
     for failed in result.failed[:MOST_LISTED]:
@@ -334,7 +334,7 @@ def report(
         again = '' if options.overwrite or not written else ' with --overwrite'
         print(
             f'{counted(len(result.failed), "tile")} failed, the rest is '
-            f'written: the same command{again} tries again',
+            f'written: the same command{again} retries them',
             file=sys.stderr,
         )
         return ExitCode.PARTIAL

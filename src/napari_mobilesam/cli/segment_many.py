@@ -78,7 +78,7 @@ SegmentOne = Callable[
     [argparse.Namespace, 'Sam', Callable[[], bool]], SegmentOutput
 ]
 
-# Suffixes of outputs that are not folders of many images.
+# Suffixes of single outputs, which are not folders for many images.
 FILE_SUFFIXES = ('.tif', '.tiff', '.png', '.csv', '.zarr')
 
 
@@ -99,9 +99,9 @@ def add_series_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         '--names',
         metavar='PATTERN',
-        help='names of the label images: {name} of the image without its '
-        'suffix, {suffix} without its dot, {folder} that it lies in, {number} '
-        'from 1 (default: {name}_labels.tif)',
+        help='names of the label images: {name} is the image name without '
+        'suffix, {suffix} its suffix without dot, {folder} its folder, '
+        '{number} counts from 1 (default: {name}_labels.tif)',
     )
 
 
@@ -130,13 +130,10 @@ def segment_many_command(
         _refuse_other_options(folder, images)
     _check_table(options.table, images, folder / SUMMARY)
     if folder.exists() and not folder.is_dir():
-        raise OutputError(
-            f'{folder} is a file: many images are written into a folder'
-        )
+        raise OutputError(f'{folder} is a file: give a folder for many images')
     if folder.suffix.lower() in FILE_SUFFIXES and not folder.is_dir():
         raise UsageError(
-            f'{folder} is the name of a file: many images are written into '
-            'a folder'
+            f'{folder} is a file name: give a folder for many images'
         )
     try:
         with series_lock(folder):
@@ -207,7 +204,7 @@ def refuse_for_series(options: argparse.Namespace) -> None:
     Raises
     ------
     UsageError, SegmentationError
-        If one is given.
+        If an option is only for one image, or a value is out of range.
     """
     from napari_mobilesam.segmentation.parameters import checked_parameters
 
@@ -215,7 +212,7 @@ def refuse_for_series(options: argparse.Namespace) -> None:
     names += ['text', 'detector', 'text_score']
     names += ONLY_LARGE
     given = typed_options(options, names)
-    refuse_given(given, 'for one image', 'give one image')
+    refuse_given(given, 'only for one image', 'give one image')
     checked_parameters(None, given_options(options, EverythingParameters))
 
 
@@ -245,8 +242,8 @@ def series_of(options: argparse.Namespace) -> Iterator[SeriesImage]:
         if key in taken:
             other = distinct_names(image, taken[key], suffix)
             raise UsageError(
-                f'{image} and {taken[key]} would both be written to '
-                f'{labels}: give --names, for example {other}'
+                f'the labels of {image} and {taken[key]} would both be '
+                f'written to {labels}: give --names, for example {other}'
             )
         if key in inputs:
             raise UsageError(f'{labels} is an input: give another output')

@@ -45,7 +45,8 @@ def check_similar_options(options: argparse.Namespace, prompted: bool) -> None:
         return refuse_idle(options, ['similarity'], 'without --like')
     if prompted:
         raise UsageError(
-            '--like takes no prompts: leave out points, boxes and --text'
+            '--like cannot be combined with prompts: leave out points, boxes '
+            'and --text'
         )
     if options.output_kind in ('edges', 'proposals'):
         raise UsageError(

@@ -20,9 +20,9 @@ def add_text_options(parser: argparse.ArgumentParser) -> None:
     """Add ``--text``, ``--detector`` and ``--text-score``."""
     group = parser.add_argument_group(
         'text',
-        'With --text, a detector draws boxes around what the text names, and '
-        'each box is a prompt. The detectors that `detectors` lists were '
-        'trained on photographs, not on microscopy.',
+        'With --text, a detector draws boxes around objects that the text '
+        'names, and each box is a prompt. The built-in detectors were trained '
+        'on photographs, not on microscopy.',
     )
     group.add_argument(
         '--text', metavar='WORDS', help='what to find, such as "coin"'
@@ -30,7 +30,7 @@ def add_text_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         '--detector',
         metavar='NAME',
-        help='a name that `detectors` lists (default: grounding_dino_tiny)',
+        help='a name listed by `detectors` (default: grounding_dino_tiny)',
     )
     group.add_argument(
         '--text-score',
@@ -52,7 +52,8 @@ def check_text_options(
         raise UsageError('--text is empty: say what to find')
     if otherwise_prompted:
         raise UsageError(
-            '--text takes no other prompts: leave out points and boxes'
+            '--text cannot be combined with other prompts: leave out points '
+            'and boxes'
         )
 
 

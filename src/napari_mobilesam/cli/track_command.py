@@ -1,4 +1,4 @@
-"""``napari-mobilesam track``: labels of a time series in, tracks out."""
+"""``napari-mobilesam track``: track the objects of a time series."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ examples:
     napari-mobilesam track labels.ome.zarr -o tracks/
   a folder of the Cell Tracking Challenge
     napari-mobilesam track labels.tif -o tracks/
-  TrackMate, cells that move up to 40 pixels from frame to frame
+  TrackMate, for cells that move up to 40 pixels between frames
     napari-mobilesam track labels.tif -o tracks.xml --max-distance 40
   labels with one number per track, without divisions, and a table
     napari-mobilesam track labels.tif -o tracked.tif tracks.csv \\
         --no-divisions
-  by trackastra, which compares the objects in the image
+  with trackastra, which compares the objects in the image
     napari-mobilesam track labels.tif -o tracks/ --linker trackastra \\
         --image movie.tif
 """
@@ -55,9 +55,9 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
     formats = '; '.join(FORMATS.values())
     parser = commands.add_parser(
         'track',
-        help='follow the labelled objects of a time series',
+        help='track the labelled objects of a time series',
         description='Link the objects of each frame to those of the next by '
-        f'distance and overlap, with divisions. Written as: {formats}.',
+        f'distance and overlap, with divisions. Output formats: {formats}.',
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -81,7 +81,7 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
         '--image',
         type=Path,
         metavar='IMAGE',
-        help='image of the labels, of the same shape, for --linker trackastra',
+        help='segmented image, of the same shape, for --linker trackastra',
     )
     parser.add_argument(
         '--overwrite', action='store_true', help='replace existing files'
@@ -114,8 +114,8 @@ def track_command(options: argparse.Namespace) -> int:
     given = read_labels(options.labels, frames=True)
     if given.labels.ndim < 3:
         raise InputError(
-            f'{options.labels} is one label image {given.labels.shape}; a '
-            'time series has a first axis of frames'
+            f'{options.labels} is a single label image {given.labels.shape}; '
+            'give a time series, with frames along the first axis'
         )
     images = None
     if options.image is not None:

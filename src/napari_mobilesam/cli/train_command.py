@@ -55,8 +55,8 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         '--run-folder',
         type=Path,
-        help='checkpoints and log; an interrupted run in it is resumed '
-        '(default: OUTPUT with the ending .run)',
+        help='folder of checkpoints and log; an interrupted run in it is '
+        'resumed (default: OUTPUT with the suffix .run)',
     )
     parser.add_argument(
         '--base',
@@ -65,7 +65,7 @@ def add_parser(commands: Any) -> None:
     )
     parser.add_argument(
         '--decoder',
-        help='model whose prompt encoder and mask decoder to start with, '
+        help='model whose prompt encoder and mask decoder to start from, '
         'such as mobile_sam (default: those of --base)',
     )
     _add_inputs(parser)
@@ -91,7 +91,7 @@ def _add_inputs(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--input-size',
         type=input_size,
-        help='side of the input of the model in pixels (default: 256)',
+        help='side of the model input in pixels (default: 256)',
     )
     parser.add_argument(
         '--first-size',
@@ -143,8 +143,8 @@ def _add_scoring(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--threshold-images',
         type=whole_number(0, 100_000),
-        help='images on which the thresholds of segment everything are '
-        'chosen; 0 keeps those of --base (default: 12)',
+        help='images for choosing the thresholds of segment everything; 0 '
+        'keeps those of --base (default: 12)',
     )
 
 
@@ -155,7 +155,7 @@ def _add_head_options(parser: argparse.ArgumentParser) -> None:
     choice.add_argument(
         '--no-instance-head',
         action='store_true',
-        help='train prompts alone',
+        help='train without an instance head',
     )
     choice.add_argument(
         '--head-only',
@@ -180,8 +180,8 @@ def train_command(options: argparse.Namespace) -> int:
     if options.loaders and workers > 1:
         raise UsageError(
             f'--loaders {options.loaders} and --workers {workers}: '
-            'samples are made ahead for one training process only; leave '
-            'out one of them'
+            'loaders work only with one training process; leave out one of '
+            'the options'
         )
     check_checkpoint(options)
     if options.head_only:

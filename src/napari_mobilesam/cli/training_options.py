@@ -26,7 +26,7 @@ def training_parser(
     run: Callable[[argparse.Namespace], int],
     details: str = '',
 ) -> argparse.ArgumentParser:
-    """Add the parser of a command.
+    """Add the parser of a training command.
 
     Parameters
     ----------

@@ -30,7 +30,7 @@ def run_folder(options: argparse.Namespace) -> Path:
 def check_checkpoint(options: argparse.Namespace) -> None:
     """Refuse an unwritable checkpoint before the long part.
 
-    An existing one is replaced if this call resumes the run that wrote it.
+    An existing checkpoint is replaced if this call resumes its run.
 
     Raises
     ------

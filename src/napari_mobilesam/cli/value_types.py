@@ -1,4 +1,4 @@
-"""Parsers of numbers on the command line, with their ranges."""
+"""Parsers of numbers on the command line, with ranges."""
 
 from __future__ import annotations
 
@@ -49,7 +49,9 @@ def share(text: str) -> float:
     """Parse a number from 0 to 1."""
     value = _number(text)
     if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f'{text!r} is not from 0 to 1')
+        raise argparse.ArgumentTypeError(
+            f'{text!r} is not a number from 0 to 1'
+        )
     return value
 
 

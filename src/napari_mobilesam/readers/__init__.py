@@ -1,1 +1,1 @@
-"""Image files of every kind, opened in one place."""
+"""Readers of image files of all formats."""

@@ -15,7 +15,7 @@ from napari_mobilesam.types import ImageError
 Channels = int | Sequence[int]
 
 PLANE_AXES = 'tz'
-# More than this are planes, whatever the shape.
+# A longer axis holds planes, whatever the shape.
 MOST_CHANNELS = 16
 CHANNEL_AXES = 'cs'  # s: the samples of RGB pixels, as TIFF names them
 KNOWN_AXES = PLANE_AXES + CHANNEL_AXES + 'yx'
@@ -23,7 +23,7 @@ KNOWN_AXES = PLANE_AXES + CHANNEL_AXES + 'yx'
 
 @dataclass(frozen=True)
 class Axes:
-    """Plane-by-plane access to an array of n axes.
+    """Plane-by-plane access to an n-dimensional array.
 
     Attributes
     ----------
@@ -32,9 +32,9 @@ class Axes:
     fixed : tuple of (int, int)
         Axes of which only one index is read, and that index.
     channels : tuple of int or None
-        Channels that are read; None if there is no channel axis.
+        Channels to read; None if there is no channel axis.
     rgb : bool
-        The channels are the colours of one photograph.
+        Whether the channels are RGB colours.
     """
 
     names: str
@@ -44,7 +44,7 @@ class Axes:
 
     @property
     def channel_axis(self) -> int | None:
-        """Axis of the channels, None if there is none."""
+        """Channel axis, None if there is none."""
         found = [i for i, name in enumerate(self.names) if name in 'cs']
         return found[0] if found else None
 
@@ -54,7 +54,7 @@ class Axes:
         return tuple(i for i, a in enumerate(self.names) if a in PLANE_AXES)
 
     def planes_shape(self, shape: Sequence[int]) -> tuple[int, ...]:
-        """Sizes of `plane_axes`, 1 where one index was chosen."""
+        """Return the sizes of `plane_axes`, 1 where an index is fixed."""
         fixed = dict(self.fixed)
         return tuple(
             1 if axis in fixed else int(shape[axis])
@@ -62,11 +62,11 @@ class Axes:
         )
 
     def planes(self, shape: Sequence[int]) -> int:
-        """Number of planes of an array of this shape."""
+        """Return the number of planes in an array of this shape."""
         return math.prod(self.planes_shape(shape))
 
     def plane_shape(self, shape: Sequence[int]) -> tuple[int, int]:
-        """(H, W) of a plane of an array of this shape."""
+        """Return (H, W) of the planes of an array of this shape."""
         rows, columns = self.names.index('y'), self.names.index('x')
         return int(shape[rows]), int(shape[columns])
 
@@ -77,37 +77,37 @@ def read_axes(
     channels: Channels | None = None,
     select: Mapping[str, int] | None = None,
 ) -> Axes:
-    """Find planes, rows, columns and channels of an array.
+    """Determine the planes, rows, columns and channels of an array.
 
     Parameters
     ----------
     shape : sequence of int
         Shape of the array.
     names : str, optional
-        A letter for each axis: t(ime), z, c(hannel) or s(ample), y, x. By
+        One letter per axis: t(ime), z, c(hannel) or s(ample), y, x. By
         default (H, W), (H, W, 3 or 4), (planes, H, W) or
-        (planes, H, W, 3 or 4); with ``channels`` the axis before the rows
-        holds channels.
+        (planes, H, W, 3 or 4); see `guessed_axes` for the axis of
+        ``channels``.
     channels : int or sequence of int, optional
-        One to three channels, shown gray (one) or as red, green, blue.
+        One to three channels, shown as gray (one) or red, green, blue.
     select : mapping, optional
-        Index of axes of which one is read: ``{'t': 0}``.
+        Index to read along a time or z axis: ``{'t': 0}``.
 
     Returns
     -------
     Axes
-        How planes are read.
+        How to read planes.
 
     Raises
     ------
     ImageError
-        If the array is empty, or its axes do not give planes.
+        If the array is empty, or the axes do not define planes.
     """
     shape = tuple(int(size) for size in shape)
     if 0 in shape:
         raise ImageError(
-            f'The image is empty: its shape is {shape}. Give one with at '
-            'least one pixel.'
+            f'The image is empty: its shape is {shape}. Give an image with '
+            'at least one pixel.'
         )
     names = guessed_axes(shape, channels) if names is None else names.lower()
     check_names(names, shape)
@@ -116,8 +116,8 @@ def read_axes(
     if axis is None:
         if channels is not None:
             raise ImageError(
-                f'channels={channels} asked of an image of axes {names} and '
-                f'shape {shape}, which has no channels. Leave channels out.'
+                f'channels is {channels}, but an image with axes {names} and '
+                f'shape {shape} has no channels. Leave channels out.'
             )
         return Axes(names, fixed)
     shown = _channels(shape[axis], names[axis], channels)
@@ -135,7 +135,8 @@ def guessed_axes(
     shape : sequence of int
         Shape of the array.
     channels : int or sequence of int, optional
-        Channels asked for: the axis before the rows or the last one is theirs.
+        Requested channels. If given, the axis before the rows or the last
+        axis, if shorter, is taken for the channels.
 
     Raises
     ------
@@ -152,19 +153,18 @@ def guessed_axes(
         plane = 'yx'
     if channels is None and looks_like_channels_last(shape):
         raise ImageError(
-            f'The image has the shape {tuple(shape)}, and nothing says what '
-            f'its last axis of {shape[-1]} is: give axes="yxc" (--axes yxc) '
-            'if it holds channels, axes="zyx" (--axes zyx) if these are '
+            f'The image has the shape {tuple(shape)}, in which the last axis '
+            f'of {shape[-1]} is ambiguous: give axes="yxc" (--axes yxc) if it '
+            'holds channels, or axes="zyx" (--axes zyx) if there are '
             f'{shape[0]} planes of {shape[1]} × {shape[2]}.'
         )
     leading = len(shape) - len(plane)
     if leading < 0 or leading > 1:
         raise ImageError(
-            f'The image has {counted(len(shape), "axis", "axes")}, its shape '
+            f'The image has {counted(len(shape), "axis", "axes")}: its shape '
             f'is {shape}. Give '
-            '(rows, columns), (planes, rows, columns), either with 3 or 4 '
-            'colours last, or say what the axes are, for example '
-            'axes="tzcyx".'
+            '(rows, columns) or (planes, rows, columns), either with 3 or 4 '
+            'colours last, or name the axes, for example axes="tzcyx".'
         )
     return 'z' * leading + plane
 
@@ -196,13 +196,13 @@ def check_names(names: str, shape: Sequence[int]) -> None:
     elif unknown:
         problem = f'{", ".join(unknown)} is not one of t, z, c, y, x'
     elif doubled:
-        problem = 'each may be there once, and one of them hold channels'
+        problem = 'each may occur once, and only one of c and s'
     elif not {'y', 'x'} <= set(names):
         problem = 'rows (y) and columns (x) are needed'
     if problem:
         raise ImageError(
-            f'The axes {names!r} do not suit an image of shape {shape}: '
-            f'{problem}. Say what they are, for example axes="zyx".'
+            f'The axes {names!r} do not fit an image of shape {shape}: '
+            f'{problem}. Name the axes, for example axes="zyx".'
         )
 
 
@@ -214,8 +214,8 @@ def _fixed(
         if name not in PLANE_AXES or name not in names:
             there = ', '.join(a for a in names if a in PLANE_AXES) or 'none'
             raise ImageError(
-                f'{name}={index} was chosen, but the axes to choose a plane '
-                f'of are: {there}.'
+                f'{name}={index} was chosen, but planes can only be chosen '
+                f'along these axes: {there}.'
             )
         axis = names.index(name)
         if not 0 <= index < shape[axis]:
@@ -232,7 +232,7 @@ def _fixed(
     if len(long) > 1:
         raise ImageError(
             f'The image has {long[0]} and {long[1]} (axes {names}, shape '
-            f'{shape}). Choose one index of one of them, for example '
+            f'{shape}). Choose an index along one of them, for example '
             f'{long[0]}=0.'
         )
     return tuple(sorted(fixed.items()))
@@ -254,14 +254,14 @@ def _channels(
     chosen = (channels,) if isinstance(channels, int) else tuple(channels)
     if not 1 <= len(chosen) <= 3:
         raise ImageError(
-            f'{len(chosen)} channels chosen; choose one (gray), two or '
+            f'{len(chosen)} channels were chosen; choose one (gray), two or '
             'three (red, green, blue).'
         )
     for channel in chosen:
         if not 0 <= channel < count:
             raise ImageError(
-                f'Channel {channel} chosen, but the image has {count}: 0 to '
-                f'{count - 1}.'
+                f'Channel {channel} was chosen, but the image has {count}: 0 '
+                f'to {count - 1}.'
             )
     return chosen
 
@@ -277,9 +277,9 @@ def plane_slices(
     Returns
     -------
     index : tuple
-        Of ints and slices, for the array.
+        Ints and slices that index the array.
     order : tuple of int
-        Transposition to (row, column) or (row, column, channel).
+        Transposition of the result to (row, column[, channel]).
     """
     row0, column0, row1, column1 = window
     where = np.unravel_index(plane, axes.planes_shape(shape) or (1,))

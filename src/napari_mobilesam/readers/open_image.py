@@ -1,4 +1,4 @@
-"""Open image files of every kind.
+"""Open image files of all formats.
 
 The one place where files are read: training, the command line and large images
 all start here, so that a file gives the same image in each of them.
@@ -25,7 +25,7 @@ Read = TypeVar('Read')
 
 COLOURS = ('FF0000', '00FF00', '0000FF')
 ZARR_METADATA = ('zarr.json', '.zarray', '.zgroup', '.zattrs')
-# Names of axes that zarr arrays carry in words.
+# Letters for the axis names of zarr arrays.
 SPELLED_OUT = {
     'time': 't',
     'depth': 'z',
@@ -50,7 +50,7 @@ def open_pyramid(
     lazy: bool = True,
     series: int | None = None,
 ) -> Pyramid:
-    """Open an image file without reading more of it than needed.
+    """Open an image file, lazily where possible.
 
     TIFF, .npy, zarr and OME-Zarr are read later, in pieces; PNG, JPEG and
     other pictures are read now.
@@ -61,12 +61,11 @@ def open_pyramid(
         File or folder, with a suffix in any case; or an array or group inside
         a zarr.
     indices : bool
-        Return the indices of palettes instead of their colours, for label
-        images.
+        Return palette indices instead of colours, for label images.
     lazy : bool
         Require zarr for compressed TIFF, see `open_tiff`.
     series : int, optional
-        Number of the image, in a TIFF of several.
+        Index of the image in a TIFF with several.
 
     Returns
     -------
@@ -82,16 +81,16 @@ def open_pyramid(
     """
     if is_url(str(path)):
         raise ImageError(
-            f'{str(path).replace(":/", "://", 1)} is a URL, and only files '
-            'and folders are read: download it first.'
+            f'{str(path).replace(":/", "://", 1)} is a URL, but only files '
+            'and folders can be read: download it first.'
         )
     if not path.exists():
         raise ImageError(f'There is no file or folder {path}.')
     tiff = path.suffix.lower() in TIFF_SUFFIXES and not path.is_dir()
     if series is not None and not tiff:
         raise ImageError(
-            f'{path} is not a TIFF, and only TIFFs hold several images: leave '
-            'series out.'
+            f'{path} is not a TIFF, but only TIFFs can hold several images: '
+            'leave series out.'
         )
     if tiff:
         return _guarded(
@@ -106,7 +105,7 @@ def _open(path: Path, indices: bool) -> Pyramid:
     if path.is_dir():
         if not any((path / name).exists() for name in ZARR_METADATA):
             raise ImageError(
-                f'{path} is a folder, and not a zarr: give an image file.'
+                f'{path} is a folder but not a zarr: give an image file.'
             )
         return open_zarr(path)
     if path.suffix.lower() == '.npy':
@@ -153,7 +152,7 @@ def read_array(
     Raises
     ------
     ImageError, ImportError
-        As `open_pyramid`.
+        See `open_pyramid`.
     """
     pyramid = open_pyramid(path, indices=indices, lazy=False)
     check_pixels(pyramid.arrays[0].shape, str(path))
@@ -166,10 +165,10 @@ def read_array(
 def with_plane_last(
     pixels: NDArray[Any], axes: str
 ) -> tuple[NDArray[Any], str]:
-    """Move time to the front, and rows, columns and samples to the end."""
+    """Move time to the front and rows, columns and samples to the end."""
     if len(axes) != pixels.ndim or not {'y', 'x'} <= set(axes):
         raise ImageError(
-            f'The axes {axes!r} that the file names do not suit its shape '
+            f'The axes {axes!r} in the file do not fit its shape '
             f'{pixels.shape}.'
         )
     last = [name for name in 'yxs' if name in axes]
@@ -185,7 +184,7 @@ def _guarded(path: Path, read: Callable[[], Read]) -> Read:
         return read()
     except (ImageError, ImportError):
         raise
-    # readers fail with whatever comes to hand on a damaged file
+    # on damaged files, readers raise all kinds of errors
     except Exception as error:  # noqa: BLE001
         raise ImageError(unreadable(path, error)) from error
 
@@ -194,7 +193,7 @@ def unreadable(path: Path, error: BaseException) -> str:
     """Return a message on an unreadable file, and what to do."""
     if path.is_file() and not path.stat().st_size:
         return f'{path} cannot be read: the file is empty. Copy it again.'
-    # missing, not allowed, or no decoder: the file itself may be good
+    # missing, forbidden or without a decoder: the file itself may be fine
     if (isinstance(error, OSError) and error.errno) or 'codecs' in str(error):
         return f'{path} cannot be read: {reason(error)}.'
     return (
@@ -224,7 +223,7 @@ def open_npy(path: Path) -> Pyramid:
 
 
 def open_zarr(path: Path) -> Pyramid:
-    """Open a zarr array, an OME-Zarr image, or a group of one array."""
+    """Open a zarr array, an OME-Zarr image, or a group with one array."""
     zarr = need('zarr')
     node = zarr.open(str(path), mode='r')
     if isinstance(node, zarr.Array):
@@ -250,13 +249,13 @@ def _refuse_containers(path: Path, node: Any, ome: dict[str, Any]) -> None:
     if 'plate' in ome:
         wells = [well['path'] for well in ome['plate'].get('wells', [])]
         raise ImageError(
-            f'{path} is a plate of {len(wells)} wells. Segment its fields '
+            f'{path} is a plate with {len(wells)} wells. Segment its fields '
             f'one by one: {_some(path, [f"{well}/0" for well in wells])}.'
         )
     if 'well' in ome:
         fields = [image['path'] for image in ome['well'].get('images', [])]
         raise ImageError(
-            f'{path} is a well of {len(fields)} fields. Segment them one by '
+            f'{path} is a well with {len(fields)} fields. Segment them one by '
             f'one: {_some(path, fields)}.'
         )
     if 'bioformats2raw.layout' in ome:
@@ -267,7 +266,7 @@ def _refuse_containers(path: Path, node: Any, ome: dict[str, Any]) -> None:
         )
     if 'labels' in ome:
         raise ImageError(
-            f'{path} is the list of the labels of an image. Give the image, '
+            f'{path} is the group of labels of an image. Give the image, '
             f'{path.parent}.'
         )
 
@@ -296,7 +295,7 @@ def _open_multiscale(path: Path, group: Any, ome: dict[str, Any]) -> Pyramid:
     """Read OME-Zarr metadata 0.1 to 0.5."""
     try:
         return _multiscale(group, ome)
-    # whatever is missing, or of another type than it should be
+    # something is missing or has another type
     except (AttributeError, LookupError, TypeError, ValueError) as error:
         raise ImageError(
             f'The OME-Zarr metadata of {path} is damaged or incomplete '
@@ -310,7 +309,7 @@ def _what_is_wrong(error: Exception) -> str:
         return f'{error.args[0]!r} is missing'
     if isinstance(error, IndexError):
         return 'a list is empty or too short'
-    return f'a value is not what it should be: {reason(error)}'
+    return f'a value is invalid: {reason(error)}'
 
 
 def _multiscale(group: Any, ome: dict[str, Any]) -> Pyramid:

@@ -1,4 +1,4 @@
-"""PNG, JPEG and other pictures, read whole."""
+"""Read PNG, JPEG and other pictures."""
 
 from __future__ import annotations
 
@@ -13,38 +13,38 @@ from PIL import Image, ImageOps, ImageSequence, UnidentifiedImageError
 from napari_mobilesam.readers.pyramid import Pyramid
 from napari_mobilesam.types import ImageError
 
-# Lossy: the numbers of label images do not survive it.
+# Lossy formats, unsuitable for label images.
 LOSSY_SUFFIXES = ('.jpg', '.jpeg', '.jfif', '.webp')
 PICTURE_SUFFIXES = ('.png', '.bmp', '.gif', *LOSSY_SUFFIXES)
-# What Pillow's modes hold: the mode to convert to, and the axes.
+# Modes of Pillow with gray values, and the modes to convert others to.
 GRAY_MODES = ('L', 'I', 'F', 'I;16', 'I;16B', 'I;16L', 'I;16N')
 WITH_ALPHA = {'LA': 'L', 'La': 'L', 'PA': 'RGB', 'RGBa': 'RGBA'}
 
 
 def open_picture(path: Path, *, indices: bool = False) -> Pyramid:
-    """Read a picture as it is meant to be seen.
+    """Read a picture as it is displayed.
 
-    The orientation of EXIF is applied, CMYK and palettes become RGB, and the
-    alpha of gray pictures is dropped. The frames of an animation are planes.
+    The EXIF orientation is applied, CMYK and palettes become RGB, and the
+    alpha channel of gray pictures is dropped. Frames of animations are planes.
 
     Parameters
     ----------
     path : Path
         PNG, JPEG, BMP, GIF, WebP or another file that Pillow reads.
     indices : bool
-        Return the indices of a palette instead of its colours: label images
-        are often saved so.
+        Return palette indices instead of colours; label images are often
+        saved this way.
 
     Returns
     -------
     Pyramid
-        One array, (H, W) or (H, W, 3 or 4), with the time axis first if there
+        One array, (H, W) or (H, W, 3 or 4), with a leading time axis if there
         are several frames.
 
     Raises
     ------
     ImageError
-        If Pillow does not know the format, or would lose bits of it.
+        If Pillow does not know the format or would lose bit depth.
     """
     try:
         with Image.open(path) as picture:
@@ -55,20 +55,19 @@ def open_picture(path: Path, *, indices: bool = False) -> Pyramid:
     except UnidentifiedImageError as error:
         if path.suffix.lower() in PICTURE_SUFFIXES:
             raise ImageError(
-                f'{path} cannot be read: it is damaged, or no '
-                f'{path.suffix[1:].upper()}.'
+                f'{path} cannot be read: it is damaged or not a '
+                f'{path.suffix[1:].upper()} file.'
             ) from error
         raise ImageError(
-            f'{path} is not an image of a kind that is read: TIFF, PNG, JPEG, '
-            '.npy, zarr and OME-Zarr are. Save it as one of these, for '
-            'example with Fiji.'
+            f'{path} is not an image in a supported format: save it as TIFF, '
+            'PNG, JPEG, .npy, zarr or OME-Zarr, for example with Fiji.'
         ) from error
     frames = _of_one_kind(frames)
     if len({frame.shape for frame in frames}) > 1:
-        # an animation whose frames are gray or coloured in turns
+        # such as an animation of frames with and without alpha
         raise ImageError(
             f'{path} has frames of different kinds: save the one to segment '
-            'as a file of its own.'
+            'as a separate file.'
         )
     array = frames[0] if len(frames) == 1 else np.stack(frames)
     axes = 'yxs' if frames[0].ndim == 3 else 'yx'
@@ -82,7 +81,7 @@ def open_picture(path: Path, *, indices: bool = False) -> Pyramid:
 def _of_one_kind(frames: list[NDArray[Any]]) -> list[NDArray[Any]]:
     """Convert all frames to colour if an animation has frames in colour.
 
-    Pillow gives colours for all frames of a gray GIF but the first.
+    Pillow returns colours for all frames of a gray GIF except the first.
     """
     if len({frame.ndim for frame in frames}) == 1:
         return frames
@@ -109,7 +108,7 @@ def _pixels(frame: Any, indices: bool) -> NDArray[Any]:
         return array.astype(array.dtype.newbyteorder('='), copy=False)
     if mode in WITH_ALPHA:
         return np.array(frame.convert(WITH_ALPHA[mode]))
-    # CMYK, YCbCr, LAB, HSV: colours of other kinds
+    # convert other colours: CMYK, YCbCr, LAB, HSV
     return np.array(frame if mode in ('RGB', 'RGBA') else frame.convert('RGB'))
 
 
@@ -134,8 +133,8 @@ def _deep_png(path: Path, picture: Any) -> NDArray[Any] | None:
         from imagecodecs import png_decode
     except ImportError as error:
         raise ImageError(
-            f'{path} has 16 bits per colour: `pip install imagecodecs` reads '
-            'it, or save it as a TIFF.'
+            f'{path} has 16 bits per colour: to read it, `pip install '
+            'imagecodecs`, or save it as a TIFF.'
         ) from error
     pixels: NDArray[Any] = png_decode(path.read_bytes())
     return pixels[..., 0] if kind == 4 else pixels

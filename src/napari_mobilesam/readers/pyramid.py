@@ -1,4 +1,4 @@
-"""An image as arrays of several resolutions."""
+"""Multi-resolution images."""
 
 from __future__ import annotations
 
@@ -15,26 +15,27 @@ class Pyramid:
     Attributes
     ----------
     arrays : tuple of array
-        Indexed as NumPy's; all with the same axes.
+        Arrays that are indexed like NumPy arrays, finest first, all with the
+        same axes.
     axes : str or None
         A letter of ``'tzcsyx'`` for each axis; None if unknown.
     scale, translation : tuple of float
-        Size of a pixel and position of the first one for each axis, of the
+        Pixel size and position of the first pixel along each axis of the
         finest array; empty if unknown.
     units : tuple of (str or None)
         Unit for each axis; empty if unknown.
     rgb : bool
-        The three channels are red, green and blue.
+        Whether the channels are red, green and blue.
     channels : tuple of str
         Names of the channels; empty if unknown.
     version : str
         Version of the OME-Zarr; empty for other files.
     nodata : float or None
-        Value of pixels that were not recorded, None if there is none.
+        Value of pixels that were not recorded; None if there is none.
     files : tuple of Path
         Files with the pixels, if there are several.
     series : int or None
-        Number of the image in its file, if it was chosen.
+        Index of the image in its file, if it was chosen.
     """
 
     arrays: tuple[Any, ...]
@@ -53,9 +54,9 @@ class Pyramid:
 def downsampling(
     finest: tuple[int, int], shape: tuple[int, int]
 ) -> tuple[float, float]:
-    """Pixels of the finest level per pixel of a coarser one, both axes.
+    """Return the downsampling factors of a coarser level, for both axes.
 
-    Whole numbers where rounding of the last pixel explains the shape.
+    Factors are integers if the shape is consistent with rounding.
     """
     factors = []
     for full, size in zip(finest, shape, strict=True):

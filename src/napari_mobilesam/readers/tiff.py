@@ -19,15 +19,15 @@ from napari_mobilesam.types import ImageError
 from napari_mobilesam.units import is_time, unit_name
 
 TIFF_SUFFIXES = ('.tif', '.tiff', '.btf', '.tf8', '.svs', '.ndpi', '.scn')
-# what OME calls the size of a pixel along each axis
+# OME attributes of the pixel size along each axis
 OME_SIZES = {
     'x': 'PhysicalSizeX',
     'y': 'PhysicalSizeY',
     'z': 'PhysicalSizeZ',
     't': 'TimeIncrement',
 }
-# A series is taken for a thumbnail, label or macro image of another one if
-# its planes have fewer pixels than this share of the other's.
+# A series is taken for a thumbnail, label or macro image if its planes have at
+# most this share of the pixels of the largest series.
 THUMBNAIL = 0.5
 CHOOSE = 'choose one with series={0}, --series {0} on the command line.'
 # Axes of pages that the file does not name.
@@ -53,18 +53,18 @@ def open_tiff(
     path : Path
         TIFF, OME-TIFF, ImageJ TIFF or whole-slide image.
     indices : bool
-        Return the indices of a palette instead of its colours.
+        Return palette indices instead of colours.
     lazy : bool
         Require zarr to read compressed files in pieces; otherwise they are
         read as a whole if it is not installed.
     series : int, optional
-        Number of the image, in a file of several.
+        Index of the image in a file with several.
 
     Returns
     -------
     Pyramid
-        The image chosen, or else the largest series of the file. Its axes
-        are None where the file does not name them.
+        The chosen image, by default the largest series of the file. Its axes
+        are None if the file does not name them.
 
     Raises
     ------
@@ -113,23 +113,23 @@ def open_tiff(
 def opened_series(
     path: Path, wanted: int | None = None, advice: str = CHOOSE
 ) -> Iterator[tuple[Any, Any, int]]:
-    """Open a TIFF with one image, or choose one of several.
+    """Open the image of a TIFF, or one of several.
 
     Parameters
     ----------
     path : Path
         TIFF of any kind.
     wanted : int, optional
-        Number of the image, in a file of several.
+        Index of the image in a file with several.
     advice : str
         Advice if the image is ambiguous; ``{}`` is a number.
 
     Yields
     ------
     file, series
-        Those of tifffile.
+        Objects of tifffile.
     number : int
-        That of the series.
+        Index of the series.
 
     Raises
     ------
@@ -151,7 +151,7 @@ def _series_number(
 ) -> int:
     """Return the series wanted, or one much larger than all others."""
     if not file.series:
-        raise ImageError(f'{path} has no image in it.')
+        raise ImageError(f'{path} contains no image.')
     if wanted is not None:
         if not 0 <= wanted < len(file.series):
             raise ImageError(
@@ -170,8 +170,8 @@ def _series_number(
         )
         more = ' …' if len(rivals) > 4 else ''
         raise ImageError(
-            f'{path} holds {len(rivals)} images ({shapes}{more}), and nothing '
-            f'says which is meant: {advice.format(rivals[0])}'
+            f'{path} holds {len(rivals)} images ({shapes}{more}): '
+            f'{advice.format(rivals[0])}'
         )
     return largest
 
@@ -189,7 +189,7 @@ def _refuse_missing(path: Path, series: Any) -> None:
     if missing:
         raise ImageError(
             f'{missing} of the {len(series.pages)} planes that {path} lists '
-            'are not there: they are in other files of the same OME-TIFF. '
+            'are missing: they are in other files of the same OME-TIFF. '
             'Copy these files beside it.'
         )
 
@@ -207,7 +207,7 @@ def _refuse_colours(path: Path, page: Any) -> None:
     import tifffile
 
     photometric = page.photometric
-    # JPEG and JPEG 2000 are turned into RGB as they are decoded
+    # JPEG and JPEG 2000 are decoded to RGB
     raw = photometric == tifffile.PHOTOMETRIC.YCBCR and (
         'JP' not in getattr(page.compression, 'name', '')
     )
@@ -217,8 +217,8 @@ def _refuse_colours(path: Path, page: Any) -> None:
         tifffile.PHOTOMETRIC.ITULAB,
     ):
         raise ImageError(
-            f'{path} has colours as {photometric.name}, which are not read: '
-            'save it as RGB.'
+            f'{path} has {photometric.name} colours, which are not '
+            'supported: save it as RGB.'
         )
 
 
@@ -287,7 +287,7 @@ def _turn(page: Any) -> Any:
         return None
 
     def turn(pixels: NDArray[Any], rows: int, columns: int) -> NDArray[Any]:
-        # TIFF 6.0, Orientation: where row 0 and column 0 of the file are
+        # TIFF 6.0, Orientation: the sides of row 0 and column 0
         if orientation >= 5:
             pixels = np.swapaxes(pixels, rows, columns)
         if orientation in (2, 3, 6, 7):
@@ -315,7 +315,7 @@ def pixel_sizes(
 ) -> tuple[dict[str, float], dict[str, str]]:
     """Return sizes and units for each axis, as written by OME and ImageJ.
 
-    OME has sizes for each series of a file.
+    OME has separate sizes for each series of a file.
     """
     if file.is_ome and file.ome_metadata:
         return _ome_sizes(path, file.ome_metadata, series, len(file.series))
@@ -332,7 +332,7 @@ def pixel_sizes(
     if known.get('spacing', 0) > 0:
         scale['z'] = float(known['spacing'])
     for axis in scale:
-        # of y and z only where it differs from that of x
+        # y and z have their own only if it differs from that of x
         written = known.get(f'{axis}unit') or known.get('unit', '')
         unit = unit_name(str(written))
         if unit is not None:
@@ -405,8 +405,8 @@ def _whole_pages(path: Path) -> Iterator[None]:
         logger.removeHandler(heard)
     if any('page' in text for text in heard.texts):
         raise ImageError(
-            f'{path} was cut short: pages that it lists are not there. Copy '
-            'it again.'
+            f'{path} is truncated: pages that it lists are missing. Copy it '
+            'again.'
         )
 
 
@@ -459,7 +459,7 @@ def tiff_axes(axes: str, shape: Sequence[int]) -> str | None:
     if len(set(names)) < len(names):
         raise ImageError(
             f'A TIFF with the axes {axes} and the shape {tuple(shape)} has '
-            'more axes than can be read: one of time and one of depth. Save '
-            'each position by itself.'
+            'too many axes: only one of time and one of depth can be read. '
+            'Save each position as a separate file.'
         )
     return names

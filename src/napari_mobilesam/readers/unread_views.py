@@ -1,4 +1,4 @@
-"""Views of arrays that are read only where they are indexed."""
+"""Lazy views of arrays, read on indexing."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 
 class Reordered:
-    """An array with its axes in another order, unread.
+    """Lazy view of an array with reordered axes.
 
     Parameters
     ----------
     array : array
-        Indexed like a NumPy array.
+        Array that is indexed like a NumPy array.
     order : sequence of int
         Axes of the array, in order; the first index is used for the others.
     """
@@ -28,7 +28,7 @@ class Reordered:
         self.shape = tuple(int(array.shape[axis]) for axis in order)
         self.ndim = len(self.shape)
         self.size = math.prod(self.shape)
-        # dask reads by multiples of them
+        # dask reads multiples of chunks
         chunks = getattr(array, 'chunks', None)
         self.chunks = chunks and tuple(chunks[axis] for axis in order)
 
@@ -55,12 +55,12 @@ class Reordered:
 
 
 class Stacked:
-    """Arrays of one shape as the channels of one, the last axis, unread.
+    """Lazy view of arrays of equal shape, stacked as a last channel axis.
 
     Parameters
     ----------
     arrays : sequence of array
-        Indexed like NumPy arrays.
+        Arrays that are indexed like NumPy arrays.
     """
 
     def __init__(self, arrays: Sequence[Any]) -> None:
@@ -69,5 +69,5 @@ class Stacked:
         self.shape = (*map(int, arrays[0].shape), len(arrays))
 
     def __getitem__(self, index: Any) -> NDArray[Any]:
-        """Pixels of all channels; ``index`` has none for the channel."""
+        """Read all channels; ``index`` has no entry for the channel axis."""
         return np.stack([np.asarray(a[index]) for a in self._arrays], -1)
