@@ -30,8 +30,8 @@ def import_gently(names: Iterable[str]) -> None:
     """Import modules without blocking other threads.
 
     Python releases the GIL every 5 ms while modules are executed, but not
-    during garbage collection or while a shared library is loaded; both are
-    avoided here.
+    during garbage collection or while a shared library is loaded. Therefore,
+    collection is disabled, and torch's libraries are loaded without the GIL.
 
     Parameters
     ----------

@@ -242,7 +242,7 @@ def test_names_are_never_taken_twice(
     for name in ('tiny_tuned2', 'mobile_sam_cells'):
         with pytest.raises(SegmentationError, match='another name'):
             finetune(tiny, disc_images, QUICK, name=name)
-    with pytest.raises(SegmentationError, match='cannot be the name'):
+    with pytest.raises(SegmentationError, match='not a valid model name'):
         finetune(tiny, disc_images, QUICK, name='a/b')
 
 

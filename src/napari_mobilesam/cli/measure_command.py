@@ -83,9 +83,9 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
     parser.add_argument(
         '--units',
         metavar='UNIT',
-        help='unit of the table, such as µm: with --scale, its unit '
-        '(otherwise columns are in “units”); without, the unit to convert '
-        'the pixel size of the file to',
+        help='unit of the table, such as µm: the unit of --scale (by default '
+        '“units”); without --scale, the unit to which the pixel size of the '
+        'file is converted',
     )
     parser.add_argument(
         '--volumes',

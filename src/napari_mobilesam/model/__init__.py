@@ -1,1 +1,1 @@
-"""MobileSAM and SAM in torch: one module per component of the papers."""
+"""MobileSAM and SAM in torch, with one module per component."""

@@ -1,4 +1,4 @@
-"""Size of the batches of prompts, and recovery when memory runs out."""
+"""Batch size for prompts, and recovery when memory runs out."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import torch
 # two cores, prompts of a 1024 pixel input took 8 ms each in batches of 1 to 4,
 # and 16 ms in batches of 16.
 CPU_TOKENS = 4 * 64**2
-# More at once are no faster on a GPU.
+# Maximum image tokens on a GPU; more are no faster.
 GPU_TOKENS = 64 * 64**2
-# Peak of a batch per image token: two images of 256 channels, their logits
-# and, for masks, 16 pixels of 32 channels with what they come from.
+# Peak memory of a batch per image token: two images of 256 channels, their
+# logits and, for masks, 16 pixels of 32 channels with intermediate results.
 BYTES_PER_TOKEN = 12_000
 # Part of the free memory is left for other programs and fragmentation.
 SHARE_OF_FREE = 0.5
@@ -40,7 +40,7 @@ def free_memory(device: torch.device) -> int:
             - torch.mps.driver_allocated_memory()
         )
     free, _ = torch.cuda.mem_get_info(device)
-    # torch keeps what it has freed, and takes it again first.
+    # torch caches freed memory and reuses it first.
     idle = torch.cuda.memory_reserved(device)
     idle -= torch.cuda.memory_allocated(device)
     return int(free + idle)
@@ -77,7 +77,7 @@ def in_batches(
             yield result
             start = part.stop
             continue
-        # Outside of the handler: the error's frames held on to the batch.
+        # Outside of the handler, as frames of the error keep the batch alive.
         release_memory()
 
 
@@ -85,13 +85,13 @@ def ran_out_of_memory(error: RuntimeError) -> bool:
     """Return whether an error of torch means that memory ran out."""
     if isinstance(error, torch.cuda.OutOfMemoryError):
         return True
-    # Of MPS ("MPS backend out of memory") and of the CPU.
+    # MPS ("MPS backend out of memory") and CPU.
     message = str(error).lower()
     return 'out of memory' in message or "can't allocate memory" in message
 
 
 def release_memory() -> None:
-    """Release the GPU memory that torch caches."""
+    """Release GPU memory cached by torch."""
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
     elif torch.backends.mps.is_available():

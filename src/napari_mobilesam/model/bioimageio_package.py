@@ -29,7 +29,7 @@ from napari_mobilesam.model.sam import Sam
 from napari_mobilesam.types import ModelRecord, Progress
 
 SPEC = 'bioimageio.spec'
-# SPDX identifiers that records of models begin with.
+# SPDX identifiers at the start of the licences of model records.
 LICENCES = ('Apache-2.0', 'BSD-3-Clause', 'CC0-1.0', 'CC-BY-4.0', 'MIT')
 CITATIONS = (
     (
@@ -44,12 +44,12 @@ CITATIONS = (
 
 
 class PromptedModel(nn.Module):
-    """Image and points of one object to low-res logits and predicted IoU.
+    """Network from image and points to low-res logits and predicted IoU.
 
     Parameters
     ----------
     model : Sam
-        The model.
+        Model to wrap.
     """
 
     def __init__(self, model: Sam) -> None:
@@ -81,17 +81,17 @@ def export_bioimageio(
 ) -> float:
     """Write a model as a package for bioimage.io.
 
-    The package holds one ONNX graph, checked against torch, with a test
-    input and output, and the record of the model.
+    The package contains an ONNX graph, checked against torch, with test inputs
+    and outputs, and a description from the record of the model.
 
     Parameters
     ----------
     model : Sam
-        The model; any device.
+        Model to export, on any device.
     path : path
         ``.zip`` to write.
     authors : sequence of str, optional
-        Names of those who trained it.
+        Names of the authors of the model.
     progress : callable, optional
         ``progress(done, total, message)``.
 
@@ -99,7 +99,7 @@ def export_bioimageio(
     -------
     float
         Largest difference between torch and onnxruntime on the test input,
-        as a share of the largest value.
+        relative to the largest value.
 
     Raises
     ------
@@ -176,7 +176,7 @@ def _readme(record: ModelRecord) -> str:
 def _package(
     model: Sam, folder: Path, authors: list[str], target: Path
 ) -> None:
-    """Describe the files, check the description, and zip them."""
+    """Describe the files, validate the description, and zip them."""
     os.environ.setdefault('BIOIMAGEIO_LOG_WARNINGS', 'false')
     spec = need(f'{SPEC}.model.v0_5', 'onnx')
     save = need(SPEC, 'onnx').save_bioimageio_package
@@ -204,7 +204,7 @@ def _package(
         save(described, output_path=target)
     except ValueError as error:
         raise ModelExportError(
-            f'bioimage.io refuses the description of {record.name}: {error}'
+            f'bioimage.io rejects the description of {record.name}: {error}'
         ) from error
 
 

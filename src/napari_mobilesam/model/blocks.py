@@ -1,4 +1,4 @@
-"""Small layers shared by the encoders and the decoder."""
+"""Layers shared by the encoders and the decoder."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ class LayerNorm2d(nn.Module):
         self.eps = eps
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalise each pixel's channel vector."""
+        """Normalise the channels of each pixel."""
         return self.normalise(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
     def normalise(self, x: Tensor) -> Tensor:
-        """Normalise (..., C), channels last."""
+        """Normalise a channels-last tensor (..., C)."""
         return functional.layer_norm(
             x, self.weight.shape, self.weight, self.bias, self.eps
         )
@@ -79,7 +79,7 @@ class MLPBlock(nn.Module):
 
 
 def neck(channels: int, out_channels: int) -> nn.Sequential:
-    """Project encoder features to the embedding (Segment Anything, A)."""
+    """Return the neck of an encoder (Segment Anything, appendix A)."""
     return nn.Sequential(
         nn.Conv2d(channels, out_channels, kernel_size=1, bias=False),
         LayerNorm2d(out_channels),
@@ -91,7 +91,7 @@ def neck(channels: int, out_channels: int) -> nn.Sequential:
 
 
 def partition_windows(x: Tensor, window: int) -> Tensor:
-    """Cut (B, H, W, C) into (B * n, window * window, C), zero padded."""
+    """Split (B, H, W, C), zero-padded, into (B * n, window * window, C)."""
     batch, height, width, channels = x.shape
     pad_bottom, pad_right = -height % window, -width % window
     if pad_bottom or pad_right:

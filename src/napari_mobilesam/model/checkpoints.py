@@ -1,4 +1,4 @@
-"""Loading and saving checkpoints: strict, safe, and with clear errors."""
+"""Load and save checkpoints, with strict checks and without running code."""
 
 from __future__ import annotations
 
@@ -56,12 +56,12 @@ def load_model(
     Parameters
     ----------
     name_or_path : str or Path, optional
-        A name of `list_models`, downloaded if need be, or the path of a
+        A name from `list_models`, downloaded if needed, or the path of a
         checkpoint (``.safetensors``, or any suffix for torch's format).
-        None takes the official model if it is in the cache and not damaged,
-        else the bundled one.
+        By default, the official model if it is cached and not damaged, else
+        the bundled one.
     device : str or torch.device
-        ``'auto'`` takes CUDA, then MPS, then the CPU.
+        ``'auto'`` chooses the first available of CUDA, MPS and CPU.
     progress : callable, optional
         Called as ``progress(done_bytes, total_bytes, message)`` while
         downloading.
@@ -90,7 +90,7 @@ def load_model(
         )
     if '://' in str(name_or_path):
         raise CheckpointError(
-            f'{quoted(name_or_path)} is a URL: download the checkpoint, and '
+            f'{quoted(name_or_path)} is a URL: download the checkpoint and '
             'give the path of the file'
         )
     if is_path(name_or_path):
@@ -106,7 +106,7 @@ def choose_device(device: Device | str | torch.device) -> torch.device:
     Raises
     ------
     SegmentationError
-        If torch does not know the device or cannot use it here.
+        If the device is unknown or not available.
     """
     if not isinstance(device, str | torch.device):
         raise SegmentationError(
@@ -189,7 +189,7 @@ def save_checkpoint(sam: Sam, path: Path, record: ModelRecord) -> None:
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(path) as temporary:
-        temporary.touch()  # safetensors would make it private to the user
+        temporary.touch()  # safetensors would make the file private
         mode = temporary.stat().st_mode
         try:
             save_file(state, temporary, {METADATA_KEY: record_to_json(record)})
@@ -231,8 +231,8 @@ def _load_by_name(name: str, progress: Progress | None) -> Sam:
     elif not verify(path, name):
         raise CheckpointError(
             f'{path} does not have the hash of {name} '
-            f'({registry()[name].hash}); delete it, it will be downloaded '
-            'again, or load it by its path if it is meant to differ'
+            f'({registry()[name].hash}); delete it to download it again, or '
+            'load it by its path if it is meant to differ'
         )
     record = registry().get(name) or replace(read_record(path), name=name)
     return load_checkpoint(path, record)
@@ -251,7 +251,7 @@ def _record_of(path: Path, state: Mapping[str, Tensor]) -> ModelRecord:
         size = input_size(positions.shape[1] * PATCH_SIZE)
     except SchemaError as error:
         raise CheckpointError(
-            f'{path} is not a checkpoint of SAM: {error}, by the shape '
+            f'{path} is not a SAM checkpoint: {error}, according to the shape '
             f'{tuple(positions.shape)} of image_encoder.pos_embed'
         ) from error
     architecture: Architecture = 'vit_t'

@@ -1,4 +1,4 @@
-"""Description of the device that a model computes on."""
+"""Description of the device of a model."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def describe_device(device: torch.device, threads: int) -> str:
 
 
 def why_no_gpu() -> str:
-    """Return why torch computes on the CPU; empty if it has a GPU."""
+    """Return why torch has no GPU; empty if it has one."""
     if torch.cuda.is_available() or torch.backends.mps.is_available():
         return ''
     if not (torch.backends.cuda.is_built() or torch.backends.mps.is_built()):

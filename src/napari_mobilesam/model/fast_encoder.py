@@ -1,4 +1,4 @@
-"""TinyViT for inference on a CPU.
+"""TinyViT for fast inference on a CPU.
 
 The same function as `tiny_vit`, which is the one to read first. Only the
 memory layout differs. A feature map of the first stage takes 64 MB, and a
@@ -13,7 +13,7 @@ computes. Here
 * layers of small inputs, whose operations are short, are recorded for shapes
   that recur.
 
-Strips of a 3 x 3 convolution need a row of their neighbours: that row is
+Strips of a 3 x 3 convolution need a row of their neighbours, which is
 computed twice.
 """
 
@@ -38,24 +38,24 @@ from napari_mobilesam.model.tiny_vit import (
     TinyViTBlock,
 )
 
-# Bytes of the widest layer of a strip. Measured: 1.15 times as fast as with
-# a quarter, a few per cent slower than with twice as much, which smaller
-# caches would not hold.
+# Bytes of the widest layer of a strip. Measured: 1.15 times as fast as with a
+# quarter, and a few per cent slower than with twice as much, which would not
+# fit into smaller caches.
 STRIP_BYTES = 1 << 21
-# Layers of larger inputs are not recorded: while torch does, it keeps all
-# strips of a layer, 150 MB for 1024 x 1024 pixels.
+# Side above which layers are not recorded, as torch keeps all strips of a
+# layer while recording: 150 MB for 1024 x 1024 pixels.
 RECORDED_SIDE = 512
 
 Layer = Callable[[Tensor], Tensor]
 
 
 class FastTinyViT:
-    """Fast twin of `TinyViT`, without gradients.
+    """Fast equivalent of `TinyViT` for inference.
 
     Parameters
     ----------
     encoder : TinyViT
-        In inference mode; its weights are copied where they are folded.
+        Encoder in inference mode; weights are copied where they are folded.
     """
 
     @torch.no_grad()
@@ -91,7 +91,7 @@ class FastTinyViT:
 
 
 def _recorded(layer: Layer, encoder: TinyViT) -> Layer:
-    # a canvas may have any shape, and of an image many are met only once
+    # canvases may have any shape, and many shapes occur only once
     run = Recorded(lambda x: (layer(x),), encoder, calls_before=1)
     return lambda x: run(x)[0]
 
@@ -108,7 +108,7 @@ def _stage(stage: Stage) -> Iterator[Layer]:
 
 
 class _Conv(NamedTuple):
-    """A 3 x 3 convolution with padding, of (H, W, C)."""
+    """A padded 3 x 3 convolution of (H, W, C)."""
 
     weight: Tensor
     bias: Tensor | None
@@ -118,7 +118,7 @@ class _Conv(NamedTuple):
     @classmethod
     def of(cls, layer: ConvBN) -> _Conv:
         weight, bias = layer.folded()
-        # Channels last, as the images.
+        # Channels last, like the images.
         weight = weight.contiguous(memory_format=torch.channels_last)
         return cls(weight, bias, layer.c.stride[0], layer.c.groups)
 
@@ -129,7 +129,7 @@ class _Conv(NamedTuple):
         return rows, (rows.start - first, last - rows.stop)
 
     def __call__(self, x: Tensor, pads: Pads = (1, 1)) -> Tensor:
-        """Convolve (h, W, C) rows with zeros above and below."""
+        """Convolve (h, W, C) rows, zero-padded above and below."""
         if any(pads):
             x = functional.pad(x, (0, 0, 0, 0, *pads))
         y = functional.conv2d(
@@ -153,7 +153,7 @@ def _pointwise(layer: ConvBN) -> tuple[Tensor, Tensor]:
 
 
 def _strips(height: int, row_values: int) -> Iterator[tuple[int, int]]:
-    """Cut ``height`` rows of so many float32 into strips."""
+    """Split ``height`` rows of ``row_values`` float32 into strips."""
     rows = max(1, STRIP_BYTES // (4 * row_values))
     for start in range(0, height, rows):
         yield start, min(start + rows, height)
@@ -204,7 +204,7 @@ class _PatchMerging:
     def __call__(self, x: Tensor) -> Tensor:
         height, width, _ = x.shape
         stride, channels = self.conv.stride, len(self.conv.weight)
-        # As a convolution with padding rounds.
+        # rounded up, like the padded convolution
         out = x.new_empty(-(-height // stride), -(-width // stride), channels)
         for start, stop in _strips(len(out), stride * width * channels):
             rows, pads = self.conv.rows(start, stop, height)
@@ -243,7 +243,7 @@ class _Block:
         height, width, channels = x.shape
         columns = -(-width // window)
         out = torch.empty_like(x)
-        # Padding is zero before it is normalised, hence the norm's bias.
+        # Zero padding becomes the bias of the norm when normalised.
         padded = layer.norm.bias.expand(window, columns * window, -1).clone()
         for start in range(0, height, window):
             rows = slice(start, min(start + window, height))

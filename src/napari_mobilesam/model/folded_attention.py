@@ -1,14 +1,14 @@
-"""Attention between tokens and thousands of image tokens, for inference.
+"""Fast attention between tokens and thousands of image tokens.
 
 The same functions as in `mask_decoder`, with the products computed in the
 cheapest order. With X the image tokens, P their positions and q a query token,
 per head:
 
-* ``(X + P) Wk @ q = X @ (Wk q) + (P Wk) @ q``: no keys are made of thousands
-  of image tokens, and ``P Wk`` follows from the weights alone.
-* ``attention @ (X Wv) = (attention @ X) Wv``: no values either.
-* Values of the few tokens are taken through the output projection before
-  the image attends to them, not after.
+* ``(X + P) Wk @ q = X @ (Wk q) + (P Wk) @ q``: keys of the many image tokens
+  are not computed, and ``P Wk`` depends only on the weights.
+* ``attention @ (X Wv) = (attention @ X) Wv``: neither are their values.
+* The output projection is applied to the values of the few tokens before the
+  image attends to them, not after.
 * All prompts of an image share the image side of the first block.
 """
 
@@ -27,9 +27,9 @@ from napari_mobilesam.model.mask_decoder import (
     TwoWayAttentionBlock,
 )
 
-# Image tokens worked on at once on a CPU: with 256 channels, 1 MB that stays
-# in a usual second-level cache from one product to the next. Measured: 1.4
-# times as fast as whole images for four prompts, no slower for one.
+# Image tokens processed at once on a CPU: with 256 channels, 1 MB, which stays
+# in a typical second-level cache from one product to the next. Measured: 1.4
+# times as fast as whole images for four prompts, and no slower for one.
 CPU_TILE = 1024
 NEGLIGIBLE = 1e-30
 
@@ -67,15 +67,15 @@ def weights_of(logits: Tensor, dim: int) -> Tensor:
 
 
 class Logits(NamedTuple):
-    """Logits between tokens and images, filled as images are computed.
+    """Logits between tokens and images, completed as images are computed.
 
     Attributes
     ----------
     values : Tensor
-        (B, heads * T, N): what the positions of image tokens give and, once
-        these have been seen, all of it.
+        (B, heads * T, N) contributions of the positions of image tokens; the
+        full logits once `see` has added the image tokens.
     folded : Tensor
-        (B, heads * T, C): what image tokens are multiplied with.
+        (B, heads * T, C) factors for image tokens.
     """
 
     values: Tensor
@@ -89,7 +89,7 @@ class Logits(NamedTuple):
 
 
 class ImageProjection:
-    """Queries or keys of the image, met by keys or queries of tokens."""
+    """Projection of the image to queries or keys."""
 
     def __init__(self, linear: nn.Linear, positions: Tensor) -> None:
         scale = (linear.out_features // NUM_HEADS) ** -0.5
@@ -115,16 +115,16 @@ class ImageProjection:
 
 
 class SharedImage(NamedTuple):
-    """Output of the first block that does not depend on the prompt.
+    """Part of the first block that does not depend on the prompt.
 
     Attributes
     ----------
     image : Tensor
-        (N, C).
+        (N, C) image tokens.
     keys, queries : Tensor
-        (heads, D, N).
+        (heads, D, N) projections of the image.
     values : Tensor
-        (heads, N, D).
+        (heads, N, D) projection of the image.
     """
 
     image: Tensor
@@ -134,7 +134,7 @@ class SharedImage(NamedTuple):
 
 
 class TokensToImage:
-    """Tokens attend to the image."""
+    """Attention from tokens to the image."""
 
     def __init__(self, attention: DecoderAttention, positions: Tensor) -> None:
         self.layer = attention
@@ -166,12 +166,12 @@ class TokensToImage:
 
     def _join(self, mixed: Tensor, batch: int) -> Tensor:
         joined = mixed.transpose(0, 1).flatten(1).unflatten(0, (batch, -1))
-        # Weights of an attention sum to one, so the bias comes through it.
+        # Attention weights sum to one, so the bias can be added afterwards.
         return self.layer.out_proj(joined + self.layer.v_proj.bias)
 
 
 class ImageToTokens:
-    """Images attend to tokens, and are updated."""
+    """Attention from images to tokens, which updates the images."""
 
     def __init__(self, block: TwoWayAttentionBlock, positions: Tensor) -> None:
         self.layer = block.cross_attn_image_to_token
@@ -179,7 +179,7 @@ class ImageToTokens:
         self.queries = ImageProjection(self.layer.q_proj, positions)
         out = self.layer.out_proj
         self.out_weight = out.weight.T.unflatten(0, (NUM_HEADS, -1))
-        # Each head's weights sum to one: the heads share the bias.
+        # The weights of each head sum to one, so the heads share the bias.
         self.out_bias = out.bias / NUM_HEADS
 
     def __call__(
@@ -232,7 +232,7 @@ class FoldedBlock:
         self.to_tokens = ImageToTokens(block, positions)
 
     def share(self, image: Tensor) -> SharedImage:
-        """Compute what all prompts on an image (N, C) have in common."""
+        """Compute the part shared by all prompts on an image (N, C)."""
         return SharedImage(
             image,
             self.to_image.keys.project(image),

@@ -1,12 +1,12 @@
-"""The mask decoder of one embedded image, for inference.
+"""Fast mask decoder of one embedded image, for inference.
 
-The same function as `mask_decoder`, which is the one to read first, by the
-cheaper attention of `folded_attention`. Besides:
+Computes the same function as `mask_decoder`, which should be read first, with
+the cheaper attention of `folded_attention`. In addition:
 
-* The IoU head needs one token only: the others attend for the last time,
-  and masks are drawn, for prompts whose predicted IoU is good enough.
-* Transposed convolutions whose stride is their kernel are products.
-* The answer to a click is recorded as a whole: see `recorded`.
+* The IoU head needs only one token. The last attention of the mask tokens and
+  the masks are computed only for prompts with sufficient predicted IoU.
+* Transposed convolutions whose stride equals their kernel are products.
+* The answer to a click is recorded as a whole; see `recorded`.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ from napari_mobilesam.model.prompt_encoder import PromptEncoder
 from napari_mobilesam.model.recorded import Recorded, Tensors
 
 TOKEN_PIXELS = 16  # low-res logits per image token
-# Numbers of images from which on a recording takes so long, half a second
-# while a viewer paints, that it only pays after several calls.
+# From this many images, recording takes so long (half a second while a viewer
+# paints) that it pays only after several calls.
 MANY, CALLS_OF_MANY = 4, 8
 
 
@@ -50,14 +50,14 @@ class Attended:
     Attributes
     ----------
     tokens : Tensor
-        (B, T, C) before they attend to the image for the last time: IoU
-        token, mask tokens, prompt tokens.
+        (B, T, C) IoU token, mask tokens and prompt tokens, before their last
+        attention to the image.
     positions : Tensor
-        (B, T, C) the tokens before the first block.
+        (B, T, C) tokens before the first block.
     images : Tensor
         (B, N, C) image tokens of each prompt.
     iou_logits : Logits
-        Of the last attention, of the IoU token.
+        Logits of the last attention of the IoU token.
     """
 
     tokens: Tensor
@@ -67,12 +67,14 @@ class Attended:
 
 
 class FoldedDecoder:
-    """Constants of inference that depend on the weights alone.
+    """Decoder with constants for inference, derived from the weights.
 
     Parameters
     ----------
     decoder : MaskDecoder
+        Decoder in its original form.
     prompt_encoder : PromptEncoder
+        Encoder of its prompts.
     """
 
     @torch.no_grad()
@@ -105,7 +107,7 @@ class FoldedDecoder:
         masks: slice,
         half: torch.dtype | None = None,
     ) -> Tensors:
-        """Answer one object's prompts on each of B images.
+        """Decode the prompts of one object on each of B images.
 
         Parameters
         ----------
@@ -121,9 +123,9 @@ class FoldedDecoder:
         Returns
         -------
         logits : Tensor
-            (B, M, 4s, 4s).
+            (B, M, 4s, 4s) low-res logits.
         iou : Tensor
-            (B, M).
+            (B, M) predicted IoU.
         """
         many = len(features) >= MANY
         key = (tuple(prompts), masks.start, masks.stop, half, many)
@@ -133,7 +135,7 @@ class FoldedDecoder:
                 self.decoder,
                 self.prompt_encoder,
                 lengths_vary=True,
-                # numbers of images may be met only once
+                # some numbers of images occur only once
                 calls_before=CALLS_OF_MANY if many else 1,
             )
         return self._answers[key](features, *prompts.values())
@@ -177,7 +179,7 @@ class FoldedDecoder:
         Parameters
         ----------
         tokens : Tensor
-            (B, T, C).
+            (B, T, C) tokens of the prompts.
         *parts : Tensor
             A `SharedImage`; or embeddings (1 or B, C, s, s) and mask prompts
             (1 or B, C, s, s).
@@ -201,8 +203,8 @@ class FoldedDecoder:
                 logits.see(prompts, rows, image[prompts, rows])
             attended = first.to_image.answer(logits, image)
         tokens = first.update(tokens, attended)
-        # The tokens attend to each other before the image is updated: they
-        # do not see it then, and the image need not wait to be seen.
+        # Self-attention of the second block does not need the image: compute
+        # it first, so that the updated image can be added to its logits.
         after = second.block.attend_to_tokens(tokens, positions)
         logits = second.to_image.ask(after + positions)
         images = first.to_tokens(tokens + positions, tokens, image, logits)
@@ -234,7 +236,7 @@ class FoldedDecoder:
         blocks = self._draw_blocks(images, weights)
         size = isqrt(int(images.shape[1]))
         # token row and column, pixel within 2 x 2 blocks of 2 x 2 blocks,
-        # mask; in two steps, since one strides over all memory
+        # mask; in two steps, as a single one would stride over all memory
         grid = blocks.view(len(images), size, size, 2, 2, 2, 2, -1)
         plane = grid.permute(0, 1, 3, 5, 2, 4, 6, 7).flatten(1, 6)
         masks_first = plane.transpose(1, 2).contiguous()
@@ -280,7 +282,7 @@ def _as_linear(layer: nn.Module) -> tuple[Tensor, Tensor]:
 
 
 class ImageDecoder:
-    """Decodes prompts on one embedded image.
+    """Decoder of prompts on one embedded image, without gradients.
 
     The part that all prompts share is computed by the constructor, which takes
     about as long as a prompt. Gradients are never computed.
@@ -288,10 +290,11 @@ class ImageDecoder:
     Parameters
     ----------
     folded : FoldedDecoder
+        Decoder with its constants.
     features : Tensor
         (1, C, s, s) image embedding.
     half : torch.dtype, optional
-        Type of the products, but for the predicted IoU; float32 if None.
+        Dtype of products, except for the predicted IoU; float32 if None.
     """
 
     @torch.no_grad()
@@ -303,8 +306,8 @@ class ImageDecoder:
     ) -> None:
         if features.ndim != 4 or len(features) != 1:
             raise ValueError(
-                f'features have shape {tuple(features.shape)}; an image '
-                'decoder takes those of one image, (1, C, s, s)'
+                f'features have shape {tuple(features.shape)}; give those of '
+                'one image, (1, C, s, s)'
             )
         self._folded = folded
         self._features = features
@@ -350,11 +353,11 @@ class ImageDecoder:
         Parameters
         ----------
         attended : Attended
-            Of `attend`.
+            Output of `attend`.
         masks : slice
             Mask tokens, see `mask_slice`.
         prompts : Tensor, optional
-            (b,) indices of the prompts whose masks are wanted; all if None.
+            (b,) indices of the prompts to draw; all if None.
         """
         with self._products():
             return self._folded.draw(attended, masks, prompts)

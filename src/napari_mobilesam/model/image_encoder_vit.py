@@ -1,6 +1,6 @@
 """SAM's ViT image encoders B, L and H (Segment Anything, appendix A).
 
-A plain ViT with window attention, a few blocks of global attention and
+A plain ViT with window attention, a few blocks with global attention, and
 decomposed relative positions (Li et al. 2022, ViTDet).
 """
 
@@ -42,7 +42,7 @@ VIT_CONFIGS: dict[Architecture, ViTConfig] = {
 
 
 class ViTPatchEmbed(nn.Module):
-    """Patches of 16 x 16 pixels to tokens (B, H, W, C)."""
+    """Embedding of 16 x 16 pixel patches as tokens (B, H, W, C)."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -88,7 +88,7 @@ class ViTAttention(nn.Module):
 
 
 class ViTBlock(nn.Module):
-    """Transformer block, over windows or over the whole image."""
+    """Transformer block on windows or on the whole image."""
 
     def __init__(
         self, channels: int, num_heads: int, grid: int, window: int | None

@@ -1,4 +1,4 @@
-"""Instance head: maps of all objects of an image, from its embedding.
+"""Instance head: maps of all objects from the embedding of an image.
 
 A decoder for foreground, distance to the centre and distance to the boundary
 of objects, as in Segment Anything for Microscopy (Archit et al. 2025,
@@ -13,12 +13,12 @@ from torch import Tensor, nn
 
 from napari_mobilesam.model.blocks import LayerNorm2d
 
-# Keys of its weights in a checkpoint begin with this.
+# Prefix of its weights in a checkpoint.
 PREFIX = 'instance_head.'
-# Maps in the order of the channels.
+# Channels of the maps.
 FOREGROUND, CENTRE, BOUNDARY = range(3)
 MAPS = 3
-# Pixels of the maps along a cell of the embedding; 4 input pixels each.
+# Map pixels along a cell of the embedding; each is 4 input pixels wide.
 MAP_PIXELS = 4
 
 
@@ -48,8 +48,8 @@ class InstanceHead(nn.Module):
     embedding_channels : int
         Channels of the image embedding.
     channels : int
-        Channels at the resolution of the embedding; half as many at twice
-        and a quarter at four times that resolution.
+        Channels at the resolution of the embedding; there are half as many at
+        twice and a quarter at four times that resolution.
     """
 
     def __init__(
@@ -82,9 +82,10 @@ class InstanceHead(nn.Module):
         Returns
         -------
         Tensor
-            (B, 3, 4h, 4w): foreground, closeness to the centre (1 there, 0
-            as far as the object goes), and distance to the boundary (1 where
-            it is largest in the object, 0 outside), before the sigmoid.
+            (B, 3, 4h, 4w) before the sigmoid: foreground, closeness to the
+            centre (1 there, 0 at the farthest point of the object), and
+            distance to the boundary (1 at its maximum in the object, 0
+            outside).
         """
         maps: Tensor = self.layers(features)
         return maps

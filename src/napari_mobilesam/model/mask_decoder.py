@@ -1,8 +1,8 @@
 """Mask decoder: two-way transformer, mask and IoU heads.
 
-Segment Anything, section 3 and appendix A ("Lightweight mask decoder"). The
-image embedding is shared by all prompts of an image: whatever depends on it
-alone is computed once per image and then selected per prompt.
+See Segment Anything, section 3 and appendix A ("Lightweight mask decoder").
+All prompts of an image share its embedding; values that depend only on the
+embedding are computed once per image and then selected per prompt.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def per_prompt(x: Tensor, index: Tensor | None) -> Tensor:
 
 
 class DecoderAttention(nn.Module):
-    """Attention with projections to fewer channels."""
+    """Attention that may project to fewer channels."""
 
     def __init__(self, channels: int, downsample: int = 1) -> None:
         super().__init__()
@@ -43,8 +43,8 @@ class DecoderAttention(nn.Module):
     ) -> Tensor:
         """Attend from (B, Q, C) to (B, K, C).
 
-        A side of one row is shared by all prompts; a side with an index has
-        one row per image. Either is projected before it is spread.
+        A side with one row is shared by all prompts; a side with an index has
+        one row per image. Both are projected before they are expanded.
         """
         projected = [
             per_prompt(self.q_proj(query), query_index),
@@ -63,7 +63,7 @@ class DecoderAttention(nn.Module):
 
 
 class TwoWayAttentionBlock(nn.Module):
-    """Tokens attend to themselves and the image, the image to the tokens."""
+    """Block in which tokens and image attend to each other."""
 
     def __init__(self, channels: int, hidden: int, first: bool) -> None:
         super().__init__()
@@ -111,7 +111,7 @@ class TwoWayAttentionBlock(nn.Module):
     def attend_to_tokens(self, tokens: Tensor, positions: Tensor) -> Tensor:
         """Let (B, T, C) tokens attend to each other."""
         if self.first:
-            # The tokens are their own positions in the first block.
+            # In the first block, the tokens are their own positions.
             tokens = self.self_attn(tokens, tokens, tokens)
         else:
             query = tokens + positions
@@ -120,7 +120,7 @@ class TwoWayAttentionBlock(nn.Module):
 
 
 class TwoWayTransformer(nn.Module):
-    """Two blocks and a last attention of the tokens to the image."""
+    """Two-way blocks and a final attention from tokens to the image."""
 
     def __init__(
         self, channels: int = 256, depth: int = 2, hidden: int = 2048
@@ -148,7 +148,7 @@ class TwoWayTransformer(nn.Module):
             tokens, image = layer(
                 tokens, image, positions, image_positions, index
             )
-            index = None  # each prompt now has an image of its own
+            index = None  # each prompt now has its own image
         attended = self.final_attn_token_to_image(
             tokens + positions, image + image_positions, image
         )
@@ -156,7 +156,7 @@ class TwoWayTransformer(nn.Module):
 
 
 class MaskDecoder(nn.Module):
-    """Image and prompt embeddings to low-res logits and predicted IoU."""
+    """Decoder of low-res logits and predicted IoU."""
 
     def __init__(self, channels: int = 256) -> None:
         super().__init__()
@@ -195,9 +195,9 @@ class MaskDecoder(nn.Module):
         sparse : Tensor
             (B, N, C) prompt tokens.
         dense : Tensor
-            (B, C, s, s) mask prompts, or (1, C, s, s) where there are none.
+            (B, C, s, s) mask prompts, or (1, C, s, s) if there are none.
         index : Tensor, optional
-            (B,) image of each prompt; needed if there are several images.
+            (B,) image of each prompt; required if there are several images.
 
         Returns
         -------
@@ -256,7 +256,7 @@ class MaskDecoder(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Decode (B, M, 4s, 4s) logits and (B, M) predicted IoU.
 
-        M is 3 with ``multimask``, for one ambiguous prompt, else 1.
+        M is 3 with ``multimask``, for ambiguous prompts, else 1.
         """
         tokens, image = self.attend(features, positions, sparse, dense, index)
         masks = mask_slice(multimask)

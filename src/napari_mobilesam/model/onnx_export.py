@@ -1,4 +1,4 @@
-"""Export of a model as ONNX: image encoder and prompt decoder."""
+"""Export a model as ONNX: image encoder and prompt decoder."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ ENCODER = 'encoder.onnx'
 DECODER = 'decoder.onnx'
 DECODED = ('low_res_masks', 'iou_predictions')
 OPSET = 18
-# Loggers of the exporter, which report every step.
+# Verbose loggers of the exporter.
 TALKATIVE = ('torch.onnx', 'onnxscript', 'onnx_ir')
-# Largest difference between torch and onnxruntime that is accepted, as a
-# share of the largest value.
+# Maximum difference between torch and onnxruntime, relative to the largest
+# value.
 TOLERANCE = 1e-4
 
 
@@ -39,17 +39,17 @@ class ModelExportError(SegmentationError):
 
 @dataclass(frozen=True)
 class OnnxGraph:
-    """A module to be written as ONNX.
+    """A module to export as ONNX.
 
     Attributes
     ----------
     module : nn.Module
-        Takes the inputs by name.
+        Module that takes the inputs by name.
     inputs : dict of str to Tensor
-        Input to trace and to compare it with. Those named ``point_…`` may
-        have another number of points.
+        Inputs for tracing and comparison. Inputs named ``point_…`` may have
+        any number of points.
     outputs : tuple of str
-        Names of what it returns.
+        Names of the outputs.
     """
 
     module: nn.Module
@@ -58,12 +58,12 @@ class OnnxGraph:
 
 
 class OnnxEncoder(nn.Module):
-    """Image in 0 … 255 to the image embedding.
+    """Encoder of RGB values of 0 … 255 to the image embedding.
 
     Parameters
     ----------
     model : Sam
-        The model.
+        Model to wrap.
     """
 
     mean: Tensor
@@ -81,16 +81,16 @@ class OnnxEncoder(nn.Module):
 
 
 class OnnxDecoder(nn.Module):
-    """Prompts on an image embedding to low-res logits and predicted IoU.
+    """Decoder of prompts on an embedding to low-res logits and predicted IoU.
 
-    Names and meaning of inputs and outputs are those of the decoder that the
-    reference implementation of SAM exports, so that programs made for it can
-    use it. The masks are not upscaled.
+    Inputs and outputs have the names and meaning of those in the decoder
+    exported by SAM's reference implementation, so that programs made for that
+    can use it. The masks are not upscaled.
 
     Parameters
     ----------
     model : Sam
-        The model.
+        Model to wrap.
     """
 
     def __init__(self, model: Sam) -> None:
@@ -111,22 +111,22 @@ class OnnxDecoder(nn.Module):
         Parameters
         ----------
         image_embeddings : Tensor
-            (1, 256, s, s).
+            (1, 256, s, s) image embedding.
         point_coords : Tensor
             (1, N, 2) x-y in input pixels. A box is two points.
         point_labels : Tensor
-            (1, N) 1 positive, 0 negative, 2 and 3 the first and second
-            corner of a box, -1 padding: one for prompts without a box.
+            (1, N): 1 positive, 0 negative, 2 and 3 the first and second
+            corner of a box, -1 padding, needed once for prompts without a box.
         mask_input : Tensor
-            (1, 1, 4s, 4s) low-res logits of an earlier answer.
+            (1, 1, 4s, 4s) low-res logits of a previous answer.
         has_mask_input : Tensor
-            (1,) 1 to use ``mask_input``, 0 to ignore it.
+            (1,): 1 to use ``mask_input``, 0 to ignore it.
 
         Returns
         -------
         low_res_masks : Tensor
-            (1, 4, 4s, 4s) logits: the single mask, then three for an
-            ambiguous prompt.
+            (1, 4, 4s, 4s) logits: the single mask, then three for
+            ambiguous prompts.
         iou_predictions : Tensor
             (1, 4) predicted IoU.
         """
@@ -152,22 +152,22 @@ def export_onnx(
     Parameters
     ----------
     model : Sam
-        The model; any device.
+        Model to export, on any device.
     folder : path
-        Folder to make, with ``encoder.onnx`` and ``decoder.onnx``.
+        Folder to create, with ``encoder.onnx`` and ``decoder.onnx``.
     progress : callable, optional
         ``progress(done, total, message)``.
 
     Returns
     -------
     dict of str to float
-        Largest difference between torch and onnxruntime on random input, as
-        a share of the largest value, for each file.
+        Largest difference between torch and onnxruntime on random input,
+        relative to the largest value, for each file.
 
     Raises
     ------
     ModelExportError
-        If the files do not compute what the model does.
+        If a file differs from the model.
     ImportError
         If onnx or onnxruntime is not installed.
     OSError
@@ -189,7 +189,7 @@ def export_onnx(
 
 
 def encoder_graph(model: Sam) -> OnnxGraph:
-    """Graph of the encoder, with the same random image each time."""
+    """Return the graph of the encoder, with a fixed random image."""
     side = model.input_size
     generator = torch.Generator().manual_seed(0)
     image = 255 * torch.rand(1, 3, side, side, generator=generator)
@@ -199,7 +199,7 @@ def encoder_graph(model: Sam) -> OnnxGraph:
 
 
 def decoder_graph(model: Sam) -> OnnxGraph:
-    """Graph of the decoder, asked for a point with padding and a mask."""
+    """Return the graph of the decoder, with a point and a mask as input."""
     side, cells = model.input_size, model.embedding_size
     generator = torch.Generator().manual_seed(0)
 
@@ -240,7 +240,7 @@ def write_onnx(graph: OnnxGraph, path: Path) -> None:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Silence the reports of the exporter."""
+    """Silence the exporter."""
     loggers = [logging.getLogger(name) for name in TALKATIVE]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
@@ -259,17 +259,17 @@ def _quiet() -> Iterator[None]:
 
 @torch.no_grad()
 def check_onnx(graph: OnnxGraph, path: Path) -> float:
-    """Compare a file with the module that it was made from.
+    """Compare an ONNX file with its module.
 
     Returns
     -------
     float
-        Largest difference of any output, as a share of its largest value.
+        Largest difference of any output, relative to its largest value.
 
     Raises
     ------
     ModelExportError
-        If it is above `TOLERANCE`.
+        If it exceeds `TOLERANCE`.
     """
     session = need('onnxruntime', 'onnx').InferenceSession(
         path, providers=['CPUExecutionProvider']
@@ -286,7 +286,7 @@ def check_onnx(graph: OnnxGraph, path: Path) -> float:
     if not difference <= TOLERANCE:
         raise ModelExportError(
             f'{path.name} differs from the model by {difference:.2g} of its '
-            f'largest value; at most {TOLERANCE:g} is allowed. Nothing was '
-            'written.'
+            f'largest value, more than the allowed {TOLERANCE:g}. Nothing '
+            'was written.'
         )
     return difference

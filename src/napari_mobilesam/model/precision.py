@@ -1,4 +1,4 @@
-"""Half precision, on devices where it is faster and safe."""
+"""Half precision on devices where it is faster and safe."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from contextlib import AbstractContextManager, nullcontext
 
 import torch
 
-# Of NVIDIA's GPUs those since Volta have units for half precision.
+# NVIDIA GPUs have units for half precision since Volta.
 LEAST_CAPABILITY = (7, 0)
 
 
 def half_precision(device: torch.device) -> torch.dtype | None:
-    """Dtype of products in half precision; None where it is slower.
+    """Return the half-precision dtype for products, or None if unsuitable.
 
-    On a CPU they are slower, or save time at the cost of more rounding than
-    the parity with the reference allows. float16 rounds eight times finer
-    than bfloat16; what exceeds its range is computed again, see `Sam.encode`.
+    On a CPU, half precision is slower, or rounds more than parity with the
+    reference allows. float16 rounds eight times finer than bfloat16; values
+    that exceed its range are computed again, see `Sam.encode`.
     """
     if device.type == 'cuda':
         capability = torch.cuda.get_device_capability(device)
@@ -26,7 +26,7 @@ def half_precision(device: torch.device) -> torch.dtype | None:
 
 
 def autocast_is_there(device_type: str) -> bool:
-    """True if torch has autocast for a type of device."""
+    """Return whether torch has autocast for a type of device."""
     try:
         torch.autocast(device_type, dtype=torch.float16)
     except RuntimeError:
@@ -37,7 +37,7 @@ def autocast_is_there(device_type: str) -> bool:
 def products_in(
     dtype: torch.dtype | None, device: torch.device
 ) -> AbstractContextManager[object]:
-    """Context in which products are taken in ``dtype``, if any.
+    """Return a context in which products are computed in ``dtype``, if any.
 
     Softmax and normalisation stay in float32.
     """

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from napari_mobilesam.model.blocks import LayerNorm2d
 
-#: Label of the padding point that stands in where there is no box.
+#: Label of the padding point that replaces a missing box.
 PADDING = -1
 
 
@@ -26,7 +26,8 @@ class PositionEmbeddingRandom(nn.Module):
 
     def forward(self, positions: Tensor) -> Tensor:
         """Encode (..., 2) x-y positions in [0, 1] as (..., C)."""
-        # Frequencies are high: half precision would move prompts by pixels.
+        # In half precision, the high frequencies would shift prompts by
+        # pixels.
         with torch.autocast(positions.device.type, enabled=False):
             matrix = self.positional_encoding_gaussian_matrix.float()
             phase = 2 * math.pi * ((2 * positions.float() - 1) @ matrix)
@@ -34,7 +35,7 @@ class PositionEmbeddingRandom(nn.Module):
 
 
 class PromptEncoder(nn.Module):
-    """Prompts to sparse and dense embeddings.
+    """Encoder of prompts to sparse and dense embeddings.
 
     Parameters
     ----------
@@ -66,7 +67,7 @@ class PromptEncoder(nn.Module):
         self.no_mask_embed = nn.Embedding(1, channels)
 
     def dense_positions(self) -> Tensor:
-        """Positional encoding of the image embedding, (1, C, s, s)."""
+        """Return the positional encoding of the embedding, (1, C, s, s)."""
         size = self.embedding_size
         device = self.no_mask_embed.weight.device
         centre = (torch.arange(size, device=device) + 0.5) / size
@@ -87,18 +88,18 @@ class PromptEncoder(nn.Module):
         points : Tensor, optional
             (B, N, 2) x-y positions in input pixels.
         labels : Tensor, optional
-            (B, N) 1 positive, 0 negative, -1 padding.
+            (B, N): 1 positive, 0 negative, -1 padding.
         boxes : Tensor, optional
             (B, 4) x0, y0, x1, y1 in input pixels.
         masks : Tensor, optional
-            (B, 1, S/4, S/4) logits of an earlier answer.
+            (B, 1, S/4, S/4) logits of a previous answer.
 
         Returns
         -------
         sparse : Tensor
-            (B, N', C); a padding point is added where there are no boxes.
+            (B, N', C); a padding point is added if there are no boxes.
         dense : Tensor
-            (B, C, s, s), or (1, C, s, s) where no mask is given.
+            (B, C, s, s), or (1, C, s, s) if no mask is given.
         """
         sparse = []
         if points is not None and labels is not None:
@@ -125,7 +126,7 @@ class PromptEncoder(nn.Module):
         return torch.cat([e.get_parameter('weight') for e in embeddings])
 
     def _embed_positions(self, points: Tensor) -> Tensor:
-        # Pixel centres lie half a pixel from the corner of the image.
+        # pixel centres are half a pixel from the corner of the image
         return self.pe_layer((points + 0.5) / self.input_size)
 
     def embed_points(self, points: Tensor, labels: Tensor) -> Tensor:

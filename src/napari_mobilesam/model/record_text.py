@@ -1,4 +1,4 @@
-"""The record of a model as JSON, in the header of its checkpoint."""
+"""Model records as JSON, in the header of checkpoints."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from napari_mobilesam.types import (
     Ranking,
 )
 
-# A larger input would need many times the memory of the published models.
+# Larger inputs would need many times the memory of the published models.
 SMALLEST_INPUT, LARGEST_INPUT, STRIDE = 32, 4096, 16
 
 
 def input_size(value: Any, place: str = 'input_size') -> int:
-    """Schema of the side of a model's input in pixels."""
+    """Check the side of the model input in pixels; itself a schema."""
     size: int = whole(SMALLEST_INPUT, LARGEST_INPUT)(value, place)
     if size % STRIDE:
         raise refuse(value, place, f'a multiple of {STRIDE}')
@@ -75,17 +75,17 @@ _RECORD = fields(
 
 
 def record_to_json(record: ModelRecord) -> str:
-    """Serialise a record for a checkpoint's header."""
+    """Serialise a record for the header of a checkpoint."""
     return json.dumps(asdict(record))
 
 
 def record_from_json(content: str) -> ModelRecord:
-    """Read a record of `record_to_json`; unknown entries are ignored.
+    """Read a record from `record_to_json`, ignoring unknown entries.
 
     Raises
     ------
     CheckpointError
-        An entry is missing, or of a wrong type or value.
+        If an entry is missing, or has a wrong type or value.
     """
     try:
         return ModelRecord(**_RECORD(parse_json(content, 'record'), 'record'))

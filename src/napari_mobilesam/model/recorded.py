@@ -1,9 +1,9 @@
-"""Functions of tensors that run without Python's lock, once recorded.
+"""Functions of tensors that are recorded to run without the GIL.
 
-Each operation of torch gives the interpreter's lock back and has to get it
-again. While a viewer paints, that takes up to five milliseconds, hundreds of
-times for one click: an answer of 10 ms of computing took 220, and seconds
-where another thread never paused. What is recorded takes the lock once.
+Each torch operation releases the GIL and has to acquire it again. While a
+viewer paints, this takes up to 5 ms, hundreds of times per click: an answer
+with 10 ms of computation took 220 ms, and seconds if another thread never
+paused. A recorded function acquires the GIL only once.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ internals: Any = torch._C
 Tensors = tuple[Tensor, ...]
 Key = tuple[tuple[torch.Size, torch.dtype], ...]
 
-# Recordings kept of a function: those of an encoder take 15 to 60 MB a shape.
+# Recordings kept per function; those of an encoder take 15 to 60 MB per shape.
 MOST = 8
 
-# Python's warning filters are the whole process's: those of a recording may be
-# taken back meanwhile by another thread that leaves a context of its own, and
-# napari shows warnings. This one is there before.
+# Warning filters are global to the process: a filter set while recording may
+# be undone by another thread that leaves its own context, and napari would
+# show the warning. This filter is permanent.
 if hasattr(jit, 'TracerWarning'):
     warnings.filterwarnings(
         'ignore', category=jit.TracerWarning, module=r'napari_mobilesam\.'
@@ -39,26 +39,26 @@ _RECORDING = threading.Lock()
 
 
 class Recorded:
-    """Function of tensors on a CPU, recorded for inputs of a shape.
+    """Function of CPU tensors, recorded per input shape.
 
-    The result is the same to the last bit. Of many shapes, the `MOST` that
-    were met last stay recorded. With gradients, or weights that
-    want any, and on other devices the function itself is called.
+    Results are bitwise identical. The `MOST` shapes used last stay recorded.
+    With gradients, with weights that require them, and on other devices, the
+    function itself is called.
 
     Parameters
     ----------
     function : callable
-        Takes tensors, which it leaves as they are, and returns a tuple of
-        tensors. What it does may depend on shapes, and on values only by
-        operations of torch; the weights it uses are those of the first call.
+        Takes tensors, which it does not modify, and returns a tuple of
+        tensors. It may depend on shapes in Python, but on values only through
+        torch operations; it keeps the weights of the first call.
     *modules : nn.Module
         Modules with these weights.
     lengths_vary : bool
-        One recording does for all shapes with the same first axes: the
-        function does nothing in Python by the others that vary.
+        Whether one recording serves all shapes with the same first axis. The
+        function must then not depend on other lengths in Python.
     calls_before : int
-        Calls with a shape before it is recorded, which takes several times
-        as long as a call: 1 where many shapes are met only once.
+        Number of calls with a shape before it is recorded, which takes
+        several times as long as a call. Use 1 if many shapes occur only once.
     """
 
     def __init__(
@@ -84,20 +84,20 @@ class Recorded:
         key = tuple([(t.shape[:axes], t.dtype) for t in tensors])
         known = self._known.get(key)
         if known is None and self._wants_gradients():
-            # torch would fail, and crash when it records the next time
+            # torch would fail, and crash at the next recording
             return self._function(*tensors)
         if known is None:
             self._calls[key] += 1
             if self._calls[key] <= self._calls_before:
                 return self._function(*tensors)
-            # another thread may be about it: what it does is not awaited
+            # do not wait for another thread that is recording
             if not _RECORDING.acquire(blocking=False):
                 return self._function(*tensors)
             try:
                 return self._record(key, tensors)
             finally:
                 _RECORDING.release()
-        with contextlib.suppress(KeyError):  # another thread has dropped it
+        with contextlib.suppress(KeyError):  # dropped by another thread
             self._known.move_to_end(key)
         with jit.optimized_execution(False):
             return known(*tensors)
@@ -110,7 +110,7 @@ class Recorded:
         )
 
     def __getstate__(self) -> dict[str, Any]:
-        # copies record for themselves: theirs are other weights
+        # copies have other weights and make their own recordings
         return self.__dict__ | {'_known': OrderedDict(), '_calls': Counter()}
 
     def _record(self, key: Key, tensors: Tensors) -> Tensors:
@@ -124,25 +124,25 @@ class Recorded:
             return results[-1]
 
         with warnings.catch_warnings():
-            # that shapes are taken as they are: they are the key
+            # ignore that shapes become constants: they are the key
             warnings.simplefilter('ignore', jit.TracerWarning)
             warnings.filterwarnings('ignore', r'.*torch\.jit\.trace')
             try:
                 self._known[key] = _trace(function, tensors)
             except (AttributeError, RuntimeError):
-                # a torch that does not record any more, or no memory for it
+                # torch no longer supports recording, or memory ran out
                 self._known[key] = self._function
-        # not kept by the recording, which keeps the function
+        # popped, as the recording keeps the function and its results
         return results.pop() if results else self._function(*tensors)
 
 
 def _trace(
     function: Callable[..., Tensors], tensors: Tensors
 ) -> Callable[..., Tensors]:
-    """Record a function as `torch.jit.trace` does, without keeping it.
+    """Record a function like `torch.jit.trace`, but so that it can be freed.
 
-    All that ``torch.jit.trace`` recorded, weights included, stays in memory
-    until the process ends: the models of all viewers that were ever open.
+    ``torch.jit.trace`` keeps everything it records in memory until the
+    process ends, including the weights of the models of closed viewers.
     """
     graph, _ = internals._create_graph_by_tracing(
         function, tensors, lambda tensor: '', strict=True, force_outplace=False

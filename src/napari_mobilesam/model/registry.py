@@ -1,7 +1,7 @@
 """Registry of checkpoints: names, files and downloads.
 
-Importing this module does not load torch, so that the models can be listed
-as soon as a widget opens.
+Importing this module does not load torch, so that models can be listed as
+soon as a widget opens.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ APP_NAME = 'napari-mobilesam'
 METADATA_KEY = 'napari_mobilesam'
 OFFICIAL = 'mobile_sam'
 BUNDLED = 'mobile_sam_cells'
-# Of checkpoint files; a name without one may be that of a model.
+# Suffixes of checkpoint files; a name without one may name a model.
 SUFFIXES = ('.pt', '.pth', '.ckpt', '.bin', '.safetensors')
 
 _SAM_LICENCE = 'Apache-2.0'
@@ -38,13 +38,13 @@ _MICRO_SAM_CITATION = 'Archit et al. 2025, Segment Anything for Microscopy'
 _META_URL = 'https://dl.fbaipublicfiles.com/segment_anything'
 _BIOIMAGE_URL = 'https://uk1s3.embassy.ebi.ac.uk/public-datasets/bioimage.io'
 
-# The files of micro-sam are known by the xxh128 that micro-sam itself checks.
-# It shows damage, but not a forgery; no SHA-256 of them is published by two
-# projects that could be compared.
+# Files of micro-sam are verified with the xxh128 that micro-sam itself uses,
+# which detects damage but not forgery. No SHA-256 of them is published by two
+# independent projects.
 _DOWNLOADS = (
     ModelRecord(
         OFFICIAL,
-        purpose='Official MobileSAM: anything, natural images first',
+        purpose='Official MobileSAM: general, best for natural images',
         licence=_SAM_LICENCE,
         citation='Zhang et al. 2023, Faster Segment Anything',
         url='https://github.com/ChaoningZhang/MobileSAM/raw/'
@@ -106,16 +106,17 @@ _DOWNLOADS = (
 
 
 def bundled_path() -> Path:
-    """File of the checkpoint that is part of the package."""
+    """Return the path of the checkpoint bundled with the package."""
     return Path(
         str(files('napari_mobilesam') / f'weights/{BUNDLED}.safetensors')
     )
 
 
 def cache_folder() -> Path:
-    """Folder of downloaded checkpoints, which may not exist yet.
+    """Return the folder of downloaded checkpoints, which may not exist yet.
 
-    The platform's cache folder, or ``NAPARI_MOBILESAM_CACHE`` if it is set.
+    It is in the platform's cache folder, or in ``NAPARI_MOBILESAM_CACHE`` if
+    that is set.
     """
     override = os.environ.get('NAPARI_MOBILESAM_CACHE')
     root = Path(override or platformdirs.user_cache_dir(APP_NAME, False))
@@ -123,9 +124,10 @@ def cache_folder() -> Path:
 
 
 def user_models_folder() -> Path:
-    """Folder of the user's own, fine-tuned checkpoints; may not exist yet.
+    """Return the folder of the user's checkpoints, which may not exist yet.
 
-    The platform's data folder, or ``NAPARI_MOBILESAM_MODELS`` if it is set.
+    It is in the platform's data folder, unless ``NAPARI_MOBILESAM_MODELS``
+    gives the folder.
     """
     override = os.environ.get('NAPARI_MOBILESAM_MODELS')
     if override:
@@ -134,7 +136,7 @@ def user_models_folder() -> Path:
 
 
 def registry() -> dict[str, ModelRecord]:
-    """Records of the bundled model and of those that can be downloaded."""
+    """Return the records of the bundled and downloadable models."""
     bundled = replace(
         _bundled_record(),
         name=BUNDLED,
@@ -144,15 +146,15 @@ def registry() -> dict[str, ModelRecord]:
 
 
 def list_models() -> list[ModelRecord]:
-    """All models that `load_model` knows by name, the user's own last.
+    """Return all models that `load_model` knows by name, the user's last.
 
-    A file in the user's folder that is not a checkpoint of ours is left out,
-    with a warning.
+    Files in the user's folder without a valid record are skipped with a
+    warning.
 
     Returns
     -------
     list of ModelRecord
-        Name, kind, licence and more of each.
+        Records with name, architecture, licence, etc.
     """
     records = registry()
     for path in sorted(user_models_folder().glob('*.safetensors')):
@@ -166,7 +168,7 @@ def list_models() -> list[ModelRecord]:
 
 
 def cached_path(name: str) -> Path | None:
-    """File of a model if it exists on this machine, else None.
+    """Return the file of a model if it is on this machine, else None.
 
     Raises
     ------
@@ -194,7 +196,7 @@ def cached_path(name: str) -> Path | None:
 
 
 def is_path(name_or_path: str | Path) -> bool:
-    """True for a path, False for the name of a model."""
+    """Return True for a path, False for the name of a model."""
     if isinstance(name_or_path, Path):
         return True
     if name_or_path in registry():
@@ -213,9 +215,9 @@ def check_file(path: Path) -> None:
 
 
 def check_known(name_or_path: str | Path) -> None:
-    """Raise `CheckpointError` for no model's name and a missing file.
+    """Raise `CheckpointError` for an unknown name or a missing file.
 
-    Loads and downloads nothing.
+    Nothing is loaded or downloaded.
     """
     if not isinstance(name_or_path, Path):
         check_text('name', name_or_path)
@@ -226,9 +228,9 @@ def check_known(name_or_path: str | Path) -> None:
 
 
 def default_model_name() -> str:
-    """The official model if it has been downloaded, else the bundled one.
+    """Return the official model if it is downloaded, else the bundled one.
 
-    The bundled one, with a warning, if the downloaded file is damaged.
+    If the downloaded file is damaged, warn and return the bundled one.
     """
     path = cached_path(OFFICIAL)
     if path is None:
@@ -250,21 +252,21 @@ def download_model(name: str, progress: Progress | None = None) -> Path:
     Parameters
     ----------
     name : str
-        A name of `list_models`.
+        A name from `list_models`.
     progress : callable, optional
-        Called as ``progress(done_bytes, total_bytes, message)``; what it
-        raises stops the download.
+        Called as ``progress(done_bytes, total_bytes, message)``; an exception
+        that it raises stops the download.
 
     Returns
     -------
     Path
-        The file, with a verified hash.
+        File with a verified hash.
 
     Raises
     ------
     CheckpointError
-        For an unknown name, and if the download fails, is interrupted or
-        has a wrong hash. Nothing is left behind then.
+        If the name is unknown, or the download fails, is interrupted or has a
+        wrong hash. No file is left behind.
     """
     path = cached_path(name)
     if path is not None and verify(path, name):
@@ -279,7 +281,7 @@ def download_model(name: str, progress: Progress | None = None) -> Path:
             f'expected hash {record.hash}; it was deleted. Try again, or '
             'download the file by other means and load it by its path.'
         ) from error
-    except OSError as error:  # also every error of requests
+    except OSError as error:  # includes all errors of requests
         raise CheckpointError(
             f'{name} could not be downloaded from {record.url} to {path}: '
             f'{error}. Check the network and the free disk space, or '
@@ -295,7 +297,7 @@ def download_file(
     name: str,
     progress: Progress | None,
 ) -> None:
-    """Download a file; pooch raises `ValueError` for another hash."""
+    """Download a file; pooch raises `ValueError` for a wrong hash."""
     path.parent.mkdir(parents=True, exist_ok=True)
     pooch.retrieve(
         url,
@@ -309,7 +311,7 @@ def download_file(
 
 
 def verify(path: Path, name: str) -> bool:
-    """True if a file has the hash of ``name`` in the registry."""
+    """Return whether a file has the hash of ``name`` in the registry."""
     record = registry().get(name)
     if record is None or not record.hash:
         return True
@@ -321,12 +323,12 @@ def verify(path: Path, name: str) -> bool:
 
 
 def read_record(path: Path) -> ModelRecord:
-    """Read the record that a checkpoint of ours carries in its header.
+    """Read the record in the header of a checkpoint.
 
     Raises
     ------
     CheckpointError
-        If the file is not a safetensors file, has no record, or a wrong one.
+        If it is not a safetensors file, or has no record or an invalid one.
     """
     record = find_record(path)
     if record is None:
@@ -335,12 +337,12 @@ def read_record(path: Path) -> ModelRecord:
 
 
 def find_record(path: Path) -> ModelRecord | None:
-    """Read the record in a checkpoint's header; None if there is none.
+    """Read the record in the header of a checkpoint, if there is one.
 
     Raises
     ------
     CheckpointError
-        If the file is not a safetensors file, or has a wrong record.
+        If it is not a safetensors file, or has an invalid record.
     """
     try:
         with safe_open(str(path), framework='np') as file:
@@ -368,12 +370,12 @@ def _bundled_record() -> ModelRecord:
 
 @lru_cache(maxsize=16)
 def _file_hash(path: Path, algorithm: str, modified: int) -> str:
-    """Hash of a file, computed once as long as it is not modified."""
+    """Return the hash of a file, cached until it is modified."""
     return str(pooch.file_hash(str(path), alg=algorithm))
 
 
 def _warn_once(path: Path, message: str) -> None:
-    """Warn about a file, once as long as it is not modified."""
+    """Warn about a file, once until it is modified."""
     try:
         modified = path.stat().st_mtime_ns
     except OSError:
@@ -403,7 +405,7 @@ class _ProgressAdapter:
             )
 
     def reset(self) -> None:
-        # pooch resets and then adds the total once more, to end at 100 %.
+        # pooch resets and then adds the total again, to end at 100 %
         self.done = 0
 
     def close(self) -> None:

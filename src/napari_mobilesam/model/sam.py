@@ -33,7 +33,7 @@ from napari_mobilesam.types import Architecture, ModelRecord
 PIXEL_MEAN = (123.675, 116.28, 103.53)
 PIXEL_STD = (58.395, 57.12, 57.375)
 STRIDE = 16  # input pixels per pixel of the embedding
-# Images whose share in the decoder is kept, 11 MB each at full size.
+# Images whose shared part of the decoder is cached, 11 MB each at full size.
 EMBEDDINGS_KEPT = 4
 
 
@@ -43,14 +43,14 @@ class Sam(nn.Module):
     Parameters
     ----------
     image_encoder : nn.Module
-        (B, 3, S, S) to (B, 256, S/16, S/16).
+        Encoder from (B, 3, S, S) to (B, 256, S/16, S/16).
     record : ModelRecord
         Record of the weights; its ``input_size`` is S.
 
     Attributes
     ----------
     instance_head : InstanceHead or None
-        Decoder of all instances, where the weights have one.
+        Decoder of all instances, if the weights have one.
     """
 
     mask_threshold = 0.0
@@ -78,7 +78,7 @@ class Sam(nn.Module):
             )
 
     def __getstate__(self) -> dict[str, Any]:
-        # how fast this machine is with how many threads is not copied
+        # thread measurements are specific to this machine and not copied
         measured = {'_thread_choice', '_worker_choice'}
         kept = {k: v for k, v in self.__dict__.items() if k not in measured}
         return kept | {'_between': None}
@@ -100,14 +100,15 @@ class Sam(nn.Module):
 
     @property
     def batch_size(self) -> int:
-        """Prompts to decode at once: few on a CPU, as many as fit on a GPU."""
+        """Number of prompts to decode at once, larger on a GPU."""
         return batch_size(self.device, self.embedding_size**2)
 
     @property
     def key(self) -> str:
-        """Identity of weights and input size, for caches and checks.
+        """Hash of weights and input size, for caches and checks.
 
-        Taken from a sample of every tensor, anew once a weight has changed.
+        Computed from a sample of every tensor, and again after a change of
+        weights.
         """
         return self._key.get(version_of(self), self._digest)
 
@@ -121,23 +122,23 @@ class Sam(nn.Module):
         return f'{self.record.name}-{digest.hexdigest()[:16]}'
 
     def threads(self, long: bool = False) -> AbstractContextManager[None]:
-        """Context in which torch uses the fastest number of threads.
+        """Return a context in which torch uses the fastest number of threads.
 
         Parameters
         ----------
         long : bool
-            For the image encoder, whose layers gain more from threads than
-            those of the decoder.
+            Choose for the image encoder, whose layers gain more from threads
+            than those of the decoder.
         """
         if self.device.type != 'cpu':
             return nullcontext()
         return self._thread_choice.apply(long)
 
     def workers(self) -> ThreadTeam:
-        """Thread pool for batches of prompts.
+        """Return a thread pool for batches of prompts.
 
-        Its size is what is fastest on this machine, one on a GPU. Results
-        do not depend on it.
+        Its size is the fastest on this machine, and 1 on a GPU. Results do
+        not depend on it.
 
         Examples
         --------
@@ -157,7 +158,7 @@ class Sam(nn.Module):
         return ThreadChoice(self._answer(max(1, self.batch_size // 4)))
 
     def _answer(self, prompts: int) -> Callable[[], object]:
-        """Benchmark: decode prompts on an embedding of zeros."""
+        """Return a benchmark that decodes prompts on an empty embedding."""
         side, device = self.embedding_size, self.device
         channels = self.mask_decoder.iou_token.embedding_dim
         decoder = self.image_decoder(torch.zeros(1, channels, side, side))
@@ -172,9 +173,9 @@ class Sam(nn.Module):
         Parameters
         ----------
         rgb : Tensor
-            (B, 3, h, w).
+            (B, 3, h, w) RGB values.
         canvas : tuple of int, optional
-            (H, W) to pad to, multiples of 16; (S, S) if None.
+            (H, W) to pad to, multiples of 16; (S, S) by default.
         """
         x = (rgb - self.pixel_mean) / self.pixel_std
         height, width = canvas or (self.input_size, self.input_size)
@@ -185,10 +186,10 @@ class Sam(nn.Module):
     def encode(self, x: Tensor) -> Tensor:
         """Embed preprocessed images: (B, 3, S, S) to (B, 256, s, s).
 
-        TinyViT takes any height and width that are multiples of 16.
+        TinyViT accepts any height and width that are multiples of 16.
 
-        In inference mode and without gradients, on a CPU by an equal but
-        faster encoder, where there is one, and on a GPU in half precision.
+        In inference mode without gradients, an equivalent but faster encoder
+        is used on a CPU, if there is one, and half precision on a GPU.
         """
         if torch.is_grad_enabled() or self.image_encoder.training:
             return self.image_encoder(x)
@@ -211,13 +212,13 @@ class Sam(nn.Module):
 
     @contextmanager
     def giving_way(self, between: Callable[[], None]) -> Iterator[None]:
-        """Context in which `encode` can be stopped.
+        """Enter a context in which `encode` can be interrupted.
 
         Parameters
         ----------
         between : callable
             Called before each layer of the image encoder, on the thread that
-            entered the context; may raise.
+            entered the context; may raise to interrupt.
         """
         here = threading.get_ident()
 
@@ -238,13 +239,13 @@ class Sam(nn.Module):
                 hook.remove()
 
     def add_instance_head(self) -> InstanceHead:
-        """Give the model a new instance head, untrained, and return it."""
+        """Add an untrained instance head and return it."""
         self.instance_head = InstanceHead().to(self.device)
         self.record = replace(self.record, instance_head=True)
         return self.instance_head
 
     def remove_instance_head(self) -> None:
-        """Remove the instance head, which suits one image encoder only."""
+        """Remove the instance head, which fits only one image encoder."""
         self.instance_head = None
         self.record = replace(self.record, instance_head=False)
 
@@ -307,7 +308,7 @@ class Sam(nn.Module):
     def answer(
         self, features: Tensor, prompts: dict[str, Tensor], multimask: bool
     ) -> tuple[Tensor, Tensor]:
-        """Answer the prompts of one object on each of B images.
+        """Decode the prompts of one object on each of B images.
 
         Used for clicks: same results as `decode`, without waiting for Python's
         lock between the steps.
@@ -319,7 +320,7 @@ class Sam(nn.Module):
         prompts : dict of str to Tensor
             Some of the parameters of `embed_prompts`, for each image.
         multimask : bool
-            Three masks per image, else one.
+            Return three masks per image, else one.
 
         Returns
         -------
@@ -352,7 +353,7 @@ class Sam(nn.Module):
         dense: Tensor,
         image_index: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Tokens and image tokens, see `MaskDecoder.attend`."""
+        """Return tokens and image tokens, see `MaskDecoder.attend`."""
         return self.mask_decoder.attend(
             features,
             self.prompt_encoder.dense_positions(),
@@ -376,11 +377,11 @@ class Sam(nn.Module):
         features : Tensor
             (K, 256, s, s) image embeddings.
         sparse, dense : Tensor
-            Prompt embeddings of `embed_prompts`.
+            Prompt embeddings from `embed_prompts`.
         multimask : bool
-            Three masks per prompt, else one.
+            Return three masks per prompt, else one.
         image_index : Tensor, optional
-            (B,) int64 image of each prompt; needed if K > 1.
+            (B,) int64 image of each prompt; required if K > 1.
 
         Returns
         -------
@@ -409,7 +410,7 @@ def build_sam(
     architecture : {'vit_t', 'vit_b', 'vit_l', 'vit_h'}
         Image encoder; ignored if ``record`` is given.
     input_size : int, optional
-        Side of the input, a multiple of 16; the record's or 1024 if None.
+        Side of the input, a multiple of 16; by default the record's or 1024.
     record : ModelRecord, optional
         Record to build for.
 

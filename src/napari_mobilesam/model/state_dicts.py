@@ -1,4 +1,4 @@
-"""State dicts in files: read without running code, and checked."""
+"""Read state dicts from files without running code, and check them."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from torch.serialization import (
 from napari_mobilesam.model.sam import Sam
 from napari_mobilesam.types import CheckpointError
 
-# Keys under which training codes store the state dict of SAM.
+# Keys under which training programs store the state dict of SAM.
 _WRAPPERS = ('model_state', 'model_state_dict', 'state_dict', 'model')
 _PREFIXES = ('module.', 'sam.', 'model.')
-# Parts of names of weights that parameter-efficient fine-tuning adds: of
-# micro-sam (LoRA, FacT), and of peft.
+# Parts of names of weights added by parameter-efficient fine-tuning, from
+# micro-sam (LoRA, FacT) and peft.
 _ADDED = ('.w_a_linear_', '.w_b_linear_', '.FacT', '_FacTs', 'peft_', 'lora_')
-# First bytes of torch's files: a zip archive, or a pickle.
+# First bytes of torch files: a zip archive or a pickle.
 _SIGNATURES = (b'PK', b'\x80')
 
 
@@ -56,12 +56,12 @@ _DROPPED: list[Any] = [
 
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:
-    """Read the tensors of a checkpoint of SAM, plain or wrapped.
+    """Read the tensors of a SAM checkpoint, plain or wrapped.
 
     Parameters
     ----------
     path : Path
-        File in the format of safetensors or torch. No code in it is run.
+        File in safetensors or torch format. No code in it is run.
 
     Raises
     ------
@@ -83,7 +83,7 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
 
 
 def check_weights(path: Path, state: Mapping[str, Tensor], sam: Sam) -> None:
-    """Check the names, shapes, types and values of the weights of a model.
+    """Check that weights have the names, shapes and types of a model.
 
     Raises
     ------
@@ -111,14 +111,14 @@ def _reason(path: Path, error: Exception) -> str:
     first_line = (str(error).splitlines() or [''])[0][:200]
     if path.suffix == '.safetensors':
         return (
-            f'it is not a safetensors file, is damaged, or cut short '
+            f'it is not a safetensors file, damaged or truncated '
             f'({first_line}). Download or export it again.'
         )
     with path.open('rb') as file:
         start = file.read(2)
     if not start.startswith(_SIGNATURES):
         return (
-            "it is not a file in torch's format. Choose a file of weights "
+            'it is not in torch format. Choose a file with weights '
             '(.pt, .pth or .safetensors).'
         )
     try:
@@ -130,10 +130,10 @@ def _reason(path: Path, error: Exception) -> str:
     if foreign:
         return (
             f'it holds more than weights ({", ".join(foreign[:3])}), and '
-            'reading that could run code. Save the weights alone: '
+            'reading that could run code. Save only the weights: '
             'torch.save(model.state_dict(), path).'
         )
-    return 'it is damaged or cut short. Download or export it again.'
+    return 'it is damaged or truncated. Download or export it again.'
 
 
 def _unwrap(path: Path, content: Any) -> dict[str, Tensor]:
@@ -157,15 +157,14 @@ def _unwrap(path: Path, content: Any) -> dict[str, Tensor]:
 
 
 def _check_added(path: Path, state: Mapping[str, Tensor]) -> None:
-    """Refuse the weights of parameter-efficient fine-tuning."""
+    """Raise an error for weights of parameter-efficient fine-tuning."""
     added = [key for key in state if any(part in key for part in _ADDED)]
     if added:
         raise CheckpointError(
             f'{path} was fine-tuned with LoRA or another parameter-efficient '
             f'method (PEFT): it has {len(added)} weights, such as '
             f'{added[0]}, that are not part of SAM. Merge them into the model '
-            'with the program that made the file, and save all of its '
-            'weights.'
+            'with the program that made the file, and save all weights.'
         )
 
 
@@ -183,13 +182,13 @@ def _check_keys(path: Path, state: Mapping[str, Tensor], sam: Sam) -> None:
         for kind, keys in (
             ('missing', missing),
             ('unexpected', unexpected),
-            ('of another shape', reshaped),
+            ('with another shape', reshaped),
         )
         if keys
     ]
     if problems:
         raise CheckpointError(
-            f'{path} is not a checkpoint of {sam.record.architecture} '
+            f'{path} is not a checkpoint for {sam.record.architecture} '
             f'({sam.record.name}): of {len(expected)} tensors, '
             f'{"; ".join(problems)}'
         )
@@ -205,12 +204,12 @@ def _check_types(path: Path, state: Mapping[str, Tensor], sam: Sam) -> None:
     if wrong:
         raise CheckpointError(
             f'{path} has no usable weights: of {len(state)} tensors, '
-            f'{len(wrong)} are of another type, first {wrong[0]}'
+            f'{len(wrong)} have another type, first {wrong[0]}'
         )
 
 
 def _kind(value: Tensor) -> str:
-    """Return the kind of a tensor in a few words."""
+    """Return a short description of the kind of a tensor."""
     if value.is_meta:
         return 'without values'
     if value.layout != torch.strided:

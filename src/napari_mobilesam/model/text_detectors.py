@@ -1,4 +1,4 @@
-"""Networks that draw boxes around what a text names, from transformers.
+"""Networks that draw boxes around objects named by a text.
 
 Grounding DINO (Liu et al. 2023, arXiv 2303.05499) answers with boxes. CLIPSeg
 (Lüddecke and Ecker 2022, arXiv 2112.10003) answers with a heat map, and each
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 Boxes = tuple[NDArray[np.float64], NDArray[np.float64]]
 
-# Mean and standard deviation of the images that both were trained on.
+# Mean and standard deviation of the training images of both.
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 NOT_MICROSCOPY = 'trained on photographs, not on microscopy'
 
@@ -48,9 +48,9 @@ class DetectorRecord:
     size_bytes : int
         Approximate size of the download.
     purpose : str
-        One line for people.
+        Short description for users.
     files : tuple of str
-        Files of the repository.
+        Files to download from the repository.
     """
 
     name: str
@@ -88,7 +88,7 @@ RECORDS = {
             'IDEA-Research/grounding-dino-tiny',
             'Apache-2.0',
             689_000_000,
-            f'boxes around what a text names; {NOT_MICROSCOPY}',
+            f'boxes around objects named by a text; {NOT_MICROSCOPY}',
             (
                 'config.json',
                 'tokenizer_config.json',
@@ -102,7 +102,7 @@ RECORDS = {
             'CIDAS/clipseg-rd64-refined',
             'Apache-2.0',
             610_000_000,
-            f'regions that a text names; {NOT_MICROSCOPY}',
+            f'regions named by a text; {NOT_MICROSCOPY}',
             (
                 'config.json',
                 'tokenizer_config.json',
@@ -134,12 +134,12 @@ def download_detector(name: str, progress: Progress | None = None) -> Path:
     Raises
     ------
     DetectorError
-        For an unknown name, or if the download fails.
+        If the name is unknown or the download fails.
     """
     record = RECORDS.get(name)
     if record is None:
         raise DetectorError(
-            f'no detector named {name!r} can be downloaded; there is '
+            f'no detector named {name!r} can be downloaded; choose from '
             f'{", ".join(RECORDS)}'
         )
     for file in record.files:
@@ -167,7 +167,7 @@ def load_downloaded(name: str, device: str = 'cpu') -> Any:
         If they are missing or cannot be read; the message says how to get
         them.
     MissingExtraError
-        transformers is not installed.
+        If transformers is not installed.
     """
     record = RECORDS[name]
     need('transformers', 'text')
@@ -181,7 +181,7 @@ def load_downloaded(name: str, device: str = 'cpu') -> Any:
     try:
         return make(record.folder, device)
     except (OSError, ValueError, RuntimeError, KeyError) as error:
-        # torch is not needed to list the detectors
+        # imported here, as listing detectors does not need torch
         from napari_mobilesam.model.batches import ran_out_of_memory
 
         if isinstance(error, RuntimeError) and ran_out_of_memory(error):
@@ -199,9 +199,9 @@ class GroundingDino:
     Parameters
     ----------
     folder : path
-        Files of a model of transformers.
+        Folder of a transformers model.
     device : str
-        Device of torch.
+        Torch device.
     least : float
         Minimum score of a box.
     sides : tuple of int
@@ -223,9 +223,9 @@ class GroundingDino:
     def boxes(self, image: NDArray[np.uint8], text: str) -> Boxes:
         """Find boxes around objects named by a text; see `BoxDetector.boxes`.
 
-        Several things are separated by dots: ``'nucleus. debris.'``
+        Separate several names by dots: ``'nucleus. debris.'``
         """
-        # torch is not needed to list the detectors
+        # imported here, as listing detectors does not need torch
         import torch
 
         prompt = text.strip().lower()
@@ -274,11 +274,11 @@ class ClipSeg:
     Parameters
     ----------
     folder : path
-        Files of a model of transformers.
+        Folder of a transformers model.
     device : str
-        Device of torch.
+        Torch device.
     least : float
-        Probability above which a pixel belongs to a part.
+        Minimum probability of the pixels of a component.
     """
 
     def __init__(
@@ -293,8 +293,8 @@ class ClipSeg:
     def boxes(self, image: NDArray[np.uint8], text: str) -> Boxes:
         """Find boxes around objects named by a text; see `BoxDetector.boxes`.
 
-        Several things are separated by dots: ``'coin. leaf.'`` The score is
-        the mean probability of the part.
+        Separate several names by dots: ``'coin. leaf.'`` The score is the
+        mean probability of the component.
         """
         from scipy.ndimage import find_objects, label
 

@@ -1,15 +1,15 @@
-"""Number of torch's threads, chosen by measurement.
+"""Number of torch threads, chosen by measurement.
 
 Parallel regions of a small model last microseconds. While another process uses
 a core they wait for it, and two threads become many times slower than one;
 with a large model on an idle machine all threads are faster. The better choice
 is measured at first use, and again from time to time.
 
-Pieces of work that do not depend on each other need no parallel regions:
-`ThreadTeam` does several at once, each on one thread.
+Independent work items need no parallel regions: `ThreadTeam` processes
+several at once, each on one thread.
 
-``torch.set_num_threads`` sets the number of the calling Python thread, and
-of threads that have not used torch yet; it changes no other thread.
+``torch.set_num_threads`` applies to the calling Python thread and to threads
+that have not used torch yet; it does not change other threads.
 """
 
 from __future__ import annotations
@@ -26,16 +26,17 @@ import torch
 
 from napari_mobilesam.types import SegmentationError
 
-# More threads have to be faster by this much to be used: they take cores
-# from the viewer, and parallel regions suffer most from what starts next.
+# Minimum speed-up for using more threads, as they take cores from the viewer
+# and suffer most when another process starts.
 WORTHWHILE = 1.25
-# Long parallel regions gain more than short ones: all threads are used for
-# them unless the short ones become slower by this much, since another process
-# has a core.
+# Long parallel regions gain more than short ones: use all threads for them,
+# unless short ones become slower by this factor, which means that another
+# process has a core.
 CONTENDED = 1.25
 REPEATS = 2
-HOPELESS = 2.0  # so many times slower, and they are not measured again
-# Measuring may cost a hundredth of the time, and is fresh for so long.
+HOPELESS = 2.0  # slowdown at which measuring stops early
+# Seconds for which a measurement is valid, at least and per second spent, so
+# that measuring costs at most a hundredth of the time.
 FRESH_SECONDS = 10.0
 FRESH_PER_SECOND_SPENT = 100.0
 # Each worker holds the buffers of a batch of prompts.
@@ -46,7 +47,7 @@ R = TypeVar('R')
 
 
 class ThreadTeam:
-    """Thread pool for independent pieces of work, such as batches of prompts.
+    """Thread pool for independent work items, such as batches of prompts.
 
     Parameters
     ----------
@@ -54,7 +55,7 @@ class ThreadTeam:
         Pieces done at once, each on its own thread; with 1 the calling thread
         does all of them.
     alone : callable
-        Context in which the calling thread does a piece.
+        Context in which the calling thread processes an item.
     """
 
     def __init__(
@@ -66,7 +67,7 @@ class ThreadTeam:
     def map(
         self, function: Callable[[T], R], items: Iterable[T]
     ) -> Iterator[R]:
-        """Yield ``function(item)`` for each item, in the order of the items.
+        """Yield ``function(item)`` for each item, in order.
 
         The calling thread takes the items, only a few ahead of the result that
         it yields. If the iterator is closed or ``function`` raises, pieces
@@ -79,7 +80,7 @@ class ThreadTeam:
             Called without gradients and with the number of threads chosen, in
             several threads: it must not change shared data.
         items : iterable
-            May be endless.
+            Items, possibly endless.
         """
         if self.count == 1:
             for item in items:
@@ -101,18 +102,18 @@ class ThreadTeam:
                     yield waiting.popleft().result()
             finally:
                 pool.shutdown(cancel_futures=True)
-                # The workers' 1 would be that of threads to come.
+                # otherwise new threads would inherit the 1 of the workers
                 torch.set_num_threads(most)
 
 
 class _Computing:
-    """Process whose threads torch has started."""
+    """Process in which torch has started its threads."""
 
     process: int | None = None
 
 
 def _check_process(threads: int) -> None:
-    """Refuse to compute in a fork of a process that has computed.
+    """Raise an error in a fork of a process that has used torch.
 
     A fork has none of the threads of its parent, and would wait for them
     forever.
@@ -128,10 +129,10 @@ def _check_process(threads: int) -> None:
         _Computing.process = os.getpid()
     elif _Computing.process != os.getpid():
         raise SegmentationError(
-            'This process was forked from one in which a model was used '
-            'already, whose threads it does not have: start processes with '
-            "multiprocessing.get_context('spawn'), or use the model in the "
-            'new processes only.'
+            'This process was forked from one that has already used a model, '
+            'and lacks its threads: start processes with '
+            "multiprocessing.get_context('spawn'), or use the model only in "
+            'the new processes.'
         )
 
 
@@ -141,14 +142,14 @@ def _without_grad(function: Callable[[T], R], item: T) -> R:
 
 
 class ThreadChoice:
-    """Choice between one thread, all, or several workers, by speed.
+    """Choice between one thread, all threads or several workers, by speed.
 
     Parameters
     ----------
     work : callable
         A short sample of the work.
     clock : callable
-        Seconds that never go back.
+        Monotonic clock in seconds.
     """
 
     def __init__(
@@ -166,15 +167,15 @@ class ThreadChoice:
 
     @contextmanager
     def apply(self, long: bool = False) -> Iterator[None]:
-        """Compute with the chosen number of threads inside the block.
+        """Use the chosen number of threads inside the context.
 
-        Never more than torch was set to use before.
+        It never exceeds the previous setting of torch.
 
         Parameters
         ----------
         long : bool
-            The parallel regions take milliseconds, as those of an image
-            encoder, rather than microseconds, as those of ``work``.
+            Whether parallel regions take milliseconds, like those of an image
+            encoder, rather than microseconds, like those of ``work``.
         """
         most = torch.get_num_threads()
         _check_process(most)
@@ -188,9 +189,9 @@ class ThreadChoice:
             torch.set_num_threads(most)
 
     def workers(self) -> ThreadTeam:
-        """Return the thread pool that is faster than the calling thread.
+        """Return the fastest thread pool, which may be the calling thread.
 
-        Never more than the threads that torch was set to use before.
+        Its size never exceeds the number of threads that torch is set to use.
         """
         most = min(torch.get_num_threads(), MOST_WORKERS)
         _check_process(most)

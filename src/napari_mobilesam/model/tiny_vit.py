@@ -1,8 +1,8 @@
 """TinyViT image encoder of MobileSAM (Zhang et al. 2023; Wu et al. 2022).
 
-Feature maps are kept as (B, C, H, W) in the convolutional stage and as
-(B, H, W, C) in the transformer stages; with channels-last memory both are the
-same bytes, so that going from one to the other copies nothing.
+Feature maps are (B, C, H, W) in the convolutional stage and (B, H, W, C) in
+the transformer stages. In channels-last memory format, both have the same
+layout, so that conversion needs no copy.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ DEPTHS = (2, 2, 6, 2)
 NUM_HEADS = (2, 4, 5, 10)
 WINDOW_SIZES = (7, 7, 14, 7)
 MLP_RATIO = 4
-# MobileSAM keeps the last stage at the resolution of the third, so that the
-# embedding has the stride of SAM's ViT: 16 pixels.
+# In MobileSAM, the last stage keeps the resolution of the third, so that the
+# embedding has a stride of 16 pixels, like SAM's ViT.
 DOWNSAMPLING_STRIDES = (2, 2, 1)
 
 
 class ConvBN(nn.Module):
-    """Convolution and batch normalisation, one convolution in inference."""
+    """Convolution and batch normalisation, folded in inference."""
 
     def __init__(
         self,
@@ -55,8 +55,8 @@ class ConvBN(nn.Module):
         """Convolve and normalise (B, C, H, W)."""
         if self.training:
             return self.bn(self.c(x))
-        # Folding at each call costs a thousandth of the convolution and can
-        # never be stale, whatever is loaded or trained in between.
+        # Folding at each call costs a thousandth of the convolution and is
+        # never stale after loading or training.
         return functional.conv2d(
             x,
             *self.folded(),
@@ -67,7 +67,7 @@ class ConvBN(nn.Module):
         )
 
     def folded(self) -> tuple[Tensor, Tensor]:
-        """Weight and bias of the one convolution that inference needs."""
+        """Return weight and bias of the folded convolution for inference."""
         scale = self.bn.weight * torch.rsqrt(
             self.bn.get_buffer('running_var') + self.bn.eps
         )
@@ -156,13 +156,13 @@ class WindowAttention(nn.Module):
         return self.proj(self.mix(self.norm(x), self.position_bias()))
 
     def position_bias(self) -> Tensor:
-        """(heads, tokens, tokens) added to the logits."""
+        """Return the (heads, tokens, tokens) bias of the logits."""
         return self.attention_biases[:, self.bias_index]
 
     def mix(self, x: Tensor, bias: Tensor) -> Tensor:
-        """Attention over normalised tokens, before the projection."""
+        """Apply attention to normalised tokens, without the projection."""
         batch, tokens, channels = x.shape
-        # In the checkpoints each head's query, key and value lie together.
+        # in checkpoints, query, key and value are grouped by head
         qkv = self.qkv(x).view(batch, tokens, self.num_heads, 3, -1)
         query, key, value = qkv.transpose(1, 2).unbind(3)
         x = functional.scaled_dot_product_attention(
@@ -205,7 +205,7 @@ class TinyViTBlock(nn.Module):
 
 
 class Stage(nn.Module):
-    """One resolution of the encoder: its blocks and the step to the next."""
+    """One stage of the encoder: its blocks and the downsampling after it."""
 
     def __init__(self, index: int) -> None:
         super().__init__()
@@ -240,8 +240,8 @@ class Stage(nn.Module):
 class TinyViT(nn.Module):
     """TinyViT-5M with SAM's neck: (B, 3, S, S) to (B, 256, S/16, S/16).
 
-    The classification head of the ImageNet model is part of the official
-    checkpoint; it is kept for strict loading and never computed.
+    The official checkpoint includes the classification head of the ImageNet
+    model; it is kept for strict loading but never used.
     """
 
     def __init__(self, out_channels: int = 256) -> None:

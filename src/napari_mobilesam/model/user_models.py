@@ -18,7 +18,7 @@ from napari_mobilesam.types import SegmentationError
 if TYPE_CHECKING:
     from napari_mobilesam.model.sam import Sam
 
-# Bytes; a file system allows 255, of which a temporary file needs some.
+# Maximum bytes; file systems allow 255, of which temporary files need some.
 LONGEST_NAME = 200
 
 
@@ -28,7 +28,7 @@ def free_name(base: str) -> str:
     Parameters
     ----------
     base : str
-        Name or path of the other model.
+        Name or path of the original model.
 
     Returns
     -------
@@ -37,7 +37,7 @@ def free_name(base: str) -> str:
     """
     path = Path(base)
     own = path.stem if path.suffix.lower() in SUFFIXES else path.name
-    # such as “vit_t (1).pt”, downloaded twice
+    # such as “vit_t (1).pt”, the second download of a file
     stem = re.sub(r'^\W|[^\w .\-]', '_', re.sub(r'_tuned\d*$', '', own))
     taken = _taken()
     number = 1
@@ -67,24 +67,23 @@ def check_name(name: str) -> None:
     """Raise `SegmentationError` if a new model cannot have this name."""
     if not re.fullmatch(r'\w[\w .\-]*', name):
         raise SegmentationError(
-            f'“{name}” cannot be the name of a model: use letters, digits, '
-            'spaces, ., _ and -; begin with a letter, a digit or _.'
+            f'“{name}” is not a valid model name: use letters, digits, '
+            'spaces, ., _ and -, and begin with a letter, a digit or _.'
             if name
             else 'The new model has no name: enter one.'
         )
     if len(name.encode()) > LONGEST_NAME:
         raise SegmentationError(
-            f'The name of a model has {len(name)} letters: give a shorter '
-            'one, which the name of a file can hold.'
+            f'The model name has {len(name)} characters, too many for a file '
+            'name: give a shorter one.'
         )
     if name.lower().endswith(SUFFIXES):
         raise SegmentationError(
-            f'“{name}” is the name of a file: give the model a name without '
-            'a suffix.'
+            f'“{name}” is a file name: give a model name without a suffix.'
         )
     if name.lower() in _taken():
         raise SegmentationError(
-            f'There is a model named {name} already: choose another name. '
+            f'A model named {name} already exists: choose another name. '
             'Models are never overwritten.'
         )
 
@@ -98,9 +97,9 @@ def check_folder() -> None:
             pass
     except OSError as error:
         raise SegmentationError(
-            f'The new model could not be written to {folder} '
-            f'({error.strerror or error}): make it writable or free disk '
-            'space. Nothing was trained.'
+            f'The new model cannot be written to {folder} '
+            f'({error.strerror or error}): make the folder writable or free '
+            'disk space. Nothing was trained.'
         ) from error
 
 
@@ -111,9 +110,9 @@ def check_space(model: Sam) -> None:
     free = shutil.disk_usage(folder).free
     if free < needed + 2**20:
         raise SegmentationError(
-            f'The new model needs {needed / 2**20:.0f} MB in {folder}, where '
-            f'{free / 2**20:.0f} MB are free: free disk space. Nothing was '
-            'trained.'
+            f'The new model needs {needed / 2**20:.0f} MB in {folder}, but '
+            f'only {free / 2**20:.0f} MB are available: free disk space. '
+            'Nothing was trained.'
         )
 
 

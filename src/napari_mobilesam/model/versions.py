@@ -1,4 +1,4 @@
-"""Cached values that depend on weights, recomputed when those change."""
+"""Caches of values that depend on weights and are recomputed on changes."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ T = TypeVar('T')
 def version_of(*sources: nn.Module | Tensor) -> Hashable:
     """Return a value that changes when tensors are changed or replaced.
 
-    torch counts the writes to each tensor: optimisers and
-    ``load_state_dict`` raise the count. Writing to ``tensor.data`` does not.
+    It uses torch's count of in-place changes of each tensor, for example by
+    optimisers and ``load_state_dict``. Changes of ``tensor.data`` are missed.
     """
     tensors = [tensor for source in sources for tensor in _tensors(source)]
     try:
         return tuple([(t.data_ptr(), t._version) for t in tensors])
     except RuntimeError:
-        # those made in inference mode are not counted
+        # tensors made in inference mode have no count
         return tuple(
             (t.data_ptr(), 0 if t.is_inference() else t._version)
             for t in tensors
@@ -50,7 +50,7 @@ class LatestOnly(Generic[T]):
     Parameters
     ----------
     count : int
-        Values kept.
+        Maximum number of cached values.
     """
 
     def __init__(self, count: int = 1) -> None:
@@ -58,7 +58,7 @@ class LatestOnly(Generic[T]):
         self._kept: tuple[tuple[Hashable, T], ...] = ()
 
     def __getstate__(self) -> dict[str, Any]:
-        # addresses of tensors, which are versions, are those of one process
+        # versions contain addresses, which are only valid in one process
         return self.__dict__ | {'_kept': ()}
 
     def get(
