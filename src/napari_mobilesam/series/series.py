@@ -278,9 +278,9 @@ class Series:
                 entry.replaceable = known
                 raise
             raise SeriesError(
-                f'{path} has the shape {labels.shape}, and the image '
-                f'{entry.name} has {shape}: it is kept, and new labels are '
-                'saved next to it.'
+                f'{path} has the shape {labels.shape}, but the image '
+                f'{entry.name} has {shape}: the file is kept, and new labels '
+                'are saved next to it.'
             )
         # never replace labels of other programs, even to continue them
         if 'written' in entry.record or is_written(entry.record, state):
