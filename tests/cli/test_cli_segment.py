@@ -109,7 +109,10 @@ BAD_USAGE = {
     'an infinite box': (['--box', '0,0,inf,5'], 'is not R0,C0,R1,C1'),
     'a plane that is none': (['--plane', 'first'], "'first' is not I"),
     'a plane too many': (['--plane', '3'], '0 axes besides rows and columns'),
-    'a channel too many': (['--channel', '7'], 'has no channel 7: it has one'),
+    'a channel too many': (
+        ['--channel', '7'],
+        'no channel 7: it has only one',
+    ),
     'only negative': (['--negative', '3,3'], 'selects no object'),
     'boxes and points': (
         ['--box', '0,0,9,9', '--box', '5,5,20,20', '--point', '3,3'],
