@@ -270,13 +270,13 @@ class DockForms(ViewerWidget):
         selection = self.viewer.layers.selection
         self.listen_all(
             (selection.events.active, self._active_later.restart),
-            (session.model_changed, self.header.show_model),
+            (session.model_changed, self.header.show_device),
             (session.navigation.restored, self._say_restored),
             (self.scene.channels_changed, self.header.follow_channels),
         )
         self.header.model_box.attach()
         self.header.refresh()
-        self.header.show_model()
+        self.header.show_device()
         self._follow_active()
         if 'prompts' not in self._forms:
             self._bind_keys()

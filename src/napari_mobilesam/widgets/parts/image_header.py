@@ -70,9 +70,8 @@ class ImageHeader(QWidget):
         self.image_combo.layer_changed.connect(self._offer_channels)
         FormGuard(self)
 
-    def show_model(self) -> None:
-        """Show the model in use and its device."""
-        self.model_box.refresh()
+    def show_device(self) -> None:
+        """Show the device of the model in use."""
         self.device_label.setText(self._models.device_text or NO_DEVICE)
 
     @property

@@ -40,7 +40,6 @@ class ModelBox(QWidget):
         stack(self, self.combo, self.note, self.button, spacing=4)
         self.button.clicked.connect(self._download_or_stop)
         self.combo.activated.connect(self._chosen)
-        self.refresh()
 
     def attach(self) -> None:
         """Follow the models of the session until the dock closes."""
@@ -49,6 +48,7 @@ class ModelBox(QWidget):
             (self._session.downloaded, self._arrived),
             (self._session.failed, self._failed),
         )
+        self.refresh()
 
     @property
     def record(self) -> ModelRecord | None:
