@@ -282,7 +282,7 @@ class ObjectStore(ABC):
         step.finish()
 
     def end(self, step: Step, entry: Entry | None) -> None:
-        """End a step; return None if nothing was written."""
+        """End a step; ``entry`` is None if nothing was written."""
         self._open_steps.remove(step)
         if not self._open_steps:
             self._reserved = 0

@@ -242,7 +242,7 @@ def _in_parts(flat: Indices) -> Iterator[tuple[Indices, int]]:
 def _distinct(
     keys: NDArray[np.intp],
 ) -> tuple[NDArray[np.intp], NDArray[Any]]:
-    """Return `numpy.unique` with inverse; close keys are not sorted."""
+    """Return `numpy.unique` with inverse, faster if keys are close."""
     first = int(keys.min())
     span = int(keys.max()) - first + 1
     if span > AT_ONCE:

@@ -77,7 +77,7 @@ class Store(Protocol):
         """Replace a finished step, if it is still known."""
 
     def end(self, step: Step, entry: Entry | None) -> None:
-        """Take the finished step; return None if nothing was written."""
+        """End a step; ``entry`` is None if nothing was written."""
 
 
 class Step:

@@ -23,7 +23,7 @@ class AcceptQueue:
     prompting : Prompting
         Answers prompts; used only by the queue.
     write : callable
-        Writes a `EditedObject`; returns its record.
+        Writes an `EditedObject`; returns its record.
 
     Attributes
     ----------
