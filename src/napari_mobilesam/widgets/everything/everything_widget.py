@@ -381,7 +381,7 @@ class EverythingWidget(ViewerWidget):
             plane = self.header.plane
             if is_ours(labels) and not suitability(labels, plane.layer):
                 raise PromptError(
-                    f'“{labels.name}” belong to another image than '
+                    f'“{labels.name}” belongs to another image than '
                     f'“{plane.layer.name}”: choose labels of that image, or '
                     'accept an object there first.'
                 )
