@@ -388,7 +388,7 @@ def test_labels_of_another_image_are_refused(open_large, pyramid, tmp_path):
     e = open_large(other, multiscale=True, show=False)
     e.widget.panel.run_button.click()
     e.settle()
-    assert 'belongs to another image' in e.widget.status.text
+    assert 'belong to another image' in e.widget.status.text
 
 
 @pytest.mark.slow

@@ -126,7 +126,7 @@ def test_labels_made_for_another_image_are_refused(d):
     d.widget.panel.similar.labels_combo.layer = made
     d.widget.panel.similar.button.click()
     d.settle()
-    assert 'belong to another image than “other”' in d.widget.status.text
+    assert 'belongs to another image than “other”' in d.widget.status.text
 
 
 @pytest.mark.slow
