@@ -203,10 +203,10 @@ def test_prompts_on_channels(
     ('options', 'words'),
     [
         (['named.tif'], 'one with --channel 0 (counted from 0), or up to'),
-        (['named.tif', '--channels', '0,2'], 'there is no channel 2'),
+        (['named.tif', '--channels', '0,2'], 'has no channel 2'),
         (['plain.tif'], 'if they are channels, give --axes cyx, and --chan'),
         (['plain.tif', '--axes', 'cyx'], 'choose one with --channel 0'),
-        (['plain.tif', '--axes', 'yx'], "The axes 'yx' do not suit"),
+        (['plain.tif', '--axes', 'yx'], "The axes 'yx' do not fit"),
         (
             ['named.tif', '--planes', '0:1'],
             '--planes asks for tiles, in which',

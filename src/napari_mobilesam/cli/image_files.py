@@ -165,7 +165,7 @@ def read_image(
     others = {name: n for name, n in sizes.items() if name not in known}
     if single and any(size != 1 for size in others.values()):
         counts = ' x '.join(map(str, others.values()))
-        raise InputError(f'{path} has {counts} planes: give a file of one')
+        raise InputError(f'{path} has {counts} planes: give a file with one')
     if plane is None:
         _refuse_several(path, others, pyramid.axes is not None)
     at = _chosen(path, plane, others)
@@ -297,7 +297,7 @@ def _colors_or_gray(path: Path, pixels: NDArray[Any]) -> NDArray[Any]:
     if count > MOST_COLORS:
         raise PlaneChoiceError(
             f'{path} has {count} channels',
-            'give a file of one, or RGB',
+            'give a file with one, or RGB',
             {'c': count},
         )
     return pixels[..., 0]
