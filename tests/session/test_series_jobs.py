@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from dataclasses import replace
 
 import numpy as np
@@ -155,23 +154,3 @@ def test_labels_that_come_back_do_not_replace_newer_ones(rescued):
     other.save_labels(0, np.full((60, 80), 9, np.uint16))
     open_session(rescued).close()
     assert saved(rescued)[0] == {'a_labels.tif': 9, 'a_labels.2.tif': 7}
-
-
-def test_a_run_ends_a_session_only_if_its_users_have_left(
-    session, monkeypatch
-):
-    ended = []
-    monkeypatch.setattr(session, 'close', lambda: ended.append(True))
-    everything = EverythingParameters(points_per_side=8, whole_image=True)
-    session.series.segment_all(everything)
-    session.finish()
-    assert not ended
-    session.acquire()
-    go = threading.Event()
-    session._worker.submit('before', go.wait)
-    session.series.segment_all(everything)
-    session.release()
-    assert not ended
-    go.set()
-    session.finish()
-    assert ended

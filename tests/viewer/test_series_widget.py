@@ -31,7 +31,6 @@ from napari_mobilesam.widgets import open_form
 from napari_mobilesam.widgets.parts.form_area import FormArea
 from napari_mobilesam.widgets.parts.message_label import contrast
 from napari_mobilesam.widgets.series import series_saving
-from napari_mobilesam.widgets.series.series_widget import SeriesWidget
 
 from .oracle import OracleSam
 
@@ -838,25 +837,20 @@ def test_going_on_while_all_images_are_segmented(series_desk, folder, qtbot):
     assert status.text.startswith('8 objects in 2 images. 1 image failed')
 
 
-@pytest.mark.parametrize('alone', [True, False])
-def test_a_run_goes_on_when_the_dock_is_closed(
-    series_desk, folder, oracle, alone
+def test_closing_the_dock_in_a_run_says_that_it_stopped(
+    series_desk, folder, oracle
 ):
-    d = series_desk(folder, prompts=not alone)
+    from napari.utils.notifications import notification_manager
+
+    d = series_desk(folder)
     oracle.go.clear()
     d.widget.run.start()
     d.viewer.window.remove_dock_widget(d.dock)
-    again = SeriesWidget(d.viewer)
-    again.follow_dock(True)
-    assert again.status.busy
-    assert again.panel.table.text(2, 0) == 'c.tif'
-    assert not again.panel.run_button.isEnabled()
-    assert again.panel.cancel_button.isEnabled()
-    again.follow_dock(False)
     oracle.go.set()
     d.settle()
-    for name in 'abc':
-        assert saved(folder, name).any()
+    assert not d.session.series.running
+    told = notification_manager.records.pop().message
+    assert 'the run over all images stopped' in told
 
 
 def test_an_unreadable_image_among_good_ones(series_desk, folder):
@@ -1663,26 +1657,6 @@ def test_a_job_goes_on_until_the_window_closes(boxed, folder, monkeypatch):
     d.viewer.window._task_status_manager.cancel_all()
     assert d.session.series.wait(20)
     assert saved(folder, 'a').any()
-
-
-def test_a_run_without_its_dock_ends_with_the_window(
-    series_desk, folder, oracle, monkeypatch
-):
-    d = series_desk(folder)
-    oracle.go.clear()
-    d.widget.run.start()
-    d.widget.detach()
-    window, tasks = d.widget.main_window, d.viewer.window._task_status_manager
-    monkeypatch.setattr(
-        type(window), 'closeEvent', lambda window, event: event.ignore()
-    )
-    window.close()
-    assert any('Segment all images' in text for text in tasks.get_status())
-    oracle.go.set()
-    tasks.cancel_all()
-    assert not d.session.series.running
-    window.close()
-    assert not tasks.is_busy()
 
 
 def test_closing_leaves_a_job_on_an_image_of_no_series(series_desk, blobs):

@@ -444,16 +444,9 @@ class Session:
 
     def release(self) -> None:
         """Unregister a user; the last one ends the threads."""
-        self._users = max(0, self._users - 1)
-        self._close_unused()
-
-    def _close_unused(self, result: object = None) -> None:
-        if self._users:
-            return
-        if self.series.running:
-            # a run over all images goes on without its dock
-            self.series.finished.connect(self._close_unused, unique=True)
-        else:
+        self._users -= 1
+        if self._users <= 0:
+            self._users = 0
             self.close()
 
     def close(self) -> None:

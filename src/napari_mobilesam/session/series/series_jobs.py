@@ -31,7 +31,6 @@ from napari_mobilesam.session.series.labels_saving import (
     LabelsSaving,
     SaveRequest,
 )
-from napari_mobilesam.session.series.last_series import LastSeries
 from napari_mobilesam.text import explain
 from napari_mobilesam.types import EverythingParameters, SegmentationError
 
@@ -118,8 +117,6 @@ class SeriesJobs:
         The open series.
     current : int
         Number of the image that is open; -1 if none is.
-    opened_with : LastSeries or None
-        What the open series was opened with.
     saving : LabelsSaving
         Saves labels, and keeps those that could not be saved.
     """
@@ -143,7 +140,6 @@ class SeriesJobs:
         self._asked = 0
         self.series: Series | None = None
         self.current = -1
-        self.opened_with: LastSeries | None = None
         self.saving = LabelsSaving(services)
         self.saving.saved.connect(self.changed.emit)
         self.saving.failed.connect(
@@ -167,13 +163,6 @@ class SeriesJobs:
         if self.series is None:
             raise SeriesError('No series is open: open a folder or files.')
         return self.series
-
-    def leave(self) -> None:
-        """Close the series, unless its images are being segmented."""
-        if self.running:
-            self.current = -1
-        else:
-            self.open(None)
 
     def open(self, series: Series | None) -> None:
         """Switch to another series, or close it with None.
@@ -479,8 +468,10 @@ class SeriesJobs:
         self, run: BackgroundRun, series: Series, request: SaveRequest
     ) -> bool:
         """Save labels that a run has found, unless there are some by now."""
-        if request.number == self.current:
-            self._runs.tell(run, self._offer, request)
+        number = request.number
+        if number == self.current:
+            # the layer takes them, and is saved
+            self._runs.tell(run, self.segmented.emit, request)
             return True
         try:
             return self.saving.save_found(series, request)
@@ -489,13 +480,6 @@ class SeriesJobs:
             # memory for nothing
             run.cancelled.set()
             raise
-
-    def _offer(self, request: SaveRequest) -> None:
-        if request.number == self.current:
-            # the layer takes them, and is saved
-            self.segmented.emit(request)
-        else:
-            self.save_found(request)
 
     def wait(self, timeout: float | None = None) -> bool:
         """Block until files are read and written; return False on timeout."""

@@ -14,6 +14,7 @@ from napari_mobilesam.widgets.parts.viewer_widget import ViewerWidget
 from napari_mobilesam.widgets.series.series_layers import SeriesLayers
 from napari_mobilesam.widgets.series.series_panel import SeriesPanel
 from napari_mobilesam.widgets.series.series_saving import SeriesSaving
+from napari_mobilesam.widgets.viewer.running_task import RunningTask
 
 
 class SeriesRun:
@@ -54,6 +55,7 @@ class SeriesRun:
         self._layers = layers
         self._saving = saving
         self._labelled = labelled
+        self._task = RunningTask(dock.viewer)
         # objects that were found and not written, and why they cannot be;
         # no reason for images that have got labels meanwhile
         self._unwritten: dict[int, tuple[int, str]] = {}
@@ -68,16 +70,10 @@ class SeriesRun:
             )
             # of a run ended by another series
             self._unwritten.clear()
-            self.show_running()
+            self._panel.run_button.setEnabled(False)
+            self._panel.cancel_button.setEnabled(True)
             self._status.say('Starting …', busy=True)
-
-    def show_running(self) -> None:
-        """Offer to start a run, or to cancel the one that goes on."""
-        jobs = self._jobs
-        self._panel.run_button.setEnabled(
-            jobs.series is not None and not jobs.running
-        )
-        self._panel.cancel_button.setEnabled(jobs.running)
+            self._task.begin('Segment all images; finished images are kept.')
 
     def cancel(self) -> None:
         """Stop after the current step; finished images are kept."""
@@ -101,7 +97,7 @@ class SeriesRun:
     def take_labels(self, found: SaveRequest) -> None:
         """Write found labels to the layer of the open image."""
         labels = self._layers.labels
-        if labels is None:
+        if found.number != self._jobs.current or labels is None:
             self._jobs.save_found(found)
             return
         problem = ''
@@ -123,7 +119,9 @@ class SeriesRun:
             if number in result.done:
                 result.leave_out(number, count, problem)
         self._unwritten.clear()
-        self.show_running()
+        self._task.done()
+        panel.run_button.setEnabled(self._jobs.series is not None)
+        panel.cancel_button.setEnabled(False)
         for number in result.done:
             panel.table.show_failure(number, '')
         for number in result.skipped:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import napari.viewer
 from napari.layers import Image
+from napari.utils.notifications import show_info
 from qtpy.QtWidgets import QFileDialog
 
 from napari_mobilesam.series.series import Series
@@ -44,6 +45,10 @@ from napari_mobilesam.widgets.viewer.window_closing import WindowClosing
 HINT = (
     'Open a folder, or several files: labels are saved image by image as you '
     'proceed, and you can stop at any time.'
+)
+STOPPED = (
+    'Series was closed, so the run over all images stopped. The finished '
+    'images are kept.'
 )
 NO_SERIES = 'No series is open: open a folder or files.'
 
@@ -87,6 +92,7 @@ class SeriesWidget(ViewerWidget):
         # note about files missing from a resumed series
         self._gone = ''
         self._ahead: dict[int, list[ImagePlane]] = {}
+        self._opened_with: LastSeries | None = None
         # why the objects of the open image would not be saved
         self._unsaved_output = ''
         self._check_output = DelayedCall(self._tell_unsaved, parent=self)
@@ -171,15 +177,12 @@ class SeriesWidget(ViewerWidget):
         if record is not None:
             self.panel.form.show_thresholds(record)
         self._show_series()
-        if self._jobs.running:
-            self.status.say('All images are being segmented …', busy=True)
-        else:
-            self.status.say(HINT)
+        self.status.say(HINT)
 
     def detach(self) -> None:
         """Accept the open object, save, and stop listening; layers stay.
 
-        Of a job, what it has found is saved; a run over all images goes on.
+        A job ends, and what it has found is saved.
         """
         background = self.session.background
         if background.running and self.layers.image_shown:
@@ -189,8 +192,9 @@ class SeriesWidget(ViewerWidget):
         self.leaving.stop()
         self.saving.detach()
         unbind_keys(self.viewer, self._keys)
-        self._jobs.leave()
-        self._opening = -1
+        if self._jobs.running:
+            show_info(STOPPED)
+        self._jobs.open(None)
         self.layers.forget()
         self.review.close()
         super().detach()
@@ -285,7 +289,7 @@ class SeriesWidget(ViewerWidget):
             self._ahead = {}
             self._gone = ''
             self.layers.forget()
-            self._jobs.opened_with = LastSeries(
+            self._opened_with = LastSeries(
                 tuple(str(path) for path in images), output, names
             )
             self._show_series()
@@ -302,9 +306,9 @@ class SeriesWidget(ViewerWidget):
         self.panel.resume_button.setVisible(
             series is None and last_series() is not None
         )
-        for button in self.panel.buttons.values():
+        for button in (*self.panel.buttons.values(), self.panel.run_button):
             button.setEnabled(series is not None)
-        self.run.show_running()
+        self.panel.cancel_button.setEnabled(False)
         self._show_summary()
 
     def _show_summary(self) -> None:
@@ -502,9 +506,9 @@ class SeriesWidget(ViewerWidget):
         )
 
     def _remember(self, image: Path) -> None:
-        used = self._jobs.opened_with
-        if used is None:
+        if self._opened_with is None:
             return
+        used = self._opened_with
         # only a convenience: a full disk must not stop the work
         with contextlib.suppress(OSError):
             remember_series(

@@ -17,8 +17,8 @@ class UnfinishedWork:
     """Make napari ask before its window closes, and keep results.
 
     Of objects that were accepted before their mask was there, and of objects
-    that are segmented in the background. A run over all images of a series
-    ends. Tracks are lost, and so are objects that cannot be saved.
+    that are segmented in the background. Tracks are lost, and so are objects
+    that cannot be saved.
 
     Parameters
     ----------
@@ -45,8 +45,6 @@ class UnfinishedWork:
             texts.append(
                 f'{counted(waiting, "accepted object")} to be written'
             )
-        if session.series.running:
-            texts.append('Segment all images; finished images are kept')
         if session.tracking.running:
             texts.append('Track; the tracks are lost')
         texts.extend(
@@ -59,11 +57,7 @@ class UnfinishedWork:
             self._task.done()
 
     def _keep(self) -> None:
-        session = self._session
-        background, queue = session.background, session.editor.queue
-        # of a run whose dock was closed nobody else ends the threads
-        session.acquire()
-        session.series.abandon()
+        background = self._session.background
+        queue = self._session.editor.queue
         background.cancel()
-        end_soon(session, lambda: background.running or len(queue) > 0)
-        session.release()
+        end_soon(self._session, lambda: background.running or len(queue) > 0)
