@@ -111,7 +111,7 @@ BAD_USAGE = {
     'a plane too many': (['--plane', '3'], '0 axes besides rows and columns'),
     'a channel too many': (
         ['--channel', '7'],
-        'no channel 7: it has only one',
+        'no channel 7: it has one',
     ),
     'only negative': (['--negative', '3,3'], 'selects no object'),
     'boxes and points': (

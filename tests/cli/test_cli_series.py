@@ -122,7 +122,7 @@ def test_a_table_of_an_image_that_is_damaged(
     done = quick(folder, '--table', tmp_path / 'all.csv')
     assert done.code == 0
     assert f'{table} is empty' in done.err
-    assert 'Its objects are missing from' in done.err
+    assert 'Its objects are not in' in done.err
     found = pd.read_csv(tmp_path / 'all.csv')
     assert not (found['image'] == str(folder / 'b.tif')).any()
 
@@ -560,7 +560,7 @@ def test_bad_usage(go: Any, folder: Path, tmp_path: Path) -> None:
         ((folder, '--names', '{name}.jpg'), 'give a file that ends in'),
         (
             (folder / 'a.tif', '--names', '{name}.tif'),
-            '--names is only for many',
+            '--names is for many images',
         ),
         ((folder / 'd', '--names', '{name}.tif'), 'no file or folder'),
     ):
