@@ -283,7 +283,11 @@ def test_planes_and_selected_times() -> None:
         (np.zeros((2, 3, 9, 9)), {'axes': 'tzyx'}, 'has t and z'),
         (np.zeros((9, 9), complex), {}, 'complex128'),
         (np.zeros((9, 9)), {'channels': 0}, 'no channels'),
-        (np.zeros((2, 9, 9)), {'axes': 'cyx'}, 'has 2 channels: choose one of'),
+        (
+            np.zeros((2, 9, 9)),
+            {'axes': 'cyx'},
+            'has 2 channels: choose one of',
+        ),
         (np.zeros((2, 9, 9)), {'channels': 2}, 'Channel 2 was chosen'),
         (np.zeros((5, 9, 9)), {'channels': (0, 1, 2, 3)}, '4 channels'),
         (np.zeros((2, 9, 9)), {'axes': 'qyx'}, 'q is not one of'),
