@@ -97,7 +97,7 @@ def test_filters_of_the_last_run(sessions):
     session.undo()
     assert np.array_equal(session.scene.target.data, before)
     session.undo()
-    with pytest.raises(SegmentationError, match='not undone'):
+    with pytest.raises(SegmentationError, match='it was undone'):
         session.filter_everything(Selection())
 
 

@@ -243,8 +243,8 @@ class EverythingCommands:
             or self._generation != self._parts.runs.generation
         ):
             raise SegmentationError(
-                'There is no run to filter: run segment_everything, '
-                'find_similar or segment_text first; it must not be undone.'
+                'There is no run to filter, or it was undone: run '
+                'segment_everything, find_similar or segment_text first.'
             )
         result: EverythingResult = self._parts.waiter.answer(
             self._parts.runs.selected,
