@@ -555,10 +555,14 @@ def test_tracking_again_replaces_tracks_without_corrections(track_desk):
     assert d.widget.summary.text().endswith('0 divisions.')
 
 
+@pytest.mark.parametrize('corrected', [False, True])
 def test_lines_go_when_labels_whose_tracks_were_removed_are_tracked_again(
-    track_desk,
+    track_desk, corrected
 ):
     d = track_desk()
+    if corrected:
+        d.choose(2, 1)
+        d.widget.corrections.unlink()
     d.viewer.layers.remove(d.widget.shown.labels)
     d.widget.track()
     d.settle()

@@ -376,20 +376,23 @@ class TrackLayers:
         return next(found, None)
 
     def _clear_former(self, layer: Labels) -> None:
-        """Remove former tracks of a layer; hide those that were changed."""
+        """Remove former tracks of a layer; hide those that were changed.
+
+        Lines whose labels are gone are removed in any case.
+        """
         layers = self._layers
-        # their lines may be there alone
         for former in list(self._shown):
             if former.source is not layer:
                 continue
             history = former.tracked.history
             corrected = history.done or history.undone or former.was_edited
-            if not corrected:
+            kept = corrected and former.labels in layers
+            if not kept:
                 self._shown.remove(former)
             for each in (former.labels, former.tracks):
                 if each is None or each not in layers:
                     continue
-                if corrected:
+                if kept:
                     each.visible = False
                 else:
                     layers.remove(each)
