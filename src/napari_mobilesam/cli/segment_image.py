@@ -1,4 +1,4 @@
-"""The image of ``segment``: its plane and channels, or what to choose them."""
+"""Reading of the image of ``segment``: its plane and channels."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def read_chosen(options: argparse.Namespace) -> FilePlane:
     Raises
     ------
     ImageError, InputError
-        The image cannot be read, has no such plane or channel, or more of
-        them than one, of which none was chosen.
+        If the image cannot be read, has no such plane or channel, or has
+        several and none was chosen; the message names the options for that.
     """
     chosen = options.channels
     chosen = options.channel if chosen is None else chosen
