@@ -284,7 +284,7 @@ class Prompts:
 
     @property
     def ambiguous(self) -> bool:
-        """Whether the prompts may mean a whole, a part or a subpart.
+        """Return whether the prompts may mean a whole, a part or a subpart.
 
         Only a single point is ambiguous; with more prompts, the single mask
         is better (Segment Anything, section 3, "Resolving ambiguity").
@@ -495,6 +495,6 @@ class EverythingParameters:
 
     @property
     def scale_given(self) -> bool:
-        """Whether the object size need not be estimated from the image."""
+        """Return whether the object size is known without the image."""
         whole = self.whole_image or self.crop_layers > 0
         return whole or self.diameter is not None

@@ -157,7 +157,7 @@ def test_labels_of_other_options_are_not_replaced_unasked(
     before = {path: path.read_bytes() for path in out.glob('*.tif')}
     for given, said in (
         ([], '--min-area was 20 and is not given now'),
-        (['--min-area', 20, '--plane', 0], '--plane is another one'),
+        (['--min-area', 20, '--plane', 0], '--plane has changed'),
         (['--min-area', 20, '--output-kind', 'semantic'], '--output-kind was'),
     ):
         refused = quick(folder, *given)

@@ -1,4 +1,4 @@
-"""What users are told about the device."""
+"""Tests of the text about the device."""
 
 from __future__ import annotations
 

@@ -79,7 +79,7 @@ def _set_if_other(dims, name, value) -> None:
 
 
 def _takes_event(callback) -> bool:
-    """Whether a listener takes the event, by the code of its function."""
+    """Return whether a listener takes the event, by its code."""
     if isinstance(callback, EventEmitter):
         # each layer passes some sixty events on to its emitters
         callback = type(callback).__call__.__get__(callback)

@@ -267,13 +267,13 @@ def _refuse_other_options(folder: Path, images: list[SeriesImage]) -> None:
         said = '; '.join(_change(*change) for change in found[0])
         raise OutputError(
             f'{folder} has the labels of {counted(len(found), "image")} from '
-            f'a run with other options: {said}. Give the same options to go '
-            'on with it, or another --output; --overwrite replaces them'
+            f'a run with other options: {said}. Give the same options to '
+            'continue it, or another --output; --overwrite replaces them'
         )
 
 
 def _change(name: str, then: Any, now: Any) -> str:
-    """Describe an option that is another one now."""
+    """Describe an option that has changed."""
     option = OPTIONS.get(name, option_name(name.rpartition('.')[2]))
     if name == 'model':
         # name and state of the file
@@ -281,7 +281,7 @@ def _change(name: str, then: Any, now: Any) -> str:
         if then == now:
             return f'the file {now} of the model was changed'
     if isinstance(then, list) or isinstance(now, list):
-        return f'{option} is another one'
+        return f'{option} has changed'
     was, is_now = ('not given' if it is None else it for it in (then, now))
     return f'{option} was {was} and is {is_now} now'
 

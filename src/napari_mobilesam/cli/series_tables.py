@@ -1,4 +1,4 @@
-"""What ``segment`` tells of many images: a summary, a table, a report."""
+"""Summary, table and report of ``segment`` for many images."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SUMMARY = 'summary.csv'
-# Row of an image that a run did not come to.
+# Row of an image that a run did not reach.
 TO_DO = {'status': 'to do'}
 # Status of an image whose labels were edited: they are kept.
 EDITED = 'edited'
-# Columns that labels alone do not tell.
+# Columns that are not known from the labels alone.
 SCORES = ('score', 'stability')
 # Notes on images of a status.
 NOTES = {

@@ -116,7 +116,7 @@ class SeriesEntry:
 
     @property
     def labelled(self) -> bool:
-        """Whether there is a label image, of this program or another."""
+        """Return whether there is a label image, of any program."""
         return self.labels.exists()
 
 

@@ -45,7 +45,7 @@ class ImageArray:
 
     @property
     def rgb(self) -> bool:
-        """Whether the last axis holds colours."""
+        """Return whether the last axis holds colours."""
         return self.axes.endswith('s')
 
     @property
@@ -89,7 +89,7 @@ class ImageArray:
 
     @property
     def several_channels(self) -> bool:
-        """Whether there are channels to choose from."""
+        """Return whether there are channels to choose from."""
         return len(self.channels) > 1
 
     @property

@@ -28,7 +28,7 @@ class PixelSize(NamedTuple):
 
     @property
     def known(self) -> bool:
-        """Whether a scale or an interval is known."""
+        """Return whether a scale or an interval is known."""
         return self.scale is not None or self.interval is not None
 
     def along(
