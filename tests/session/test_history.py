@@ -386,3 +386,94 @@ def test_nothing_is_left_of_an_interrupted_step_that_failed():
     assert np.unique(objects.target.data).tolist() == [0, 2]
     objects.undo()
     assert not objects.target.data.any()
+
+
+def picture(*writes):
+    """Return the pixels after painting squares at (row, column, label)."""
+    objects = objects_on()
+    with objects.step('all') as step:
+        for row, column, label in writes:
+            step.paint(plane_at(0), square(row, column), label)
+    return objects.target.data
+
+
+def assert_steps(objects, *states):
+    """Undo and redo all steps, through the given pixels."""
+    data = objects.target.data
+    for _ in range(2):
+        for state in reversed(states[:-1]):
+            assert objects.undo() is not None
+            assert np.array_equal(data, state)
+        for state in states[1:]:
+            assert objects.redo() is not None
+            assert np.array_equal(data, state)
+
+
+def commit(objects, *args, key=None):
+    staged = objects.stage()
+    with staged.step('staged', key) as step:
+        step.paint(*args)
+    assert objects.commit(staged)
+
+
+def write(objects, *args, key=None):
+    with objects.step('at once', key) as step:
+        step.paint(*args)
+
+
+@pytest.mark.parametrize('act', [write, commit])
+def test_steps_of_a_slider_between_writes_of_a_job_are_one(act):
+    objects = objects_on()
+    plane, data = plane_at(0), objects.target.data
+    long = objects.begin('long')
+    act(objects, plane, square(0, 0), 1, key='slider')
+    long.paint(plane, square(0, 2), 2)
+    act(objects, plane, square(2, 3), 3, key='slider')
+    long.paint(plane, square(3, 5), 4)
+    long.finish()
+    end, sliders = data.copy(), picture((0, 0, 1), (2, 3, 3))
+    assert_steps(objects, np.zeros_like(end), sliders, end)
+
+
+def test_jobs_that_write_at_the_same_time_are_undone_one_by_one():
+    objects = objects_on()
+    plane, data = plane_at(0), objects.target.data
+    one, two = objects.begin('one'), objects.begin('two')
+    one.paint(plane, square(0, 0), 1)
+    two.paint(plane, square(0, 2), 2)
+    one.paint(plane, square(2, 1), 3)
+    write(objects, plane, square(1, 2), 5)
+    two.paint(plane, square(3, 0), 4)
+    two.finish()
+    one.finish()
+    end = data.copy()
+    between, both = picture((1, 2, 5)), picture((0, 2, 2), (3, 0, 4))
+    both[between > 0] = 5
+    both[picture((3, 0, 4)) > 0] = 4
+    assert_steps(objects, np.zeros_like(end), between, both, end)
+
+
+def test_nothing_is_left_of_a_failed_job_in_another():
+    objects = objects_on()
+    plane = plane_at(0)
+    one, two = objects.begin('one'), objects.begin('two')
+    one.paint(plane, square(0, 0), 1)
+    two.paint(plane, square(0, 2), 2)
+    one.paint(plane, square(2, 3), 3)
+    one.roll_back()
+    two.finish()
+    end = objects.target.data.copy()
+    assert np.unique(end).tolist() == [0, 2]
+    assert_steps(objects, np.zeros_like(end), end)
+
+
+def test_a_row_counts_what_two_steps_took():
+    objects = objects_on()
+    plane, target = plane_at(0), objects.target
+    write(objects, plane, square(0, 0, 8), 9)
+    target.table = pd.DataFrame({'index': [9], 'area': [64]})
+    long = objects.begin('long')
+    long.paint(plane, square(0, 0), 1)
+    write(objects, plane, square(0, 2), 2)
+    long.finish()
+    assert target.table['area'].tolist() == [np.sum(target.data == 9)]

@@ -244,14 +244,6 @@ class History:
         self._forget([self._done.pop()])
         self.push(entry)
 
-    def replace(self, before: Entry, after: Entry) -> None:
-        """Replace a step, if it can still be undone."""
-        if before in self._done:
-            self._done[self._done.index(before)] = after
-            self._moved[id(after)] = self._moved[id(before)]
-            self._forget([before])
-            self._sizes[id(after)] = after.nbytes
-
     def replace_undone(self, entry: Entry) -> None:
         """Replace the step that was undone last."""
         before = self._undone.pop()

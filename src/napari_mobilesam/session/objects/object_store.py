@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from napari_mobilesam.session.objects.history import Entry, Records
-from napari_mobilesam.session.objects.patch import Patch
+from napari_mobilesam.session.objects.patch import OpenWrites, Patch
 from napari_mobilesam.session.objects.records import (
     ObjectRecord,
     Views,
@@ -38,13 +38,16 @@ class ObjectStore(ABC):
     Attributes
     ----------
     version : int
-        Increases with each change of the records.
+        Increases with each write of a step, and each change of the records.
+    writes : OpenWrites
+        Patches of the steps that have not ended.
     """
 
     def __init__(self, target: LabelTarget) -> None:
         self.target = target
         self._records: dict[int, ObjectRecord] = {}
         self._open_steps: list[Step] = []
+        self.writes = OpenWrites()
         # highest label reserved by a running job
         self._reserved = 0
         # highest label of the hidden objects of each run, see `hold_labels`
@@ -284,23 +287,24 @@ class ObjectStore(ABC):
     def end(self, step: Step, entry: Entry | None) -> None:
         """End a step; ``entry`` is None if nothing was written."""
         self._open_steps.remove(step)
+        self.writes.forget(step)
         if not self._open_steps:
             self._reserved = 0
         if entry is not None:
             self.push(entry)
 
-    def interrupt(self, entry: Entry) -> None:
-        """Tell the steps that go on that another one has ended."""
-        for step in self._open_steps:
-            step.interrupt(entry)
+    def add_write(self, step: Step, patch: Patch) -> None:
+        """Note a patch that a step has written."""
+        self.version += 1
+        self.writes.add(step, patch)
 
-    @abstractmethod
-    def amend(self, before: Entry, after: Entry) -> None:
-        """Replace a finished step, if it is still known."""
+    def merge_writes(self, step: Step) -> list[Patch]:
+        """Merge the patches of a step into one, if there are any.
 
-    def composed(self, patches: Sequence[Patch]) -> Patch:
-        """Merge the patches of a step into one, in order."""
-        return Patch.of_all(patches)
+        It is undone in one go: each write is drawn by itself.
+        """
+        self.writes.put_first(step)
+        return self.writes.of(step)
 
     @abstractmethod
     def push(self, entry: Entry) -> None:

@@ -190,7 +190,7 @@ class Objects(ObjectStore):
             self.history.replace_last(change.entry)
         else:
             self.history.push(change.entry)
-        self.interrupt(change.entry)
+        self.writes = staged.writes
         self.changed.emit()
         return True
 
@@ -307,12 +307,7 @@ class Objects(ObjectStore):
             self.history.replace_last(joined(last, entry))
         else:
             self.history.push(entry)
-        self.interrupt(entry)
         self.changed.emit()
-
-    def amend(self, before: Entry, after: Entry) -> None:
-        """Replace a finished step, if it is still known."""
-        self.history.replace(before, after)
 
     def delete(self, which: int | ObjectRecord) -> None:
         """Erase an object on all its planes, as one step.

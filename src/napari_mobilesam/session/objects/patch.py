@@ -5,7 +5,7 @@ A disk of a hundred rows costs a hundred runs.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -125,6 +125,11 @@ class Patch:
             for array in (self.starts, self.lengths, self.before, self.after)
         )
 
+    @property
+    def stop(self) -> int:
+        """Flat index after its last pixel."""
+        return int(self.starts[-1] + self.lengths[-1])
+
     def flat(self) -> NDArray[np.int64]:
         """Return the (N,) int64 flat indices of its pixels, ascending."""
         ends = np.cumsum(self.lengths)
@@ -161,16 +166,16 @@ class Patch:
                 np.copyto(here, span.after, where=untouched)
                 parts.append(untouched[span.changed])
             target.refresh(int(new.max()))
-            return self._part(np.concatenate(parts))
+            return self.part(np.concatenate(parts))
         indices = np.unravel_index(self.flat(), target.shape)
         untouched = target.read(indices) == _all(swap, 'before')
         values = _all(swap, 'after')
         target.write(
             tuple(index[untouched] for index in indices), values[untouched]
         )
-        return self._part(untouched)
+        return self.part(untouched)
 
-    def _part(self, chosen: NDArray[np.bool_]) -> Patch:
+    def part(self, chosen: NDArray[np.bool_]) -> Patch:
         """Return the patch of some of its pixels, given as (N,) bool."""
         if chosen.all():
             return self
@@ -245,55 +250,101 @@ class Patch:
         )
 
 
-class InterruptedWrites:
-    """Pixels of a step as if it had been written after those that ended first.
+# a step, and what it wrote
+Write = tuple[object, Patch]
 
-    Steps are undone in the order in which they ended. Of one that was ended
-    while another one was open, the values before are to be those without the
-    other one; of the other one, they are those that were left.
+
+class OpenWrites:
+    """Patches of the steps that are still open, in order of writing.
+
+    Steps are undone in the order in which they ended. When one ends, its
+    pixels must therefore be as if it had been written before all steps that
+    are still open; where it was written over later, these stay on top.
 
     Parameters
     ----------
-    patches : sequence of Patch
-        All patches of the step that was interrupted, in order.
+    writes : iterable of (object, Patch)
+        Steps and patches to begin with.
     """
 
-    def __init__(self, patches: Sequence[Patch]) -> None:
-        self._flat = np.unique(np.concatenate([p.flat() for p in patches]))
-        self._copies = max(patch.copies for patch in patches)
-        # values without the step, and with it, as soon as they are known
-        self._without = np.zeros(len(self._flat), patches[0].before.dtype)
-        self._now = self._without.copy()
-        self._known = np.zeros(len(self._flat), np.bool_)
+    def __init__(self, writes: Iterable[Write] = ()) -> None:
+        self._writes = list(writes)
 
-    def write(self, patch: Patch) -> None:
-        """Go on with a patch of the step."""
-        at = np.searchsorted(self._flat, patch.flat())
-        new = ~self._known[at]
-        self._without[at[new]] = _all(patch, 'before')[new]
-        self._now[at] = _all(patch, 'after')
-        self._known[at] = True
+    def __iter__(self) -> Iterator[Write]:
+        """Iterate over (step, patch) in order of writing."""
+        return iter(self._writes)
 
-    def interrupt(self, patch: Patch) -> Patch:
-        """Go on with another step; return its patch without this one."""
-        flat = patch.flat()
-        before, after = _all(patch, 'before'), _all(patch, 'after')
-        common = np.isin(flat, self._flat, assume_unique=True)
-        at = np.searchsorted(self._flat, flat[common])
-        mine = self._known[at] & (self._now[at] == before[common])
-        before[np.flatnonzero(common)[mine]] = self._without[at[mine]]
-        # where others have painted in between, both stay as they are
-        plain = mine | ~self._known[at]
-        at, after_both = at[plain], after[common][plain]
-        self._without[at] = self._now[at] = after_both
-        self._known[at] = True
-        return Patch._of_flat(flat, before, after, patch.copies)
+    def add(self, step: object, patch: Patch) -> None:
+        """Add the newest patch, of a step."""
+        self._writes.append((step, patch))
 
-    def whole(self) -> Patch:
-        """Return the patch of the step."""
-        return Patch._of_flat(
-            self._flat, self._without, self._now, self._copies
-        )
+    def of(self, step: object) -> list[Patch]:
+        """Return the patches of a step, in order of writing."""
+        return [patch for owner, patch in self._writes if owner is step]
+
+    def forget(self, step: object) -> None:
+        """Drop the patches of a step."""
+        self._writes = [each for each in self._writes if each[0] is not step]
+
+    def put_first(self, step: object) -> None:
+        """Merge the patches of a step, as if written before all others.
+
+        Other steps lose the pixels that this one has written over.
+        """
+        own = self.of(step)
+        if not own:
+            return
+        others: list[Write] = []
+        if len(own) == len(self._writes):
+            merged = Patch.of_all(own)
+        else:
+            merged, others = self._moved_first(step, own)
+        first = [(step, merged)] if len(merged) else []
+        self._writes = [*first, *others]
+
+    def _moved_first(
+        self, step: object, own: Sequence[Patch]
+    ) -> tuple[Patch, list[Write]]:
+        """Return the merged patch of a step, and what is left of others."""
+        flat = np.unique(np.concatenate([patch.flat() for patch in own]))
+        before = np.zeros(len(flat), own[0].before.dtype)
+        after = before.copy()
+        written = np.zeros(len(flat), np.bool_)
+        others: list[Write] = []
+        for owner, patch in reversed(self._writes):
+            if patch.starts[0] > flat[-1] or patch.stop <= flat[0]:
+                others.append((owner, patch))
+                continue
+            places = patch.flat()
+            at = np.searchsorted(flat, places).clip(max=len(flat) - 1)
+            common = flat[at] == places
+            at = at[common]
+            old, new = (
+                _all(patch, which)[common] for which in ('before', 'after')
+            )
+            if owner is step:
+                last = at[~written[at]]
+                before[last] = after[last] = new[~written[at]]
+                written[at] = True
+            else:
+                common[common] = written[at]
+                if not common.all():
+                    others.append((owner, patch.part(~common)))
+            # unless others have painted in between
+            linked = written[at] & (before[at] == new)
+            before[at[linked]] = old[linked]
+        copies = max(patch.copies for patch in own)
+        merged = Patch._of_flat(flat, before, after, copies)
+        return merged, others[::-1]
+
+    def put_last(self, step: object) -> None:
+        """Order the patches as if a step had been written after all others.
+
+        It loses the pixels that others have written over.
+        """
+        for other in dict.fromkeys(owner for owner, _ in self._writes):
+            if other is not step:
+                self.put_first(other)
 
 
 def _all(patch: Patch, which: str) -> NDArray[Any]:

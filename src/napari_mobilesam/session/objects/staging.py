@@ -6,7 +6,6 @@ changes are computed on `StagedObjects`, a copy that writes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
@@ -14,11 +13,13 @@ from numpy.typing import NDArray
 
 from napari_mobilesam.session.objects.history import Entry, Records, joined
 from napari_mobilesam.session.objects.object_store import ObjectStore
-from napari_mobilesam.session.objects.patch import Patch
+from napari_mobilesam.session.objects.patch import OpenWrites, Patch
 from napari_mobilesam.session.objects.targets import Indices, LabelTarget
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from napari_mobilesam.session.objects.step import Step
 
 
 class OverlappingWriteError(ValueError):
@@ -73,39 +74,41 @@ class StagedObjects(ObjectStore):
         self._reserved = objects._reserved
         self._held.update(objects._held)
         self._painted.update(objects._painted)
+        self.writes = OpenWrites(objects.writes)
         self._last = last
+        self._pixels: PreparedPatch | None = None
         self.base = objects.version
         self.change: StagedStep | None = None
 
-    def composed(self, patches: Sequence[Patch]) -> Patch:
-        """Merge the patches of a step into one.
+    def merge_writes(self, step: Step) -> list[Patch]:
+        """Merge the patches of a step into one, if there are any.
 
         Raises
         ------
         OverlappingWriteError
             A pixel is written twice.
         """
-        patch = super().composed(patches)
-        if len(patch) < sum(len(part) for part in patches):
-            raise OverlappingWriteError('A step cannot write pixels twice.')
-        return patch
-
-    def amend(self, before: Entry, after: Entry) -> None:
-        """Do nothing: no step ends while another one is staged."""
+        own = self.writes.of(step)
+        if own:
+            patch = Patch.of_all(own)
+            if len(patch) < sum(map(len, own)):
+                raise OverlappingWriteError(
+                    'A step cannot write pixels twice.'
+                )
+            self._pixels = PreparedPatch(patch, self.labels.target)
+            self.writes.forget(step)
+            self.writes.add(step, patch)
+        return super().merge_writes(step)
 
     def push(self, entry: Entry) -> None:
         """Store the changes of a step."""
-        pixels = None
-        if entry.patches:
-            (patch,) = entry.patches
-            pixels = PreparedPatch(patch, self.labels.target)
         records = entry.records_after
         joins = self._last is not None and entry.joins(self._last)
         if joins and self._last is not None:
             entry = joined(self._last, entry)
         # computed here, off the viewer's thread
         _ = entry.nbytes
-        self.change = StagedStep(entry, joins, records, pixels)
+        self.change = StagedStep(entry, joins, records, self._pixels)
 
 
 class PreparedPatch:

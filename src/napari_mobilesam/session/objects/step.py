@@ -21,10 +21,7 @@ from napari_mobilesam.session.objects.measured_rows import (
     described_rows,
     pixel_changes,
 )
-from napari_mobilesam.session.objects.patch import (
-    InterruptedWrites,
-    Patch,
-)
+from napari_mobilesam.session.objects.patch import OpenWrites, Patch
 from napari_mobilesam.session.objects.records import ObjectRecord
 from napari_mobilesam.session.objects.targets import (
     Indices,
@@ -52,6 +49,7 @@ class Store(Protocol):
     """Part of an `ObjectStore` used by its steps."""
 
     target: LabelTarget
+    writes: OpenWrites
 
     def get(self, number: int) -> ObjectRecord | None:
         """Return an object by its number, None if there is none."""
@@ -62,8 +60,11 @@ class Store(Protocol):
     def rows(self, labels: tuple[int, ...]) -> pd.DataFrame:
         """Return one feature table row per label of objects."""
 
-    def composed(self, patches: Sequence[Patch]) -> Patch:
-        """Merge patches, in order, into one."""
+    def add_write(self, step: Step, patch: Patch) -> None:
+        """Note a patch that a step has written."""
+
+    def merge_writes(self, step: Step) -> list[Patch]:
+        """Merge the patches of a step into one, if there are any."""
 
     def namesakes(self, record: ObjectRecord) -> Sequence[ObjectRecord]:
         """Return the other objects with the label of an object."""
@@ -72,9 +73,6 @@ class Store(Protocol):
         self, record: ObjectRecord, but: Step | None = None
     ) -> None:
         """Raise `LabelsError` if another step is writing an object."""
-
-    def amend(self, before: Entry, after: Entry) -> None:
-        """Replace a finished step, if it is still known."""
 
     def end(self, step: Step, entry: Entry | None) -> None:
         """End a step; ``entry`` is None if nothing was written."""
@@ -121,9 +119,6 @@ class Step:
         self.overwritten: set[int] = set()
         self._objects = objects
         self._key = key
-        self._patches: list[Patch] = []
-        # steps that have ended meanwhile, and after how many patches
-        self._interruptions: list[tuple[int, Entry]] = []
         self._before: dict[int, ObjectRecord | None] = {}
         self._rows: pd.DataFrame | None = None
         self._labels: set[int] = set()
@@ -137,31 +132,7 @@ class Step:
 
     def pixel_changes(self) -> dict[int, int]:
         """Return by how many pixels each label has grown so far."""
-        if not self._patches:
-            return {}
-        self._settle()
-        return pixel_changes(self._patches[0])
-
-    def interrupt(self, entry: Entry) -> None:
-        """Note that another step has ended."""
-        self._interruptions.append((len(self._patches), entry))
-
-    def _settle(self) -> None:
-        """Merge all patches; steps that have ended meanwhile come before."""
-        if not self._interruptions:
-            # undone in one go: each write is drawn by itself
-            self._patches = [self._objects.composed(self._patches)]
-            return
-        pixels, done = InterruptedWrites(self._patches), 0
-        for count, entry in self._interruptions:
-            for patch in self._patches[done:count]:
-                pixels.write(patch)
-            done = count
-            patches = tuple(map(pixels.interrupt, entry.patches))
-            self._objects.amend(entry, replace(entry, patches=patches))
-        for patch in self._patches[done:]:
-            pixels.write(patch)
-        self._patches, self._interruptions = [pixels.whole()], []
+        return _changes(self._objects.merge_writes(self))
 
     def paint(
         self,
@@ -389,7 +360,7 @@ class Step:
             known = rows['index'].isin(saved['index'])
             read = rows['index'].map(prompts)
             rows['prompts'] = read.where(known, rows['prompts'])
-        if not self._patches:
+        if not self.pixels:
             present = rows_of(self._objects.target, self._labels)
             present = present.dropna(axis='columns', how='all')
             rows = _with_measurements(rows, present)
@@ -402,13 +373,14 @@ class Step:
     def finish(self) -> None:
         """End the step and add it to the history."""
         try:
-            before, after = self._write_rows()
+            patches = self._objects.merge_writes(self)
+            before, after = self._write_rows(patches)
         except BaseException:
             self.roll_back()
             raise
         entry = Entry(
             self.title,
-            tuple(self._patches),
+            tuple(patches),
             self._before,
             {number: self._objects.get(number) for number in self._before},
             before,
@@ -423,18 +395,20 @@ class Step:
 
     def roll_back(self) -> None:
         """Undo the writes of this step."""
-        if self._patches and self._interruptions:
-            self._settle()
-        for patch in reversed(self._patches):
+        writes = self._objects.writes
+        writes.put_last(self)
+        for patch in reversed(writes.of(self)):
             patch.undo(self._objects.target)
         self._objects.put_records(self._before)
-        self._patches, self._before, self._labels = [], {}, set()
+        self._before, self._labels = {}, set()
         self._objects.end(self, None)
 
-    def _write_rows(self) -> tuple[pd.DataFrame | None, pd.DataFrame | None]:
+    def _write_rows(
+        self, patches: Sequence[Patch]
+    ) -> tuple[pd.DataFrame | None, pd.DataFrame | None]:
         """Update the feature table; return its rows before and after."""
         target = self._objects.target
-        changes = self.pixel_changes()
+        changes = _changes(patches)
         # overwritten labels that are not part of this step
         beside = rows_of(target, changes.keys() - self._labels)
         if not self._labels and beside.empty:
@@ -504,9 +478,14 @@ class Step:
         patch = Patch.of(target.shape, indices, before, after, copies)
         if len(patch):
             target.write(indices, after)
-            self._patches.append(patch)
+            self._objects.add_write(self, patch)
             self.pixels += len(patch)
             self.overwritten.update(np.unique(patch.before).tolist())
+
+
+def _changes(patches: Sequence[Patch]) -> dict[int, int]:
+    """Return by how many pixels each label has grown in a merged step."""
+    return pixel_changes(patches[0]) if patches else {}
 
 
 def _without(mask: Mask, others: Sequence[Mask]) -> Mask:
