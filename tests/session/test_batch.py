@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
-from fakes import blobs, oracle_session, point
+from fakes import blobs, oracle_session, point, square
 
 from napari_mobilesam.session.images.planes import Viewport
 from napari_mobilesam.session.objects.targets import LabelsError, WriteOptions
@@ -99,6 +100,36 @@ def test_object_that_others_cover_is_none(session):
     assert result.missing == {
         1: 'other objects cover it, or it lies outside the labels.'
     }
+
+
+def test_areas_of_a_batch_are_those_of_its_pixels(session):
+    target = session.scene.objects(True).target
+    target.data[0, 90:94, 2:6] = 7
+    target.table = pd.DataFrame({'index': [7], 'area': [16]})
+    session.batch([box(16, 20, 40, 44), box(16, 20, 30, 30)], 'first')
+    session.batch([box(30, 20, 40, 44)], 'last')
+    areas = target.table.set_index('index')['area'].to_dict()
+    labels = np.unique(target.data[target.data > 0]).tolist()
+    assert areas == {n: area(session, n) for n in labels}
+    session.undo()
+    session.undo()
+    assert target.table['area'].tolist() == [16]
+
+
+def test_an_object_that_was_covered_during_the_batch_is_none(session):
+    objects = session.scene.objects(True)
+
+    def cover(number, *progress):
+        """Write over the first object, before the second one."""
+        if number == 1:
+            with objects.step('of another') as step:
+                step.paint(session.scene.plane(), square(0, 0, 60), 99)
+
+    session.background.progress.connect(cover)
+    result = session.batch([box(16, 20, 40, 44), point(68, 88)])
+    assert list(result.missing) == [0]
+    assert [each.label for each in session.scene.objects(False)] == [2]
+    assert session.scene.target.table['index'].tolist() == [2]
 
 
 def test_earlier_objects_that_are_covered_go(session):

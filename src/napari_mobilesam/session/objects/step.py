@@ -5,7 +5,7 @@ A step is one entry of the history.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -27,6 +27,7 @@ from napari_mobilesam.session.objects.targets import (
     Indices,
     LabelTarget,
     WritePolicy,
+    column_of,
     rows_of,
     set_rows,
     with_rows,
@@ -422,9 +423,9 @@ class Step:
             if 'area' in after:
                 # computed from the masks only if it was unknown: labels may
                 # have pixels of other objects, and of the brush
-                known = known.dropna(subset='area')
-                areas = dict(zip(known['index'], known['area'], strict=True))
-                after['area'] = after['index'].map(self._areas | areas)
+                areas = self._areas | self._new_areas(changes)
+                areas |= column_of(known, 'area')
+                after['area'] = after['index'].map(areas)
         else:
             after = described_rows(self._rows, before, changes)
         if len(beside):
@@ -433,6 +434,13 @@ class Step:
             after = with_rows(after, (), changed_rows(beside, changes))
         set_rows(target, self._labels, after)
         return before, after
+
+    def _new_areas(self, changes: Mapping[int, int]) -> dict[int, int]:
+        """Return the areas of labels that only this step has written."""
+        new = (n for n, before in self._before.items() if before is None)
+        records = map(self._objects.get, new)
+        labels = {record.label for record in records if record is not None}
+        return {label: changes[label] for label in labels & changes.keys()}
 
     def _remember(self, record: ObjectRecord) -> None:
         self._objects.check_idle(record, self)

@@ -200,6 +200,7 @@ class _RunningBatch:
         # a cancelled batch cannot be replayed exactly
         if complete and self.replay_code is not None:
             self.step.replay_code = self.replay_code(self.first_label)
+        self._forget_covered()
         self.step.title = counted(len(self.records), 'object')
         self.step.finish()
         ordered = tuple(self.records[n] for n in sorted(self.records))
@@ -212,6 +213,17 @@ class _RunningBatch:
             tuple(sorted(self.records)),
             tuple(sorted(self.covered)),
         )
+
+    def _forget_covered(self) -> None:
+        """Remove objects that others have covered since they were written."""
+        if self.options.label is not None:
+            return
+        left = self.step.pixel_changes()
+        for number, record in list(self.records.items()):
+            if not left.get(record.label):
+                self.step.remove(record)
+                del self.records[number]
+                self.missing[number] = COVERED
 
     def _overwritable(
         self, values: NDArray[Any], score: float
