@@ -174,6 +174,32 @@ def test_steps_with_the_same_key_become_one(output, objects, target):
     assert shown(target) == {1: 1, 2: 2, 3: 3}
 
 
+def test_each_slider_is_one_step_even_if_it_changes_no_label(
+    output, objects, target
+):
+    def moved(key, iou, *labels):
+        chosen = Selection(iou)
+        output.write(replace(result(*labels), selection=chosen), key)
+
+    restored = []
+    output.selection_restored.connect(restored.append)
+    output.write(result(1, 2, 3))
+    # one slider; only its second position hides an object
+    moved('iou', 0.1, 1, 2, 3)
+    moved('iou', 0.2, 1, 2)
+    moved('area', 0.3, 1, 2)
+    moved('area', 0.3, 1, 2)
+    assert len(objects.history) == 3
+    for act in (objects.undo, objects.undo, objects.redo, objects.redo):
+        assert act() == 'change of the filters'
+    ious = [selection.predicted_iou for selection in restored]
+    assert ious == [0.2, None, 0.2, 0.3]
+    assert shown(target) == {1: 1, 2: 2, 3: 0}
+    # a selection that is written again is none
+    output.write(replace(result(1, 2), selection=Selection(0.3)))
+    assert len(objects.history) == 3
+
+
 def test_what_was_reviewed_stays(output, objects, target):
     output.write(result(1, 2))
     objects.review(1)

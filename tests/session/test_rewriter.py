@@ -206,7 +206,7 @@ def test_what_is_forgotten_by_the_history_is_still_known(desk):
 
 
 def test_a_selection_of_the_same_objects_is_remembered(desk):
-    """A selection of the same objects makes no step."""
+    """With that of the same slider, or as a step by itself."""
     chosen = [Selection(predicted_iou=value) for value in (0.1, 0.2, 0.3)]
     for labels, selection in zip(((1, 2), (1,), (1,)), chosen, strict=True):
         found = replace(result(*labels), selection=selection)
@@ -221,4 +221,6 @@ def test_a_selection_of_the_same_objects_is_remembered(desk):
     assert desk.output.selection == chosen[2]
     desk.objects.delete(1)
     desk.output.write(replace(result(1), selection=chosen[0]))
-    assert desk.output.selection == chosen[2]
+    assert desk.output.selection == chosen[0]
+    desk.objects.undo()
+    assert told == [chosen[2]]

@@ -55,15 +55,12 @@ class PreparedWrite:
         Staged changes of the objects.
     rewrite : Rewrite
         Records of the run after the write.
-    note : SelectionNote
-        Note for the history.
     work : callable
         Computes the changes; call this first, on any thread.
     """
 
     staged: StagedObjects
     rewrite: Rewrite
-    note: SelectionNote
     work: Callable[[], None]
 
 
@@ -119,11 +116,10 @@ class EverythingOutput:
         self._mark = object()
         self._writing = False
         self._selection: Selection | None = None
-        # key of the current steps, such as those of one slider, the selection
-        # before them, and a selection of the same objects
+        # key of the current steps, such as those of one slider, and the
+        # selection before them
         self._key: Hashable = None
         self._start: Selection | None = None
-        self._same: Selection | None = None
         objects.changed.connect(self._look)
 
     def close(self) -> None:
@@ -171,10 +167,10 @@ class EverythingOutput:
             The labels are not editable, have too few free values, or do not
             cover the image. Nothing is written.
         """
-        rewrite, _, work = self._prepared(self.objects, result, key)
+        rewrite, work = self._prepared(self.objects, result, key)
         with self._own():
             work()
-        self._keep(rewrite, result.selection)
+        self._keep(rewrite)
 
     def prepare(
         self, result: EverythingResult, key: Hashable = None
@@ -202,13 +198,13 @@ class EverythingOutput:
         with self._own():
             done = self.objects.commit(prepared.staged)
         if done:
-            self._keep(prepared.rewrite, prepared.note.after)
+            self._keep(prepared.rewrite)
         return done
 
     def _prepared(
         self, objects: ObjectStore, result: EverythingResult, key: Hashable
-    ) -> tuple[Rewrite, SelectionNote, Callable[[], None]]:
-        """Return what writes a result, its note, and how to write it."""
+    ) -> tuple[Rewrite, Callable[[], None]]:
+        """Return what writes a result, and how to write it."""
         known = self._known.without(self._undone())
         rewrite = Rewrite(
             objects, self._planes, known, self._overwrite, self._semantic
@@ -216,10 +212,10 @@ class EverythingOutput:
         before = self._begin(key)
         note = SelectionNote(self._mark, before, result.selection)
         again, code = before is not None, self._code(result)
+        moved = self.selection not in (None, result.selection)
         return (
             rewrite,
-            note,
-            lambda: rewrite.write(result, key, note, again, code),
+            lambda: rewrite.write(result, key, note, again, moved, code),
         )
 
     def _undone(self) -> set[int]:
@@ -258,20 +254,8 @@ class EverythingOutput:
     def _begin(self, key: Hashable) -> Selection | None:
         """Return the selection that an undo of the next write restores."""
         if key is None or key != self._key:
-            self._settle()
             self._key, self._start = key, self.selection
         return self._start
-
-    def _settle(self) -> None:
-        """Store the selection of the same objects in the last step."""
-        history, same = self.objects.history, self._same
-        last, self._same = history.last, None
-        if same is None or last is None or history.redoable:
-            return
-        for note in self._notes([last]):
-            changed = replace(note, after=same)
-            history.replace_last(replace(last, note=changed))
-        self._selection = self.selection
 
     def _notes(self, entries: Iterable[Entry]) -> Iterator[SelectionNote]:
         """Yield the notes of this output in the history."""
@@ -288,15 +272,8 @@ class EverythingOutput:
         finally:
             self._writing = False
 
-    def _keep(self, rewrite: Rewrite, after: Selection) -> None:
+    def _keep(self, rewrite: Rewrite) -> None:
         self._known, self._overwrite = rewrite.known, False
-        # a selection of the same objects is not a step by itself: the step of
-        # the same slider takes it over; before there is one, an undo goes back
-        # to its beginning
-        self._same = None if after == self.selection else after
-        last = self.objects.history.last
-        if self._key is None or (last is not None and last.key == self._key):
-            self._settle()
         self._selection = self.selection
         if not self._entered:
             self._entered = any(self._notes(self.objects.history.done))
@@ -332,5 +309,5 @@ class EverythingOutput:
         self._hold()
         now = self.selection
         if now is not None and now != self._selection:
-            self._selection, self._key, self._same = now, None, None
+            self._selection, self._key = now, None
             self.selection_restored.emit(now)

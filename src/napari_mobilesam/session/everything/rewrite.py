@@ -111,6 +111,7 @@ class Rewrite:
         key: Hashable,
         note: object,
         was_written: bool = False,
+        moved: bool = False,
         code: ReplayCode | None = None,
     ) -> None:
         """Write as one step; see `EverythingOutput.write`.
@@ -126,6 +127,9 @@ class Rewrite:
         was_written : bool
             Whether a result of the run, possibly without objects, was written
             before.
+        moved : bool
+            Whether its selection is another than before. This is a step even
+            if the objects are the same, so that an undo restores one slider.
         code : ReplayCode, optional
             Code that repeats the step.
         """
@@ -147,7 +151,7 @@ class Rewrite:
         count = len(wanted)
         title = FILTERED if before or was_written else counted(count, 'object')
         with self._objects.step(title, key) as step:
-            step.note = note
+            step.note, step.kept = note, moved
             fresh = new - set(old)
             if code is not None and not (
                 replaced or self._above_others(fresh, last)

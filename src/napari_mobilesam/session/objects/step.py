@@ -99,6 +99,8 @@ class Step:
         Code that repeats the step, for the script of the session.
     note : object
         See `Entry`.
+    kept : bool
+        Whether the step is added to the history even if it changes nothing.
     pixels : int
         Number of pixel changes; a pixel changed twice counts twice.
     overwritten : set of int
@@ -116,6 +118,7 @@ class Step:
         self.propagated = propagated
         self.replay_code: ReplayCode | None = None
         self.note: object = None
+        self.kept = False
         self.pixels = 0
         self.overwritten: set[int] = set()
         self._objects = objects
@@ -391,8 +394,8 @@ class Step:
             self.replay_code,
             self.note,
         )
-        something = entry.patches or entry.records_before or entry.labels
-        self._objects.end(self, entry if something else None)
+        changes = entry.patches or entry.records_before or entry.labels
+        self._objects.end(self, entry if changes or self.kept else None)
 
     def roll_back(self) -> None:
         """Undo the writes of this step."""
