@@ -6,7 +6,7 @@ changes are computed on `StagedObjects`, a copy that writes nothing.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,12 +14,20 @@ from numpy.typing import NDArray
 from napari_mobilesam.session.objects.history import Entry, Records, joined
 from napari_mobilesam.session.objects.object_store import ObjectStore
 from napari_mobilesam.session.objects.patch import OpenWrites, Patch
-from napari_mobilesam.session.objects.targets import Indices, LabelTarget
+from napari_mobilesam.session.objects.targets import (
+    Indices,
+    LabelTarget,
+    Pixels,
+)
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     import pandas as pd
 
+    from napari_mobilesam.session.images.planes import ImagePlane
     from napari_mobilesam.session.objects.step import Step
+    from napari_mobilesam.types import Box
 
 
 class OverlappingWriteError(ValueError):
@@ -69,7 +77,7 @@ class StagedObjects(ObjectStore):
 
     def __init__(self, objects: ObjectStore, last: Entry | None) -> None:
         self.labels = StagedTarget(objects.target)
-        super().__init__(cast(LabelTarget, self.labels))
+        super().__init__(self.labels)
         self._records.update(objects._records)
         self._reserved = objects._reserved
         self._held.update(objects._held)
@@ -178,23 +186,78 @@ class StagedTarget:
     ----------
     target : LabelTarget
         Labels to read.
+
+    See Also
+    --------
+    LabelTarget : what the methods do.
     """
 
     def __init__(self, target: LabelTarget) -> None:
         self.target = target
+        self.edited = target.edited
         self._shape = target.shape
         self._highest: int | None = None
         self._before: pd.DataFrame | None = None
         self._after: pd.DataFrame | None = None
 
-    def __getattr__(self, name: str) -> Any:
-        """Read from the target."""
-        return getattr(self.target, name)
+    # read from the target
+
+    @property
+    def name(self) -> str:
+        """Name for messages."""
+        return self.target.name
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the array."""
+        return self.target.shape
+
+    @property
+    def limit(self) -> int:
+        """Largest label that the dtype holds."""
+        return self.target.limit
+
+    @property
+    def preserved(self) -> bool:
+        """True if existing labels are always preserved."""
+        return self.target.preserved
+
+    def check(self) -> None:
+        """Raise `LabelsError` if the labels are not editable."""
+        self.target.check()
 
     def highest(self) -> int:
         """Return the largest label."""
         self._highest = self.target.highest()
         return self._highest
+
+    def present(self, labels: Collection[int]) -> set[int]:
+        """Return which of some labels have pixels."""
+        return self.target.present(labels)
+
+    def locate(
+        self, plane: ImagePlane, picture: NDArray[Any], corner: tuple[int, int]
+    ) -> Pixels:
+        """Return the pixels that a picture covers."""
+        return self.target.locate(plane, picture, corner)
+
+    def channels(self, plane: ImagePlane) -> int:
+        """Return the number of image channels that share the labels."""
+        return self.target.channels(plane)
+
+    def picture(self, plane: ImagePlane, box: Box) -> NDArray[Any]:
+        """Return the labels in a box of a plane, in the plane's pixels."""
+        return self.target.picture(plane, box)
+
+    def read(self, indices: Indices) -> NDArray[Any]:
+        """Return the values of pixels, (N,)."""
+        return self.target.read(indices)
+
+    def array(self) -> NDArray[Any] | None:
+        """Return all pixels; None if they are not a single array in memory."""
+        return self.target.array()
+
+    # keep what is written
 
     def write(self, indices: Indices, values: NDArray[Any]) -> None:
         """Do nothing: the step keeps its patches."""
