@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 from napari.components import ViewerModel
 from napari.layers import Points
+from napari.layers._source import layer_source
 from qtpy.QtCore import Qt
 
+from napari_mobilesam.session.measuring import SizedFile
 from napari_mobilesam.tracking.pixel_size import PixelSize
 from napari_mobilesam.widgets.table.measured_layers import request_of
 from napari_mobilesam.widgets.viewer.label_writer import new_labels
@@ -83,6 +85,23 @@ def test_labels_of_channels_know_the_size_of_a_pixel(blobs, tmp_path):
     write_ome_zarr(str(path), *labels.as_layer_data_tuple()[:2])
     ((_, read, _),) = read_layers(str(path))
     assert (read['scale'], read['translate']) == ((0.5, 0.25), (3, 4))
+
+
+def test_files_of_layers_without_a_size_are_asked(blobs, tmp_path):
+    path = tmp_path / 'cells.tif'
+    path.touch()
+    viewer = ViewerModel()
+    scene = ViewerScene(viewer)
+    with layer_source(path=str(path)):
+        image = viewer.add_image(np.stack([blobs, blobs]))
+        sized = viewer.add_image(blobs, units=('um', 'um'), scale=(2, 2))
+    scene.image, scene.channel_axis = image, 0
+    labels = viewer.add_labels(np.zeros(blobs.shape, int))
+    wanted = [SizedFile(path, image.data.shape, (1, 2))]
+    assert request_of(labels, image, scene).files == wanted
+    # their intensities are not needed
+    assert request_of(labels, None, scene).files == wanted
+    assert not request_of(labels, sized, scene).files
 
 
 def test_the_size_of_a_pixel_is_that_of_all_transforms():

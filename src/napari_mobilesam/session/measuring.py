@@ -3,14 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from psygnal import Signal
 
+from napari_mobilesam.readers.stated_size import stated_size
 from napari_mobilesam.session.runtime.watched_jobs import WatchedJobs
 from napari_mobilesam.session.runtime.worker import LatestWorker
 from napari_mobilesam.types import Deliver, Progress
+from napari_mobilesam.units import in_one_unit
+
+
+class SizedFile(NamedTuple):
+    """A file that may state the pixel size of labels.
+
+    Attributes
+    ----------
+    path : Path
+        The file.
+    shape : tuple of int
+        Shape of the array that was read from it.
+    axes : tuple of int
+        Axes of that array for each axis of the labels.
+    """
+
+    path: Path
+    shape: tuple[int, ...]
+    axes: tuple[int, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +54,8 @@ class MeasureRequest:
         Handed back with the table.
     note : str
         What the user should know of the measurements.
+    files : sequence of SizedFile
+        Without a scale, the first of them that states one gives it.
     """
 
     labels: Any
@@ -43,6 +66,7 @@ class MeasureRequest:
     volumes: bool = False
     owner: Any = None
     note: str = ''
+    files: Sequence[SizedFile] = ()
 
 
 class Measuring(WatchedJobs):
@@ -66,22 +90,26 @@ class Measuring(WatchedJobs):
         super().__init__(deliver, worker, 'measure')
 
     def start(self, request: MeasureRequest) -> None:
-        """Measure objects; `finished` emits the table."""
+        """Measure objects; `finished` emits the table.
+
+        It emits the request, too, with the scale that was used.
+        """
 
         def job(progress: Progress) -> Any:
             from napari_mobilesam.measure.object_table import measure_objects
 
-            return measure_objects(
-                request.labels,
-                request.image,
-                scale=request.scale,
-                units=request.units,
-                channels=request.channels,
-                volumes=request.volumes,
+            used = with_stated_scale(request)
+            return used, measure_objects(
+                used.labels,
+                used.image,
+                scale=used.scale,
+                units=used.units,
+                channels=used.channels,
+                volumes=used.volumes,
                 progress=progress,
             )
 
-        self.do(job, lambda table: self.finished.emit(request, table))
+        self.do(job, lambda found: self.finished.emit(*found))
 
     def apart(self, job: Callable[[], Callable[[], None]]) -> None:
         """Run a function on the thread; pass its result to the viewer's.
@@ -93,3 +121,30 @@ class Measuring(WatchedJobs):
     def save(self, job: Callable[[], Callable[[], None]]) -> None:
         """Run a function that writes a file; no such call is skipped."""
         self._worker.keep(lambda: self._deliver(job()))
+
+
+def with_stated_scale(request: MeasureRequest) -> MeasureRequest:
+    """Return a request with the pixel size that a file states.
+
+    napari's own reader leaves it out. The note tells what was added.
+    """
+    if request.scale is not None:
+        return request
+    for file in request.files:
+        try:
+            found = stated_size(file.path)
+        # without a size, everything is still measured in pixels
+        except Exception:  # noqa: BLE001
+            continue
+        if found is None or found.shape != file.shape or not found.units:
+            continue
+        scale, unit = in_one_unit(
+            [found.scale[axis] for axis in file.axes],
+            [found.units[axis] for axis in file.axes],
+        )
+        if scale is not None:
+            size = ' × '.join(f'{length:.4g}' for length in scale)
+            note = f'Pixel size of {file.path.name}: {size} {unit}.'
+            note = f'{note} {request.note}'.strip()
+            return replace(request, scale=scale, units=unit, note=note)
+    return request

@@ -11,7 +11,7 @@ from napari.layers import Image, Labels, Layer
 
 from napari_mobilesam.measure.table_columns import MEASURED
 from napari_mobilesam.readers.unread_views import Reordered, Stacked
-from napari_mobilesam.session.measuring import MeasureRequest
+from napari_mobilesam.session.measuring import MeasureRequest, SizedFile
 from napari_mobilesam.types import ImageError
 from napari_mobilesam.units import in_one_unit
 from napari_mobilesam.widgets.viewer.layers import (
@@ -20,6 +20,7 @@ from napari_mobilesam.widgets.viewer.layers import (
     apply,
     data_of,
     data_to_world_matrix,
+    file_of,
     pixel_sizes,
     rows_by_label,
     with_class_text,
@@ -88,7 +89,33 @@ def request_of(
         volumes=len(axes) > 2 and data.shape[0] > 1,
         owner=labels,
         note=note,
+        files=_sized_files(labels, axes, image or scene.image, scene),
     )
+
+
+def _sized_files(
+    labels: Labels,
+    axes: Sequence[int],
+    image: Image | None,
+    scene: ViewerScene,
+) -> list[SizedFile]:
+    """Return the files of layers in pixels, for the size that they state."""
+    layers: list[tuple[Layer, Sequence[int]]] = [(labels, axes)]
+    if image is not None:
+        layers.append((image, _axes_of(image, scene)[: len(axes)]))
+    shape = [data_of(labels).shape[axis] for axis in axes]
+    files = []
+    for layer, kept in layers:
+        path, full = file_of(layer), tuple(map(int, data_of(layer).shape))
+        in_pixels = {str(unit) for unit in layer.units} == {PIXEL}
+        if (
+            path is not None
+            and in_pixels
+            and np.array_equal(abs(pixel_sizes(layer)), np.ones(layer.ndim))
+            and [full[axis] for axis in kept] == shape
+        ):
+            files.append(SizedFile(path, full, tuple(kept)))
+    return files
 
 
 def _axes_of(image: Image, scene: ViewerScene) -> list[int]:
