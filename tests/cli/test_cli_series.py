@@ -22,6 +22,7 @@ import tifffile
 from PIL import Image
 
 from napari_mobilesam.cli import segment, segment_many, series_tables
+from napari_mobilesam.cli.exit_codes import InputError
 from napari_mobilesam.cli.image_files import FilePlane
 from napari_mobilesam.cli.kinds import SegmentOutput
 from napari_mobilesam.cli.progress import ProgressLine
@@ -529,6 +530,38 @@ def test_gray_and_colours_are_segmented_as_they_are(
     assert result.channel is None
     shape = (20, 30) if channels == 1 else (20, 30, channels)
     assert seen[0].pixels.shape == shape
+
+
+def test_a_plane_is_that_of_stacks_among_gray_images(
+    discs: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[np.ndarray] = []
+
+    def job(_: object, image: FilePlane, *others: object, **more: Any) -> Any:
+        seen.append(image.pixels)
+        found = SegmentOutput(lambda path: None, None, '')
+        return SimpleNamespace(everything=lambda: found)
+
+    def segment_file(path: Path, plane: tuple[int, ...] | None) -> None:
+        options = argparse.Namespace(
+            image=path,
+            plane=plane,
+            series=None,
+            channel=None,
+            contrast_limits=None,
+        )
+        segment.segment_in_series(options, Any, lambda: False)
+
+    monkeypatch.setattr(segment, 'SegmentJob', job)
+    stack, gray = tmp_path / 'stack.tif', tmp_path / 'gray.png'
+    planes = np.stack([discs, discs[::-1], discs[:, ::-1]])
+    tifffile.imwrite(stack, planes, imagej=True, metadata={'axes': 'ZYX'})
+    Image.fromarray(discs).save(gray)
+    for path, expected in ((stack, planes[2]), (gray, discs)):
+        segment_file(path, (2,))
+        np.testing.assert_array_equal(seen[-1], expected)
+    with pytest.raises(InputError, match='alone, with an output that ends in'):
+        segment_file(stack, None)
 
 
 @pytest.mark.slow

@@ -112,6 +112,7 @@ def read_image(
     series: int | None = None,
     channel: int | None = None,
     default_channel: int | None = None,
+    default_plane: Sequence[int] | None = None,
     single: bool = False,
     axes: str | None = None,
 ) -> FilePlane:
@@ -135,6 +136,8 @@ def read_image(
     default_channel : int, optional
         Channel of a file with several, if none is given; colours, and gray
         with alpha, are read unchanged.
+    default_plane : sequence of int, optional
+        Plane of a file with several, if none is given.
     single : bool
         Whether the command has no option to choose a plane.
     axes : str, optional
@@ -166,6 +169,8 @@ def read_image(
     if single and any(size != 1 for size in others.values()):
         counts = ' x '.join(map(str, others.values()))
         raise InputError(f'{path} has {counts} planes: give a file with one')
+    if plane is None and any(size > 1 for size in others.values()):
+        plane = default_plane
     if plane is None:
         _refuse_several(path, others, pyramid.axes is not None)
     at = _chosen(path, plane, others)

@@ -21,6 +21,7 @@ from napari_mobilesam.cli.exit_codes import (
     UsageError,
 )
 from napari_mobilesam.cli.image_files import (
+    PlaneChoiceError,
     check_table,
     output_file,
     read_image,
@@ -175,7 +176,8 @@ def _add_files(parser: argparse.ArgumentParser) -> None:
         type=plane_indices,
         metavar='I[,J…]',
         help='plane of a multi-plane file: one index per axis before row '
-        'and column, counted from 0',
+        'and column, counted from 0; of many images, the plane of those with '
+        'several',
     )
     parser.add_argument(
         '--channel',
@@ -271,12 +273,20 @@ def segment_in_series(
     channel = options.channel
     if channel is None and options.plane is None:
         channel = 0
-    image = read_image(
-        options.image,
-        options.plane,
-        series=options.series,
-        default_channel=channel,
-    )
+    try:
+        image = read_image(
+            options.image,
+            series=options.series,
+            default_channel=channel,
+            default_plane=options.plane,
+        )
+    except PlaneChoiceError as error:
+        if 'c' in error.sizes:
+            raise
+        raise InputError(
+            f'{error}; to segment all, give it alone, with an output that '
+            'ends in .ome.zarr'
+        ) from error
     limits = chosen_limits(options.contrast_limits, image)
     progress = ProgressLine(quiet=True)
     job = SegmentJob(
