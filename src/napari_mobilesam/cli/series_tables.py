@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 import warnings
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -197,12 +198,25 @@ def _list_failed(
         for image in images
         if rows[image.image]['status'] == 'failed'
     ]
+    list_failed(failed, f': see {SUMMARY}')
+
+
+def list_failed(failed: Sequence[tuple[Path, str]], where: str = '') -> None:
+    """Print the images of a run that failed, and why.
+
+    Parameters
+    ----------
+    failed : sequence of (Path, str)
+        File and reason.
+    where : str
+        Where those are that are not printed.
+    """
     if not failed:
         return
     print(f'{counted(len(failed), "image")} failed:', file=sys.stderr)
     for path, error in failed[:MOST_LISTED]:
-        where = '' if str(path) in error else f'{path}: '
-        print(f'  {where}{error}', file=sys.stderr)
+        name = '' if str(path) in error else f'{path}: '
+        print(f'  {name}{error}', file=sys.stderr)
     if len(failed) > MOST_LISTED:
         left = len(failed) - MOST_LISTED
-        print(f'  and {left:,} more: see {SUMMARY}', file=sys.stderr)
+        print(f'  and {left:,} more{where}', file=sys.stderr)

@@ -1,0 +1,232 @@
+"""Measurement of one label image, with its image, for ``measure``."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from napari_mobilesam.cli.exit_codes import InputError, UsageError
+from napari_mobilesam.cli.export_commands import warn_of_mask
+from napari_mobilesam.export.exported import LabelsWithTable
+from napari_mobilesam.export.formats import read_labels
+from napari_mobilesam.readers.axes import read_axes
+from napari_mobilesam.readers.open_image import open_pyramid
+from napari_mobilesam.readers.unread_views import Reordered
+from napari_mobilesam.types import Progress
+from napari_mobilesam.units import in_one_unit, symbol_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+PICTURES = ('.png', '.jpg', '.jpeg')
+# names of the channels of colours, as in the window
+RGB = ('red', 'green', 'blue', 'alpha')
+
+
+class Intensities(NamedTuple):
+    """An image whose intensities are measured.
+
+    Attributes
+    ----------
+    pixels : array
+        (…, rows, columns[, channels]), read in parts if possible.
+    scale : dict of str to float
+        Pixel size along each axis, by its letter, if the file states it.
+    units : dict of str to str
+        Unit along each axis, or None.
+    channels : sequence of str or None
+        Names of the channels, if they are colours.
+    """
+
+    pixels: Any
+    scale: dict[str, float]
+    units: dict[str, str | None]
+    channels: Sequence[str] | None = None
+
+
+def measured(
+    options: argparse.Namespace,
+    path: Path,
+    image_path: Path | None,
+    known: pd.DataFrame | None,
+    progress: Progress | None = None,
+) -> pd.DataFrame:
+    """Measure the objects of a label image.
+
+    Parameters
+    ----------
+    options : Namespace
+        Options of ``measure``.
+    path, image_path : Path
+        Label image, and image of the intensities, if there is one.
+    known : DataFrame or None
+        Class, score and stability; by default those in the file.
+    progress : callable, optional
+        See `measure_objects`.
+
+    Raises
+    ------
+    InputError, UsageError, SegmentationError
+        If a file cannot be read, or they do not belong together.
+    """
+    from napari_mobilesam.measure.object_table import measure_objects
+
+    labels = read_labels(path, shape=options.shape, channel=options.channel)
+    labels = _with_axes(labels, 3)
+    image = None
+    if image_path is not None:
+        image = open_image(image_path, labels.axes)
+        if tuple(image.pixels.shape[:2]) == labels.shape[-2:]:
+            labels = _with_axes(labels, 2)
+        if not labels.scale:
+            labels = _with_scale_of(image, labels)
+    scale, units = _scale(options, path, labels)
+    table = measure_objects(
+        labels.labels,
+        image and image.pixels,
+        scale=scale,
+        units=units,
+        channels=image and image.channels,
+        table=labels.table if known is None else known,
+        volumes=options.volumes,
+        progress=progress,
+    )
+    warn_of_mask(path, labels.labels, set(table['label']))
+    return table
+
+
+def _with_axes(labels: LabelsWithTable, most: int) -> LabelsWithTable:
+    """Drop leading axes of length one while there are too many."""
+    single = [axis for axis, size in enumerate(labels.shape[:-2]) if size == 1]
+    left_out = single[: max(0, len(labels.shape) - most)]
+    if not left_out:
+        return labels
+    kept = [n for n in range(len(labels.shape)) if n not in left_out]
+    return LabelsWithTable(
+        Reordered(labels.labels, kept),
+        labels.table,
+        axes=''.join(labels.axes[axis] for axis in kept),
+        scale=tuple(labels.scale[axis] for axis in kept if labels.scale),
+        units=tuple(labels.units[axis] for axis in kept if labels.units),
+    )
+
+
+def _with_scale_of(
+    image: Intensities, labels: LabelsWithTable
+) -> LabelsWithTable:
+    """Return labels with the pixel size of their image, if it states one."""
+    if not (image.units.get('y') and image.units.get('x')):
+        return labels
+    return replace(
+        labels,
+        scale=tuple(image.scale.get(axis, 1.0) for axis in labels.axes),
+        units=tuple(image.units.get(axis) for axis in labels.axes),
+    )
+
+
+def _scale(
+    options: argparse.Namespace, path: Path, labels: LabelsWithTable
+) -> tuple[tuple[float, ...] | None, str | None]:
+    """Return pixel size and unit, as given or stated in the file."""
+    if options.scale:
+        # the unit in the file belongs to the size that is replaced
+        unit = symbol_of(options.units) if options.units else None
+        return options.scale, unit
+    scale, units = labels.scale, labels.units or ()
+    if not scale:
+        if options.units:
+            raise UsageError(
+                f'--units {options.units} needs a pixel size, which '
+                f'{path} does not have: give --scale'
+            )
+        return None, None
+    if not any(units):
+        if not options.units:
+            return None, None
+        return scale, symbol_of(options.units)
+    # for planes, only the last two axes count
+    first = 0 if options.volumes else len(scale) - 2
+    sizes, symbol = in_one_unit(scale[first:], units[first:], options.units)
+    if options.units and sizes is None:
+        named = ', '.join(unit or 'no unit' for unit in units[first:])
+        raise UsageError(
+            f'--units {options.units}: {path} has pixel sizes in '
+            f'{named}; give --scale too'
+        )
+    return sizes and (*scale[:first], *sizes), symbol
+
+
+def open_image(path: Path, wanted: str) -> Intensities:
+    """Open an image with channels last, read in parts if possible.
+
+    Parameters
+    ----------
+    path : Path
+        File or folder of the image.
+    wanted : str
+        Axes of the labels; see `channels_last`.
+
+    Raises
+    ------
+    InputError, ImageError
+        If the image cannot be read.
+    """
+    if path.suffix.lower() in PICTURES:
+        from napari_mobilesam.cli.image_files import read_image
+
+        pixels = read_image(path, single=True).pixels
+        if pixels.ndim == 2:
+            return Intensities(pixels, {}, {})
+        # the fourth channel of a picture is alpha
+        return Intensities(pixels[..., :3], {}, {}, RGB[:3])
+    pyramid = open_pyramid(path)
+    array = pyramid.arrays[0]
+    names = pyramid.axes
+    if names is None:
+        axes = read_axes(array.shape)
+        names = axes.names
+    opened = channels_last(array, names, wanted)
+    colours = pyramid.rgb and opened.shape[-1] in (3, 4)
+    return Intensities(
+        opened,
+        dict(zip(names, pyramid.scale, strict=False)),
+        dict(zip(names, pyramid.units, strict=False)),
+        RGB[: opened.shape[-1]] if colours else None,
+    )
+
+
+def channels_last(array: Any, names: str, wanted: str) -> Reordered:
+    """Return an array as (…, rows, columns[, channels]), without reading it.
+
+    Unwanted axes of length one are left out.
+
+    Parameters
+    ----------
+    array : array
+        Array indexed like a NumPy array.
+    names : str
+        A letter from ``'tzcsyx'`` for each axis.
+    wanted : str
+        Letters of axes to keep in any case.
+
+    Raises
+    ------
+    InputError
+        If columns come before rows.
+    """
+    kept = [
+        axis
+        for axis, name in enumerate(names)
+        if name in wanted or array.shape[axis] > 1
+    ]
+    order = [axis for axis in kept if names[axis] not in 'cs']
+    order += [axis for axis in kept if names[axis] in 'cs']
+    if [names[a] for a in order if names[a] in 'yx'] != ['y', 'x']:
+        raise InputError(
+            f'the axes {names} do not have rows before columns: save the '
+            'image as (…, y, x)'
+        )
+    return Reordered(array, order)

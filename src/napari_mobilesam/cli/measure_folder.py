@@ -1,0 +1,233 @@
+"""``measure`` for a folder of label images: one table of all objects."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from napari_mobilesam.cli.exit_codes import (
+    ExitCode,
+    InputError,
+    UsageError,
+)
+from napari_mobilesam.cli.image_files import output_file
+from napari_mobilesam.cli.measure_file import measured
+from napari_mobilesam.cli.progress import ProgressLine
+from napari_mobilesam.cli.series_tables import list_failed
+from napari_mobilesam.large.io.tables import read_table, write_table
+from napari_mobilesam.series.series_files import (
+    RECORDS,
+    SeriesImage,
+    distinct_names,
+    file_state,
+    image_files,
+    is_image_folder,
+    is_written,
+    output_name,
+    path_key,
+)
+from napari_mobilesam.text import as_utf8, counted, explain
+from napari_mobilesam.types import ImageError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+LABEL_SUFFIXES = ('.tif', '.tiff', '.png')
+# What this and other programs append to the name of an image.
+ENDINGS = ('_labels', '_cp_masks', '_masks', '_mask', '_seg')
+MEAN, AREA = 'intensity_mean', 'area '
+
+
+class Pair(NamedTuple):
+    """A label image and its image, one of which may be missing."""
+
+    labels: Path | None
+    image: Path | None = None
+
+
+def measure_folder_command(options: argparse.Namespace) -> int:
+    """Measure the label images of a folder, and list failures.
+
+    Returns
+    -------
+    int
+        `ExitCode.PARTIAL` if one could not be measured; the table has the
+        others.
+    """
+    _refuse_for_folder(options)
+    pairs = _pairs(options)
+    inputs = [path for pair in pairs for path in pair if path is not None]
+    parts: list[pd.DataFrame] = []
+    failed: list[tuple[Path, str]] = []
+    with contextlib.ExitStack() as stack:
+        progress = stack.enter_context(ProgressLine(quiet=options.quiet))
+        commit = stack.enter_context(
+            output_file(options.output, options.overwrite, inputs)
+        )
+        for number, pair in enumerate(pairs):
+            name = pair.labels or pair.image
+            assert name is not None
+            progress(number, len(pairs), f'Measuring {name.name}')
+            try:
+                parts.append(_measured(options, pair))
+            # a problem with one file must not stop the others
+            except Exception as error:  # noqa: BLE001
+                failed.append((name, _told(error)))
+        if not parts:
+            list_failed(failed)
+            raise InputError(f'nothing in {options.labels} can be measured')
+        table = _joined(parts)
+        commit(lambda path: write_table(table, path))
+    print(
+        f'{options.output}: {counted(len(table), "object")} of '
+        f'{counted(len(parts), "label image")}'
+    )
+    _tell_columns(parts)
+    list_failed(failed)
+    return ExitCode.PARTIAL if failed else ExitCode.OK
+
+
+def _refuse_for_folder(options: argparse.Namespace) -> None:
+    """Refuse options for one label image."""
+    for name in ('table', 'shape'):
+        if getattr(options, name) is not None:
+            raise UsageError(
+                f'--{name} is only for one label image: leave it out'
+            )
+    if options.image is not None and not is_image_folder(options.image):
+        if not options.image.exists():
+            raise InputError(f'There is no folder {options.image}.')
+        raise UsageError(
+            f'--image {options.image} is a file: give the folder with the '
+            f'images of {options.labels}'
+        )
+    if options.names is not None and options.image is None:
+        raise UsageError('--names needs the folder of the images: --image')
+
+
+def _pairs(options: argparse.Namespace) -> list[Pair]:
+    """Return the label images, each with its image if there are images."""
+    folder = options.labels
+    files = {
+        path_key(file): file
+        for file in sorted(folder.iterdir())
+        if file.suffix.lower() in LABEL_SUFFIXES
+        and not file.name.startswith('.')
+        and not file.is_dir()
+    }
+    if not files:
+        raise InputError(
+            f'{folder} has no label image ({", ".join(LABEL_SUFFIXES)})'
+        )
+    if options.image is None:
+        stems = {file.stem for file in files.values()}
+        return [
+            Pair(file)
+            for file in files.values()
+            # an image beside its labels is none
+            if not any(file.stem + ending in stems for ending in ENDINGS)
+        ]
+    images = list(image_files([options.image]))
+    found = _labels_of(images, files, folder, options.names)
+    taken = set(found.values())
+    pairs = [Pair(file, image) for image, file in found.items()]
+    pairs += [
+        Pair(None, image)
+        for image in images
+        if image not in found and files.get(path_key(image)) not in taken
+    ]
+    others = taken | {files.get(path_key(image)) for image in images}
+    pairs += [
+        Pair(file, None) for file in files.values() if file not in others
+    ]
+    return pairs
+
+
+def _labels_of(
+    images: list[Path],
+    files: dict[str, Path],
+    folder: Path,
+    pattern: str | None,
+) -> dict[Path, Path]:
+    """Return the label image of each image that has one, by its name."""
+    found: dict[Path, Path] = {}
+    image_of: dict[Path, Path] = {}
+    for number, image in enumerate(images, start=1):
+        names = [
+            image.stem + ending + suffix
+            for ending in (*ENDINGS, '')
+            for suffix in LABEL_SUFFIXES
+        ]
+        if pattern is not None:
+            names = [output_name(pattern, image, number)]
+        keys = [path_key(folder / name) for name in names]
+        keys = [key for key in keys if key in files and key != path_key(image)]
+        if not keys:
+            continue
+        labels = files[keys[0]]
+        if labels in image_of:
+            raise UsageError(
+                f'{labels} has the name of the labels of {image_of[labels]} '
+                f'and of {image}: give --names, for example '
+                f'{distinct_names(image, image_of[labels], ".tif")}'
+            )
+        image_of[labels] = image
+        found[image] = labels
+    return found
+
+
+def _measured(options: argparse.Namespace, pair: Pair) -> pd.DataFrame:
+    """Measure the objects of a label image, with the names of its files."""
+    if pair.labels is None:
+        raise InputError(f'{options.labels} has no labels of it')
+    if options.image is not None and pair.image is None:
+        raise InputError(f'{options.image} has no image of these labels')
+    record = options.labels / RECORDS / f'{pair.labels.name}.json'
+    saved = SeriesImage(options.labels, pair.labels, record, {})
+    known = None
+    # labels changed by another program may have other objects
+    if is_written(saved.known(), file_state(pair.labels)):
+        with contextlib.suppress(ImageError):
+            known = read_table(saved.table)
+    table = measured(options, pair.labels, pair.image, known)
+    table.insert(0, 'labels', as_utf8(pair.labels))
+    if pair.image is not None:
+        table.insert(0, 'image', as_utf8(pair.image))
+    return table
+
+
+def _joined(parts: list[pd.DataFrame]) -> pd.DataFrame:
+    """Return one table; columns that a part lacks are empty in its rows."""
+    import pandas as pd
+
+    table = pd.concat(parts, ignore_index=True)
+    if 'plane' in table:
+        # whole numbers, also if other images have no planes
+        plane = table.pop('plane').astype('Int64')
+        table.insert(list(table).index('label') + 1, 'plane', plane)
+    return table
+
+
+def _tell_columns(parts: list[pd.DataFrame]) -> None:
+    """Say if intensities or sizes of images are in different columns."""
+    for what, start in (('Intensities', MEAN), ('Sizes', AREA)):
+        columns = Counter(
+            ', '.join(
+                name for name in map(str, part) if name.startswith(start)
+            )
+            for part in parts
+        )
+        if len(columns) > 1:
+            told = '; '.join(
+                f'{names or "none"} ({counted(count, "image")})'
+                for names, count in columns.most_common()
+            )
+            print(f'{what} are in different columns: {told}')
+
+
+def _told(error: Exception) -> str:
+    own = isinstance(error, InputError | UsageError)
+    return as_utf8(' '.join((str(error) if own else explain(error)).split()))
