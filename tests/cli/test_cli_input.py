@@ -73,16 +73,16 @@ def test_refused_in_one_line_before_the_model_is_loaded(
 
 
 @pytest.mark.parametrize(
-    ('region', 'told'), [((0, 60, 96, 200), True), ((0, 60, 96, 128), False)]
+    ('box', 'told'), [((0, 60, 96, 200), True), ((0, 60, 96, 128.5), False)]
 )
-def test_a_region_that_reaches_beyond_the_image(
-    region: tuple[float, ...], told: bool
+def test_a_box_that_reaches_beyond_the_image(
+    box: tuple[float, ...], told: bool
 ) -> None:
-    options = argparse.Namespace(point=[], negative=[], box=[], region=region)
+    options = argparse.Namespace(point=[], negative=[], box=[box])
     with warnings.catch_warnings(record=True) as seen:
         warnings.simplefilter('always')
         check_inside(options, (96, 128))
-    words = '--region 0,60,96,200 reaches beyond the image of 96 × 128 pixels'
+    words = '--box (0, 60, 96, 200) reaches beyond the image of 96 × 128'
     assert len(seen) == told
     assert all(str(one.message).startswith(words) for one in seen)
 

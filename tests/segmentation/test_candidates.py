@@ -348,11 +348,22 @@ class TestScope:
         labels = plane.astype(np.int32) * 7
         assert generate_candidates(image, Oracle(), skip=labels).masks == ()
 
+    def test_a_region_is_cut_to_the_image(self):
+        plane = disc((120, 120), (60, 60), 20)
+        image = np.where(plane, 255, 0).astype(np.uint8)
+        beyond = r'region \(0, 0, 120, 500\) reaches beyond the image of 120'
+        with pytest.warns(UserWarning, match=beyond):
+            found = generate_candidates(
+                image, Oracle(), region=(0, 0, 120, 500)
+            )
+        assert len(found.masks)
+
     @pytest.mark.parametrize(
         ('given_', 'message'),
         [
             ({'region': (1, 2, 3)}, r'give \(row0'),
-            ({'region': (5, 5, 5, 9)}, 'no pixel'),
+            ({'region': (5, 5, 5, 9)}, 'no area: row1 has to be above'),
+            ({'region': (50, 0, 10, 20)}, 'no area: row1 has to be above'),
             ({'region': (200, 0, 300, 9)}, 'no pixel'),
             ({'region': (0, 0, np.nan, 9)}, r'give \(row0'),
             ({'region': np.zeros((40, 40), bool)}, 'region has no pixel'),

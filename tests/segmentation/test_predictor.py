@@ -106,6 +106,16 @@ def test_a_box_alone_has_no_point(predictor, embedding):
     assert np.isnan(prediction.mask().point).all()
 
 
+def test_a_box_beyond_the_image_is_told(predictor, embedding):
+    inside = predictor.predict(embedding, box=[0, 10, 40, 50])
+    words = r'box \(-20, 10, 40, 50\) reaches beyond the image of 60 × 90'
+    with pytest.warns(UserWarning, match=words):
+        cut = predictor.predict(embedding, box=[-20, 10, 40, 50])
+    assert np.array_equal(cut.logits, inside.logits)
+    # within the width of a line
+    predictor.predict(embedding, box=[-0.7, 10, 40, 50])
+
+
 def test_labels_are_positive_unless_given(predictor, embedding):
     points = [[10, 20], [30, 40]]
     one = predictor.predict(embedding, points=points)

@@ -8,6 +8,7 @@ import pytest
 
 from napari_mobilesam.segmentation.proposals import (
     BOX_COLUMNS,
+    _checked_boxes,
     boxes_of_table,
     object_proposals,
     segment_boxes,
@@ -122,6 +123,14 @@ def test_no_boxes_no_objects(noise, tiny_model):
     labels, table = segment_boxes(noise, tiny_model, np.zeros((0, 4)))
     assert not labels.any()
     assert len(table) == 0
+
+
+def test_boxes_beyond_the_image_are_told():
+    boxes = [[0, 0, 9, 9], [2, 3, 90, 30], [-9, 0, 5, 5]]
+    words = '2 of 3 boxes reach beyond the image of 20 × 20 .* first box 1'
+    with pytest.warns(UserWarning, match=words):
+        checked = _checked_boxes(boxes, (20, 20), 128)
+    assert checked.tolist() == [[0, 0, 9, 9], [2, 3, 20, 20], [0, 0, 5, 5]]
 
 
 @pytest.mark.parametrize(

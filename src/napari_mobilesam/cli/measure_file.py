@@ -12,6 +12,7 @@ from napari_mobilesam.cli.exit_codes import InputError, UsageError
 from napari_mobilesam.cli.export_commands import warn_of_mask
 from napari_mobilesam.export.exported import LabelsWithTable
 from napari_mobilesam.export.formats import read_labels
+from napari_mobilesam.measure.table_columns import RGB
 from napari_mobilesam.readers.axes import read_axes
 from napari_mobilesam.readers.open_image import open_pyramid
 from napari_mobilesam.readers.unread_views import Reordered
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 PICTURES = ('.png', '.jpg', '.jpeg')
-# names of the channels of colours, as in the window
-RGB = ('red', 'green', 'blue', 'alpha')
 
 
 class Intensities(NamedTuple):

@@ -147,7 +147,8 @@ def run_program(arguments: Sequence[str] | None = None) -> int:
     try:
         with warnings.catch_warnings():
             warnings.showwarning = show_warning
-            warnings.simplefilter('always', UserWarning)
+            # the same words once, for example for many images
+            warnings.simplefilter('default', UserWarning)
             return int(options.run(options))
     except BrokenPipeError:
         # The reader of our output is gone (`… | head`); closing stdout at exit

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import math
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_mobilesam.cli.exit_codes import InputError, UsageError
+from napari_mobilesam.segmentation.prompt_checks import warn_beyond
 from napari_mobilesam.types import PromptError, Prompts
 
 if TYPE_CHECKING:
@@ -103,11 +103,9 @@ def check_inside(options: argparse.Namespace, shape: tuple[int, int]) -> None:
     Warns
     -----
     UserWarning
-        If a region reaches beyond the image.
+        If a box reaches beyond the image.
     """
     height, width = shape
-    if options.region is not None:
-        _warn_of_region(options.region, height, width)
     last = f'rows are 0 to {height - 1}, columns 0 to {width - 1}'
     for name in ('point', 'negative'):
         for row, column in getattr(options, name):
@@ -127,22 +125,7 @@ def check_inside(options: argparse.Namespace, shape: tuple[int, int]) -> None:
             )
         if row1 <= 0 or column1 <= 0 or row0 >= height or column0 >= width:
             raise InputError(f'{text} is outside the image: {last}')
-
-
-def _warn_of_region(
-    region: tuple[float, float, float, float], height: int, width: int
-) -> None:
-    row0, column0, row1, column1 = region
-    meets = row0 < height and column0 < width and row1 > 0 and column1 > 0
-    beyond = min(row0, column0) < 0 or row1 > height or column1 > width
-    if meets and beyond:
-        warnings.warn(
-            f'--region {row0:g},{column0:g},{row1:g},{column1:g} reaches '
-            f'beyond the image of {height} × {width} pixels: only what is '
-            'inside is looked at',
-            UserWarning,
-            stacklevel=3,
-        )
+        warn_beyond('--box', (row0, column0, row1, column1), shape)
 
 
 def read_boxes(

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 BINS = 40
+# names of the channels of colours
+RGB = ('red', 'green', 'blue', 'alpha')
 # names of measurement columns; a unit or a channel may follow
 UNIT = '|'.join(map(re.escape, [*SYMBOLS.values(), 'units']))
 MEASURED = re.compile(

@@ -169,7 +169,8 @@ progress, cancelled, on_masks, **overrides
         As `generate_masks`.
     region : tuple of int or array, optional
         (row0, column0, row1, column1), half open, or (H, W) bool: only these
-        pixels are prompted. Masks may extend beyond.
+        pixels are prompted. Masks may extend beyond. What lies outside the
+        image is cut off, with a warning.
     skip : array, optional
         (H, W) bool, or labels: these pixels are not prompted, and masks do not
         cover them. A mask that would lose more than 30 % of its pixels to them

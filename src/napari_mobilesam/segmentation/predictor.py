@@ -33,7 +33,10 @@ from napari_mobilesam.segmentation.image_embedding import (
 )
 from napari_mobilesam.segmentation.layout import Channels, plane_shape
 from napari_mobilesam.segmentation.prediction import Prediction
-from napari_mobilesam.segmentation.prompt_checks import checked_prompts
+from napari_mobilesam.segmentation.prompt_checks import (
+    checked_prompts,
+    warn_beyond,
+)
 from napari_mobilesam.segmentation.scale_choice import answer_at_scale
 from napari_mobilesam.segmentation.shapes import low_res_logits
 from napari_mobilesam.types import (
@@ -201,8 +204,7 @@ class Predictor:
         labels : array-like, optional
             (N,) 1 positive, 0 negative; all positive if None.
         box : array-like, optional
-            (row0, column0, row1, column1) in data pixels, clipped to the
-            image.
+            (row0, column0, row1, column1) in data pixels, cut to the image.
         mask_input : array-like, optional
             (s, s) or (1, s, s) low-res logits of an earlier prediction on
             the same `Embedding`.
@@ -238,9 +240,9 @@ class Predictor:
             check_number('diameter', diameter, 1, MOST_DIAMETER)
         check_instance('previous', previous, Prediction)
         if isinstance(embedding, Embedding):
-            prompts = checked_prompts(
-                embedding.frame, points, labels, box, mask_input
-            )
+            frame = embedding.frame
+            prompts = checked_prompts(frame, points, labels, box, mask_input)
+            warn_beyond('box', box, frame.image_shape)
             if multimask is None:
                 multimask = prompts.ambiguous
             return self._decode([embedding], [prompts], multimask)[0]
@@ -258,6 +260,7 @@ class Predictor:
             )
         frame = Frame.of(shape, (0, 0, *shape), self.model.input_size)
         prompts = checked_prompts(frame, points, labels, box)
+        warn_beyond('box', box, shape)
         return self.predict_at_scale(
             embedding,
             prompts,

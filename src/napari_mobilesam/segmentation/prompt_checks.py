@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -164,6 +165,41 @@ def _clip(
     low = np.array([window[0], window[1]] * 2, dtype=np.float64)
     high = np.array([window[2], window[3]] * 2, dtype=np.float64)
     return np.clip(box, low, high)
+
+
+def reach_beyond(
+    boxes: NDArray[Any], shape: tuple[int, int]
+) -> NDArray[np.bool_]:
+    """Return which boxes reach more than a pixel beyond an image.
+
+    Parameters
+    ----------
+    boxes : ndarray
+        (..., 4) row0, column0, row1, column1.
+    shape : tuple of int
+        (H, W) of the image.
+    """
+    beyond = (boxes[..., :2] < -1) | (boxes[..., 2:] > np.array(shape) + 1)
+    return np.asarray(beyond.any(axis=-1))
+
+
+def warn_beyond(
+    what: str, box: ArrayLike | None, shape: tuple[int, int]
+) -> None:
+    """Warn if a box given by the user reaches beyond the image.
+
+    Such a box is cut to the image, while one without a pixel of it is refused.
+    """
+    corners = np.zeros(4) if box is None else np.asarray(box, np.float64)
+    if not reach_beyond(corners, shape):
+        return
+    text = ', '.join(f'{corner:g}' for corner in corners)
+    warnings.warn(
+        f'{what} ({text}) reaches beyond the image of {shape[0]} × '
+        f'{shape[1]} pixels: only the part inside counts.',
+        UserWarning,
+        stacklevel=4,
+    )
 
 
 def _checked_mask(

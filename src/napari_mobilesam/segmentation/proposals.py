@@ -26,7 +26,10 @@ from napari_mobilesam.segmentation.layout import Channels
 from napari_mobilesam.segmentation.mask_generator import generate_candidates
 from napari_mobilesam.segmentation.masks import paint_objects
 from napari_mobilesam.segmentation.parameters import Thresholds
-from napari_mobilesam.segmentation.prompt_checks import checked_prompts
+from napari_mobilesam.segmentation.prompt_checks import (
+    checked_prompts,
+    reach_beyond,
+)
 from napari_mobilesam.segmentation.region_worker import RegionWorker
 from napari_mobilesam.segmentation.run import REGIONS_AT_ONCE, Hooks, Run
 from napari_mobilesam.segmentation.scale_choice import (
@@ -306,6 +309,15 @@ def _checked_boxes(
             raise PromptError(
                 f'Box {number} of {len(array)}, counted from 0: {error}'
             ) from error
+    beyond = np.flatnonzero(reach_beyond(array, shape))
+    if len(beyond):
+        warnings.warn(
+            f'{len(beyond)} of {len(array)} boxes reach beyond the image of '
+            f'{shape[0]} × {shape[1]} pixels, first box {beyond[0]}, counted '
+            'from 0: only the part inside counts.',
+            UserWarning,
+            stacklevel=3,
+        )
     return np.array(checked, dtype=np.float64)
 
 

@@ -13,6 +13,7 @@ from napari_mobilesam.argument_checks import (
     small_array,
 )
 from napari_mobilesam.segmentation.masks import VISIBLE_FRACTION
+from napari_mobilesam.segmentation.prompt_checks import warn_beyond
 from napari_mobilesam.segmentation.upscaling import crop_to_mask
 from napari_mobilesam.types import Box, Mask, SegmentationError, slices_of
 
@@ -84,6 +85,11 @@ def checked_scope(
     SegmentationError
         If a plane has another shape than the image or fractional values, or
         the region has no pixel within the image.
+
+    Warns
+    -----
+    UserWarning
+        If a part of the region is outside the image.
     """
     if skip is not None:
         skip = _plane(shape, skip, 'skip')
@@ -101,6 +107,12 @@ def checked_scope(
             f'region is {quoted(region)}; give (row0, column0, row1, '
             f'column1) or a bool plane of the shape {shape}.'
         )
+    first, last = corners[:2], corners[2:]
+    if (last <= first).any():
+        raise SegmentationError(
+            f'The region {tuple(corners.tolist())} has no area: row1 has to '
+            'be above row0 and column1 above column0.'
+        )
     row0, column0 = (max(0, int(value)) for value in corners[:2])
     row1, column1 = (
         min(length, int(np.ceil(value)))
@@ -111,6 +123,7 @@ def checked_scope(
             f'The region {tuple(corners.tolist())} has no pixel of the image '
             f'of shape {shape}.'
         )
+    warn_beyond('The region', corners, shape)
     return Scope((row0, column0, row1, column1), skip)
 
 

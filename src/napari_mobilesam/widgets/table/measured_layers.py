@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from napari.layers import Image, Labels, Layer
 
-from napari_mobilesam.measure.table_columns import MEASURED
+from napari_mobilesam.measure.table_columns import MEASURED, RGB
 from napari_mobilesam.readers.unread_views import Reordered, Stacked
 from napari_mobilesam.session.measuring import MeasureRequest, SizedFile
 from napari_mobilesam.types import ImageError
@@ -31,7 +31,6 @@ from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
 if TYPE_CHECKING:
     import pandas as pd
 
-RGB = ('red', 'green', 'blue', 'alpha')
 PIXEL = 'pixel'
 # Column of a user that has the name under which “index” is shown.
 OTHER_LABEL = 'label_1'
