@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 LABEL_NAMES = ('label', 'index')
+# in tables of many images
+IMAGE = 'image'
 
 
 def label_column(
@@ -35,8 +37,8 @@ def label_column(
     Raises
     ------
     SegmentationError
-        If there is no such column, or it does not hold whole numbers; of type
-        ``error``.
+        If there is no such column, it does not hold whole numbers, or the
+        table is of several images; of type ``error``.
     """
     if table is None:
         return None
@@ -49,11 +51,26 @@ def label_column(
     for name in LABEL_NAMES:
         if name in table:
             whole_numbers(table, name, error)
+            _refuse_several_images(table, name, error)
             return name
     raise error(
         'The table has no column “label” to say which object each row '
         f'describes; it has: {", ".join(map(str, table.columns))}.'
     )
+
+
+def _refuse_several_images(
+    table: pd.DataFrame, column: str, error: type[SegmentationError]
+) -> None:
+    """Refuse the table of a series, in which a label is an object of each."""
+    if IMAGE not in table or not table[column].duplicated().any():
+        return
+    count = int(table[IMAGE].nunique())
+    if count > 1:
+        raise error(
+            f'The table has the objects of {count} images, with the same '
+            f'labels: keep the rows of one, by the column “{IMAGE}”.'
+        )
 
 
 def whole_numbers(

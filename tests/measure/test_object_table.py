@@ -179,6 +179,16 @@ def test_keeps_class_and_score(labels: NDArray[Any]) -> None:
     assert empty['score'].isna().all()
 
 
+def test_the_table_of_several_images_is_refused(labels: NDArray[Any]) -> None:
+    """A label is an object of each of them."""
+    rows = {'image': ['a.tif', 'b.tif'], 'label': [1, 1], 'score': [0.5, 0.9]}
+    several = pd.DataFrame(rows)
+    with pytest.raises(MeasurementError, match='objects of 2 images'):
+        measure_objects(labels, table=several)
+    found = measure_objects(labels, table=several[1:])
+    assert found['score'][0] == 0.9
+
+
 def test_no_objects_is_a_table_without_rows(image: NDArray[Any]) -> None:
     nothing = np.zeros(image.shape[:2], int)
     table = measure_objects(nothing, image, scale=(1, 1), units='µm')
