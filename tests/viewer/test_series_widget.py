@@ -31,6 +31,8 @@ from napari_mobilesam.widgets import open_form
 from napari_mobilesam.widgets.parts.form_area import FormArea
 from napari_mobilesam.widgets.parts.message_label import contrast
 from napari_mobilesam.widgets.series import series_saving
+from napari_mobilesam.widgets.series.series_widget import HINT
+from napari_mobilesam.widgets.viewer.layers import SERIES_MARK
 
 from .oracle import OracleSam
 
@@ -945,7 +947,7 @@ def test_what_another_program_has_labelled_is_shown(series_desk, folder):
     segment_series(Series.open(folder), OracleSam(), QUICK)
     QTest.mouseClick(d.widget.panel.run_button, LEFT)
     d.settle()
-    assert '3 images left out' in d.widget.status.text
+    assert '3 images skipped' in d.widget.status.text
     assert [table.text(number, 1) for number in range(3)] == ['4'] * 3
     assert not list((folder / 'labels').glob('*.2.tif'))
 
@@ -1515,6 +1517,55 @@ def test_the_open_object_is_accepted_when_it_is_closed(
         d.viewer.window.remove_dock_widget(d.dock)
     d.session.close()
     assert saved(folder, 'a').any()
+
+
+def test_a_closed_dock_is_opened_again(series_desk, folder):
+    d = series_desk(folder, prompts=True)
+    d.viewer.window.remove_dock_widget(d.dock)
+    labels = d.viewer.layers['labels']
+    d.widget = d.prompts
+    d.settle()
+    # what is accepted or drawn meanwhile is saved, too
+    d.mouse.click(d.viewer.layers['a'], (28, 32))
+    d.settle()
+    d.mouse.key(Qt.Key.Key_W)
+    labels.paint((4, 4), 9)
+    d.settle()
+    assert set(np.unique(saved(folder, 'a'))) == {0, 1, 9}
+    _, d.widget = d.viewer.window.add_plugin_dock_widget(
+        'napari-mobilesam', 'Series'
+    )
+    d.settle()
+    assert d.widget.status.text == 'Image 1 of 3, a.tif: to do.'
+    assert d.widget.panel.table.currentIndex().row() == 0
+    assert d.session.scene.labels is labels
+    # the steps of the image are still there
+    d.widget.review.undo()
+    d.settle()
+    assert not (saved(folder, 'a') == 1).any()
+    d.widget.open([folder])
+    d.settle()
+    assert names(d)[:2] == ['a', 'labels']
+    assert set(np.unique(d.viewer.layers['labels'].data)) == {0, 9}
+
+
+def test_a_series_without_dock_ends_with_its_labels(
+    series_desk, folder, monkeypatch
+):
+    monkeypatch.setattr(series_saving, 'AT_ONCE', 0)
+    d = series_desk(folder)
+    image, labels = d.viewer.layers
+    d.viewer.window.remove_dock_widget(d.dock)
+    labels.paint((4, 4), 9)
+    d.viewer.layers.remove(labels)
+    d.settle()
+    assert saved(folder, 'a').any()
+    assert d.session.series.series is None
+    assert SERIES_MARK not in image.metadata
+    d.widget = d.viewer.window.add_plugin_dock_widget(
+        'napari-mobilesam', 'Series'
+    )[1]
+    assert d.widget.status.text == HINT
 
 
 @pytest.mark.own_viewer

@@ -481,6 +481,12 @@ class SeriesJobs:
             run.cancelled.set()
             raise
 
+    def rest(self) -> None:
+        """Stop segmenting, and release images; the series stays open."""
+        self.abandon()
+        self._files.discard('ahead')
+        self._images.clear()
+
     def wait(self, timeout: float | None = None) -> bool:
         """Block until files are read and written; return False on timeout."""
         return self._files.wait(timeout)

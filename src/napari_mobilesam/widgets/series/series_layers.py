@@ -57,6 +57,8 @@ class SeriesLayers:
         Labels of the open image.
     image : ImageArray or None
         The open image.
+    channel : int
+        Channel for prompts in images that have it, from 0.
     """
 
     def __init__(self, dock: ViewerWidget) -> None:
@@ -66,13 +68,13 @@ class SeriesLayers:
         self._ahead: dict[int, list[Image]] = {}
         self._behind: dict[int, _Left] = {}
         self._open: tuple[int, list[int] | None] | None = None
-        self._channel = 0
+        self.channel = 0
         self.labels: Labels | None = None
         self.image: ImageArray | None = None
 
     def choose_channel(self, channel: int) -> None:
         """Use a channel for prompts, in images that have it."""
-        self._channel = channel
+        self.channel = channel
         if self.shown and len(self._images) > 1:
             self._scene.image = self._chosen(self._images)
 
@@ -90,11 +92,11 @@ class SeriesLayers:
         before = self._chosen(self._images)
         if image is before or before not in self._viewer.layers:
             return None
-        self._channel = self._images.index(image)
-        return self._channel
+        self.channel = self._images.index(image)
+        return self.channel
 
     def _chosen(self, images: list[Image]) -> Image:
-        return images[min(self._channel, len(images) - 1)]
+        return images[min(self.channel, len(images) - 1)]
 
     @property
     def shown(self) -> bool:
@@ -132,11 +134,20 @@ class SeriesLayers:
         )
 
     def forget(self) -> None:
+        """Drop other images, and show even the open one anew."""
+        self._open = None
+        self.forget_others()
+
+    def forget_others(self) -> None:
         """Drop the layers prepared for next images, and those left behind."""
         self._ahead.clear()
-        self._open = None
         for number in list(self._behind):
             self._release(number)
+
+    def let_go(self) -> None:
+        """Forget the layers of the open image, too."""
+        self.forget()
+        self._images, self.labels, self.image = [], None, None
 
     def _release(self, number: int) -> None:
         for image in self._behind.pop(number).images:

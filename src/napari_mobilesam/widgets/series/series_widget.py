@@ -15,7 +15,7 @@ from qtpy.QtWidgets import QFileDialog
 from napari_mobilesam.series.series import Series
 from napari_mobilesam.series.series_entry import Status
 from napari_mobilesam.series.series_files import SUFFIXES
-from napari_mobilesam.session.files.saving import LoadedSession, find_planes
+from napari_mobilesam.session.files.saving import find_planes
 from napari_mobilesam.session.images.planes import ImagePlane
 from napari_mobilesam.session.series.last_series import (
     LastSeries,
@@ -33,12 +33,11 @@ from napari_mobilesam.widgets.parts.controls import fill, show_focus
 from napari_mobilesam.widgets.parts.delayed_call import DelayedCall
 from napari_mobilesam.widgets.parts.keys import Keys, bind_keys, unbind_keys
 from napari_mobilesam.widgets.parts.viewer_widget import ViewerWidget
-from napari_mobilesam.widgets.series.series_layers import SeriesLayers
+from napari_mobilesam.widgets.series.open_series import open_series
 from napari_mobilesam.widgets.series.series_leaving import SeriesLeaving
 from napari_mobilesam.widgets.series.series_panel import ACTIONS, SeriesPanel
 from napari_mobilesam.widgets.series.series_review import SeriesReview
 from napari_mobilesam.widgets.series.series_run import SeriesRun
-from napari_mobilesam.widgets.series.series_saving import SeriesSaving
 from napari_mobilesam.widgets.viewer.running_task import end_soon
 from napari_mobilesam.widgets.viewer.window_closing import WindowClosing
 
@@ -92,14 +91,14 @@ class SeriesWidget(ViewerWidget):
         # note about files missing from a resumed series
         self._gone = ''
         self._ahead: dict[int, list[ImagePlane]] = {}
-        self._opened_with: LastSeries | None = None
         # why the objects of the open image would not be saved
         self._unsaved_output = ''
         self._check_output = DelayedCall(self._tell_unsaved, parent=self)
         self.panel = panel = SeriesPanel(self)
         self.status = panel.status
         fill(self, panel)
-        self.layers = SeriesLayers(self)
+        self._open = open_series(self.viewer)
+        self.layers, self.saving = self._open.layers, self._open.saving
         self.leaving = SeriesLeaving(self, self.layers, self._left)
         self.review = SeriesReview(
             self,
@@ -108,7 +107,6 @@ class SeriesWidget(ViewerWidget):
             self.go_to,
             self.leaving.leave,
         )
-        self.saving = SeriesSaving(self)
         self.commands: dict[str, Callable[[], None]] = {
             'previous': self.previous,
             'next': self.next,
@@ -141,7 +139,6 @@ class SeriesWidget(ViewerWidget):
         self.listen_all(
             (jobs.read, self._show_image),
             (jobs.read_ahead, self._prepare_ahead),
-            (jobs.decoded, self._restore),
             (jobs.changed, self._row_changed),
             (jobs.progress, self.run.progress),
             (jobs.segmented, self.run.take_labels),
@@ -164,7 +161,6 @@ class SeriesWidget(ViewerWidget):
         )
         self.panel.model_box.attach()
         self.leaving.attach()
-        self.saving.attach()
         self._keys = bind_keys(
             self,
             {
@@ -176,13 +172,30 @@ class SeriesWidget(ViewerWidget):
         record = self.panel.model_box.record
         if record is not None:
             self.panel.form.show_thresholds(record)
+        self._open.dock()
         self._show_series()
         self.status.say(HINT)
+        self._continue()
+
+    def _continue(self) -> None:
+        """Continue with a series that was left open."""
+        used, here = self._open.opened_with, self._jobs.current
+        if self._jobs.series is None or used is None:
+            return
+        panel = self.panel
+        panel.output_edit.setText(used.output)
+        panel.names_edit.setText(used.names)
+        panel.channel_box.setValue(self.layers.channel)
+        self.review.start()
+        if here >= 0:
+            panel.table.choose(here)
+            self._say_open(here)
 
     def detach(self) -> None:
         """Accept the open object, save, and stop listening; layers stay.
 
-        A job ends, and what it has found is saved.
+        A job ends, and what it has found is saved. The labels are saved as
+        long as they are in the viewer.
         """
         background = self.session.background
         if background.running and self.layers.image_shown:
@@ -190,13 +203,11 @@ class SeriesWidget(ViewerWidget):
             end_soon(self.session, lambda: background.running)
         self._save_now()
         self.leaving.stop()
-        self.saving.detach()
         unbind_keys(self.viewer, self._keys)
         if self._jobs.running:
             show_info(STOPPED)
-        self._jobs.open(None)
-        self.layers.forget()
         self.review.close()
+        self._open.undock()
         super().detach()
 
     def _save_now(self) -> None:
@@ -289,7 +300,7 @@ class SeriesWidget(ViewerWidget):
             self._ahead = {}
             self._gone = ''
             self.layers.forget()
-            self._opened_with = LastSeries(
+            self._open.opened_with = LastSeries(
                 tuple(str(path) for path in images), output, names
             )
             self._show_series()
@@ -469,20 +480,18 @@ class SeriesWidget(ViewerWidget):
         if problem:
             self.status.fail(problem)
         else:
-            kept = series.kept(found.number)
-            self.status.say(
-                f'Image {found.number + 1} of {len(series)}, {entry.name}: '
-                f'{entry.status}.{"" if kept is None else _kept_text(*kept)}',
-                # a run over all images continues
-                busy=self._jobs.running,
-            )
+            self._say_open(found.number)
         self.review.image_shown()
 
-    def _restore(self, number: int, loaded: LoadedSession) -> None:
-        """Restore prompts and candidates of the objects."""
-        if number == self._jobs.current:
-            self.saving.take_records(loaded)
-            self.session.classes.update(loaded.choices.classes)
+    def _say_open(self, number: int) -> None:
+        series = self._jobs.required
+        entry, kept = series[number], series.kept(number)
+        self.status.say(
+            f'Image {number + 1} of {len(series)}, {entry.name}: '
+            f'{entry.status}.{"" if kept is None else _kept_text(*kept)}',
+            # a run over all images continues
+            busy=self._jobs.running,
+        )
 
     def _prepare_ahead(self, found: ReadImage) -> None:
         """Embed an image before it is opened."""
@@ -506,9 +515,9 @@ class SeriesWidget(ViewerWidget):
         )
 
     def _remember(self, image: Path) -> None:
-        if self._opened_with is None:
+        used = self._open.opened_with
+        if used is None:
             return
-        used = self._opened_with
         # only a convenience: a full disk must not stop the work
         with contextlib.suppress(OSError):
             remember_series(
