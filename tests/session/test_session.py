@@ -323,6 +323,10 @@ def test_download_brings_progress_and_uses_the_model(
     assert session.model_name == 'official'
 
 
+def no_network(name, progress=None):
+    raise OSError('no network')
+
+
 def test_download_can_be_stopped(tiny, monkeypatch):
     started, go = threading.Event(), threading.Event()
 
@@ -336,14 +340,27 @@ def test_download_can_be_stopped(tiny, monkeypatch):
         'napari_mobilesam.model.registry.download_model', download
     )
     session = Session(load_model=lambda name: tiny, model_name='one')
-    failures = collect(session.failed)
+    models, failures, left = session.models, collect(session.failed), []
+    session.failed.connect(lambda text, topic: left.append(models.downloading))
     session.download('official')
     started.wait(20)
+    assert models.downloading == 'official'
     session.cancel_download()
+    assert models.downloading == ''
     go.set()
     session.wait(30)
+    # another one, which fails
+    monkeypatch.setattr(
+        'napari_mobilesam.model.registry.download_model', no_network
+    )
+    session.download('official')
+    session.wait(30)
     session.close()
-    assert failures == [('The download was stopped.', 'model')]
+    assert failures == [
+        ('The download was stopped.', 'model'),
+        ('no network', 'model'),
+    ]
+    assert left == ['', '']
     assert session.model_name == 'one'
 
 

@@ -134,7 +134,17 @@ def test_download_from_the_widget(desk, blobs, empty_cache, monkeypatch):
     d.session.progress.connect(lambda *step: steps.append(step))
     box.button.click()
     assert 'Stop' in box.button.text()
+    # a dock opened in the meantime
+    _, refine = d.viewer.window.add_plugin_dock_widget(
+        'napari-mobilesam', 'Refine labels'
+    )
+    assert 'Stop' in refine.model_box.button.text()
+    # and a closed one, which is told nothing
+    box._dock.detach()
     go.set()
+    d.session.wait(20)
+    d.settle()
+    box._dock.attach()
     d.session.wait(20)
     d.settle()
     assert steps == [('model', 10, 40)]

@@ -67,9 +67,9 @@ class Models:
         self._engine = engine
         self._worker = worker
         self._downloader = LatestWorker('napari-mobilesam-download')
-        # one event per download, so that a stopped one is not revived by the
-        # next
-        self._downloads: set[threading.Event] = set()
+        # name of the model, and an event per download, so that a stopped one
+        # is not revived by the next
+        self._downloads: dict[str, threading.Event] = {}
         self._deliver = deliver
         self._name = name
         self._loaded = ''
@@ -87,6 +87,16 @@ class Models:
 
             self._name = default_model_name()
         return self._name
+
+    @property
+    def downloading(self) -> str:
+        """Name of the model that is being downloaded; empty if none is."""
+        wanted = (
+            name
+            for name, cancelled in tuple(self._downloads.items())
+            if not cancelled.is_set()
+        )
+        return next(wanted, '')
 
     def use(self, name: str) -> None:
         """Use another model from now on, loading it in the background."""
@@ -130,15 +140,12 @@ class Models:
 
     def download(self, name: str) -> None:
         """Download a model and use it; emit `downloaded` when done."""
-        cancelled = threading.Event()
-        self._downloads.add(cancelled)
-        self._downloader.submit(
-            'download', lambda: self._download(name, cancelled)
-        )
+        cancelled = self._downloads[name] = threading.Event()
+        self._downloader.submit(name, lambda: self._download(name, cancelled))
 
     def cancel_download(self) -> None:
         """Cancel downloads; partial files are removed."""
-        for cancelled in tuple(self._downloads):
+        for cancelled in tuple(self._downloads.values()):
             cancelled.set()
 
     def wait(self, timeout: float | None = None) -> bool:
@@ -226,12 +233,15 @@ class Models:
 
         self.say(f'Downloading {name} …', 'model')
         try:
-            download_model(name, progress=progress)
+            try:
+                download_model(name, progress=progress)
+            finally:
+                # before anyone is told
+                if self._downloads.get(name) is cancelled:
+                    del self._downloads[name]
         except Exception as error:  # noqa: BLE001
             self.fail(error, 'model')
             return
-        finally:
-            self._downloads.discard(cancelled)
 
         def arrived() -> None:
             self.use(name)

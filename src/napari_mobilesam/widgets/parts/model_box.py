@@ -32,7 +32,6 @@ class ModelBox(QWidget):
         super().__init__()
         self._dock = dock
         self._session = dock.session
-        self._downloading = ''
         self._records: dict[str, ModelRecord] = {}
         self.combo = narrow(QComboBox())
         self.note = MessageLabel()
@@ -45,7 +44,7 @@ class ModelBox(QWidget):
         """Follow the models of the session until the dock closes."""
         self._dock.listen_all(
             (self._session.model_changed, self.refresh),
-            (self._session.downloaded, self._arrived),
+            (self._session.downloaded, self.refresh),
             (self._session.failed, self._failed),
         )
         self.refresh()
@@ -73,12 +72,7 @@ class ModelBox(QWidget):
 
     def _failed(self, text: str, topic: str) -> None:
         if topic == 'model':
-            self._downloading = ''
             self._explain()
-
-    def _arrived(self, name: str) -> None:
-        self._downloading = ''
-        self.refresh()
 
     def _select(self, name: str) -> None:
         index = self.combo.findData(name)
@@ -111,11 +105,10 @@ class ModelBox(QWidget):
             self._explain()
 
     def _download_or_stop(self) -> None:
-        if self._downloading:
+        if self._session.models.downloading:
             self._session.cancel_download()
-            return
-        self._downloading = self._offered()
-        self._session.download(self._downloading)
+        else:
+            self._session.download(self._offered())
         self._explain()
 
     def _offered(self) -> str:
@@ -123,9 +116,11 @@ class ModelBox(QWidget):
         return str(chosen) if chosen and not self._here(chosen) else ''
 
     def _explain(self) -> None:
+        # perhaps from another dock, or since before this one was closed
+        downloading = self._session.models.downloading
         offered = self._offered()
-        if self._downloading:
-            self.note.setText(f'Downloading {self._downloading} …')
+        if downloading:
+            self.note.setText(f'Downloading {downloading} …')
             self.button.setText('Stop download')
         elif offered:
             self.note.setText(
@@ -133,10 +128,10 @@ class ModelBox(QWidget):
             )
         else:
             self.note.setText('')
-        if offered and not self._downloading:
+        if offered and not downloading:
             self.button.setText(f'Download {offered}{self._size(offered)}')
         self.note.setVisible(bool(self.note.text()))
-        self.button.setVisible(bool(offered or self._downloading))
+        self.button.setVisible(bool(offered or downloading))
 
     def _here(self, name: str) -> bool:
         """Return True if a model needs no download."""

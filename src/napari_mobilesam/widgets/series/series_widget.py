@@ -573,7 +573,7 @@ class SeriesWidget(ViewerWidget):
         self.status.say(text, keep=True)
 
     def _session_failed(self, text: str, topic: str) -> None:
-        if topic == 'series' or (topic == 'model' and self._jobs.running):
+        if topic in ('series', 'model'):
             self.status.fail(text)
 
     def _say(self, text: str, topic: str) -> None:
