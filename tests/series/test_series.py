@@ -106,11 +106,6 @@ def test_labels_of_other_images_are_refused(
     tifffile.imwrite(other / 'a.tif', squares(7))
     with pytest.raises(SeriesError, match=r'a_labels.tif is for .*images'):
         Series.open(other, plates)
-    # a number tells no image: another one is the first now
-    Series.open(folder, names='cell_{number}').save_labels(0, labels)
-    tifffile.imwrite(folder / '0.tif', squares(9))
-    with pytest.raises(SeriesError, match=r'labels of .*a\.tif'):
-        Series.open(folder, names='cell_{number}')
 
 
 @pytest.mark.parametrize('move', [True, False])
@@ -160,6 +155,17 @@ def test_foreign_labels_are_never_replaced(
     again = Series.open(folder)
     assert again[0].labels == path
     assert again.save_labels(0, labels) == path
+
+
+def test_a_read_only_file_is_kept(folder: Path, labels: np.ndarray) -> None:
+    series = Series.open(folder)
+    path = series.save_labels(0, labels)
+    path.chmod(0o444)
+    other = series.save_labels(0, 2 * labels)
+    assert other.name == 'a_labels.2.tif'
+    assert series.kept(0) == (path, other)
+    assert np.array_equal(tifffile.imread(path), labels)
+    assert series.save_labels(0, labels) == other
 
 
 def test_labels_of_another_shape_are_refused(
@@ -351,6 +357,33 @@ def test_two_files_of_one_name(folder: Path, tmp_path: Path) -> None:
     names = [entry.labels.name for entry in series]
     assert names[0] == 'images_a.tif'
     assert names[-1] == 'more_a.tif'
+
+
+def test_numbers_stay_when_images_are_added(
+    folder: Path, labels: np.ndarray
+) -> None:
+    def names() -> dict[str, str]:
+        series = Series.open(folder, names='{number:02}_{name}')
+        return {entry.name: entry.labels.stem for entry in series}
+
+    series = Series.open(folder, names='{number:02}_{name}')
+    for number in (0, 2):
+        series.save_labels(number, labels)
+    for name in ('a0', 'b0'):
+        tifffile.imwrite(folder / f'{name}.tif', squares())
+    expected = ['01_a', '02_a0', '04_b', '05_b0', '03_c']
+    assert list(names().values()) == expected
+    # also when all are moved
+    folder.rename(folder.with_name('moved'))
+    folder = folder.with_name('moved')
+    assert list(names().values()) == expected
+    # without a name, no two images get the same number
+    other = Series.open(folder, folder / 'other', '{number}')
+    other.save_labels(1, labels)
+    (folder / 'a.tif').unlink()
+    again = Series.open(folder, folder / 'other', '{number}')
+    found = [entry.labels.stem for entry in again]
+    assert found == ['2', '3', '4', '5']
 
 
 def test_one_name_with_two_suffixes(folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import (
     Callable,
@@ -33,13 +34,16 @@ from napari_mobilesam.series.series_files import (
     EDITED,
     PATTERN,
     RECORDS,
+    SUFFIX,
     SeriesError,
     SeriesImage,
     distinct_names,
     file_state,
     image_files,
     image_identity,
+    is_read_only,
     is_written,
+    known_numbers,
     output_name,
     path_key,
 )
@@ -55,9 +59,8 @@ from napari_mobilesam.types import ImageError, SegmentationError
 if TYPE_CHECKING:
     import pandas as pd
 
-# Default folder of the label images, beside the images, and their suffix.
+# Default folder of the label images, beside the images.
 FOLDER = 'labels'
-SUFFIX = '.tif'
 
 
 class Series:
@@ -406,7 +409,8 @@ class Series:
     def _target(self, entry: SeriesEntry) -> Path:
         """Return the file to which the labels of an image may be written."""
         path, state = entry.labels, file_state(entry.labels)
-        if state is None or state == entry.replaceable:
+        ours = state == entry.replaceable and not is_read_only(path)
+        if state is None or ours:
             return path
         number = 2
         while True:
@@ -475,7 +479,13 @@ def _series_images(
     """Yield the images with the paths of their output files."""
     taken: dict[str, Path] = {}
     inputs = {path_key(path) for path in files}
-    for number, image in enumerate(files, start=1):
+    numbers = known_numbers(folder, names, files)
+    used = set(numbers.values())
+    for place, image in enumerate(files, start=1):
+        number = numbers.get(image, 0) or next(
+            free for free in itertools.count(place) if free not in used
+        )
+        used.add(number)
         name = output_name(names, image, number)
         if Path(name).suffix.lower() not in ('.tif', '.tiff'):
             name += SUFFIX

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -24,6 +25,9 @@ from napari_mobilesam.types import SegmentationError
 
 SUFFIXES = ('.tif', '.tiff', '.png', '.jpg', '.jpeg', '.bmp')
 RECORDS = '.napari-mobilesam'
+# suffix of label images whose names have none
+SUFFIX = '.tif'
+WRITABLE = 0o222
 PATTERN = '{name}_labels'
 # Records with this key are of labels edited by a person.
 EDITED = 'edited'
@@ -250,6 +254,14 @@ class SeriesImage:
         write_text_atomic(self.record, json.dumps(known))
 
 
+def is_read_only(path: Path) -> bool:
+    """Return whether nobody may write to a file."""
+    try:
+        return not path.stat().st_mode & WRITABLE
+    except OSError:
+        return False
+
+
 def image_identity(image: Path, labels: Path) -> dict[str, Any]:
     """Return data that identify the image of a file of labels.
 
@@ -398,6 +410,42 @@ def output_name(pattern: str, image: Path, number: int) -> str:
             'folder.'
         )
     return name
+
+
+def known_numbers(
+    folder: Path, pattern: str, images: Sequence[Path]
+) -> dict[Path, int]:
+    """Return the numbers of images in the names of their existing labels.
+
+    Images added to a folder must not change the names of the others.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder of the label images.
+    pattern : str
+        Pattern of their names, see `output_name`.
+    images : sequence of Path
+        The images.
+    """
+    if '{number' not in pattern:
+        return {}
+    names: dict[Any, str] = {}
+    for record in (folder / RECORDS).glob('*.json'):
+        known = SeriesImage(folder, folder, record, {}).known()
+        made_of = known.get('made_of')
+        if isinstance(made_of, dict):
+            keys = made_of.get('image'), made_of.get(SEEN)
+            names |= dict.fromkeys(keys, record.stem)
+    numbers = {}
+    for image in images:
+        identity = image_identity(image, folder / RECORDS)
+        name = names.get(identity['image']) or names.get(identity[SEEN], '')
+        for number in map(int, re.findall('[0-9]+', name)):
+            expected = output_name(pattern, image, number)
+            if name in (expected, f'{expected}{SUFFIX}'):
+                numbers[image] = number
+    return numbers
 
 
 def distinct_names(first: Path, second: Path, end: str) -> str:
