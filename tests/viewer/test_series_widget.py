@@ -165,6 +165,13 @@ def test_nothing_drawn_is_nothing_saved(series_desk, folder):
     d.session.navigation.undo()
     d.settle()
     assert not saved(folder, 'a').any()
+    # by napari itself, too
+    labels.paint((4, 4), 9)
+    d.settle()
+    assert saved(folder, 'a').any()
+    labels.undo()
+    d.settle()
+    assert not saved(folder, 'a').any()
 
 
 def test_a_click_in_the_table_opens_an_image(series_desk, folder):

@@ -19,6 +19,7 @@ from napari_mobilesam.session.series.series_jobs import ReadImage
 from napari_mobilesam.types import SegmentationError
 from napari_mobilesam.widgets.parts.delayed_call import DelayedCall
 from napari_mobilesam.widgets.parts.viewer_widget import ViewerWidget
+from napari_mobilesam.widgets.viewer.brush_history import BrushHistory
 from napari_mobilesam.widgets.viewer.layers import rows_by_label
 
 if TYPE_CHECKING:
@@ -57,6 +58,8 @@ class SeriesSaving:
         # whether there is a label image, or was one to be saved
         self._labelled = False
         self._encoder: RecordEncoder | None = None
+        # undone and redone brush strokes, for which napari has no event
+        self._brush: BrushHistory | None = None
         self._save_later = DelayedCall(self._save, PAUSE_MS, dock)
 
     def attach(self) -> None:
@@ -84,6 +87,7 @@ class SeriesSaving:
         self._encoder = RecordEncoder(self._scene)
         for name in EVENTS:
             getattr(labels.events, name).connect(self._touched)
+        self._brush = BrushHistory(labels, self._touched)
         self._objects.changed.connect(self._touched)
         self._objects.forgotten.connect(self.wait_for_records)
 
@@ -119,11 +123,13 @@ class SeriesSaving:
         if self._labels is not None:
             for name in EVENTS:
                 getattr(self._labels.events, name).disconnect(self._touched)
+        if self._brush is not None:
+            self._brush.close()
         if self._objects is not None:
             self._objects.changed.disconnect(self._touched)
             self._objects.forgotten.disconnect(self.wait_for_records)
         self._number, self._labels = -1, None
-        self._objects = self._image = self._series = None
+        self._objects = self._image = self._series = self._brush = None
         self._changed = False
 
     def leave(self) -> None:
