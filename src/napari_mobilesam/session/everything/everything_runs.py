@@ -49,6 +49,7 @@ if TYPE_CHECKING:
         Selection,
     )
     from napari_mobilesam.session.images.planes import ImagePlane
+    from napari_mobilesam.session.objects.objects import Objects
 
 # Margin below the thresholds within which a run keeps masks, so that the
 # thresholds can be lowered later: predicted IoU and stability.
@@ -77,14 +78,19 @@ class EverythingRuns:
         Objects of a finished or cancelled run.
     selected : Signal(EverythingResult)
         The same run with another selection.
+    written : Signal()
+        Nothing of a run remains to be written.
     jobs : PlaneJobs
         Jobs for estimates, edges and boxes.
+    writes_to : Objects or None
+        Objects of the labels that the run in progress will write to.
     """
 
     progress = Signal(int, int, str)
     found = Signal(int, list)
     finished = Signal(object)
     selected = Signal(object)
+    written = Signal()
 
     def __init__(self, services: Services) -> None:
         self._services = services
@@ -98,6 +104,7 @@ class EverythingRuns:
         self._runs = LatestRun[EverythingRun](services.deliver)
         self._selections = LatestRun[BackgroundRun](services.deliver)
         self._generation = 0
+        self.writes_to: Objects | None = None
 
     @property
     def generation(self) -> int:
@@ -157,6 +164,12 @@ class EverythingRuns:
         if run is not None:
             run.cancelled.set()
             self._settle(run)
+
+    def write_to(self, objects: Objects | None) -> None:
+        """Set `writes_to`; None once everything is written or given up."""
+        self.writes_to = objects
+        if objects is None:
+            self.written.emit()
 
     def abandon(self) -> None:
         """Stop the run and drop its answer."""

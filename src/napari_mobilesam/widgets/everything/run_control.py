@@ -223,6 +223,9 @@ class RunControl:
         results.failed.connect(self._not_written)
         results.went.connect(self._went)
         self._asked = (generation, results)
+        labels = results.destination.labels
+        if labels is not None:
+            self._runs.write_to(self._scene.objects_of(labels))
         self._warning = warning
         self._task.begin('Segment everything; only Autosave saves its objects')
         text = f'Working on {results.plane.name} …'
@@ -248,6 +251,7 @@ class RunControl:
         if self.results is not None:
             self.results.close()
         self._asked = self.results = self._last = None
+        self._runs.write_to(None)
         self._review_view.follow(None)
         self._panel.review.review(None)
         self._panel.show_results(False)
@@ -303,6 +307,7 @@ class RunControl:
             panel.review.review(results.objects)
         self._last = result
         self.show_count()
+        self._runs.write_to(None)
         # including steps before and after the search
         seconds = time.perf_counter() - self._pressed
         self._end(summary(result, results, seconds))

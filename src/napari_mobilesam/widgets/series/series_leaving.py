@@ -60,6 +60,7 @@ class SeriesLeaving:
             session.batching.finished,
             session.propagation.finished,
             session.refining.finished,
+            session.runs.written,
         ):
             self._dock.listen(signal, self._written)
         self._dock.listen(self._session.failed, self._failed)
@@ -116,7 +117,16 @@ class SeriesLeaving:
         if editor.pending or len(editor.queue):
             return PENDING
         # its objects would be written when other labels are open
-        return RUNNING if self._session.background.running else ''
+        running = self._session.background.running or self._run_awaited
+        return RUNNING if running else ''
+
+    @property
+    def _run_awaited(self) -> bool:
+        """True if *Segment everything* will write to the labels."""
+        labels, to = self._layers.labels, self._session.runs.writes_to
+        if labels is None or to is None:
+            return False
+        return to is self._dock.scene.objects_of(labels)
 
     def _close_objects(self) -> bool:
         """Accept the open object, and those kept aside."""
@@ -134,7 +144,7 @@ class SeriesLeaving:
                 editor.reject()
         return True
 
-    def _written(self, what: object = None) -> None:
+    def _written(self, *what: object) -> None:
         if self.waiting:
             self._go_on.restart()
         editor = self._session.editor
