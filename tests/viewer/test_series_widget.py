@@ -932,8 +932,8 @@ def test_labels_of_another_shape(series_desk, folder):
     kept = tifffile.imread(folder / 'labels' / 'a_labels.2.tif')
     assert (kept == 5).sum() == 100
     assert d.widget.status.text == (
-        'a_labels.tif is from another window or program, or was changed; it '
-        'is kept, and labels are saved to a_labels.2.tif.'
+        'a_labels.tif is from another window or program, was changed, or is '
+        'read-only; it is kept, and labels are saved to a_labels.2.tif.'
     )
     d.widget.next()
     d.settle()
@@ -941,8 +941,8 @@ def test_labels_of_another_shape(series_desk, folder):
     d.settle()
     assert d.widget.status.text == (
         'Image 1 of 3, a.tif: to do. a_labels.tif is from another window or '
-        'program, or was changed; it is kept, and labels are saved to '
-        'a_labels.2.tif.'
+        'program, was changed, or is read-only; it is kept, and labels are '
+        'saved to a_labels.2.tif.'
     )
 
 
@@ -1247,6 +1247,52 @@ def test_a_run_goes_to_the_labels_of_the_series(series_desk, channels, settle):
     everything.run()
     settle(d.session, everything)
     assert 'The series does not save that layer' in everything.status.text
+
+
+def test_a_run_on_the_open_image_is_awaited(
+    series_desk, folder, oracle, settle
+):
+    d = series_desk(folder)
+    everything = open_form(d.viewer, 'everything')
+    everything.panel.form.value = QUICK
+    d.settle()
+    oracle.go.clear()
+    everything.run()
+    d.mouse.key(Qt.Key.Key_Right, ALT)
+    assert d.widget.status.text.startswith('Waiting for the objects')
+    oracle.go.set()
+    d.settle()
+    settle(d.session, everything)
+    assert saved(folder, 'a').max() == 4
+    assert names(d)[:2] == ['b', 'labels']
+    assert not d.viewer.layers['labels'].data.any()
+
+
+def test_prompts_of_an_image_that_is_opened_in_3d(series_desk, folder):
+    d = series_desk(folder, prompts=True)
+    d.session.click(28, 32)
+    d.session.accept()
+    d.settle()
+    d.widget.next()
+    d.settle()
+    d.viewer.dims.ndisplay = 3
+    # as after many images: from the files alone
+    d.widget.layers.forget()
+    d.widget.previous()
+    d.settle()
+    assert not d.widget.status.failed
+    d.viewer.dims.ndisplay = 2
+    d.settle()
+    (record,) = d.session.scene.objects(False)
+    assert record.views
+    # and new ones are saved
+    d.session.click(68, 92)
+    d.session.accept()
+    d.settle()
+    d.widget.layers.forget()
+    d.widget.go_to(0)
+    d.settle()
+    assert len(d.session.scene.objects(False)) == 2
 
 
 def test_objects_after_the_labels_were_removed(series_desk, folder):

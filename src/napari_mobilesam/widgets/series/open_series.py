@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from napari.components import ViewerModel
 from napari.layers import Image
+from psygnal import Signal
 
-from napari_mobilesam.session.files.saving import LoadedSession
+from napari_mobilesam.session.files.saving import LoadedSession, find_planes
 from napari_mobilesam.session.series.last_series import LastSeries
+from napari_mobilesam.session.series.series_jobs import (
+    ReadImage,
+    keeps_prompts,
+)
+from napari_mobilesam.types import SegmentationError
 from napari_mobilesam.widgets.parts.delayed_call import DelayedCall
 from napari_mobilesam.widgets.parts.viewer_widget import ViewerWidget
 from napari_mobilesam.widgets.series.series_layers import SeriesLayers
@@ -38,7 +44,11 @@ class OpenSeries(ViewerWidget):
         Saves the labels as they change.
     opened_with : LastSeries or None
         What was opened, to resume it.
+    prompts_found : Signal()
+        The prompts of the image can be restored after all.
     """
+
+    prompts_found = Signal()
 
     def __init__(self, viewer: ViewerModel) -> None:
         super().__init__(viewer)
@@ -46,6 +56,9 @@ class OpenSeries(ViewerWidget):
         self.opened_with: LastSeries | None = None
         self.layers = SeriesLayers(self)
         self.saving = SeriesSaving(self)
+        # prompts of the open image that the view did not allow to restore
+        self._unrestored: ReadImage | None = None
+        self._restore_later = DelayedCall(self._restore_again, parent=self)
         self._end_later = DelayedCall(self._end_if_gone, parent=self)
         self.hide()
         window = self.main_window
@@ -59,9 +72,11 @@ class OpenSeries(ViewerWidget):
         """Save labels, and restore the prompts of their objects."""
         super().attach()
         self.saving.attach()
-        jobs = self.session.series
+        jobs, dims = self.session.series, self.viewer.dims.events
         self.listen_all(
-            (jobs.decoded, self._restore),
+            (jobs.decoded, self._take),
+            (dims.ndisplay, self._restore_later.restart),
+            (dims.order, self._restore_later.restart),
             (jobs.failed, self._tell_failure),
             (self.viewer.layers.events.removed, self._end_later.restart),
         )
@@ -79,8 +94,47 @@ class OpenSeries(ViewerWidget):
         self.layers.forget_others()
         self._end_if_gone()
 
-    def _restore(self, number: int, loaded: LoadedSession) -> None:
-        """Restore prompts and candidates of the objects."""
+    def restore(self, found: ReadImage) -> str:
+        """Start to restore the prompts of the objects of the open image.
+
+        Planes are found only in the view in which they were segmented. If it
+        is another one, the prompts are restored when it has changed.
+
+        Returns
+        -------
+        str
+            Why they are kept in their file; empty if all is well.
+        """
+        self._unrestored = None
+        if found.session is None:
+            return ''
+        self.saving.wait_for_records()
+        jobs = self.session.series
+        path = jobs.required[found.number].session
+        try:
+            planes = find_planes(path, found.session, self.scene)
+        except SegmentationError as error:
+            self._unrestored = found
+            volume = self.viewer.dims.ndisplay == 3
+            return '' if volume else keeps_prompts(error)
+        jobs.decode(found, path, planes)
+        return ''
+
+    def _restore_again(self) -> None:
+        found, labels = self._unrestored, self.layers.labels
+        if found is None or labels is None or not self.layers.shown:
+            return
+        # numbers of new objects may be those of objects in the file
+        if found.number != self.session.series.current or len(
+            self.scene.objects_of(labels)
+        ):
+            return
+        self.restore(found)
+        if self._unrestored is None:
+            self.prompts_found.emit()
+
+    def _take(self, number: int, loaded: LoadedSession) -> None:
+        """Take the prompts and candidates that were read."""
         if number == self.session.series.current:
             self.saving.take_records(loaded)
             self.session.classes.update(loaded.choices.classes)

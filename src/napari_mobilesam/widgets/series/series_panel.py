@@ -144,7 +144,8 @@ class SeriesPanel(QWidget):
         form = form_layout(more)
         form.addRow('Labels in', row(self.output_edit, self.output_button))
         form.addRow('Names', self.names_edit)
-        rows.addRow(CollapsibleSection('Where labels are saved', more))
+        self.where_section = CollapsibleSection('Where labels are saved', more)
+        rows.addRow(self.where_section)
 
         series, rows = group_form('Series')
         rows.addRow(self.summary)

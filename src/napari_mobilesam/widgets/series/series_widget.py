@@ -14,8 +14,7 @@ from qtpy.QtWidgets import QFileDialog
 
 from napari_mobilesam.series.series import Series
 from napari_mobilesam.series.series_entry import Status
-from napari_mobilesam.series.series_files import SUFFIXES
-from napari_mobilesam.session.files.saving import find_planes
+from napari_mobilesam.series.series_files import SUFFIXES, SeriesError
 from napari_mobilesam.session.images.planes import ImagePlane
 from napari_mobilesam.session.series.last_series import (
     LastSeries,
@@ -25,7 +24,6 @@ from napari_mobilesam.session.series.last_series import (
 from napari_mobilesam.session.series.series_jobs import (
     AHEAD,
     ReadImage,
-    keeps_prompts,
 )
 from napari_mobilesam.text import counted
 from napari_mobilesam.types import SegmentationError
@@ -155,6 +153,7 @@ class SeriesWidget(ViewerWidget):
             (self.session.propagation.finished, self._job_ended),
             (self.session.refining.finished, self._job_ended),
             (scene.labels_changed, self._check_output.restart),
+            (self._open.prompts_found, self._prompts_found),
             (scene.image_changed, self._follow_channel),
             (self.session.model_changed, self.panel.form.show_thresholds),
             (self.session.model_changed, self._embed_ahead),
@@ -292,7 +291,12 @@ class SeriesWidget(ViewerWidget):
         with self.status.errors():
             if not self.leaving.leave(lambda: self.open(images, image)):
                 return
-            series = Series.open(list(images), output or None, names)
+            try:
+                series = Series.open(list(images), output or None, names)
+            except SeriesError:
+                # other names or another folder may help
+                self.panel.where_section.fold(False)
+                raise
             self._jobs.open(series)
             # before the labels of the previous series are touched
             self.saving.forget()
@@ -466,15 +470,7 @@ class SeriesWidget(ViewerWidget):
         self._jobs.current = found.number
         labels = self.layers.show(found, entry)
         self.saving.follow(found, labels)
-        problem = found.problem
-        if found.session is not None:
-            self.saving.wait_for_records()
-            try:
-                path = entry.session
-                planes = find_planes(path, found.session, self.scene)
-                self._jobs.decode(found, path, planes)
-            except SegmentationError as error:
-                problem = keeps_prompts(error)
+        problem = self._open.restore(found) or found.problem
         self._remember(entry.files.image)
         self._jobs.ask_ahead(range(found.number + 1, found.number + 1 + AHEAD))
         if problem:
@@ -482,6 +478,11 @@ class SeriesWidget(ViewerWidget):
         else:
             self._say_open(found.number)
         self.review.image_shown()
+
+    def _prompts_found(self) -> None:
+        """Replace the message that prompts cannot be restored."""
+        if self.status.failed:
+            self._say_open(self._jobs.current)
 
     def _say_open(self, number: int) -> None:
         series = self._jobs.required
@@ -583,6 +584,6 @@ class SeriesWidget(ViewerWidget):
 
 def _kept_text(theirs: Path, target: Path) -> str:
     return (
-        f' {theirs.name} is from another window or program, or was changed; '
-        f'it is kept, and labels are saved to {target.name}.'
+        f' {theirs.name} is from another window or program, was changed, or '
+        f'is read-only; it is kept, and labels are saved to {target.name}.'
     )
