@@ -12,6 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from napari_mobilesam.model.sam import build_sam
+from napari_mobilesam.segmentation import image_embedding
 from napari_mobilesam.segmentation.embedding_cache import EmbeddingCache
 from napari_mobilesam.segmentation.embedding_grid import (
     EmbeddingGrid,
@@ -87,6 +88,22 @@ def test_a_block_is_embedded_once(embedding, tiny_model, monkeypatch):
     assert embedding.cut((150, 200), 4) is first
     beside = embedding.cut((150, 206), 4)
     assert beside.frame != first.frame
+    # the cut used last is kept longest
+    monkeypatch.setattr(image_embedding, 'CUTS_KEPT', 2)
+    embedding.cut((150, 200), 4)
+    embedding.cut((150, 194), 4)
+    assert embedding.cut((150, 200), 4) is first
+    assert embedding.cut((150, 206), 4) is not beside
+
+
+def test_an_image_is_recognised_in_another_contrast_and_as_a_whole(
+    tiny_model, image
+):
+    embedding = ImageEmbedding.of_rgb(tiny_model, image)
+    assert embedding.is_of(image // 2 + 20)
+    other = image[::-1, ::-1].copy()
+    other[:100, :100] = image[:100, :100]
+    assert not embedding.is_of(other)
 
 
 def test_only_the_pixels_of_a_block_are_read(tiny_model, image):
@@ -215,6 +232,25 @@ def test_large_blocks_embed_what_their_windows_show(kind):
                 assert np.less_equal(shown[2:], embedded[2:]).all()
 
 
+def test_large_blocks_are_those_whose_cores_meet_a_window_middle_first():
+    grid = EmbeddingGrid((3200, 200), ModelRecord('any', input_size=256))
+    first = grid.large_block((0, 0), 4)
+    end = next(r for r in range(3200) if grid.large_block((r, 0), 4) != first)
+    assert grid.large_blocks((0, 0, end, 200), 4) == [first]
+    assert len(grid.large_blocks((0, 0, end + 1, 200), 4)) == 2
+    every = grid.large_blocks((0, 0, 3200, 200), 4)
+    ways = [abs(key.row + key.side / 2 - 400) for key in every]
+    assert ways == sorted(ways) and len(ways) == 13
+    # wherever a place lies in its block, more than a core around it is shown
+    half = 4 * (grid.core / 2 + 0.5)
+    for row in range(0, 3200, 3):
+        low, _, high, _ = grid.frame_at((row, 100), 4, large=True).window
+        assert low <= max(0, row - half) and min(3200, row + half) <= high
+    # two blocks of 100 cells that share twice the halo of five
+    two = EmbeddingGrid((400, 200), grid.record)
+    assert two.large_block((0, 0), 4).side == (100 + 10) / 2
+
+
 @pytest.mark.slow
 @given(
     st.tuples(st.integers(200, 3000), st.integers(200, 3000)),
@@ -234,7 +270,7 @@ def test_large_blocks_cover_a_window(shape, place, share):
             for row in np.linspace(low[0], high[0] - 1, 25)
             for column in np.linspace(low[1], high[1] - 1, 25)
         }
-        assert wanted <= set(keys)
+        assert wanted == set(keys)
 
 
 @pytest.mark.slow

@@ -402,14 +402,6 @@ def test_the_embedding_of_another_image_of_the_size_is_refused(
         generate_masks(
             np.ascontiguousarray(noise[::-1]), tiny_model, embedding=known
         )
-    # other limits of the contrast are no other image
-    generate_masks(
-        noise,
-        tiny_model,
-        embedding=known,
-        contrast_limits=(0, 200),
-        points_per_side=1,
-    )
 
 
 def test_an_image_is_nothing_to_skip(tiny_model, noise):

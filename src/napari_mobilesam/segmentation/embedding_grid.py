@@ -57,8 +57,8 @@ def pitches(image_shape: tuple[int, int], cells: int) -> list[int]:
         Data pixels along a cell, descending. The first shows the whole image
         in one decoder block.
     """
-    whole = max(1, math.ceil(max(image_shape) / cells))
-    finer = {round(2 ** (exponent / 2)) for exponent in range(2, 40)}
+    whole = math.ceil(max(image_shape) / cells)
+    finer = {round(2 ** (exponent / 2)) for exponent in range(40)}
     return [
         whole,
         *sorted(
@@ -119,7 +119,7 @@ class EmbeddingGrid:
     @property
     def core(self) -> int:
         """Side in cells of the core of a decoder block of many prompts."""
-        return max(1, self.cells // 2)
+        return self.cells // 2
 
     @property
     def whole_inputs(self) -> bool:
@@ -341,7 +341,7 @@ def _block_count(count: int, side: int, halo: int) -> int:
     """Return how many blocks with overlapping halos cover an axis."""
     if count <= side:
         return 1
-    return 1 + math.ceil((count - side) / max(1, side - 2 * halo))
+    return 1 + math.ceil((count - side) / (side - 2 * halo))
 
 
 def _even_side(count: int, number: int, halo: int) -> int:
@@ -360,7 +360,7 @@ def _even_origins(
     count: int, number: int, side: int
 ) -> tuple[list[int], list[float]]:
     """Return first cells of evenly spaced blocks, and where cores meet."""
-    origins = np.linspace(0, max(0, count - side), number)
+    origins = np.linspace(0, count - side, number)
     starts = origins.round().astype(int)
     middles = (starts[1:] + starts[:-1] + side) / 2
     return starts.tolist(), middles.tolist()

@@ -5,10 +5,6 @@ the decoder takes, is cut out of one of them around the prompts. TinyViT (Wu et
 al. 2022) has no absolute positions, so any canvas can be embedded in one pass.
 For encoders with absolute positions (ViT), a block is the model's whole input.
 
-TinyViT (Wu et al. 2022) has no absolute positions: any canvas can be embedded
-in one pass. Encoders with absolute positions (ViT) embed blocks that are the
-model's whole input.
-
 There are two lattices of blocks. Prompts of one object use small blocks, so
 that the first click on an image is quick. Segment everything and prefetching
 use large blocks, which overlap as little as the prompts allow. If the decoder

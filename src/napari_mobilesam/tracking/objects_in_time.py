@@ -175,14 +175,14 @@ class _Frame:
 
     @classmethod
     def of(cls, pixels: NDArray[Any], first: int) -> _Frame:
-        if pixels.size and pixels.min() < 0:
+        if pixels.min() < 0:
             raise ImageError(
                 f'Label {pixels.min()} is negative; labels must be positive, '
                 'and 0 for the background.'
             )
         found, places = np.unique(pixels, return_inverse=True)
         places = places.reshape(pixels.shape)
-        if not len(found) or found[0] != 0:
+        if found[0] != 0:
             places = places + 1
         else:
             found = found[1:]

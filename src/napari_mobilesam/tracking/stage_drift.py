@@ -41,7 +41,7 @@ class StageDrift:
         if objects < 2:
             return 0, 0
         flat = np.asarray(frame.any(axis=0) if frame.ndim == 3 else frame)
-        step = max(1, -(-max(flat.shape) // LONGEST_SIDE))
+        step = -(-max(flat.shape) // LONGEST_SIDE)
         small = flat[::step, ::step]
         size = tuple(
             fft.next_fast_len(2 * side, real=True) for side in small.shape
