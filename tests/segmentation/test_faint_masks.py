@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.ndimage import binary_dilation, binary_erosion
 
 from napari_mobilesam.segmentation import faint_masks
 from napari_mobilesam.segmentation.faint_masks import (
@@ -33,8 +34,7 @@ def drawn(heights, radius=RADIUS, scale=1):
     return rgb, masks
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize('scale', [1, 4])
+@pytest.mark.parametrize('scale', [1, pytest.param(4, marks=pytest.mark.slow)])
 def test_what_has_no_outline_is_dropped_and_what_is_faint_stays(scale):
     heights = [150] * 8 + [0] * 4 + [25] * 3
     rgb, masks = drawn(heights, scale=scale)
@@ -67,6 +67,19 @@ def test_the_gradient_does_not_depend_on_the_rows_at_once(
     np.testing.assert_allclose(
         gradient_of(rgb, diameter, step), whole, atol=0.5
     )
+
+
+@pytest.mark.parametrize('step', [1, 2])
+@pytest.mark.parametrize('center', [(30, 70), (235, 5)])
+def test_the_outline_is_a_pixel_on_both_sides(center, step):
+    plane = disc(SHAPE, center, RADIUS)
+    ring = binary_dilation(plane) & ~binary_erosion(plane)
+    blocks = ring.reshape(SHAPE[0] // step, step, SHAPE[1] // step, step)
+    gradient = blocks.any(axis=(1, 3)).astype(np.float16)
+    mask = as_mask(plane)
+    assert faint_masks._along_outline(mask, gradient, step) == 1
+    sides = np.where(plane, 1, 3)[::step, ::step].astype(np.float16)
+    assert 1.2 < faint_masks._along_outline(mask, sides, step) < 2.2
 
 
 def test_images_of_a_row_have_no_gradient():

@@ -16,6 +16,10 @@ from napari_mobilesam.segmentation.image import (
     resize,
 )
 from napari_mobilesam.segmentation.layout import plane_layout, plane_shape
+from napari_mobilesam.segmentation.sampling import (
+    SAMPLE_PIXELS,
+    sample_channel,
+)
 from napari_mobilesam.types import Frame, ImageError
 
 
@@ -188,6 +192,13 @@ def test_limits_of_a_large_image_come_from_a_sample():
     low, high = contrast_limits_of(image)[0]
     assert low <= 2
     assert high >= 253
+    assert sample_channel(image, None, None).size <= SAMPLE_PIXELS
+
+
+def test_every_pixel_is_read_where_no_pixel_of_the_sample_is_finite():
+    image = np.full((2, SAMPLE_PIXELS), np.nan, np.float32)
+    image[1, 1] = 7
+    assert sample_channel(image, None, None).tolist() == [7]
 
 
 def test_not_finite_pixels_are_counted_and_the_first_is_named(gray):

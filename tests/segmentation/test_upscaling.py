@@ -109,6 +109,14 @@ def test_nothing_above_the_threshold_is_an_empty_mask():
     assert unsure.stability == 0
 
 
+@pytest.mark.parametrize('shape', [(50, 60), (60, 50)])
+def test_what_is_in_the_padding_is_not_in_the_mask(shape):
+    logits = np.full((32, 32), -9, np.float32)
+    logits[-1, -1] = 9
+    mask = upscale_mask(logits, Frame.of(shape, (0, 0, *shape), 128))
+    assert mask.data.size == 0 and np.isnan(mask.stability)
+
+
 @given(st.integers(0, 31))
 def test_reach_holds_all_outputs_of_an_input(column):
     axis = upscaler(32, 128, 100, 333)
@@ -117,8 +125,7 @@ def test_reach_holds_all_outputs_of_an_input(column):
     start, stop = axis.reach(low)
     touched = np.flatnonzero(axis.weights[:, column])
     if touched.size:
-        assert start <= touched[0]
-        assert stop > touched[-1]
+        assert (start, stop) == (touched[0], touched[-1] + 1)
 
 
 def test_weights_are_means():

@@ -5,15 +5,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from napari_mobilesam.segmentation.crops import crop_regions, point_grid
+from napari_mobilesam.segmentation.crops import (
+    Region,
+    crop_regions,
+    point_grid,
+)
 from napari_mobilesam.segmentation.embedding_grid import EmbeddingGrid
 from napari_mobilesam.segmentation.everything_plan import block_regions
 from napari_mobilesam.segmentation.lattice import lattice_points
-from napari_mobilesam.segmentation.windows import (
-    window_side,
-)
+from napari_mobilesam.segmentation.windows import window_side
 from napari_mobilesam.types import (
     EverythingParameters,
+    Mask,
     ModelRecord,
     ObjectDiameter,
 )
@@ -101,6 +104,26 @@ def test_crops_of_the_paper():
         row0, column0, row1, column1 = region.window
         covered[row0:row1, column0:column1] = True
     assert covered.all()
+    few = EverythingParameters(points_per_side=1, crop_layers=2)
+    assert all(len(r.points) == 1 for r in crop_regions((600, 800), few))
+
+
+@pytest.mark.parametrize(
+    ('box', 'cut'),
+    [
+        ((71, 71, 80, 80), False),
+        ((70, 71, 80, 80), True),
+        ((71, 71, 80, 81), True),
+        # at the edges of the image
+        ((71, 71, 181, 80), True),
+        ((71, 0, 80, 30), False),
+    ],
+)
+def test_masks_near_inner_edges_of_a_crop_are_cut(box, cut):
+    region = Region((50, 0, 200, 100), np.zeros((0, 2)), edge=20)
+    assert region.cuts(Mask(np.zeros((0, 0), bool), box, 1.0), (300, 300)) == (
+        cut
+    )
 
 
 @given(shapes, st.integers(0, 3))

@@ -79,6 +79,7 @@ def test_seeds_and_watershed_give_the_objects_of_their_maps():
     maps = object_maps(labels).values
     seeds, heights, found = find_instances(maps)
     assert (np.diff(heights) <= 0).all()
+    assert heights.min() > 0.7 and heights.max() <= 1
     assert sorted(labels[tuple(seeds.T)]) == list(range(1, labels.max() + 1))
     assert np.array_equal(found > 0, labels > 0)
     for seed, place in enumerate(seeds, start=1):

@@ -70,7 +70,7 @@ def gradient_of(
     In gray values per pixel of the result.
     """
     height, width = rgb.shape[:2]
-    deviation = max(0.5 * step, SMOOTHING * diameter)
+    deviation = max(0.5, SMOOTHING * diameter)
     margin = step * (2 + int(4 * deviation / step))
     rows = step * max(1, ROWS // step)
     shape = -(-height // step), -(-width // step)

@@ -6,6 +6,7 @@ windows of one image share their contrast.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -64,7 +65,7 @@ def sample_channel(
     small = height * width <= 4 * SAMPLE_PIXELS
     at_hand = small or in_memory(image)
     if at_hand:
-        step = max(1, int(np.ceil((height * width / SAMPLE_PIXELS) ** 0.5)))
+        step = math.ceil((height * width / SAMPLE_PIXELS) ** 0.5)
         values = read(slice(None, None, step), slice(None, None, step))
     else:
         for per_side in BLOCKS_PER_SIDE:
