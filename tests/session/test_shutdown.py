@@ -42,12 +42,9 @@ session.runs.start(tasks, EverythingParameters(whole_image=True))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
-    ('close', 'workers'),
-    [
-        ('session.close()', 2),
-        pytest.param('', 1, marks=pytest.mark.slow),
-    ],
+    ('close', 'workers'), [('session.close()', 2), ('', 1)]
 )
 def test_nothing_is_written_to_the_console(close, workers):
     script = SCRIPT.format(

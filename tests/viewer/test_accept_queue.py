@@ -153,6 +153,7 @@ def test_opening_another_object_keeps_the_open_one_aside(desk, blobs):
     assert len(points.data) == 0
 
 
+@pytest.mark.slow
 def test_an_object_that_was_not_written_outlasts_several_shapes(
     desk, blobs, oracle
 ):

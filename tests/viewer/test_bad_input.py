@@ -26,6 +26,7 @@ def test_no_image(desk):
     assert len(d.viewer.layers) == 0
 
 
+@pytest.mark.slow
 def test_image_dropped_after_the_dock_was_opened(desk, blobs):
     d = desk()
     image = d.viewer.add_image(blobs)
@@ -36,6 +37,7 @@ def test_image_dropped_after_the_dock_was_opened(desk, blobs):
     assert d.viewer.layers['objects'].data[INSIDE] == 1
 
 
+@pytest.mark.slow
 def test_commit_without_prompts(desk, blobs):
     d = desk(blobs)
     d.widget.trigger('accept')

@@ -79,6 +79,7 @@ def test_return_ends_the_name_of_a_class(desk, blobs):
     assert d.viewer.layers['objects'].features['class'].iloc[-1] == 'mother'
 
 
+@pytest.mark.slow
 def test_a_name_that_is_left_in_the_field_is_told(desk, blobs):
     d = desk(blobs)
     edit = d.widget.panel.class_box.combo.lineEdit()

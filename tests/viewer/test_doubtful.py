@@ -114,6 +114,7 @@ def test_second_press_counts_for_the_same_mask_only(desk, blobs, oracle):
     assert objects(d) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(('choice', 'found'), [('never', []), ('accept', [1])])
 def test_doubtful_masks_can_be_refused_or_taken(
     desk, blobs, oracle, choice, found

@@ -97,6 +97,7 @@ def labelled(desk, blobs):
     return made
 
 
+@pytest.mark.slow
 def test_boxes_leave_labelled_pixels(labelled):
     d, labels = labelled, labelled.viewer.layers['mine'].data
     present = labels == 7
@@ -125,6 +126,7 @@ def test_labels_without_room_for_all_boxes(labelled):
     assert 'is full' in d.widget.status.text
 
 
+@pytest.mark.slow
 def test_boxes_survive_the_removal_of_the_labels(labelled):
     d = labelled
     d.widget.panel.more.boxes_button.click()

@@ -151,6 +151,7 @@ def test_locked_labels_are_not_decided_upon(reviewed):
     assert len(review.objects) == 4
 
 
+@pytest.mark.slow
 def test_labels_removed_during_a_search_are_let_go(reviewed):
     d = reviewed
     d.widget.panel.more.edges_button.click()
@@ -171,6 +172,7 @@ def test_kept_objects_are_counted_whatever_the_filter(reviewed):
     assert d.widget.status.text.startswith('1 object of')
 
 
+@pytest.mark.slow
 def test_a_second_run_says_that_all_is_labelled_already(reviewed):
     d = reviewed
     d.widget.panel.labels_combo.layer = d.labels
@@ -306,6 +308,7 @@ def test_clicking_a_label_goes_to_it(reviewed):
     assert current(d) == int(d.labels.data[CENTRES[3]])
 
 
+@pytest.mark.slow
 def test_clicking_a_row_brings_the_object_into_view(reviewed):
     d = reviewed
     camera = getattr(d.viewer, 'scene', d.viewer).camera

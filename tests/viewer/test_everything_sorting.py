@@ -119,6 +119,7 @@ def test_closing_keeps_what_was_found(
     assert any(there(labels.data))
 
 
+@pytest.mark.slow
 def test_sliders_sort_out_without_asking_the_model(
     everything_desk, image, oracle
 ):

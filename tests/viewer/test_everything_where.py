@@ -41,6 +41,7 @@ def test_the_found_diameter_is_shown_until_another_is_set(
     assert control.number.value == 12
 
 
+@pytest.mark.slow
 def test_only_a_drawn_rectangle_is_done(everything_desk, blobs):
     d = everything_desk(blobs, scale=(2, 2), translate=(5, 3))
     whole = d.widget.panel.estimate_label.text()
@@ -86,6 +87,7 @@ def test_a_region_can_be_drawn_whatever_the_layer_is_like(
     assert high == pytest.approx((50, 120), abs=0.5)
 
 
+@pytest.mark.slow
 def test_polygons_and_ellipses_are_regions_too(everything_desk, blobs):
     d = everything_desk(blobs)
     shapes = d.viewer.add_shapes(name='mine')
@@ -98,6 +100,7 @@ def test_polygons_and_ellipses_are_regions_too(everything_desk, blobs):
     assert found(labels.data, LOWER) == [False, True]
 
 
+@pytest.mark.slow
 def test_a_region_has_to_be_drawn(everything_desk, blobs):
     d = everything_desk(blobs)
     d.widget.panel.where.region_combo.setCurrentText(DRAWN)
@@ -153,6 +156,7 @@ def test_all_planes_linked_and_each_by_itself(everything_desk, blobs):
     assert apart.data.max() == 4 + 2 + 4
 
 
+@pytest.mark.slow
 def test_planes_stay_chosen_while_none_is_shown(everything_desk, blobs):
     d = everything_desk(np.stack([blobs] * 3))
     combo, dims = d.widget.panel.where.planes_combo, d.viewer.dims
@@ -164,6 +168,7 @@ def test_planes_stay_chosen_while_none_is_shown(everything_desk, blobs):
     assert combo.currentText() == chosen
 
 
+@pytest.mark.slow
 def test_an_axis_of_channels_has_no_planes(everything_desk, blobs):
     d = everything_desk(np.stack([blobs] * 3))
     planes = d.widget.panel.where.planes_combo
@@ -177,6 +182,7 @@ def test_an_axis_of_channels_has_no_planes(everything_desk, blobs):
         assert d.widget.panel.where.planes.axis is None
 
 
+@pytest.mark.slow
 def test_time_points_are_offered_each_by_itself_first(everything_desk, blobs):
     d = everything_desk(stack(blobs), axis_labels=('time', 'y', 'x'))
     combo = d.widget.panel.where.planes_combo

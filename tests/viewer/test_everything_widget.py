@@ -110,6 +110,7 @@ def test_layer_without_a_free_label_is_refused_before_the_run(desk, blobs):
     assert 'image objects' not in d.viewer.layers
 
 
+@pytest.mark.slow
 def test_prompts_are_answered_during_a_run(desk, blobs, oracle, qtbot):
     d = open_desk(desk, blobs)
     prompts = open_form(d.viewer, 'prompts')
@@ -153,6 +154,7 @@ def test_no_image(desk):
     assert 'No image' in d.widget.status.text
 
 
+@pytest.mark.slow
 def test_contradicting_parameters(desk, blobs):
     d = open_desk(desk, blobs)
     d.widget.panel.form.controls['diameter'].check.value = False
@@ -247,6 +249,7 @@ def test_no_diameter_is_shown_until_it_is_known_for_the_image(
     assert float(diameter.number.native.text()) > 5
 
 
+@pytest.mark.slow
 def test_the_time_left_is_that_of_the_run(everything_desk, blobs, oracle):
     """Earlier estimates do not matter."""
     d = everything_desk(blobs)

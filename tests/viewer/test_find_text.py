@@ -54,6 +54,7 @@ def find(d, text, detector='mine'):
     d.settle()
 
 
+@pytest.mark.slow
 def test_what_the_text_names_is_reviewed(d):
     find(d, 'bright squares')
     labels = d.viewer.layers['image objects']

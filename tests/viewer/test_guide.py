@@ -91,6 +91,7 @@ def test_guide_names_every_control_of_the_dock(desk, blobs, form):
     )
 
 
+@pytest.mark.slow
 def test_guide_names_the_choices_above_the_tabs(desk, blobs):
     d = desk(blobs)
     header = plain(GUIDE.read_text('utf-8').split('\n## ')[0])

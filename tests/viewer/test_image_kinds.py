@@ -180,6 +180,7 @@ def test_layers_are_composed_into_colours(desk, blobs):
     assert d.viewer.layers[f'{d.image.name} objects'].data[INSIDE] == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('last', ['this layer only', 'with wide'])
 def test_the_mask_of_the_channels_shown_is_written(desk, blobs, last):
     wide = np.zeros_like(blobs)

@@ -27,6 +27,7 @@ def click_and_commit(d, position):
     return labels
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     'name',
     [
@@ -74,6 +75,7 @@ def test_prompts_in_a_layer_with_another_transform(desk, blobs):
     assert d.viewer.layers['objects'].data[INSIDE] == 1
 
 
+@pytest.mark.slow
 def test_an_object_goes_with_its_image_and_labels_that_are_moved(desk, blobs):
     d = desk(blobs)
     labels = click_and_commit(d, INSIDE)
@@ -175,6 +177,7 @@ def test_transposed_axes(desk, blobs):
     assert labels.data[(80, 20, 2)] == 0
 
 
+@pytest.mark.slow
 def test_an_object_of_other_axes_is_said_to_be_one(desk, blobs):
     d = desk(np.stack([blobs] * 5, axis=1))
     d.viewer.dims.order = (1, 0, 2)
@@ -193,6 +196,7 @@ def test_an_object_of_other_axes_is_said_to_be_one(desk, blobs):
         d.settle()
 
 
+@pytest.mark.slow
 def test_an_open_object_stays_one_when_the_view_is_transposed(desk, blobs):
     d = desk(blobs)
     d.mouse.click(d.image, INSIDE)

@@ -32,6 +32,7 @@ def close_dock(d):
         QApplication.processEvents()
 
 
+@pytest.mark.slow
 def test_session_is_one_per_viewer(desk, blobs):
     first, second = desk(blobs), desk(blobs)
     assert first.session is get_session(first.viewer)
@@ -142,6 +143,7 @@ def test_viewer_closed_while_embedding(desk, blobs, oracle):
     assert d.session.wait(10)
 
 
+@pytest.mark.slow
 def test_a_closed_image_is_released(desk, blobs):
     d = desk(blobs, np.stack([blobs // 2] * 4))
     stay, gone = d.viewer.layers[:2]

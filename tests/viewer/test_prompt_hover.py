@@ -25,6 +25,7 @@ def shown(d):
     return d.widget.hover.preview.visible
 
 
+@pytest.mark.slow
 @pytest.mark.window
 def test_mask_is_shown_before_the_click_and_follows(desk, blobs):
     d = desk(blobs)

@@ -74,6 +74,7 @@ def test_every_button_says_its_key(desk, blobs):
         assert f'Key: {key}' in button.toolTip()
 
 
+@pytest.mark.slow
 @pytest.mark.window
 @pytest.mark.parametrize(
     'where',
@@ -136,6 +137,7 @@ def test_text_fields_keep_what_is_typed(desk, blobs):
     assert 'objects' not in d.viewer.layers
 
 
+@pytest.mark.slow
 def test_changed_keys_work_at_once_and_are_kept(desk, blobs):
     d = desk(blobs)
     change_key(d, 'accept', 'Y')
@@ -166,6 +168,7 @@ def test_a_key_of_napari_or_given_twice_is_told(desk, blobs):
     assert '“Accept”' in note.text()
 
 
+@pytest.mark.slow
 def test_an_action_without_key_has_none(desk, blobs):
     d = desk(blobs)
     change_key(d, 'accept', '')

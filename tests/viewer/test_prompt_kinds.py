@@ -183,6 +183,7 @@ def test_shapes_on_a_transformed_image(desk, blobs, tool):
     assert labels[68, 92] == 0
 
 
+@pytest.mark.slow
 def test_shapes_belong_to_their_plane(desk, blobs):
     d = desk(np.stack([blobs, blobs[:, ::-1]]))
     d.viewer.dims.set_current_step(0, 1)

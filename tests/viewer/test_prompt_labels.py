@@ -48,6 +48,7 @@ def test_label_erased_by_hand_is_not_given_again(desk, blobs):
     assert [r.label for r in d.session.scene.objects(False)] == [1, 2, 3]
 
 
+@pytest.mark.slow
 def test_a_new_layer_can_be_chosen(desk, blobs):
     d = desk(blobs)
     first = make(d, FIRST)
@@ -68,6 +69,7 @@ def test_a_new_layer_can_be_chosen(desk, blobs):
     assert first.data[FOURTH] == 2
 
 
+@pytest.mark.slow
 def test_a_new_layer_stays_chosen_while_another_image_is_segmented(
     desk, blobs
 ):

@@ -36,6 +36,7 @@ def preview_area(d):
     return int((d.widget.preview.layer.data > 0).sum())
 
 
+@pytest.mark.slow
 @pytest.mark.window
 def test_candidates_of_one_point_and_one_mask_of_several(desk, blobs):
     d = desk(blobs)
@@ -124,6 +125,7 @@ def test_an_object_that_is_edited_takes_points_whatever_the_tool(desk, blobs):
     assert len(points.data) == 2
 
 
+@pytest.mark.slow
 def test_button_takes_up_the_object_that_is_clicked_next(desk, blobs):
     d = desk(blobs)
     make(d, FIRST)
@@ -140,6 +142,7 @@ def test_button_takes_up_the_object_that_is_clicked_next(desk, blobs):
     assert len(points.data) == 2
 
 
+@pytest.mark.slow
 def test_label_of_somebody_else_is_corrected(desk, blobs):
     d = desk(blobs)
     data = np.zeros(blobs.shape, np.uint16)
@@ -170,6 +173,7 @@ def test_nothing_under_the_cursor_says_so(desk, blobs):
     assert 'No object' in d.widget.status.text
 
 
+@pytest.mark.slow
 def test_walking_brings_prompts_back(desk, blobs):
     d = desk(blobs)
     make(d, FIRST, SECOND, THIRD)
@@ -221,6 +225,7 @@ def test_delete_the_open_object_and_the_one_under_the_cursor(desk, blobs):
     assert {1, 2} <= set(np.unique(labels.data))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('edited', [False, True])
 def test_deleting_a_part_of_a_label_of_somebody_else(desk, blobs, edited):
     d = desk(np.stack([blobs, blobs]))
@@ -243,6 +248,7 @@ def test_deleting_a_part_of_a_label_of_somebody_else(desk, blobs, edited):
         assert ('other pixels' in d.widget.status.text) is (area > 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     'button', [False, pytest.param(True, marks=pytest.mark.slow)]
 )

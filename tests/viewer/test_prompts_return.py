@@ -96,6 +96,7 @@ def test_dragged_shapes_on_a_turned_image(desk, blobs, mode):
     check_return(d)
 
 
+@pytest.mark.slow
 def test_scribbles_and_points_of_both_polarities(desk, blobs):
     d = desk(blobs)
     d.mouse.click(d.image, (22, 26))

@@ -40,6 +40,7 @@ def give(d, number, name):
     d.settle()
 
 
+@pytest.mark.slow
 def test_classes_are_proposed_corrected_and_accepted(d):
     give(d, 1, 'bright')
     give(d, 2, 'dim')
@@ -69,6 +70,7 @@ def test_classes_are_proposed_corrected_and_accepted(d):
     assert names == {1: 'bright', 2: 'dim'}
 
 
+@pytest.mark.slow
 def test_nothing_is_said_or_estimated_while_objects_are_compared(
     d, monkeypatch
 ):
@@ -95,6 +97,7 @@ def test_nothing_is_said_or_estimated_while_objects_are_compared(
     assert d.panel.estimate_label.text() != ''
 
 
+@pytest.mark.slow
 def test_rows_show_their_plane_whatever_is_shown(d):
     give(d, 1, 'bright')
     give(d, 2, 'dim')
@@ -112,6 +115,7 @@ def test_rows_show_their_plane_whatever_is_shown(d):
         assert shown == pytest.approx(CENTRES[number - 1], abs=1)
 
 
+@pytest.mark.slow
 def test_rows_of_a_stack_show_their_plane(everything_desk, blobs):
     d = everything_desk(np.stack([blobs] * 4))
     labels = np.zeros((4, *blobs.shape), np.uint16)
@@ -172,6 +176,7 @@ def test_labels_removed_before_classes_are_accepted(d):
     assert classes.table.isHidden()
 
 
+@pytest.mark.slow
 def test_bad_input_is_said(d):
     classes = d.panel.classes
     give(d, 1, 'bright')

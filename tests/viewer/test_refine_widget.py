@@ -86,6 +86,7 @@ def test_refine_all_show_changes_and_undo(refine_desk, blobs):
     assert d.widget.legend.isHidden()
 
 
+@pytest.mark.slow
 def test_changes_belong_to_the_labels_that_were_refined(
     refine_desk, blobs, oracle
 ):
@@ -163,6 +164,7 @@ def test_all_planes_of_several_axes(refine_desk, blobs):
     assert d.widget.status.text == 'Refined 4 of 4 objects on 4 planes.'
 
 
+@pytest.mark.slow
 def test_a_single_plane_is_no_stack(refine_desk, blobs):
     d = refine_desk(blobs[None], labels=rough(blobs)[None])
     assert d.widget.planes_box.isHidden()
@@ -189,6 +191,7 @@ def test_scaled_labels_of_another_grid(refine_desk, blobs):
     assert all(100 < area < 190 for area in areas(d.labels.data))
 
 
+@pytest.mark.slow
 def test_an_object_stays_open_while_another_image_is_chosen(desk, blobs):
     d = desk(blobs, blobs[::-1].copy())
     d.widget.header.image_combo.layer = d.image
@@ -202,6 +205,7 @@ def test_an_object_stays_open_while_another_image_is_chosen(desk, blobs):
     assert d.session.scene.image is d.image
 
 
+@pytest.mark.slow
 def test_closing_another_dock_leaves_the_run(desk, blobs, oracle):
     d = desk(blobs)
     d.viewer.add_labels(rough(blobs))

@@ -103,6 +103,7 @@ def test_thresholds_of_the_model_are_shown(series_desk, folder):
     assert form.value.stability is None
 
 
+@pytest.mark.slow
 def test_autosave_is_left_to_the_series(series_desk, folder):
     d = series_desk(folder, prompts=True)
     box = d.prompts.panel.save_box
@@ -150,6 +151,7 @@ def test_keys_and_the_brush(series_desk, folder):
     assert d.widget.panel.table.text(0, 1) == '1'
 
 
+@pytest.mark.slow
 def test_nothing_drawn_is_nothing_saved(series_desk, folder):
     d = series_desk(folder, prompts=True)
     labels = d.viewer.layers['labels']
@@ -174,6 +176,7 @@ def test_nothing_drawn_is_nothing_saved(series_desk, folder):
     assert not saved(folder, 'a').any()
 
 
+@pytest.mark.slow
 def test_a_click_in_the_table_opens_an_image(series_desk, folder):
     d = series_desk(folder)
     table = d.widget.panel.table
@@ -378,6 +381,7 @@ def test_segment_everything_on_all_images(series_desk, folder):
     assert len(np.unique(d.viewer.layers['labels'].data)) == 5
 
 
+@pytest.mark.slow
 def test_what_is_drawn_during_a_run_stays(series_desk, folder, oracle):
     d = series_desk(folder)
     oracle.go.clear()
@@ -392,6 +396,7 @@ def test_what_is_drawn_during_a_run_stays(series_desk, folder, oracle):
     assert set(np.unique(labels.data)) == {0, 5}
 
 
+@pytest.mark.slow
 def test_labels_that_a_run_did_not_take_are_not_those_of_the_next(
     series_desk, folder
 ):
@@ -495,6 +500,7 @@ def rows(d):
     return [table.text(row) for row in range(len(table))]
 
 
+@pytest.mark.slow
 def test_review_across_images(reviewed, folder):
     d = reviewed
     assert rows(d) == [
@@ -586,6 +592,7 @@ def test_undo_of_a_deleted_object(reviewed, folder, qtbot):
     assert d.widget.status.text == 'There is nothing to undo in this image.'
 
 
+@pytest.mark.slow
 def test_tables_follow_the_font(reviewed):
     panel = reviewed.widget.panel
     for table in (panel.table, panel.uncertain):
@@ -601,6 +608,7 @@ def test_tables_follow_the_font(reviewed):
             assert width > metrics.horizontalAdvance(title)
 
 
+@pytest.mark.slow
 def test_the_form_is_as_wide_as_a_large_font_needs(series_desk):
     panel = series_desk().widget.panel
     area = panel.findChild(FormArea)
@@ -846,6 +854,7 @@ def test_going_on_while_all_images_are_segmented(series_desk, folder, qtbot):
     assert status.text.startswith('8 objects in 2 images. 1 image failed')
 
 
+@pytest.mark.slow
 def test_closing_the_dock_in_a_run_says_that_it_stopped(
     series_desk, folder, oracle
 ):
@@ -862,6 +871,7 @@ def test_closing_the_dock_in_a_run_says_that_it_stopped(
     assert 'the run over all images stopped' in told
 
 
+@pytest.mark.slow
 def test_an_unreadable_image_among_good_ones(series_desk, folder):
     (folder / 'b.tif').write_bytes(b'broken')
     d = series_desk(folder)
@@ -903,6 +913,7 @@ def test_done_goes_past_unreadable_images(series_desk, folder):
     assert d.widget.panel.table.currentIndex().row() == 2
 
 
+@pytest.mark.slow
 def test_the_first_image_that_can_be_read_is_opened(series_desk, folder):
     (folder / 'a.tif').write_bytes(b'broken')
     d = series_desk(folder)
@@ -1061,6 +1072,7 @@ def test_names_that_are_no_names_of_files_are_said(series_desk, folder, wrong):
     assert d.widget.status.text.startswith(f'The names {wrong!r} ')
 
 
+@pytest.mark.slow
 def test_an_image_that_cannot_be_marked_as_done(series_desk, folder):
     d = series_desk(folder)
     (folder / 'labels').write_text('a file', 'utf-8')
@@ -1109,6 +1121,7 @@ def test_what_cannot_be_opened_is_said(series_desk, folder, tmp_path):
     assert 'are not a valid pattern' in d.widget.status.text
 
 
+@pytest.mark.slow
 def test_a_mask_that_is_not_there_yet(
     series_desk, folder, oracle, settle, qtbot
 ):
@@ -1550,6 +1563,7 @@ def test_labels_that_cannot_be_saved_are_not_left_behind(
     assert (saved(folder, 'a') == 5).sum() == 100
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('closed', ['window', 'dock'])
 def test_the_open_object_is_accepted_when_it_is_closed(
     series_desk, folder, closed, monkeypatch
@@ -1644,6 +1658,7 @@ def test_labels_that_cannot_be_saved_come_back(series_desk, folder, caplog):
     assert not list(rescue_folders()[0].iterdir())
 
 
+@pytest.mark.slow
 def test_an_image_that_is_replaced_is_read_again(series_desk, folder):
     d = series_desk(folder)
     shape = d.viewer.layers['a'].data.shape
@@ -1685,6 +1700,7 @@ def test_an_image_that_is_deleted_or_moved(series_desk, folder, moved):
     assert (saved(folder, 'a') == 5).sum() == 100
 
 
+@pytest.mark.slow
 def test_a_hidden_labels_layer(series_desk, folder):
     d = series_desk(folder)
     d.viewer.layers['labels'].visible = False
@@ -1763,6 +1779,7 @@ def test_a_job_goes_on_until_the_window_closes(boxed, folder, monkeypatch):
     assert saved(folder, 'a').any()
 
 
+@pytest.mark.slow
 def test_closing_leaves_a_job_on_an_image_of_no_series(series_desk, blobs):
     d = series_desk(prompts=True)
     d.viewer.add_image(blobs)

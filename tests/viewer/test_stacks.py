@@ -51,6 +51,7 @@ def test_everything_takes_a_blank_plane_for_an_empty_one(
     assert not d.widget.status.failed
 
 
+@pytest.mark.slow
 def test_single_planes_are_no_stack(desk, blobs):
     stack = np.stack([blobs, blobs])[:, None]
     d = desk(stack)
@@ -93,6 +94,7 @@ def test_stack_opened_after_a_click_on_an_image(desk, blobs):
     assert not labels[[0, 1, 3]].any()
 
 
+@pytest.mark.slow
 def test_boxes_on_a_stack_are_on_their_plane_after_those_on_an_image(
     desk, blobs
 ):
@@ -114,6 +116,7 @@ def test_boxes_on_a_stack_are_on_their_plane_after_those_on_an_image(
     assert labels.any(axis=(1, 2)).tolist() == [False, True, False]
 
 
+@pytest.mark.slow
 def test_labels_of_a_stack_opened_after_a_click_on_an_image(desk, blobs):
     d = desk(blobs)
     d.mouse.click(d.image, FIRST)

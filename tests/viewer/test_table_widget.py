@@ -283,6 +283,7 @@ def test_the_table_is_named_after_the_image(table_desk, tmp_path, blobs):
     assert d.widget.proposed_path == str(tmp_path / 'cells.csv')
 
 
+@pytest.mark.slow
 def test_a_label_picked_on_the_canvas_chooses_its_row(table_desk):
     d = table_desk(squares())
     d.viewer.layers.selection.active = d.labels
@@ -504,6 +505,7 @@ def test_export(table_desk, tmp_path, name):
     assert d.widget.status.text == f'4 rows saved to {path}.'
 
 
+@pytest.mark.slow
 def test_objects_of_others_leave_prompts_whole_and_classes_text(
     table_desk, tmp_path
 ):
@@ -522,6 +524,7 @@ def test_objects_of_others_leave_prompts_whole_and_classes_text(
     assert [line.split(',')[at] for line in lines[1:]] == ['2', '', '', '']
 
 
+@pytest.mark.slow
 def test_units_and_colours(table_desk, blobs):
     d = table_desk(
         squares(), np.stack([blobs] * 3, -1), scale=(0.5, 0.5), units='um'
@@ -531,6 +534,7 @@ def test_units_and_colours(table_desk, blobs):
     assert 'intensity_mean red' in found
 
 
+@pytest.mark.slow
 def test_a_stack_is_measured_in_3d(table_desk, blobs):
     d = table_desk(np.stack([squares()] * 3), np.stack([blobs] * 3))
     assert d.labels.features['area'].tolist() == [300, 432, 768, 1200]
@@ -546,6 +550,7 @@ def test_a_stack_of_one_plane_is_a_plane(table_desk, blobs):
     assert d.labels.selected_label == 4
 
 
+@pytest.mark.slow
 def test_large_labels_on_disk(table_desk, tmp_path):
     zarr = pytest.importorskip('zarr')
     array = zarr.create_array(
@@ -652,6 +657,7 @@ def test_histogram_says_what_its_numbers_are():
     assert axis_texts(found) == ('0.25', 'highest bar: 1 object', '0.9877')
 
 
+@pytest.mark.slow
 def test_units_of_time_are_no_lengths(table_desk, blobs):
     stacks = np.stack([squares()] * 2), np.stack([blobs] * 2)
     d = table_desk(*stacks, scale=(10, 0.5, 0.5), units=('s', 'um', 'um'))
@@ -681,6 +687,7 @@ def test_lazy_channels_are_measured_part_by_part(blobs):
     assert not read
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     'place',
     [
@@ -745,6 +752,7 @@ def test_the_open_object_stays_if_it_cannot_be_deleted(table_desk):
     assert (d.labels.data == 3).any()
 
 
+@pytest.mark.slow
 def test_the_open_object_is_closed_when_it_is_deleted(table_desk, blobs):
     d = table_desk(squares())
     d.widget.rows.edit_asked.emit(3)
@@ -757,6 +765,7 @@ def test_the_open_object_is_closed_when_it_is_deleted(table_desk, blobs):
     assert not (d.labels.data == 3).any()
 
 
+@pytest.mark.slow
 def test_the_open_object_stays_if_others_have_its_number(table_desk):
     d = table_desk(squares())
     d.widget.rows.edit_asked.emit(3)
@@ -787,6 +796,7 @@ def test_a_range_may_end_far_beyond_the_objects(table_desk, qtbot):
     assert not d.widget.plot.grab().isNull()
 
 
+@pytest.mark.slow
 @pytest.mark.window
 def test_outlines_are_those_of_the_tab_in_front(table_desk):
     d = table_desk(squares())

@@ -90,6 +90,7 @@ def test_track_makes_two_layers(track_desk, dividing_cells):
     assert d.widget.labels_combo.layers == [d.labels]
 
 
+@pytest.mark.slow
 def test_tracks_lie_on_labels_that_are_rotated(track_desk, dividing_cells):
     """Also on those with an axis of one position before time."""
     turn = np.eye(4)
@@ -185,6 +186,7 @@ def test_division_by_mouse_and_key(track_desk):
     assert len(d.widget.shown.tracked.tracks.divisions) == 3
 
 
+@pytest.mark.slow
 def test_chosen_objects_have_rings(track_desk):
     d = track_desk()
     d.choose(2, 1)
@@ -224,6 +226,7 @@ def test_too_few_objects_are_said(track_desk):
     assert d.widget.status.text == 'Nothing to undo.'
 
 
+@pytest.mark.slow
 def test_a_click_may_tremble(track_desk):
     """As in the other docks, where a drag begins after four pixels."""
     d = track_desk()
@@ -236,6 +239,7 @@ def test_a_click_may_tremble(track_desk):
     assert len(d.widget.chosen.indices) == 1
 
 
+@pytest.mark.slow
 def test_painting_and_dragging_choose_nothing(track_desk):
     d = track_desk()
     labels = d.widget.shown.labels
@@ -260,6 +264,7 @@ def test_row_brings_its_track_into_view(track_desk):
     assert rows.currentIndex().row() == rows.tracks.index(child) == 0
 
 
+@pytest.mark.slow
 def test_undo_takes_the_newest_step_of_the_viewer(track_desk):
     d = track_desk()
     objects = d.session.scene.objects_of(d.labels)
@@ -271,6 +276,7 @@ def test_undo_takes_the_newest_step_of_the_viewer(track_desk):
     assert d.session.undo() == 'unlink of track 1 in frame 4 in “mine”'
 
 
+@pytest.mark.slow
 def test_undo_leaves_what_is_not_of_the_tracks(track_desk):
     d = track_desk()
     d.choose(3, 1)
@@ -319,6 +325,7 @@ def test_undo_leaves_an_accept_that_waits_for_its_mask(track_desk):
     assert len(editor.queue) == 1
 
 
+@pytest.mark.slow
 def test_a_dialog_drops_an_earlier_error(track_desk, monkeypatch):
     d = track_desk()
     monkeypatch.setattr(QFileDialog, 'getExistingDirectory', lambda *args: '')
@@ -442,6 +449,7 @@ def test_no_labels(desk):
     assert d.widget.status.text.startswith('There is no labels layer')
 
 
+@pytest.mark.slow
 def test_missing_laptrack(track_desk, monkeypatch):
     import napari_mobilesam.tracking.track_linking as linking
 
@@ -496,6 +504,7 @@ def test_cancel(track_desk, held, monkeypatch):
     assert not tasks.get_status()
 
 
+@pytest.mark.slow
 def test_labels_removed_in_a_run(track_desk, held):
     d = track_desk(tracked=False)
     d.widget.track()
@@ -508,6 +517,7 @@ def test_labels_removed_in_a_run(track_desk, held):
     assert d.widget.track_button.isEnabled()
 
 
+@pytest.mark.slow
 def test_labels_edited_in_a_run_are_tracked_as_they_were(track_desk, held):
     d = track_desk(tracked=False)
     before = d.labels.data.copy()
@@ -555,6 +565,7 @@ def test_tracking_again_replaces_tracks_without_corrections(track_desk):
     assert d.widget.summary.text().endswith('0 divisions.')
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('corrected', [False, True])
 def test_lines_go_when_labels_whose_tracks_were_removed_are_tracked_again(
     track_desk, corrected
@@ -573,6 +584,7 @@ def test_lines_go_when_labels_whose_tracks_were_removed_are_tracked_again(
     ]
 
 
+@pytest.mark.slow
 def test_corrected_tracks_are_kept_when_labels_are_tracked_again(track_desk):
     d = track_desk()
     corrected, combo = d.widget.shown, d.widget.labels_combo
@@ -735,6 +747,7 @@ def gap_desk(desk, blobs):
     return make
 
 
+@pytest.mark.slow
 def test_propagate_by_mouse_and_key_and_undo(gap_desk):
     d = gap_desk()
     before = d.widget.shown.labels.data.copy()
@@ -798,6 +811,7 @@ def test_keys_of_two_docks_are_of_the_one_in_front(gap_desk):
     assert d.widget.status.text
 
 
+@pytest.mark.slow
 def test_keys_are_inherited_and_given_up(desk, blobs):
     d = desk(blobs)
     _, track = d.viewer.window.add_plugin_dock_widget(
@@ -942,6 +956,7 @@ def test_model_that_fails_is_said(gap_desk, oracle, monkeypatch):
     assert np.array_equal(d.widget.shown.labels.data, before)
 
 
+@pytest.mark.slow
 def test_tracks_follow_brush_and_eraser(gap_desk):
     d = gap_desk()
     labels = d.widget.shown.labels

@@ -221,6 +221,7 @@ def test_count_follows_edits(desk, blobs, drawn, trainer):
     assert '3 objects' in d.widget.panel.count_label.text()
 
 
+@pytest.mark.slow
 def test_planes_of_a_stack(desk, blobs, drawn, trainer):
     stack = np.stack([blobs, blobs // 2, blobs])
     labels = np.stack([drawn, drawn * 0, drawn])

@@ -222,6 +222,7 @@ def test_labels_and_channels_are_those_chosen_for_the_image(desk, blobs):
     assert d.session.scene.labels is first
 
 
+@pytest.mark.slow
 def test_labels_of_the_user_are_not_those_of_the_next_image(desk, blobs):
     d = desk(blobs, blobs.copy())
     labels, images = d.widget.panel.labels_combo, d.widget.header.image_combo

@@ -168,6 +168,7 @@ def test_ready_does_not_replace_what_was_undone(desk, blobs):
     assert d.widget.status.text.startswith('Ready: image, plane 1.')
 
 
+@pytest.mark.slow
 def test_embedding_does_not_replace_what_was_undone(desk, blobs):
     d = desk(blobs)
     accept_at(d, (28, 32))
@@ -184,6 +185,7 @@ def test_embedding_does_not_replace_what_was_undone(desk, blobs):
     assert not d.widget.status.busy
 
 
+@pytest.mark.slow
 def test_accept_twice_keeps_what_was_written(desk, blobs):
     d = desk(blobs)
     accept_at(d, FIRST)

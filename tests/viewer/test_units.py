@@ -131,6 +131,7 @@ def micrometres(desk, blobs):
     return desk(blobs, units=('um', 'um'), scale=(0.5, 0.5), name='um')
 
 
+@pytest.mark.slow
 def test_clicks_on_images_in_other_units_of_length(micrometres, blobs):
     d = micrometres
     d.mouse.click(d.image, FIRST)
@@ -156,6 +157,7 @@ def test_clicks_on_images_in_other_units_of_length(micrometres, blobs):
     assert first.data[SECOND] == 2
 
 
+@pytest.mark.slow
 def test_prompts_and_labels_in_other_units_are_understood(micrometres, blobs):
     d = micrometres
     # the same place as the image, written in nm
