@@ -494,7 +494,11 @@ class EverythingParameters:
     )
 
     @property
+    def as_in_paper(self) -> bool:
+        """Return whether windows and masks are those of the paper."""
+        return self.whole_image or self.crop_layers > 0
+
+    @property
     def scale_given(self) -> bool:
         """Return whether the object size is known without the image."""
-        whole = self.whole_image or self.crop_layers > 0
-        return whole or self.diameter is not None
+        return self.as_in_paper or self.diameter is not None

@@ -120,6 +120,22 @@ class OracleDecoder:
         return attended[1][prompts, None].expand(-1, 3, -1, -1)
 
 
+class SpecklingOracle(Oracle):
+    """An oracle whose masks have a speck in the corner of their window."""
+
+    key = 'speckling oracle'
+
+    def image_decoder(self, features: Tensor) -> OracleDecoder:
+        return SpecklingDecoder(features, self.input_size)
+
+
+class SpecklingDecoder(OracleDecoder):
+    def _answer(self, region: np.ndarray, soft: Tensor) -> Tensor:
+        logits = super()._answer(region, soft)
+        logits[1, 1] = CONTRAST
+        return logits
+
+
 class SeeingOracle(Oracle):
     """An oracle with an instance head: it sees bright objects, too."""
 

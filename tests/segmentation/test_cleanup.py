@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from napari_mobilesam.segmentation.cleanup import CleanUp
-from napari_mobilesam.types import Mask, Prompts
+from napari_mobilesam.segmentation.cleanup import CleanUp, without_specks
+from napari_mobilesam.types import Frame, Mask, Prompts
 
 SHAPE = (60, 70)
 
@@ -106,3 +107,41 @@ def test_part_with_a_positive_point_stays():
 def test_parts_of_the_region_stay():
     mask = mask_of(with_island())
     assert CleanUp()(mask, SHAPE, Prompts(region=mask)) is mask
+
+
+# A low-res logit is 4 x 4 pixels of the image, or half a pixel wide.
+PLAIN = Frame(SHAPE, (0, 0, *SHAPE), SHAPE, 70)
+ENLARGED = Frame(SHAPE, (0, 0, *SHAPE), (480, 560), 560)
+
+
+@pytest.mark.parametrize(
+    ('radius', 'island', 'frame', 'stays'),
+    [
+        # 4 pixels are 16 logits, and 4.3 or 0.6 % of the disk
+        (5, 4, ENLARGED, True),
+        (14, 4, ENLARGED, False),
+        # 60 and 68 pixels are 3.8 and 4.3 logits, and more than 9 %
+        (14, 60, PLAIN, False),
+        (14, 68, PLAIN, True),
+    ],
+)
+def test_islands_too_small_for_parts_of_an_object_go(
+    radius, island, frame, stays
+):
+    alone = mask_of(disk(radius=radius))
+    picture = disk(radius=radius)
+    picture[2:4, 2 : 2 + island // 2] = True
+    mask = mask_of(picture)
+    cleaned = without_specks(mask, frame)
+    if stays:
+        assert cleaned is mask
+    else:
+        assert cleaned.box == alone.box
+        assert np.array_equal(cleaned.data, alone.data)
+
+
+def test_the_largest_part_stays_however_small():
+    picture = np.zeros(SHAPE, bool)
+    picture[4, 4] = picture[9, 9] = picture[9, 10] = True
+    cleaned = without_specks(mask_of(picture), PLAIN)
+    assert cleaned.box == (9, 9, 10, 11)

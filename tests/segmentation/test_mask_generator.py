@@ -20,7 +20,7 @@ from napari_mobilesam.types import (
 )
 
 from .helpers import assert_each_found_once, disc, iou, paste
-from .oracle import Oracle
+from .oracle import Oracle, SpecklingOracle
 
 LOOSE = {
     'predicted_iou': 0.0,
@@ -316,6 +316,25 @@ def test_small_regions_are_removed():
     )
     assert len(masks) == 1
     assert paste(masks[0], plane.shape)[60, 60]
+
+
+def test_a_speck_neither_stays_nor_makes_a_mask_one_that_is_cut():
+    planes = discs((60, 260), 10, 60)
+    labels, table = segment_everything(
+        drawn(planes), SpecklingOracle(), diameter=20, points_per_side=4
+    )
+    assert_each_found_once(labels, planes)
+    assert (table['row1'] - table['row0']).max() <= 22
+    assert (table['column1'] - table['column0']).max() <= 22
+
+
+def test_the_procedure_of_the_paper_keeps_specks():
+    plane = disc((120, 120), (60, 60), 30)
+    (mask,) = generate_masks(
+        drawn([plane]), SpecklingOracle(), whole_image=True, points_per_side=8
+    )
+    assert mask.box[:2] < (5, 5)
+    assert paste(mask, plane.shape)[60, 60]
 
 
 def test_a_given_diameter_asks_points_dense_enough():

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from napari_mobilesam.argument_checks import check_number
-from napari_mobilesam.segmentation.shapes import part_of
+from napari_mobilesam.segmentation.shapes import LOW_RES_STRIDE, part_of
 from napari_mobilesam.segmentation.upscaling import crop_to_mask
-from napari_mobilesam.types import Mask, Prompts
+from napari_mobilesam.types import Frame, Mask, Prompts
 
 # Standard deviation in data pixels of the blur that rounds corners off.
 SIGMA = 1.5
+# Islands smaller than this share of the largest part of a mask, or than this
+# many low-res logits, are specks. In 1,616 masks of images of 13 data sets, by
+# the default and a fine-tuned model, 22 of 44 such islands lie on the object
+# of the mask, but 11 of 12 larger ones.
+SPECK_SHARE = 0.01
+SPECK_LOGITS = 4
 
 
 @dataclass(frozen=True)
@@ -85,15 +92,55 @@ def prompted_part(mask: Mask, prompts: Prompts | None = None) -> Mask:
         The largest part if no prompt lies on any; the input mask if there are
         no islands.
     """
-    from scipy.ndimage import label
-
-    parts, count = label(mask.data, np.ones((3, 3)))
-    if count < 2:
+    parts, areas = _parts(mask)
+    if len(areas) < 2:
         return mask
     kept = _prompted(parts, mask, prompts or Prompts())
     if not len(kept):
-        kept = np.array([np.bincount(parts.ravel())[1:].argmax() + 1])
-    if len(kept) == count:
+        kept = np.array([areas.argmax() + 1])
+    return _with_parts(mask, parts, kept)
+
+
+def without_specks(mask: Mask, frame: Frame) -> Mask:
+    """Remove islands that are too small to be parts of an object.
+
+    A decoder, in particular a fine-tuned one, may draw single pixels far from
+    the object, which stretch its box.
+
+    Parameters
+    ----------
+    mask : Mask
+        Mask with at least one pixel.
+    frame : Frame
+        Geometry of the window in which it was drawn.
+
+    Returns
+    -------
+    Mask
+        The largest part and islands of at least 1 % of it and 4 low-res
+        logits; the input mask if there are no smaller ones.
+    """
+    parts, areas = _parts(mask)
+    pixels = math.prod(frame.window_shape) / math.prod(frame.input_shape)
+    logits = SPECK_LOGITS * LOW_RES_STRIDE**2 * pixels
+    largest = areas.max()
+    least = min(largest, max(SPECK_SHARE * largest, logits))
+    return _with_parts(mask, parts, 1 + np.flatnonzero(areas >= least))
+
+
+def _parts(mask: Mask) -> tuple[NDArray[np.int32], NDArray[np.intp]]:
+    """Return 8-connected parts, numbered from 1, and the area of each."""
+    from scipy.ndimage import label
+
+    parts, count = label(mask.data, np.ones((3, 3)))
+    return parts, np.bincount(parts.ravel(), minlength=count + 1)[1:]
+
+
+def _with_parts(
+    mask: Mask, parts: NDArray[np.int32], kept: NDArray[np.integer]
+) -> Mask:
+    """Return a mask with only some of its numbered parts."""
+    if len(kept) == parts.max():
         return mask
     data, box = crop_to_mask(np.isin(parts, kept), (mask.box[0], mask.box[1]))
     return replace(mask, data=data, box=box)

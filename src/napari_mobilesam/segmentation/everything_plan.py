@@ -170,7 +170,7 @@ def check_watershed(
             f'watershed: {record.name} has no instance head; choose a model '
             'that has one, such as mobile_sam_cells, or leave it out'
         )
-    if parameters.crop_layers or parameters.whole_image:
+    if parameters.as_in_paper:
         raise SegmentationError(
             'watershed does not go with crop_layers or whole_image; leave out '
             'one of them'

@@ -160,7 +160,8 @@ def generate_candidates(
     """Prompt as segment everything does, and keep everything found.
 
     Masks whose outline does not show in the image are dropped
-    (`without_faint`), except in the procedure of the paper.
+    (`without_faint`), and tiny islands of masks removed (`without_specks`),
+    except in the procedure of the paper.
 
     Parameters
     ----------

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from napari_mobilesam.model.batches import in_batches
 from napari_mobilesam.model.mask_decoder import mask_slice
+from napari_mobilesam.segmentation.cleanup import without_specks
 from napari_mobilesam.segmentation.crops import Region
 from napari_mobilesam.segmentation.image_embedding import ImageEmbedding
 from napari_mobilesam.segmentation.parameters import Thresholds
@@ -194,7 +195,11 @@ class RegionWorker:
         if not mask.data.size or mask.stability < self.floor.stability:
             return None
         most = self.parameters.max_area_fraction * np.prod(self.shape)
-        return None if mask.area > most else mask
+        if mask.area > most:
+            return None
+        if self.parameters.as_in_paper:
+            return mask
+        return without_specks(mask, self.embedding.frame)
 
 
 def divide_together(
