@@ -137,10 +137,25 @@ class Walk:
             return
         labels = [record.label for record in objects]
         assert len(labels) == len(set(labels)), self.done
+        self.check_table(set(labels))
         for part, label in self.painted:
             # written over by an object at most
             assert self.session.scene.target.data[part].all(), self.done
             assert label not in labels, self.done
+
+    def check_table(self, labels):
+        """Check that objects, rows and pixels are of the same labels."""
+        target = self.session.scene.target
+        found, counts = np.unique(target.data, return_counts=True)
+        pixels = dict(zip(found.tolist(), counts.tolist(), strict=True))
+        others = {0, *(label for _, label in self.painted)}
+        assert pixels.keys() - others == labels, self.done
+        table = target.table
+        assert set(table['index']) == labels, self.done
+        if 'area' in table and not self.painted:
+            # those from before the first run were not measured
+            areas = table.set_index('index')['area'].dropna().to_dict()
+            assert areas == {n: pixels[n] for n in areas}, self.done
 
 
 @pytest.fixture
@@ -173,7 +188,7 @@ def test_painted_pixels_stay_and_labels_are_not_shared(sessions, seed):
 
 @pytest.mark.slow
 @pytest.mark.parametrize('seed', SEEDS)
-def test_the_script_repeats_it_and_undo_takes_it_back(sessions, seed):
+def test_the_script_undo_and_redo_repeat_it(sessions, seed):
     walk = Walk(seed, sessions(), painting=False)
     for _ in range(walk.rng.randint(4, 16)):
         walk.step()
@@ -187,6 +202,12 @@ def test_the_script_repeats_it_and_undo_takes_it_back(sessions, seed):
     again = names['session'].scene.target
     data = np.zeros_like(target.data) if again is None else again.data
     assert np.array_equal(data, target.data), walk.done
+    end, steps = target.data.copy(), 0
     while session.undo() is not None:
-        pass
+        steps += 1
+        walk.check()
     assert not target.data.any(), walk.done
+    for _ in range(steps):
+        session.redo()
+        walk.check()
+    assert np.array_equal(target.data, end), walk.done
