@@ -97,6 +97,25 @@ def test_subfolders_and_planes_of_a_stack(tmp_path: Path) -> None:
     assert {image.dataset for image in images} == {'worms'}
 
 
+@pytest.mark.parametrize('folder', ['', 'labels'])
+def test_labels_as_a_series_saves_them(folder: str, tmp_path: Path) -> None:
+    (tmp_path / folder).mkdir(exist_ok=True)
+    pixels = np.arange(120, dtype=np.uint8).reshape(12, 10)
+    for name in ('a.tif', 'b.ome.tif', 'new.tif'):
+        tifffile.imwrite(tmp_path / name, pixels)
+    for name in ('a_labels.tif', 'b.ome_labels.tif'):
+        tifffile.imwrite(tmp_path / folder / name, two_objects())
+    first, second = read_folder(tmp_path)
+    assert [first.name[-2:], second.name[-2:]] == ['/a', '/b']
+    assert np.array_equal(first.image, pixels)
+    # in two places, they may differ
+    other = tmp_path / ('' if folder else 'labels')
+    other.mkdir(exist_ok=True)
+    tifffile.imwrite(other / 'a_labels.tif', 0 * two_objects())
+    with pytest.raises(TrainingDataError, match='have the same name'):
+        read_folder(tmp_path)
+
+
 def test_manifest_chooses_the_split(tmp_path: Path) -> None:
     (tmp_path / 'cells').mkdir()
     for name in 'ab':

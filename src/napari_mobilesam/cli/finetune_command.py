@@ -17,6 +17,7 @@ from napari_mobilesam.cli.training_options import (
     train_config,
     training_parser,
 )
+from napari_mobilesam.text import counted
 from napari_mobilesam.training.training_parameters import FineTuneConfig
 
 
@@ -85,7 +86,7 @@ def finetune_command(options: argparse.Namespace) -> int:
     print(
         f'{result.path or "no new model"}: validation IoU of prompts '
         f'{result.base_score:.3f} -> {result.score:.3f} on '
-        f'{result.validation_objects} objects held back: {change}'
+        f'{counted(result.validation_objects, "object")} held back: {change}'
     )
     if math.isfinite(result.base_f1 + result.f1):
         print(
@@ -97,6 +98,6 @@ def finetune_command(options: argparse.Namespace) -> int:
         print(
             'segment everything was not compared (no time in --minutes): do '
             'so on other labelled images with napari-mobilesam evaluate '
-            f'FOLDER --model {model.record.name}{then}'
+            f'FOLDER --model {options.base or model.record.name}{then}'
         )
     return ExitCode.INTERRUPTED if interrupted() else ExitCode.OK

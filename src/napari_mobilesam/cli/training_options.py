@@ -13,8 +13,9 @@ from napari_mobilesam.cli.value_types import number_above, whole_number
 from napari_mobilesam.training.training_parameters import TrainConfig
 
 DATA_HELP = (
-    'folder of images and labels: <id>_image.* beside <id>_labels.*, or '
-    'images/ and labels/, or a folder of such folders (TIFF, PNG, zarr)'
+    'folder of images and labels: <id>.* or <id>_image.* beside '
+    '<id>_labels.*, which may be in labels/, or images/ and labels/, or a '
+    'folder of such folders (TIFF, PNG, zarr)'
 )
 
 

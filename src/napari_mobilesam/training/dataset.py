@@ -1,10 +1,12 @@
 """Folders of images and label images, as planes for training and evaluation.
 
-A folder holds pairs ``<id>_image.*`` and ``<id>_labels.*``, or two subfolders
-``images/`` and ``labels/`` whose files have the same names except for the
-suffix. TIFF, PNG, .npy, zarr and OME-Zarr are read, and JPEG for images only;
-a stack gives one entry per plane. A ``MANIFEST.csv`` with the columns dataset,
-id, split and modality is used if present.
+A folder holds pairs ``<id>_image.*``, or ``<id>.*``, and ``<id>_labels.*``;
+the labels may be in a subfolder ``labels/``, as a series saves them. Or it has
+two subfolders ``images/`` and ``labels/`` whose files have the same names
+except for the suffix, or the end ``_labels``. TIFF, PNG, .npy, zarr and
+OME-Zarr are read, and JPEG for images only; a stack gives one entry per plane.
+A ``MANIFEST.csv`` with the columns dataset, id, split and modality is used if
+present.
 """
 
 from __future__ import annotations
@@ -32,6 +34,8 @@ from napari_mobilesam.training.labelled_images import (
 
 # Part before the actual suffix, as in ``cells.ome.tif``.
 OME = '.ome'
+# Ends of the names of images and label images.
+IMAGE, LABELS = '_image', '_labels'
 # Maximum number of files named in a message.
 MOST_NAMED = 5
 
@@ -71,19 +75,7 @@ def _pairs(folder: Path, warn: bool = True) -> list[tuple[str, Path, Path]]:
     UserWarning
         If images lack labels, or labels an image; these are left out.
     """
-    if (folder / 'images').is_dir() and (folder / 'labels').is_dir():
-        images = files_by_stem(folder / 'images')
-        labels = files_by_stem(folder / 'labels')
-    else:
-        found = files_by_stem(folder)
-        images, labels = (
-            {
-                stem.removesuffix(kind): path
-                for stem, path in found.items()
-                if stem.endswith(kind)
-            }
-            for kind in ('_image', '_labels')
-        )
+    images, labels = _images_and_labels(folder)
     both = [stem for stem in images if stem in labels]
     for stem in both:
         for same in (images[stem], labels[stem]):
@@ -103,6 +95,43 @@ def _pairs(folder: Path, warn: bool = True) -> list[tuple[str, Path, Path]]:
             stacklevel=2,
         )
     return [(stem, images[stem][0], labels[stem][0]) for stem in both]
+
+
+def _images_and_labels(
+    folder: Path,
+) -> tuple[dict[str, list[Path]], dict[str, list[Path]]]:
+    """Return the images and label images of a folder by identifier."""
+    inside, beside = folder / 'images', folder / 'labels'
+    drawn = list(files_by_stem(beside).items()) if beside.is_dir() else []
+    if inside.is_dir() and beside.is_dir():
+        images = files_by_stem(inside)
+        return images, _by_image(drawn, images)
+    found = files_by_stem(folder)
+    drawn += [item for item in found.items() if item[0].endswith(LABELS)]
+    images = {
+        stem.removesuffix(IMAGE): files
+        for stem, files in found.items()
+        if stem.endswith(IMAGE)
+    }
+    labels = _by_image(drawn, found | images)
+    # an image need not be named as one if there are labels of it
+    named = {stem: files for stem, files in found.items() if stem in labels}
+    return named | images, labels
+
+
+def _by_image(
+    drawn: Iterable[tuple[str, list[Path]]], images: dict[str, list[Path]]
+) -> dict[str, list[Path]]:
+    """Return label images by the identifier of their image."""
+    labels: dict[str, list[Path]] = {}
+    for stem, files in drawn:
+        name = stem
+        if stem.endswith(LABELS):
+            name = stem.removesuffix(LABELS)
+            # a series names them after all but the last suffix
+            name = name if name in images else name.removesuffix(OME)
+        labels[name] = labels.get(name, []) + files
+    return labels
 
 
 def files_by_stem(folder: Path) -> dict[str, list[Path]]:
@@ -218,8 +247,9 @@ def read_folder(
         raise TrainingDataError(
             f'{folder} holds no labelled images'
             + (f' of the split {split!r}' if split else '')
-            + ': expected <id>_image.* beside <id>_labels.*, or images/ and '
-            'labels/ with equal file names (TIFF, PNG, .npy or zarr).'
+            + ': expected <id>.* or <id>_image.* beside <id>_labels.*, which '
+            'may be in a folder labels/, or images/ and labels/ with equal '
+            'file names (TIFF, PNG, .npy or zarr).'
         )
     return images
 
