@@ -1586,6 +1586,37 @@ def test_the_open_object_is_accepted_when_it_is_closed(
     assert saved(folder, 'a').any()
 
 
+def test_work_goes_on_while_the_next_image_is_read(
+    series_desk, folder, monkeypatch
+):
+    d = series_desk(folder, prompts=True)
+    labels, read = d.viewer.layers['labels'], Series.read_image
+    go = threading.Event()
+
+    def read_slowly(series, number):
+        go.wait(20)
+        return read(series, number)
+
+    d.widget.layers.forget()
+    d.session.series._images.clear()
+    monkeypatch.setattr(Series, 'read_image', read_slowly)
+    monkeypatch.setattr(series_saving, 'AT_ONCE', 0)
+    for number in (0, 1):
+        # the same image again, and another one
+        go.clear()
+        d.widget.go_to(number)
+        assert d.widget.status.text.startswith('Opening')
+        labels.paint((4, 4 + 30 * number), 7)
+        d.session.click(28, 32 + 60 * number)
+        go.set()
+        d.settle()
+        labels = d.viewer.layers['labels']
+    assert names(d)[:2] == ['b', 'labels']
+    assert not labels.data.any()
+    assert saved(folder, 'a')[4, [4, 34]].tolist() == [7, 7]
+    assert set(np.unique(saved(folder, 'a'))) == {0, 7, 8, 9}
+
+
 def test_a_closed_dock_is_opened_again(series_desk, folder):
     d = series_desk(folder, prompts=True)
     d.viewer.window.remove_dock_widget(d.dock)

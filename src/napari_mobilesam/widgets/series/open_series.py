@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+from dataclasses import replace
+from pathlib import Path
+
 from napari.components import ViewerModel
 from napari.layers import Image
 from psygnal import Signal
 
 from napari_mobilesam.session.files.saving import LoadedSession, find_planes
-from napari_mobilesam.session.series.last_series import LastSeries
+from napari_mobilesam.session.series.last_series import (
+    LastSeries,
+    remember_series,
+)
 from napari_mobilesam.session.series.series_jobs import (
     ReadImage,
     keeps_prompts,
@@ -93,6 +100,16 @@ class OpenSeries(ViewerWidget):
         self.session.series.rest()
         self.layers.forget_others()
         self._end_if_gone()
+
+    def remember(self, image: Path) -> None:
+        """Store what is open, to resume it at an image."""
+        used = self.opened_with
+        if used is None:
+            return
+        # only a convenience: a full disk must not stop the work
+        with contextlib.suppress(OSError):
+            channel = self.layers.channel
+            remember_series(replace(used, image=str(image), channel=channel))
 
     def restore(self, found: ReadImage) -> str:
         """Start to restore the prompts of the objects of the open image.

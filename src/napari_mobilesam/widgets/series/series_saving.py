@@ -40,11 +40,17 @@ class SeriesSaving:
     ----------
     dock : ViewerWidget
         Gives viewer and session.
+
+    Attributes
+    ----------
+    changes : int
+        Number of changes of labels so far.
     """
 
     def __init__(self, dock: ViewerWidget) -> None:
         self._dock = dock
         self._scene = dock.scene
+        self.changes = 0
         self._number = -1
         self._labels: Labels | None = None
         self._objects: Objects | None = None
@@ -165,6 +171,7 @@ class SeriesSaving:
 
     def _touched(self, event: Any = None) -> None:
         self._changed = True
+        self.changes += 1
         labels = self._labels
         if labels is None:
             return

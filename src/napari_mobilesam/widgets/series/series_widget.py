@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import napari.viewer
@@ -19,7 +18,6 @@ from napari_mobilesam.session.images.planes import ImagePlane
 from napari_mobilesam.session.series.last_series import (
     LastSeries,
     last_series,
-    remember_series,
 )
 from napari_mobilesam.session.series.series_jobs import (
     AHEAD,
@@ -82,6 +80,8 @@ class SeriesWidget(ViewerWidget):
         self._jobs = self.session.series
         self._keys = Keys()
         self._opening = -1
+        # changes of the labels before the image was requested
+        self._changes = 0
         # image requested last that cannot be read
         self._unread = -1
         # *Done, next* skips images that cannot be read
@@ -423,10 +423,8 @@ class SeriesWidget(ViewerWidget):
         series = self._jobs.series
         if series is None:
             return
-        if not self.leaving.leave(lambda: self.go_to(number)):
-            if not self.leaving.waiting:
-                self.panel.table.choose(self._jobs.current)
-                self.review.image_failed()
+        self._opening = -1
+        if not self._leave(lambda: self.go_to(number)):
             return
         self.review.leaving(number)
         self._unread = -1
@@ -434,7 +432,20 @@ class SeriesWidget(ViewerWidget):
         self._opening = number
         self.panel.table.choose(number)
         self.status.say(f'Opening {series[number].name} …', busy=True)
+        self._ask(number)
+
+    def _ask(self, number: int) -> None:
+        self._changes = self.saving.changes
         self._jobs.ask(number)
+
+    def _leave(self, then: Callable[[], None]) -> bool:
+        """Accept and save what is open; if it is refused, stay there."""
+        left = self.leaving.leave(then)
+        if not left and not self.leaving.waiting:
+            self._opening = -1
+            self.panel.table.choose(self._jobs.current)
+            self.review.image_failed()
+        return left
 
     def _show_image(self, found: ReadImage) -> None:
         series = self._jobs.series
@@ -444,8 +455,16 @@ class SeriesWidget(ViewerWidget):
         unknown = found.labels is None and not found.problem
         if found.image is not None and unknown and entry.labelled:
             # a run over all images has saved them after it was read
-            self._jobs.ask(found.number)
+            self._ask(found.number)
             return
+        if found.image is not None:
+            # work went on while the image was read
+            if not self._leave(lambda: self._show_image(found)):
+                return
+            here = found.number == self._jobs.current
+            if here and self.saving.changes != self._changes:
+                self._ask(found.number)
+                return
         self._opening = -1
         if found.image is None:
             self.panel.table.show_failure(found.number, found.problem)
@@ -471,7 +490,7 @@ class SeriesWidget(ViewerWidget):
         labels = self.layers.show(found, entry)
         self.saving.follow(found, labels)
         problem = self._open.restore(found) or found.problem
-        self._remember(entry.files.image)
+        self._open.remember(entry.files.image)
         self._jobs.ask_ahead(range(found.number + 1, found.number + 1 + AHEAD))
         if problem:
             self.status.fail(problem)
@@ -515,27 +534,13 @@ class SeriesWidget(ViewerWidget):
             [each for n in sorted(self._ahead) for each in self._ahead[n]]
         )
 
-    def _remember(self, image: Path) -> None:
-        used = self._open.opened_with
-        if used is None:
-            return
-        # only a convenience: a full disk must not stop the work
-        with contextlib.suppress(OSError):
-            remember_series(
-                replace(
-                    used,
-                    image=str(image),
-                    channel=self.panel.channel_box.value(),
-                )
-            )
-
     def _channel_chosen(self, channel: int) -> None:
         """Use another channel for prompts, also in the next images."""
         self.layers.choose_channel(channel)
         self._ahead = {}
         series, here = self._jobs.series, self._jobs.current
         if series is not None and here >= 0:
-            self._remember(series[here].files.image)
+            self._open.remember(series[here].files.image)
 
     def _follow_channel(self, image: Image | None) -> None:
         """Use a channel chosen in “Prompts” from now on."""
