@@ -9,7 +9,10 @@ import pytest
 from segmentation.helpers import disc, iou
 
 from napari_mobilesam.large.io.sources import open_source
-from napari_mobilesam.large.large_estimate import run_seconds
+from napari_mobilesam.large.large_estimate import (
+    run_seconds,
+    shown_shares,
+)
 from napari_mobilesam.large.large_plan import checked_large, make_plan
 from napari_mobilesam.large.pipeline import segment_large
 from napari_mobilesam.segmentation.estimate import Speed
@@ -84,6 +87,27 @@ def test_the_watershed_finds_every_object_once(image, discs):
         number = result.labels[row, column]
         plane = disc(SHAPE, (row, column), radius)
         assert number and iou(result.labels == number, plane) > 0.7
+
+
+def test_the_estimate_leaves_out_empty_tiles():
+    square = np.zeros((100, 100), np.uint8)
+    square[40:70, 40:70] = 255
+    many = np.tile(square, (20, 20))
+    few = np.zeros_like(many)
+    few[:100, :200] = many[:100, :200]
+    parameters = checked_large(None, {'diameter': DIAMETER})
+    model = seeing_model()
+    sparse, dense = (
+        make_plan(open_source(plane), model, parameters)
+        for plane in (few, many)
+    )
+    assert min(shown_shares(dense)) > 0.7
+    assert max(shown_shares(sparse)) < 0.2
+    speed = Speed(0.1, 0.01, 0.001)
+    short, long = (
+        run_seconds(plan, model.record, speed, 1) for plan in (sparse, dense)
+    )
+    assert short < long / 4
 
 
 def test_the_estimate_knows_what_is_asked(image):

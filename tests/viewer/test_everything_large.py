@@ -534,7 +534,7 @@ def test_run_is_estimated_before_it_starts(open_large, pyramid):
     d.settle()
     text = d.widget.panel.estimate_label.text()
     assert text.startswith('384 × 512, ')
-    assert re.search(r'\d+ tiles, objects about 24 px, .*up to about', text)
+    assert re.search(r'\d+ tiles, objects about 24 px, .*about', text)
 
 
 @pytest.mark.slow

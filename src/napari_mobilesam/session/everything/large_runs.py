@@ -120,6 +120,8 @@ class LargeRuns:
         self._estimates = LatestRun[_LargeRun](services.deliver)
         # what the diameter was measured for last, and the diameter
         self._measured: tuple[Hashable, float | None] = (None, None)
+        # what was described last, and the description
+        self._text: tuple[Hashable, str] = (None, '')
 
     @property
     def running(self) -> bool:
@@ -179,7 +181,7 @@ class LargeRuns:
         if run is not self._estimates.current:
             return
         try:
-            text = _estimate_of(self._plan(run.request, model), model)
+            text = self._described(self._plan(run.request, model), model)
         except Exception as error:  # noqa: BLE001 - shown where it would be
             text = explain(error)
         self._estimates.finish(run, self.estimated.emit, text)
@@ -196,6 +198,13 @@ class LargeRuns:
         )
         self._measured = key, plan.diameter
         return plan
+
+    def _described(self, plan: LargePlan, model: Sam) -> str:
+        """Describe the newest plan; a run does not read a sample again."""
+        key, _ = self._measured
+        if self._text[0] != key:
+            self._text = key, _estimate_of(plan, model)
+        return self._text[1]
 
     def _load(self, run: _LargeRun) -> None:
         if run is not self._runs.current:
@@ -254,7 +263,7 @@ class LargeRuns:
 
         plan = self._plan(request, model)
         # an estimate that was still under way was dropped
-        self._runs.tell(run, self.estimated.emit, _estimate_of(plan, model))
+        self._runs.tell(run, self.estimated.emit, self._described(plan, model))
         return segment_large(
             request.source,
             request.output,
