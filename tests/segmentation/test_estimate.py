@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -14,11 +15,13 @@ from napari_mobilesam.segmentation.estimate import (
     BYTES_PER_CELL,
     BYTES_PER_INPUT_PIXEL,
     FILE,
+    FRESH_SECONDS,
     Estimate,
     Speed,
     duration,
     estimate_run,
     expected_work,
+    known_speed,
     measure_speed,
 )
 from napari_mobilesam.types import (
@@ -52,6 +55,17 @@ def test_speed_is_measured_once_and_remembered(cache, tiny_model, monkeypatch):
     assert measure_speed(tiny_model) == speed
     assert measure_speed(tiny_model, refresh=True) == SPEED
     assert measure_speed(tiny_model) == SPEED
+
+
+def test_a_speed_is_measured_again_after_a_day(cache, tiny_model, monkeypatch):
+    speeds = iter([SPEED, replace(SPEED, prompt=1.0)])
+    monkeypatch.setattr(estimate, '_measure', lambda model: next(speeds))
+    assert measure_speed(tiny_model) == measure_speed(tiny_model) == SPEED
+    tomorrow = time.time() + 1.01 * FRESH_SECONDS
+    monkeypatch.setattr(estimate.time, 'time', lambda: tomorrow)
+    assert known_speed(tiny_model) == SPEED
+    assert measure_speed(tiny_model).prompt == 1.0
+    assert known_speed(tiny_model).prompt == 1.0
 
 
 def test_memory_is_that_of_large_blocks_and_of_what_is_kept():

@@ -6,7 +6,7 @@ import json
 import platform
 import time
 from collections.abc import Callable, Hashable
-from dataclasses import asdict, dataclass
+from dataclasses import astuple, dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -48,6 +48,9 @@ if TYPE_CHECKING:
     from napari_mobilesam.model.sam import Sam
 
 FILE = 'speed.json'
+# Seconds after which the speed is measured again: the machine may have been
+# busy.
+FRESH_SECONDS = 86_400.0
 # Prompts per measurement, and number of repeats, of which the fastest counts.
 PROBES = 4
 REPEATS = 2
@@ -122,7 +125,8 @@ def measure_speed(model: Sam, refresh: bool = False) -> Speed:
     """Measure the cost of embeddings, prompts and masks on this machine.
 
     The first call takes the time of a few embeddings and prompts. The result
-    is stored in the cache folder for this machine, device and kind of model.
+    is stored for a day in the cache folder, for this machine, device and kind
+    of model.
 
     Parameters
     ----------
@@ -141,16 +145,18 @@ def measure_speed(model: Sam, refresh: bool = False) -> Speed:
     key = _key(model)
     known = _read(path)
     if not refresh and key in known:
-        return Speed(**known[key])
+        when, speed = known[key]
+        if abs(time.time() - when) < FRESH_SECONDS:
+            return speed
     speed = _measure(model)
-    _write(path, {**known, key: asdict(speed)})
+    _write(path, {**known, key: (time.time(), speed)})
     return speed
 
 
 def known_speed(model: Sam) -> Speed | None:
     """Return the result of an earlier `measure_speed`, if any."""
     known = _read(cache_folder().parent / FILE).get(_key(model))
-    return None if known is None else Speed(**known)
+    return None if known is None else known[1]
 
 
 def expected_work(
@@ -327,22 +333,25 @@ def _seconds(work: Callable[[], object]) -> float:
     return least
 
 
-def _read(path: Path) -> dict[str, dict[str, float]]:
-    """Return the stored values; none if the file is missing or damaged."""
+def _read(path: Path) -> dict[str, tuple[float, Speed]]:
+    """Return when each speed was measured; none if the file is damaged."""
     try:
         known = json.loads(path.read_text('utf-8'))
         return {
-            str(key): asdict(Speed(**{k: float(v) for k, v in value.items()}))
-            for key, value in known.items()
+            str(key): (float(when), Speed(*map(float, speed)))
+            for key, (when, *speed) in known.items()
         }
     except (OSError, ValueError, TypeError, AttributeError):
         return {}
 
 
-def _write(path: Path, known: dict[str, dict[str, float]]) -> None:
-    """Store values by rename; an unwritable folder is not an error."""
+def _write(path: Path, known: dict[str, tuple[float, Speed]]) -> None:
+    """Store speeds by rename; an unwritable folder is not an error."""
+    rows = {
+        key: (when, *astuple(speed)) for key, (when, speed) in known.items()
+    }
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_text_atomic(path, json.dumps(known, indent=1))
+        write_text_atomic(path, json.dumps(rows, indent=1))
     except OSError:
         return
