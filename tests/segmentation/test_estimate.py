@@ -180,9 +180,9 @@ def test_what_is_embedded_is_looked_at_all_the_same():
 def test_a_run_without_embedding_does_not_make_the_next_seem_slow():
     history = CostHistory()
     done = Work(prompts=45, windows=0, masks_per_prompt=2.5, looked_at=29)
-    # maps, duplicates and labels take as long as the prompts
+    # maps, duplicates and labels take almost as long as the prompts
     for _ in range(5):
-        history.learn_time(done.seconds_of_run(SPEED), 1.7)
+        history.learn_time(done.seconds_of_run(SPEED), 1.2)
     seen = estimate_run(
         (400, 400), RECORD, EverythingParameters(), SPEED, experience=history
     )

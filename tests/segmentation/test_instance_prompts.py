@@ -9,6 +9,7 @@ from napari_mobilesam.segmentation.embedding_grid import EmbeddingGrid
 from napari_mobilesam.segmentation.estimate import Speed, estimate_run
 from napari_mobilesam.segmentation.everything_plan import plan_for_shape
 from napari_mobilesam.segmentation.head_maps import maps_of
+from napari_mobilesam.segmentation.head_sizes import seen_density
 from napari_mobilesam.segmentation.image_embedding import ImageEmbedding
 from napari_mobilesam.segmentation.instances import find_instances
 from napari_mobilesam.segmentation.mask_generator import generate_candidates
@@ -148,6 +149,52 @@ def test_the_estimate_knows_the_head():
     )
     assert head.prompts < grid.prompts
     assert head.windows == grid.windows
+
+
+@pytest.mark.parametrize('count', [3, 40])
+def test_the_estimate_knows_how_many_objects_the_head_saw(count):
+    image = squares(SHAPE, range(count))
+    assert seen_density(image) is None
+    look(image, 4)
+    density = seen_density(image)
+    assert density * np.prod(SHAPE) == pytest.approx(count)
+    work = estimate_run(
+        SHAPE,
+        image.model.record,
+        EverythingParameters(diameter=14),
+        Speed(0.3, 0.007, 0.0015),
+        density=density,
+    )
+    assert count <= work.prompts <= 2 * count
+
+
+@pytest.mark.parametrize('count', [9, 2500])
+def test_a_look_at_a_part_tells_of_the_rest_by_its_contrast(count):
+    shape = 1400, 1400
+    image = squares(shape, range(count))
+    look(image, 4, (0, 0))
+    seen = len(image.kept_maps.newest.instances.seeds)
+    assert seen == 9 or seen < count / 4
+    assert seen_density(image) * np.prod(shape) == pytest.approx(
+        count, rel=0.5
+    )
+
+
+def squares(shape, numbers):
+    """Return the embedding of an image of squares, in rows."""
+    gray = np.zeros(shape, np.uint8)
+    for number in numbers:
+        row, column = (28 * n for n in divmod(number, shape[1] // 28))
+        gray[row + 7 : row + 21, column + 7 : column + 21] = 255
+    return ImageEmbedding.of_rgb(SeeingOracle(), np.stack([gray] * 3, -1))
+
+
+def look(image, pitch, at=None):
+    """Look at all of an image, or at one large block."""
+    keys = image.grid.large_blocks((0, 0, *image.image_shape), pitch)
+    if at is not None:
+        keys = [image.grid.large_block(at, pitch)]
+    maps_of(image, pitch, keys)
 
 
 @pytest.mark.slow

@@ -305,6 +305,7 @@ def test_an_estimate_learns_from_the_run_before(session, task, monkeypatch):
 
 def test_what_is_embedded_takes_no_time(monkeypatch):
     """After half of the prompts, half of the time is left."""
+    from napari_mobilesam.model.versions import LatestOnly
     from napari_mobilesam.segmentation import estimate
     from napari_mobilesam.segmentation.cost_history import CostHistory
     from napari_mobilesam.session.everything.pace import PlaneWork
@@ -316,14 +317,18 @@ def test_what_is_embedded_takes_no_time(monkeypatch):
     model = SimpleNamespace(record=ModelRecord('model'))
     shares = []
     for embedded in True, False:
+        image = SimpleNamespace(
+            model=model,
+            knows=lambda block, known=embedded: known,
+            kept_maps=LatestOnly(),
+        )
         work = PlaneWork(
             CostHistory(),
             task,
             None,
             EverythingParameters(diameter=40),
-            model,
+            image,
             40,
-            lambda block, known=embedded: known,
         )
         expected = work._expected.prompts
         work.note(expected // 2, 0)

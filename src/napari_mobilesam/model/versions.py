@@ -61,6 +61,11 @@ class LatestOnly(Generic[T]):
         # versions contain addresses, which are only valid in one process
         return self.__dict__ | {'_kept': ()}
 
+    @property
+    def newest(self) -> T | None:
+        """Value computed last, if it is cached."""
+        return self._kept[0][1] if self._kept else None
+
     def get(
         self,
         version: Hashable,

@@ -22,11 +22,11 @@ RECENT = 48
 # Seconds of work, or number of runs, that outweigh the prior measurement.
 SECONDS_BELIEVED, RUNS_BELIEVED = 0.1, 1.0
 # Ratios are clipped to this range.
-LEAST, MOST = 1 / 4, 8.0
+LEAST, MOST = 1 / 16, 8.0
 # Overhead of a run (maps, duplicates, labels) as a share of the time to embed
-# all windows: 0.2 s for the sample nuclei and 5 s for a mosaic of 2,600²
-# pixels of them, with everything embedded.
-BESIDES = 0.35
+# all windows: 0.05 to 0.3 where everything is embedded already, least in
+# sparse images.
+BESIDES = 0.15
 # An embedding that took less than this share of its expected time was read
 # from disk.
 READ = 1 / 8

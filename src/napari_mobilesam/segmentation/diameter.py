@@ -153,8 +153,8 @@ def _lively(
     gray = _gray(overview)
     step = max(shape) / max(gray.shape)
     side = max(2, min(round(LOOK / step), *gray.shape))
-    mean = _shrink(gray, side)
-    variance = _shrink(gray * gray, side) - mean * mean
+    mean = shrink(gray, side)
+    variance = shrink(gray * gray, side) - mean * mean
     order = np.argsort(-variance, axis=None, kind='stable')
     rows, columns = np.unravel_index(order, variance.shape)
     return [
@@ -185,10 +185,10 @@ def _parts(image: NDArray[np.uint8], step: int) -> Iterator[Plane]:
             rows = slice(max(0, row), max(0, row) + sides[0])
             columns = slice(max(0, column), max(0, column) + sides[1])
             part = image[rows, columns]
-            yield _gray(part if step == 1 else _shrink(part, step))
+            yield _gray(part if step == 1 else shrink(part, step))
 
 
-def _shrink(image: NDArray[Any], step: int) -> NDArray[np.float32]:
+def shrink(image: NDArray[Any], step: int) -> NDArray[np.float32]:
     """Average step x step pixels; an incomplete last step is left out."""
     step = min(step, *image.shape[:2])
     height, width = (n // step for n in image.shape[:2])
@@ -262,7 +262,7 @@ def _flatten(plane: Plane) -> Plane:
 def _smooth(plane: Plane, sigma: float) -> Plane:
     """Apply a Gaussian filter, on a coarser grid if no detail is lost."""
     step = max(1, int(sigma / 4))
-    coarse = gaussian(_shrink(plane, step), sigma / step, mode='nearest')
+    coarse = gaussian(shrink(plane, step), sigma / step, mode='nearest')
     smoothed: Plane = coarse.astype(np.float32)
     if step > 1:
         # bilinear like `skimage.transform.resize`, but eight times as fast

@@ -167,12 +167,10 @@ def expected_work(
     *,
     skip: Any = None,
     diameter: float | None = None,
+    density: float | None = None,
     embedded: Callable[[BlockKey], bool] | None = None,
 ) -> Work:
-    """Return the average work of runs like this; see `estimate_run`.
-
-    ``embedded`` tells which large blocks need no embedding.
-    """
+    """Return the average work of runs like this; see `estimate_run`."""
     check_plane_shape('image_shape', image_shape)
     check_instance('record', record, ModelRecord, optional=False)
     check_instance(
@@ -182,7 +180,7 @@ def expected_work(
         check_number('diameter', diameter, 1e-6, 1e9)
     scope = checked_scope(image_shape, region, skip)
     plan = plan_for_shape(
-        image_shape, record, parameters, scope, diameter, embedded
+        image_shape, record, parameters, scope, diameter, embedded, density
     )
     return Work(
         expected_prompts(plan),
@@ -201,6 +199,7 @@ def estimate_run(
     *,
     skip: Any = None,
     diameter: float | None = None,
+    density: float | None = None,
     experience: CostHistory | None = None,
     what: Hashable = None,
     embedded: Callable[[BlockKey], bool] | None = None,
@@ -222,6 +221,9 @@ def estimate_run(
     diameter : float, optional
         Object diameter in data pixels found by `find_diameters`; without it,
         windows are planned only for a diameter given in the parameters.
+    density : float, optional
+        Objects per data pixel, from `seen_density`; without it, a model with
+        an instance head is expected to see many.
     experience : CostHistory, optional
         Cost of earlier runs.
     what : hashable
@@ -247,6 +249,7 @@ def estimate_run(
         region,
         skip=skip,
         diameter=diameter,
+        density=density,
         embedded=embedded,
     )
     memory = _peak_bytes(image_shape, record, work.looked_at)

@@ -17,6 +17,7 @@ from napari_mobilesam.segmentation.embedding_grid import (
     BlockKey,
     EmbeddingGrid,
 )
+from napari_mobilesam.segmentation.head_sizes import seen_density
 from napari_mobilesam.segmentation.image_embedding import ImageEmbedding
 from napari_mobilesam.segmentation.lattice import (
     POINTS_PER_DIAMETER,
@@ -35,8 +36,10 @@ from napari_mobilesam.types import (
 # Share of the full grid that an adaptive run prompts: a sixth on validation
 # images of cells.
 ADAPTIVE_SHARE = 1 / 6
-# Share of the full grid that an instance head prompts.
+# Share of the full grid that an instance head prompts where it sees many
+# objects, and prompts per object that it sees.
 HEAD_SHARE = 1 / 16
+PROMPTS_PER_OBJECT = 1.3
 # Share of the points of the full grid that is prompted.
 SHARES: dict[PointSource, float] = {
     'watershed': 0.0,
@@ -66,6 +69,8 @@ class Plan:
         grid only determines the regions.
     inputs : int
         Pixels to embed, in units of the model's input.
+    density : float or None
+        Objects per data pixel that the instance head has seen.
     """
 
     regions: list[Region]
@@ -73,6 +78,7 @@ class Plan:
     diameter: float | None
     source: PointSource
     inputs: int = 0
+    density: float | None = None
 
     @property
     def points(self) -> int:
@@ -99,8 +105,16 @@ def plan_run(
         found = diameters_of(image, lambda: estimate_diameter(rgb), between)
         seen = [*found] or seen
     record = image.model.record
+    density = seen_density(image)
     return [
-        plan_for_shape(image.image_shape, record, parameters, scope, diameter)
+        plan_for_shape(
+            image.image_shape,
+            record,
+            parameters,
+            scope,
+            diameter,
+            density=density,
+        )
         for diameter in seen
     ]
 
@@ -112,11 +126,13 @@ def plan_for_shape(
     scope: Scope | None = None,
     seen: float | None = None,
     embedded: Callable[[BlockKey], bool] | None = None,
+    density: float | None = None,
 ) -> Plan:
     """Plan a run on an image of which only the shape is known.
 
     ``seen`` is the object diameter found by `find_diameters`, ``embedded``
-    tells which large blocks need no embedding.
+    tells which large blocks need no embedding, and ``density`` is that of
+    `seen_density`.
     """
     scope = scope or Scope()
     diameter = parameters.diameter
@@ -134,6 +150,7 @@ def plan_for_shape(
         diameter,
         point_source(parameters, record, diameter),
         inputs_of(wanted, image_shape, record, embedded),
+        density,
     )
 
 
@@ -267,7 +284,12 @@ def by_block(
 
 def expected_prompts(plan: Plan) -> int:
     """Return the expected number of prompts of a run."""
-    return max(1, round(SHARES[plan.source] * plan.points))
+    share = SHARES[plan.source]
+    if plan.source == 'head' and plan.density is not None:
+        # a point of the full grid stands for this many pixels
+        pixels = plan.lattice.spacing**2
+        share = PROMPTS_PER_OBJECT * plan.density * pixels
+    return max(1, round(share * plan.points))
 
 
 def in_scope(regions: Sequence[Region], scope: Scope) -> list[Region]:

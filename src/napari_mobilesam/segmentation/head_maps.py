@@ -10,7 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_mobilesam.model.instance_head import MAP_PIXELS, MAPS
+from napari_mobilesam.model.instance_head import (
+    FOREGROUND,
+    MAP_PIXELS,
+    MAPS,
+)
 from napari_mobilesam.model.versions import LatestOnly
 from napari_mobilesam.segmentation.embedding_grid import (
     BlockKey,
@@ -18,6 +22,7 @@ from napari_mobilesam.segmentation.embedding_grid import (
 )
 from napari_mobilesam.segmentation.image_embedding import ImageEmbedding
 from napari_mobilesam.segmentation.instances import (
+    LIKELY,
     FoundInstances,
     find_instances,
 )
@@ -26,6 +31,8 @@ from napari_mobilesam.types import Box
 # Cells at the edge of a block whose features are degraded; large blocks
 # overlap by twice as many.
 MARGIN = 4
+# Map pixels with a foreground in this range are unclear.
+UNCLEAR = 0.15, 0.85
 # Bytes of maps to keep: those made to find the object size serve the run that
 # follows.
 KEPT_BYTES = 1 << 23
@@ -57,6 +64,18 @@ class InstanceMaps:
     def instances(self) -> FoundInstances:
         """Instances in the maps."""
         return find_instances(self.values)
+
+    @property
+    def likely(self) -> int:
+        """Number of foreground pixels."""
+        return int(np.count_nonzero(self.values[FOREGROUND] >= LIKELY))
+
+    @property
+    def unclear(self) -> int:
+        """Number of unclear pixels; if many, the head is unsure."""
+        low, high = UNCLEAR
+        foreground = self.values[FOREGROUND]
+        return int(np.count_nonzero((foreground > low) & (foreground < high)))
 
     def to_data(self, pixels: NDArray[np.intp]) -> NDArray[np.float64]:
         """Convert (N, 2) map pixels to their centres in data pixels."""

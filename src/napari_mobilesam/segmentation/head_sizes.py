@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from napari_mobilesam.model.instance_head import MAP_PIXELS
+from napari_mobilesam.segmentation.diameter import shrink
 from napari_mobilesam.segmentation.embedding_grid import (
     LARGE_SIDE,
     STRIDE,
@@ -44,6 +46,8 @@ STEPS = 5
 VISIBLE, GLIMPSED = 14, 0.5
 # Maximum side in cells of the overview used to search for a size.
 OVERVIEW_SIDE = 36
+# Side of the squares in which contrast is measured, in overview pixels.
+SQUARE = 8
 
 
 class SizeAtScale(NamedTuple):
@@ -102,6 +106,54 @@ def head_diameter(
     if best is None or best.height < SUFFICIENT:
         return None
     return best.diameter
+
+
+def seen_density(image: ImageEmbedding) -> float | None:
+    """Return the objects per data pixel, as the instance head sees them.
+
+    Parameters
+    ----------
+    image : ImageEmbedding
+        Embedding of the image. If the head looked last at a part of it, the
+        rest is taken to have objects in proportion to its contrast.
+
+    Returns
+    -------
+    float or None
+        None if the head has not looked, or sees little clearly.
+    """
+    maps = image.kept_maps.newest
+    if maps is None or not len(maps.instances.seeds):
+        return None
+    if maps.unclear > maps.likely:
+        # a run does not follow the head either
+        return None
+    scale = maps.pitch / MAP_PIXELS
+    low = np.multiply(maps.first, scale)
+    high = low + np.multiply(maps.values.shape[1:], scale)
+    high = np.minimum(high, image.image_shape)
+    density = len(maps.instances.seeds) / math.prod((high - low).tolist())
+    return density * _relative_contrast(image, low, high)
+
+
+def _relative_contrast(
+    image: ImageEmbedding, low: NDArray[Any], high: NDArray[Any]
+) -> float:
+    """Return the contrast of an image divided by that of a part, up to 1.
+
+    Contrast is what small squares have beyond the flattest one.
+    """
+    if np.array_equal(high - low, image.image_shape):
+        return 1.0
+    gray = image.overview().astype(np.float32).mean(axis=2)
+    variance = shrink(gray * gray, SQUARE) - shrink(gray, SQUARE) ** 2
+    contrast = np.sqrt(np.maximum(variance, 0))
+    contrast -= contrast.min()
+    scale = np.divide(contrast.shape, image.image_shape)
+    row0, column0 = np.floor(low * scale).astype(int)
+    row1, column1 = np.ceil(high * scale).astype(int)
+    part = float(contrast[row0:row1, column0:column1].mean())
+    return min(1.0, float(contrast.mean()) / max(part, 1e-6))
 
 
 def _starts(

@@ -25,10 +25,7 @@ from napari_mobilesam.segmentation.everything_plan import (
     expected_prompts,
 )
 from napari_mobilesam.segmentation.head_maps import InstanceMaps
-from napari_mobilesam.segmentation.instances import (
-    LIKELY,
-    local_peaks,
-)
+from napari_mobilesam.segmentation.instances import local_peaks
 from napari_mobilesam.segmentation.parameters import Thresholds
 from napari_mobilesam.segmentation.plan_parts import (
     Look,
@@ -44,10 +41,6 @@ from napari_mobilesam.segmentation.run import (
 )
 from napari_mobilesam.types import Box, Mask
 
-# Map pixels with values in this range are unclear. If they outnumber the
-# foreground, the head does not know this kind of image: on validation images
-# it loses objects to the grid there, and not elsewhere.
-UNCLEAR = 0.15, 0.85
 # A few parts of a large image decide this, if at least this share of their
 # pixels shows something.
 FEW_PARTS, SOMETHING = 3, 0.02
@@ -117,19 +110,17 @@ def ask_instances(run: Run, plan: Plan, collector: Collector) -> None:
 def _knows_little(look: Look, sample: Sequence[Part]) -> bool:
     """Return True if more of the maps is unclear than is foreground.
 
-    A sample of a few parts is analysed, more if they are almost empty.
+    On validation images, the head loses objects to the grid there, and not
+    elsewhere. A few parts are analysed, more if they are almost empty.
     """
-    low, high = UNCLEAR
     unclear = likely = pixels = 0
     for number, part in enumerate(sample, start=1):
         maps = look.at(part)
         if maps is None:
             break
-        foreground = maps.values[FOREGROUND]
-        between = (foreground > low) & (foreground < high)
-        unclear += int(np.count_nonzero(between))
-        likely += int(np.count_nonzero(foreground >= LIKELY))
-        pixels += foreground.size
+        unclear += maps.unclear
+        likely += maps.likely
+        pixels += maps.values[FOREGROUND].size
         if number >= FEW_PARTS and unclear + likely > SOMETHING * pixels:
             break
     return unclear > likely

@@ -371,9 +371,8 @@ class EverythingRuns:
             task,
             skip,
             request.parameters,
-            model,
+            image,
             self._diameter(run, plane, model),
-            image.knows,
         )
 
         def progress(done: int, total: int, message: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Hashable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,7 @@ from napari_mobilesam.types import EverythingParameters
 
 if TYPE_CHECKING:
     from napari_mobilesam.model.sam import Sam
-    from napari_mobilesam.segmentation.embedding_grid import BlockKey
+    from napari_mobilesam.segmentation.image_embedding import ImageEmbedding
 
 
 def what_of(task: PlaneTask, parameters: EverythingParameters) -> Hashable:
@@ -33,12 +33,10 @@ class PlaneWork:
         Pixels to leave out.
     parameters : EverythingParameters
         Parameters of the run.
-    model : Sam
-        Model of the run.
+    image : ImageEmbedding
+        Embedding of the plane by the model of the run.
     diameter : float or None
         Object diameter estimated from the plane.
-    embedded : callable
-        ``embedded(block)`` tells whether a block needs no embedding.
     """
 
     def __init__(
@@ -47,28 +45,29 @@ class PlaneWork:
         task: PlaneTask,
         skip: Any,
         parameters: EverythingParameters,
-        model: Sam,
+        image: ImageEmbedding,
         diameter: float | None,
-        embedded: Callable[[BlockKey], bool],
     ) -> None:
         from napari_mobilesam.segmentation.estimate import (
             USUAL_SPEED,
             expected_work,
             known_speed,
         )
+        from napari_mobilesam.segmentation.head_sizes import seen_density
 
         self._experience = experience
         self._what = what_of(task, parameters)
-        self._measured = known_speed(model)
+        self._measured = known_speed(image.model)
         self._speed = self._measured or USUAL_SPEED
         self._usual = expected_work(
             task.plane.shape,
-            model.record,
+            image.model.record,
             parameters,
             task.region,
             skip=skip,
             diameter=diameter,
-            embedded=embedded,
+            density=seen_density(image),
+            embedded=image.knows,
         )
         self._expected = experience.work(self._usual, self._what)
         self._done = self._work(0, 0)

@@ -209,6 +209,7 @@ class PlaneJobs:
             estimate_run,
             measure_speed,
         )
+        from napari_mobilesam.segmentation.head_sizes import seen_density
 
         model = self._services.load(model_name, 'everything')
         if model is None or run is not self._estimates.current:
@@ -229,6 +230,7 @@ class PlaneJobs:
                 first.region,
                 skip=None if first.skip is None else first.skip(),
                 diameter=diameter,
+                density=seen_density(image),
                 experience=self._experience,
                 what=what_of(first, parameters),
                 # the first plane represents a stack
