@@ -8,19 +8,27 @@ import numpy as np
 import pytest
 
 from napari_mobilesam.segmentation.embedding_grid import EmbeddingGrid
+from napari_mobilesam.segmentation.prediction import Prediction
 from napari_mobilesam.segmentation.predictor import Predictor
 from napari_mobilesam.segmentation.scale_choice import (
+    ScaleAnswers,
+    anchor_of,
     center_of_prompts,
     first_scale,
     holding_pitch,
     in_order_of_search,
     pitch_of,
+    suits_scale,
+    worths,
 )
-from napari_mobilesam.types import ModelRecord, Prompts
+from napari_mobilesam.types import ModelRecord, ObjectDiameter, Prompts
 
 from .helpers import disc, iou, paste
 
 CENTER = (300.0, 350.0)
+SEEING = ModelRecord(
+    'any', input_size=256, object_diameter=ObjectDiameter(24, 48, 160)
+)
 
 
 @pytest.fixture
@@ -101,6 +109,52 @@ def test_what_is_embedded_is_asked_at_once_with_the_same_answer(
 )
 def test_a_search_begins_below_the_whole_image(ladder, order):
     assert in_order_of_search(ladder) == order
+
+
+def answer(box, pitch):
+    """Answer of a model that sees a rectangle of data pixels."""
+    grid = EmbeddingGrid((1000, 1000), SEEING)
+    frame = grid.frame_at((440, 460), pitch)
+    logits = np.full((1, 64, 64), -9, np.float32)
+    row0, column0, row1, column1 = (
+        (edge - first) * 4 // pitch
+        for edge, first in zip(box, 2 * frame.window[:2], strict=True)
+    )
+    logits[0, row0:row1, column0:column1] = 9
+    prompts = Prompts(np.array([[440.0, 460.0]]), np.ones(1, np.int64))
+    return Prediction(np.array([0.9], np.float32), logits, frame, prompts)
+
+
+@pytest.mark.parametrize(
+    ('finer', 'iou'),
+    [
+        ((400, 420, 480, 480), 1),
+        ((400, 440, 480, 500), 40 / 80),
+        ((380, 450, 430, 510), 900 / 6900),
+        ((400, 480, 480, 500), 0),
+    ],
+)
+def test_answers_at_two_scales_agree_as_far_as_their_boxes_overlap(finer, iou):
+    coarse, fine = answer((400, 420, 480, 480), 16), answer(finer, 8)
+    answers = ScaleAnswers(SEEING)
+    answers.add(16, coarse)
+    answers.add(8, fine)
+    for pitch, each in ((16, coarse), (8, fine)):
+        alone = worths(each, SEEING)[0]
+        assert answers.worth(pitch) == pytest.approx(alone + 0.5 * iou)
+    assert answers.end_at(8) == (iou > 0.4)
+    assert not answers.end_at(16)
+
+
+def test_a_mask_suits_its_scale_if_it_is_as_large_as_the_model_likes():
+    box = (400, 420, 480, 480)
+    assert suits_scale(answer(box, 16), SEEING)
+    assert not suits_scale(answer(box, 8), SEEING)
+
+
+def test_a_block_is_centred_on_the_first_positive_click():
+    points = np.array([[9, 9], [1, 2], [5, 6]], float)
+    assert anchor_of(Prompts(points, np.array([0, 1, 1]))).tolist() == [1, 2]
 
 
 @pytest.mark.parametrize('shape', [(4136, 4136), (2, 9000), (300, 500)])

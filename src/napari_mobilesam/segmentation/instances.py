@@ -121,21 +121,15 @@ def local_peaks(
     lower = np.maximum(height - prominence, 0)
     rise = height - reconstruction(lower, height)
     tops = (rise >= prominence - 1e-6) & (height >= least)
-    found = _one_of_each(tops, height)
+    found = _one_of_each(tops)
     order = np.argsort(-height[tuple(found.T)], kind='stable')
     return found[order]
 
 
-def _one_of_each(
-    tops: NDArray[np.bool_], height: NDArray[np.float64]
-) -> NDArray[np.intp]:
-    """Return the (N, 2) first highest pixel of each connected part."""
+def _one_of_each(tops: NDArray[np.bool_]) -> NDArray[np.intp]:
+    """Return the (N, 2) first pixel of each connected part."""
     from scipy.ndimage import label
 
     parts, _ = label(tops, np.ones((3, 3)))
-    places = np.argwhere(tops)
-    part, high = parts[tops], height[tops]
-    # the sort is stable: equal heights stay in row order
-    order = np.lexsort((-high, part))
-    _, first = np.unique(part[order], return_index=True)
-    return places[order[first]]
+    _, first = np.unique(parts[tops], return_index=True)
+    return np.argwhere(tops)[first]

@@ -239,8 +239,7 @@ def _correct(
 ) -> Prediction:
     """Feed a mask back, at its scale if that holds the prompts."""
     frame = previous.frame
-    corners = prompt_corners(prompts)
-    if not len(corners) or _in_window(corners, frame):
+    if _in_window(prompt_corners(prompts), frame):
         row0, column0, row1, column1 = frame.window
         center = (row0 + row1) / 2, (column0 + column1) / 2
         embedding = image.cut(center, pitch_of(frame))
