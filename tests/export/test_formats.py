@@ -151,6 +151,9 @@ def test_coco_has_no_category_for_no_class_without_need(
         export_labels(few, path, table=table, overwrite=True)
         categories = json.loads(path.read_text('utf-8'))['categories']
         assert [each['name'] for each in categories] == expected
+    export_labels(0 * labels, path, overwrite=True)
+    categories = json.loads(path.read_text('utf-8'))['categories']
+    assert [each['name'] for each in categories] == ['object']
 
 
 @pytest.mark.parametrize('name', POLYGONS)
@@ -428,8 +431,11 @@ def test_coco_as_pycocotools_reads_it(
     export_labels(image, path, segmentation=segmentation)
     data = coco.COCO(str(path))
     assert len(data.anns) == 8
-    assert data.imgs[1]['width'], data.imgs[1]['height'] == (48, 40)
+    assert (data.imgs[1]['width'], data.imgs[1]['height']) == (48, 40)
     for entry in data.anns.values():
+        # run lengths are a dictionary, polygons a list
+        rle = isinstance(entry['segmentation'], dict)
+        assert rle == (segmentation == 'rle')
         mask = labels == entry['label']
         np.testing.assert_array_equal(data.annToMask(entry), mask)
         assert entry['area'] == mask.sum()
