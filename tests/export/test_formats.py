@@ -406,7 +406,8 @@ def test_geojson_of_qupath(tmp_path: Path) -> None:
     assert found.table['class'].tolist() == ['Tumor']
     assert found.table['Area'].tolist() == [15.0]
     assert found.class_colors == {'Tumor': '#c80000'}
-    # a subclass of QuPath 0.4, and a colour with alpha
+    # a subclass of QuPath 0.4, a colour with alpha, and corners with a height
+    ring[:] = [[*corner, 7] for corner in ring]
     feature['properties']['classification'] = {
         'names': ['Tumor', 'Positive'],
         'color': [200, 0, 0, 128],
@@ -414,6 +415,7 @@ def test_geojson_of_qupath(tmp_path: Path) -> None:
     path.write_text(json.dumps([feature]), 'utf-8')
     found = read_labels(path, shape=(8, 9))
     assert found.table is not None
+    same(found, expected)
     assert found.table['class'].tolist() == ['Tumor: Positive']
     assert found.class_colors == {'Tumor: Positive': '#c80000'}
 
@@ -1059,9 +1061,11 @@ def test_damaged_polygons(tmp_path: Path) -> None:
         'geometry': {'type': 'Polygon', 'coordinates': [corners]},
     }
     empty = {'type': 'Polygon', 'coordinates': []}
+    line = {'type': 'Polygon', 'coordinates': [[[0, 0], [5, 5], [0, 0]]]}
     for content in (
         {'features': [feature]},
         {'features': [{**feature, 'geometry': empty}]},
+        {'features': [{**feature, 'geometry': line}]},
         {'napari-mobilesam': {'shape': ['a', 2]}, 'features': []},
         {'napari-mobilesam': {'shape': 5}, 'features': []},
     ):
