@@ -9,6 +9,7 @@ import pytest
 
 import napari_mobilesam as nm
 from napari_mobilesam.tracking.objects_in_time import objects_in_time
+from napari_mobilesam.tracking.stage_drift import StageDrift
 from napari_mobilesam.tracking.track_linking import (
     LinkingParameters,
     track_labels,
@@ -198,6 +199,16 @@ def test_a_frame_out_of_focus_does_not_hide_the_shift(dividing_cells):
     np.testing.assert_array_equal(
         np.delete(gap, 4, 0), np.delete(shifts, 4, 0)
     )
+
+
+@pytest.mark.parametrize('by', [(6, -9), (-699, 21)])
+def test_the_shift_of_a_large_frame_is_in_its_pixels(by):
+    frame = np.zeros((1300, 400), bool)
+    for row, column in ((820, 60), (1010, 200), (1120, 110)):
+        frame[row : row + 60, column : column + 45] = True
+    stage = StageDrift()
+    assert stage.shift(frame, 3) == (0, 0)
+    assert stage.shift(np.roll(frame, by, (0, 1)), 3) == by
 
 
 def test_objects_that_move_on_their_own_are_no_drift(dividing_cells):
