@@ -1107,6 +1107,9 @@ def test_infinite_values_are_left_out_with_a_warning(
             'label': [1, 2, 5],
             'ratio': [np.inf, 2.0, -np.inf],
             'mean': [np.nan, 1.0, np.nan],
+            # no measurements
+            'note': ['7', '8', None],
+            'seen': [True, False, True],
         }
     )
     with pytest.warns(UserWarning, match='2 infinite values .*ratio:'):
@@ -1118,6 +1121,7 @@ def test_infinite_values_are_left_out_with_a_warning(
     ratios = found.set_index('label')['ratio']
     assert ratios[2] == 2
     assert ratios[[1, 5]].isna().all()
+    assert not {'note', 'seen'} & set(found)
 
 
 @pytest.mark.parametrize(

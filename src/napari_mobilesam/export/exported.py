@@ -292,7 +292,7 @@ def class_name(value: Any) -> str:
 
 
 def _number(value: Any) -> float | None:
-    if isinstance(value, str | bool) or value is None:
+    if isinstance(value, str | bool):
         return None
     try:
         number = float(value)
