@@ -2,8 +2,8 @@
 
 Clicks: one in the middle of each object, then up to five in the middle of the
 largest error, with and without feeding the mask back to the model.
-Propagation: five moving, growing and shrinking disks in synthetic stacks, from a box
-on the first plane.
+Propagation: five moving, growing and shrinking disks in synthetic stacks, from
+a box on the first plane.
 
 python benchmarks/interaction.py
 """
