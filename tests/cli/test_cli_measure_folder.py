@@ -191,3 +191,28 @@ def test_options_that_do_not_fit_are_refused(
     assert done.code == 2
     assert message in done.err
     assert not (tmp_path / 'cells.csv').exists()
+
+
+def test_images_are_those_that_a_run_has_noted(
+    run: Run, labels: np.ndarray, tmp_path: Path
+) -> None:
+    """Whatever the names, and wherever both were moved together."""
+    images, found, table = (tmp_path / n for n in ('i', 'i/l', 'cells.csv'))
+    (found / RECORDS).mkdir(parents=True)
+    for name in ('a.tif', 'a.png'):
+        Image.fromarray(PIXELS).save(images / name)
+    for number, made_of in (
+        ('001', {'image': '/gone/a.png', 'from': '../a.png'}),
+        ('002', {'image': str(images / 'a.tif'), 'from': '../b.tif'}),
+    ):
+        tifffile.imwrite(found / f'{number}.tif', labels)
+        record = json.dumps({'made_of': made_of})
+        (found / RECORDS / f'{number}.tif.json').write_text(record)
+    done = run('measure', found, '--image', images, '-o', table)
+    assert done.code == 0, done.err
+    rows = pd.read_csv(table)
+    named = {
+        (Path(image).name, Path(path).name)
+        for image, path in zip(rows['image'], rows['labels'], strict=True)
+    }
+    assert named == {('a.png', '001.tif'), ('a.tif', '002.tif')}

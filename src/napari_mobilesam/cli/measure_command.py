@@ -40,10 +40,10 @@ examples:
     napari-mobilesam measure labels/ --image images/ -o cells.csv
 
 A folder of labels is measured into one table, with the columns “image” and
-“labels”. The labels of A.tif are A_labels.tif, as segment and “Series” write
-them, or A_cp_masks.tif, A_masks.tif, A_mask.tif, A_seg.tif or A.tif, also as
-PNG; --names gives other names. What has no labels or cannot be measured is
-listed at the end.
+“labels”. The labels of A.tif are those that segment or “Series” has saved for
+it; else A_labels.tif, A_cp_masks.tif, A_masks.tif, A_mask.tif, A_seg.tif or
+A.tif, also as PNG; --names gives other names. What has no labels or cannot be
+measured is listed at the end.
 
 The intensities of a gray image are in intensity_mean, those of colours in
 “intensity_mean red” and so on, those of channels in “intensity_mean channel

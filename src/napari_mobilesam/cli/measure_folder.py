@@ -20,6 +20,7 @@ from napari_mobilesam.cli.series_tables import list_failed
 from napari_mobilesam.large.io.tables import read_table, write_table
 from napari_mobilesam.series.series_files import (
     RECORDS,
+    SEEN,
     SeriesImage,
     distinct_names,
     file_state,
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
 LABEL_SUFFIXES = ('.tif', '.tiff', '.png')
 # What this and other programs append to the name of an image.
 ENDINGS = ('_labels', '_cp_masks', '_masks', '_mask', '_seg')
+# key of a record: the image and the options of labels
+MADE_OF = 'made_of'
 MEAN, AREA = 'intensity_mean', 'area '
 
 
@@ -152,10 +155,13 @@ def _labels_of(
     folder: Path,
     pattern: str | None,
 ) -> dict[Path, Path]:
-    """Return the label image of each image that has one, by its name."""
-    found: dict[Path, Path] = {}
-    image_of: dict[Path, Path] = {}
+    """Return the label image of each image that has one."""
+    noted = {} if pattern else _noted(images, files, folder)
+    found = dict(noted)
+    image_of = {labels: image for image, labels in noted.items()}
     for number, image in enumerate(images, start=1):
+        if image in noted:
+            continue
         names = [
             image.stem + ending + suffix
             for ending in (*ENDINGS, '')
@@ -164,10 +170,11 @@ def _labels_of(
         if pattern is not None:
             names = [output_name(pattern, image, number)]
         keys = [path_key(folder / name) for name in names]
-        keys = [key for key in keys if key in files and key != path_key(image)]
-        if not keys:
+        there = [files[key] for key in keys if key in files]
+        others = {image, *noted.values()}
+        labels = next((file for file in there if file not in others), None)
+        if labels is None:
             continue
-        labels = files[keys[0]]
         if labels in image_of:
             raise UsageError(
                 f'{labels} has the name of the labels of {image_of[labels]} '
@@ -176,6 +183,29 @@ def _labels_of(
             )
         image_of[labels] = image
         found[image] = labels
+    return found
+
+
+def _noted(
+    images: list[Path], files: dict[str, Path], folder: Path
+) -> dict[Path, Path]:
+    """Return labels of images as `segment` and a series have noted them."""
+    image_of = {path_key(image): image for image in images}
+    found: dict[Path, Path] = {}
+    for record in sorted((folder / RECORDS).glob('*.json')):
+        known = SeriesImage(folder, folder, record, {}).known()
+        name = str(known.get('file') or record.stem)
+        labels, made_of = (
+            files.get(path_key(folder / name)),
+            known.get(MADE_OF),
+        )
+        if labels is None or not isinstance(made_of, dict):
+            continue
+        places = [made_of.get('image'), made_of.get(SEEN)]
+        keys = [path_key(folder / str(place)) for place in places if place]
+        image = next((image_of[key] for key in keys if key in image_of), None)
+        if image is not None and image != labels:
+            found[image] = labels
     return found
 
 
