@@ -18,6 +18,7 @@ from napari_mobilesam.session.objects.history import (
 )
 from napari_mobilesam.session.objects.objects import Objects
 from napari_mobilesam.session.objects.patch import Patch
+from napari_mobilesam.session.objects.records import ObjectRecord
 from napari_mobilesam.session.objects.replay_code import ReplayCode
 from napari_mobilesam.session.objects.targets import LabelsError, Pixels
 
@@ -477,3 +478,22 @@ def test_a_row_counts_what_two_steps_took():
     write(objects, plane, square(0, 2), 2)
     long.finish()
     assert target.table['area'].tolist() == [np.sum(target.data == 9)]
+
+
+def test_an_object_that_is_deleted_while_a_job_hides_it_does_not_return():
+    objects = objects_on()
+    plane = plane_at(0)
+    with objects.step('an object') as step:
+        step.paint(plane, square(0, 0), 1)
+        step.put(ObjectRecord(1, 1))
+    there = objects.target.data.copy()
+    long = objects.begin('long')
+    long.paint(plane, square(0, 2), 2)
+    long.paint(plane, square(0, 1, 2), 0)
+    with objects.step('deleting it') as step:
+        step.put_at(np.nonzero(objects.target.data == 1), 0)
+        step.remove(objects[1])
+    long.finish()
+    end = objects.target.data.copy()
+    empty = np.zeros_like(end)
+    assert_steps(objects, empty, there, empty, end)

@@ -5,7 +5,7 @@ A disk of a hundred rows costs a hundred runs.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -186,6 +186,16 @@ class Patch:
             self.copies,
         )
 
+    def runs(self, chosen: NDArray[np.bool_]) -> Patch:
+        """Return the patch of some of its runs, given as (R,) bool."""
+        return Patch(
+            self.starts[chosen],
+            self.lengths[chosen],
+            self.before[chosen],
+            self.after[chosen],
+            self.copies,
+        )
+
     @property
     def dense(self) -> bool:
         """True if few pixels lie between the runs, so `spans` pays off."""
@@ -285,6 +295,28 @@ class OpenWrites:
     def forget(self, step: object) -> None:
         """Drop the patches of a step."""
         self._writes = [each for each in self._writes if each[0] is not step]
+
+    def erase_beneath(self, step: object, labels: Collection[int]) -> None:
+        """Erase labels also where other steps have written over them.
+
+        Undoing these would bring back pixels of which there is no object.
+        """
+        if not labels:
+            return
+        erased: list[Write] = []
+        others: list[Write] = []
+        for owner, patch in self._writes:
+            gone = np.isin(patch.before, list(labels))
+            if owner is not step and gone.any():
+                zero = np.zeros_like(patch.before)
+                below = replace(patch, after=zero).runs(gone)
+                erased.append((step, below))
+                before = np.where(gone, zero, patch.before)
+                patch = replace(patch, before=before)
+                patch = patch.runs(patch.before != patch.after)
+            if len(patch):
+                others.append((owner, patch))
+        self._writes = [*erased, *others]
 
     def put_first(self, step: object) -> None:
         """Merge the patches of a step, as if written before all others.

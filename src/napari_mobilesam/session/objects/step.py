@@ -376,6 +376,7 @@ class Step:
 
     def finish(self) -> None:
         """End the step and add it to the history."""
+        self._objects.writes.erase_beneath(self, self._gone())
         try:
             patches = self._objects.merge_writes(self)
             before, after = self._write_rows(patches)
@@ -437,6 +438,17 @@ class Step:
             after = with_rows(after, (), changed_rows(beside, changes))
         set_rows(target, self._labels, after)
         return before, after
+
+    def _gone(self) -> set[int]:
+        """Return the labels of which no object is left."""
+        gone = set()
+        for number, before in self._before.items():
+            after = self._objects.get(number)
+            if before is None or (after and after.label == before.label):
+                continue
+            if not self._objects.namesakes(before):
+                gone.add(before.label)
+        return gone
 
     def _new_areas(self, changes: Mapping[int, int]) -> dict[int, int]:
         """Return the areas of labels that only this step has written."""
