@@ -8,7 +8,11 @@ import numpy as np
 import pytest
 
 import napari_mobilesam as nm
-from napari_mobilesam.tracking.objects_in_time import objects_in_time
+from napari_mobilesam.tracking import track_linking
+from napari_mobilesam.tracking.objects_in_time import (
+    ObjectsInTime,
+    objects_in_time,
+)
 from napari_mobilesam.tracking.stage_drift import StageDrift
 from napari_mobilesam.tracking.track_linking import (
     LinkingParameters,
@@ -221,6 +225,34 @@ def test_objects_that_move_on_their_own_are_no_drift(dividing_cells):
     # nor is an empty frame
     lonely[0] = 0
     assert objects_in_time(lonely, drift=True).shifts is None
+
+
+# divisions
+
+
+@pytest.mark.parametrize(
+    ('areas', 'children'),
+    [
+        ((60, 40), {1, 2}),
+        # one is as large as the parent: the smaller is no child
+        ((98, 30), {1}),
+        ((30, 98), {2}),
+        # one is much larger than the other: the farther is no child
+        ((80, 30), {1}),
+        ((30, 80), {1}),
+    ],
+)
+def test_children_are_smaller_than_the_parent_and_similar(areas, children):
+    objects = ObjectsInTime(
+        np.array([0, 1, 1]),
+        np.array([1, 1, 2]),
+        np.array([[0.0, 0.0], [0.0, 9.0], [0.0, -30.0]]),
+        np.array([100, *areas]),
+        {},
+        2,
+    )
+    previous = track_linking._plausible(objects, np.array([-1, 0, 0]))
+    assert set(np.flatnonzero(previous == 0)) == children
 
 
 # divisions over a gap
