@@ -19,7 +19,11 @@ from napari_mobilesam.cli.exit_codes import InputError
 from napari_mobilesam.cli.image_files import read_image
 from napari_mobilesam.export.formats import read_labels
 from napari_mobilesam.large.io.sources import open_source
-from napari_mobilesam.readers.axes import guessed_axes, read_axes
+from napari_mobilesam.readers.axes import (
+    guessed_axes,
+    looks_like_channels_last,
+    read_axes,
+)
 from napari_mobilesam.readers.open_image import (
     is_url,
     open_pyramid,
@@ -495,3 +499,40 @@ def test_label_images_are_whole_and_alone(tmp_path, name, write, message):
     write(tmp_path / name)
     with pytest.raises(ImageError, match=message):
         read_labels(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ('shape', 'looks'),
+    [
+        ((64, 80, 16), True),
+        ((63, 80, 16), False),
+        ((99, 99, 17), False),
+        ((8, 9, 2), True),
+        ((9, 7, 2), False),
+        ((9, 9, 1), False),
+        ((99, 99, 3), False),
+        ((9, 99, 99, 2), False),
+    ],
+)
+def test_few_columns_of_much_larger_planes_look_like_channels(
+    shape: tuple[int, ...], looks: bool
+) -> None:
+    assert looks_like_channels_last(shape) == looks
+
+
+def test_channels_are_counted_from_0() -> None:
+    assert read_axes((9, 9, 2), 'yxc', channels=0).channels == (0,)
+    assert read_axes((9, 9, 2), 'yxc', channels=(1, 0)).channels == (1, 0)
+    for channel in (-1, 2):
+        with pytest.raises(ImageError, match=f'Channel {channel} was'):
+            read_axes((9, 9, 2), 'yxc', channels=channel)
+    with pytest.raises(ImageError, match='has 2 channels: choose one of 0 to'):
+        read_axes((9, 9, 2), 'yxc')
+    assert read_axes((9, 9, 1), 'yxc').channels == (0,)
+
+
+def test_planes_are_counted_from_0() -> None:
+    assert read_axes((3, 9, 9), 'tyx', select={'t': 2}).fixed == ((0, 2),)
+    for index in (-1, 3):
+        with pytest.raises(ImageError, match='t goes from 0 to 2'):
+            read_axes((3, 9, 9), 'tyx', select={'t': index})
