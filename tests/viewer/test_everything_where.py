@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from napari_mobilesam.session.everything.choices import load_choices
-from napari_mobilesam.session.images.engine import Engine
+from napari_mobilesam.session.images.plane_reader import PlaneReader
 from napari_mobilesam.widgets.everything.where_form import DRAWN, VIEW
 from napari_mobilesam.widgets.viewer.layers import is_ours
 
@@ -28,7 +28,7 @@ def found(data, centres):
 def test_the_found_diameter_is_shown_until_another_is_set(
     everything_desk, blobs, monkeypatch
 ):
-    monkeypatch.setattr(Engine, 'diameter', lambda *_: 23.4)
+    monkeypatch.setattr(PlaneReader, 'diameter', lambda *_: 23.4)
     d = everything_desk(blobs)
     control = d.widget.panel.form.controls['diameter']
     assert control.check.value
