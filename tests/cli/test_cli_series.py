@@ -490,7 +490,7 @@ def test_the_channel_is_told(
     )
     done = go(folder)
     assert done.code == 0, done.err
-    told = 'was segmented in 1 image with several channels: choose'
+    told = 'of 1 image with several channels was segmented: --channel'
     assert f'Channel 0 {told}' in done.out
     summary = pd.read_csv(tmp_path / 'out' / 'summary.csv')
     assert summary['channel'].fillna(-1).tolist() == [0, -1, -1]
