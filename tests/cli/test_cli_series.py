@@ -495,7 +495,7 @@ def test_the_channel_is_told(
     summary = pd.read_csv(tmp_path / 'out' / 'summary.csv')
     assert summary['channel'].fillna(-1).tolist() == [0, -1, -1]
     # of a file with one channel, it is that one
-    done = go(folder, '--channel', 1)
+    done = go(folder, '--channel', 1, '--overwrite')
     assert done.code == 0, done.err
     assert told not in done.out
     summary = pd.read_csv(tmp_path / 'out' / 'summary.csv')
