@@ -1647,6 +1647,19 @@ def test_a_closed_dock_is_opened_again(series_desk, folder):
     assert set(np.unique(d.viewer.layers['labels'].data)) == {0, 9}
 
 
+def test_a_dock_closed_while_an_image_is_read(series_desk, folder):
+    d = series_desk(folder)
+    d.widget.next()
+    d.viewer.window.remove_dock_widget(d.dock)
+    d.session.series.wait(20)
+    d.viewer.window.add_dock_widget(d.widget)
+    d.settle()
+    assert names(d) == ['a', 'labels']
+    d.widget.next()
+    d.settle()
+    assert names(d) == ['b', 'labels']
+
+
 def test_a_series_without_dock_ends_with_its_labels(
     series_desk, folder, monkeypatch
 ):

@@ -178,6 +178,8 @@ class SeriesWidget(ViewerWidget):
 
     def _continue(self) -> None:
         """Continue with a series that was left open."""
+        # an image that was read meanwhile was not shown
+        self._opening = self._unread = -1
         used, here = self._open.opened_with, self._jobs.current
         if self._jobs.series is None or used is None:
             return
