@@ -497,3 +497,17 @@ def test_an_object_that_is_deleted_while_a_job_hides_it_does_not_return():
     end = objects.target.data.copy()
     empty = np.zeros_like(end)
     assert_steps(objects, empty, there, empty, end)
+
+
+def test_a_job_that_changed_nothing_in_the_end_is_forgotten():
+    objects = objects_on()
+    plane = plane_at(0)
+    long = objects.begin('long')
+    long.paint(plane, square(0, 0), 1)
+    long.paint(plane, square(0, 0), 0)
+    staged = objects.stage()
+    with staged.step('staged') as step:
+        step.paint(plane, square(4, 4), 2)
+    long.finish()
+    assert not objects.commit(staged)
+    assert not list(objects.writes)

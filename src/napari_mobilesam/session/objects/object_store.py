@@ -38,7 +38,8 @@ class ObjectStore(ABC):
     Attributes
     ----------
     version : int
-        Increases with each write of a step, and each change of the records.
+        Increases with each write of a step, each end of one, and each change
+        of the records.
     writes : OpenWrites
         Patches of the steps that have not ended.
     """
@@ -286,6 +287,7 @@ class ObjectStore(ABC):
 
     def end(self, step: Step, entry: Entry | None) -> None:
         """End a step; ``entry`` is None if nothing was written."""
+        self.version += 1
         self._open_steps.remove(step)
         self.writes.forget(step)
         if not self._open_steps:

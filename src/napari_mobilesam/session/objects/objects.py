@@ -296,7 +296,6 @@ class Objects(ObjectStore):
 
     def push(self, entry: Entry) -> None:
         """Add a finished step to the history."""
-        self.version += 1
         self._settle_reshaped()
         last = self.history.last
         if (
