@@ -22,6 +22,7 @@ from napari_mobilesam.widgets.viewer.layer_files import (
 )
 from napari_mobilesam.widgets.viewer.layer_plane import plane_of
 from napari_mobilesam.widgets.viewer.layers import (
+    MARK,
     apply,
     data_to_world_matrix,
     mouse_position,
@@ -99,7 +100,9 @@ def test_files_of_layers_without_a_size_are_asked(blobs, tmp_path):
     labels = viewer.add_labels(np.zeros(blobs.shape, int))
     wanted = [SizedFile(path, image.data.shape, (1, 2))]
     assert request_of(labels, image, scene).files == wanted
-    # their intensities are not needed
+    # their intensities are not needed, but another image has another size
+    assert not request_of(labels, None, scene).files
+    labels.metadata[MARK] = str(image.unique_id)
     assert request_of(labels, None, scene).files == wanted
     assert not request_of(labels, sized, scene).files
 

@@ -21,6 +21,7 @@ from napari_mobilesam.widgets.viewer.layers import (
     data_of,
     data_to_world_matrix,
     file_of,
+    is_ours,
     pixel_sizes,
     rows_by_label,
     with_class_text,
@@ -88,7 +89,7 @@ def request_of(
         volumes=len(axes) > 2 and data.shape[0] > 1,
         owner=labels,
         note=note,
-        files=_sized_files(labels, axes, image or scene.image, scene),
+        files=_sized_files(labels, axes, image, scene),
     )
 
 
@@ -99,6 +100,9 @@ def _sized_files(
     scene: ViewerScene,
 ) -> list[SizedFile]:
     """Return the files of layers in pixels, for the size that they state."""
+    made_for = scene.image
+    if image is None and made_for is not None and is_ours(labels, made_for):
+        image = made_for
     layers: list[tuple[Layer, Sequence[int]]] = [(labels, axes)]
     if image is not None:
         layers.append((image, _axes_of(image, scene)[: len(axes)]))
