@@ -116,7 +116,9 @@ def test_bundled_model_is_named_and_the_official_one_offered(
     assert box.button.text() == 'Download mobile_sam (39 MB)'
 
 
-def test_download_from_the_widget(desk, blobs, empty_cache, monkeypatch):
+def test_download_from_the_widget(
+    desk, blobs, empty_cache, monkeypatch, qtbot
+):
     go = threading.Event()
 
     def download(name, progress=None):
@@ -132,13 +134,18 @@ def test_download_from_the_widget(desk, blobs, empty_cache, monkeypatch):
     box = choose_model(d, registry.OFFICIAL)
     steps = []
     d.session.progress.connect(lambda *step: steps.append(step))
-    box.button.click()
-    assert 'Stop' in box.button.text()
-    # a dock opened in the meantime
     _, refine = d.viewer.window.add_plugin_dock_widget(
         'napari-mobilesam', 'Refine labels'
     )
-    assert 'Stop' in refine.model_box.button.text()
+    other = refine.model_box.button
+    box.button.click()
+    assert 'Stop' in box.button.text()
+    qtbot.waitUntil(lambda: 'Stop' in other.text())
+    # a dock opened in the meantime
+    refine.detach()
+    other.setText('')
+    refine.attach()
+    assert 'Stop' in other.text()
     # and a closed one, which is told nothing
     box._dock.detach()
     go.set()

@@ -45,7 +45,9 @@ class ModelBox(QWidget):
         self._dock.listen_all(
             (self._session.model_changed, self.refresh),
             (self._session.downloaded, self.refresh),
-            (self._session.failed, self._failed),
+            # also of a download that was started in another dock
+            (self._session.status, self._told),
+            (self._session.failed, self._told),
         )
         self.refresh()
 
@@ -70,7 +72,7 @@ class ModelBox(QWidget):
         self.combo.blockSignals(False)
         self._explain()
 
-    def _failed(self, text: str, topic: str) -> None:
+    def _told(self, text: str, topic: str) -> None:
         if topic == 'model':
             self._explain()
 
