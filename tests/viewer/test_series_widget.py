@@ -1663,10 +1663,14 @@ def test_a_dock_closed_while_an_image_is_read(series_desk, folder):
 def test_a_series_without_dock_ends_with_its_labels(
     series_desk, folder, monkeypatch
 ):
+    from napari.utils.notifications import notification_manager
+
     monkeypatch.setattr(series_saving, 'AT_ONCE', 0)
     d = series_desk(folder)
     image, labels = d.viewer.layers
     d.viewer.window.remove_dock_widget(d.dock)
+    d.session.series.failed.emit('The disk is full.')
+    assert notification_manager.records.pop().message == 'The disk is full.'
     labels.paint((4, 4), 9)
     d.viewer.layers.remove(labels)
     d.settle()

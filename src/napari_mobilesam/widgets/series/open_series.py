@@ -8,6 +8,7 @@ from pathlib import Path
 
 from napari.components import ViewerModel
 from napari.layers import Image
+from napari.utils.notifications import show_warning
 from psygnal import Signal
 
 from napari_mobilesam.session.files.saving import LoadedSession, find_planes
@@ -158,8 +159,8 @@ class OpenSeries(ViewerWidget):
 
     def _tell_failure(self, text: str) -> None:
         if not self._docked:
-            # there is no other place to show it
-            self.session.tell(text)
+            # perhaps no dock at all is open
+            show_warning(text)
 
     def _end_if_gone(self) -> None:
         """Close the series once neither a dock nor its labels are there."""
