@@ -1617,6 +1617,21 @@ def test_work_goes_on_while_the_next_image_is_read(
     assert set(np.unique(saved(folder, 'a'))) == {0, 7, 8, 9}
 
 
+def test_labels_are_saved_without_their_image(
+    series_desk, folder, monkeypatch
+):
+    monkeypatch.setattr(series_saving, 'AT_ONCE', 0)
+    monkeypatch.setattr(series_saving, 'PAUSE_MS', 100_000)
+    d = series_desk(folder)
+    image, labels = d.viewer.layers
+    d.viewer.layers.remove(image)
+    labels.paint((4, 4), 9)
+    d.widget.next()
+    d.settle()
+    assert names(d) == ['b', 'labels']
+    assert saved(folder, 'a').any()
+
+
 def test_a_closed_dock_is_opened_again(series_desk, folder):
     d = series_desk(folder, prompts=True)
     d.viewer.window.remove_dock_widget(d.dock)

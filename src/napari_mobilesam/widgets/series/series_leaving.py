@@ -96,6 +96,8 @@ class SeriesLeaving:
         """
         self._then = None
         if self._session.series.current < 0 or not self._layers.image_shown:
+            # labels may be there without their image
+            self._save()
             return True
         if self.awaited:
             self._then = then
