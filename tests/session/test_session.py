@@ -345,6 +345,8 @@ def test_download_can_be_stopped(tiny, monkeypatch):
     session.download('official')
     started.wait(20)
     assert models.downloading == 'official'
+    # asked for twice, it is downloaded once
+    session.download('official')
     session.cancel_download()
     assert models.downloading == ''
     go.set()

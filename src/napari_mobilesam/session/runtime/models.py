@@ -140,6 +140,9 @@ class Models:
 
     def download(self, name: str) -> None:
         """Download a model and use it; emit `downloaded` when done."""
+        running = self._downloads.get(name)
+        if running is not None and not running.is_set():
+            return
         cancelled = self._downloads[name] = threading.Event()
         self._downloader.submit(name, lambda: self._download(name, cancelled))
 
