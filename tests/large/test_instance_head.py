@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import zarr
 from segmentation.helpers import disc, iou
 
 from napari_mobilesam.large.io.sources import open_source
@@ -108,6 +109,24 @@ def test_the_estimate_leaves_out_empty_tiles():
         run_seconds(plan, model.record, speed, 1) for plan in (sparse, dense)
     )
     assert short < long / 4
+
+
+def test_the_estimate_leaves_out_what_cannot_be_read(tmp_path):
+    plane = np.zeros((2000, 2000), np.uint8)
+    plane[::7] = 255
+    chunks = zarr.create_array(
+        tmp_path / 'a.zarr', data=plane, chunks=(1000, 1000), zarr_format=2
+    )
+    parameters = checked_large(
+        None, {'diameter': DIAMETER, 'contrast_limits': (0, 255)}
+    )
+    plan = make_plan(open_source(chunks), seeing_model(), parameters)
+    assert shown_shares(plan) == (1, 1)
+    (tmp_path / 'a.zarr' / '0.1').write_bytes(b'damaged')
+    assert shown_shares(plan) == (1, 1)
+    for damaged in ('0.0', '1.0', '1.1'):
+        (tmp_path / 'a.zarr' / damaged).write_bytes(b'damaged')
+    assert shown_shares(plan) == (1, 1)
 
 
 def test_the_estimate_knows_what_is_asked(image):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 
 import numpy as np
@@ -20,7 +21,7 @@ from napari_mobilesam.segmentation.everything_plan import (
     SHARES,
     point_source,
 )
-from napari_mobilesam.types import ModelRecord
+from napari_mobilesam.types import ImageError, ModelRecord
 
 # Number of blocks read to find out how many are empty.
 BLOCKS_READ = 20
@@ -78,7 +79,12 @@ def shown_shares(plan: LargePlan) -> tuple[float, float]:
             min(row + side, height),
             min(column + side, width),
         )
-        blocks.append(_shown(plan.view.rgb(int(plane), window), grid.stride))
+        # what cannot be read fails later, and only its tiles
+        with contextlib.suppress(ImageError):
+            rgb = plan.view.rgb(int(plane), window)
+            blocks.append(_shown(rgb, grid.stride))
+    if not blocks:
+        return 1.0, 1.0
     tiles = [tile for block in blocks for tile in block]
     least = 1 / len(tiles)
     return (
