@@ -126,6 +126,10 @@ def test_class_and_score_of_saved_labels(
     assert run('measure', tmp_path, '-o', table).code == 0
     rows = pd.read_csv(table).set_index('label')
     assert rows['class'].dropna().to_dict() == {5: 'x'}
+    # saved beside labels of another program
+    path = path.rename(tmp_path / 'a_labels.2.tif')
+    assert run('measure', tmp_path, '-o', table, '--overwrite').code == 0
+    assert pd.read_csv(table)['class'].notna().sum() == 1
     # they may be other objects now
     tifffile.imwrite(path, labels[::-1], compression='zlib')
     assert run('measure', tmp_path, '-o', table, '--overwrite').code == 0
@@ -202,17 +206,19 @@ def test_images_are_those_that_a_run_has_noted(
     for name in ('a.tif', 'a.png'):
         Image.fromarray(PIXELS).save(images / name)
     for number, made_of in (
-        ('001', {'image': '/gone/a.png', 'from': '../a.png'}),
-        ('002', {'image': str(images / 'a.tif'), 'from': '../b.tif'}),
+        ('002', {'image': '/gone/a.png', 'from': '../a.png'}),
+        ('001', {'image': str(images / 'a.tif'), 'from': '../b.tif'}),
     ):
         tifffile.imwrite(found / f'{number}.tif', labels)
         record = json.dumps({'made_of': made_of})
         (found / RECORDS / f'{number}.tif.json').write_text(record)
-    done = run('measure', found, '--image', images, '-o', table)
-    assert done.code == 0, done.err
-    rows = pd.read_csv(table)
-    named = {
-        (Path(image).name, Path(path).name)
-        for image, path in zip(rows['image'], rows['labels'], strict=True)
-    }
-    assert named == {('a.png', '001.tif'), ('a.tif', '002.tif')}
+    command = ['measure', found, '--image', images, '-o', table]
+    for given in ([], ['--names', '{number:03}', '--overwrite']):
+        done = run(*command, *given)
+        assert done.code == 0, done.err
+        rows = pd.read_csv(table)
+        named = {
+            (Path(image).name, Path(path).name)
+            for image, path in zip(rows['image'], rows['labels'], strict=True)
+        }
+        assert named == {('a.png', '002.tif'), ('a.tif', '001.tif')}

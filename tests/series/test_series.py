@@ -373,7 +373,9 @@ def test_numbers_stay_when_images_are_added(
         tifffile.imwrite(folder / f'{name}.tif', squares())
     expected = ['01_a', '02_a0', '04_b', '05_b0', '03_c']
     assert list(names().values()) == expected
-    # also when all are moved
+    # also with labels under other names, or when all are moved
+    Series.open(folder, names='{name}_0').save_labels(0, labels)
+    assert list(names().values()) == expected
     folder.rename(folder.with_name('moved'))
     folder = folder.with_name('moved')
     assert list(names().values()) == expected

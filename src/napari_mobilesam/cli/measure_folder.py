@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import re
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -21,12 +22,14 @@ from napari_mobilesam.large.io.tables import read_table, write_table
 from napari_mobilesam.series.series_files import (
     RECORDS,
     SEEN,
+    SUFFIX,
     SeriesImage,
     distinct_names,
     file_state,
     image_files,
     is_image_folder,
     is_written,
+    numbered,
     output_name,
     path_key,
 )
@@ -136,7 +139,7 @@ def _pairs(options: argparse.Namespace) -> list[Pair]:
     images = list(image_files([options.image]))
     found = _labels_of(images, files, folder, options.names)
     taken = set(found.values())
-    pairs = [Pair(file, image) for image, file in found.items()]
+    pairs = [Pair(found[image], image) for image in images if image in found]
     pairs += [
         Pair(None, image)
         for image in images
@@ -159,7 +162,7 @@ def _labels_of(
     noted = {} if pattern else _noted(images, files, folder)
     found = dict(noted)
     image_of = {labels: image for image, labels in noted.items()}
-    for number, image in enumerate(images, start=1):
+    for number, image in numbered(folder, pattern or '', images):
         if image in noted:
             continue
         names = [
@@ -168,7 +171,9 @@ def _labels_of(
             for suffix in LABEL_SUFFIXES
         ]
         if pattern is not None:
-            names = [output_name(pattern, image, number)]
+            name = output_name(pattern, image, number)
+            # a series appends the suffix
+            names = [name, name + SUFFIX]
         keys = [path_key(folder / name) for name in names]
         there = [files[key] for key in keys if key in files]
         others = {image, *noted.values()}
@@ -195,10 +200,8 @@ def _noted(
     for record in sorted((folder / RECORDS).glob('*.json')):
         known = SeriesImage(folder, folder, record, {}).known()
         name = str(known.get('file') or record.stem)
-        labels, made_of = (
-            files.get(path_key(folder / name)),
-            known.get(MADE_OF),
-        )
+        labels = files.get(path_key(folder / name))
+        made_of = known.get(MADE_OF)
         if labels is None or not isinstance(made_of, dict):
             continue
         places = [made_of.get('image'), made_of.get(SEEN)]
@@ -212,10 +215,12 @@ def _noted(
 def _measured(options: argparse.Namespace, pair: Pair) -> pd.DataFrame:
     """Measure the objects of a label image, with the names of its files."""
     if pair.labels is None:
-        raise InputError(f'{options.labels} has no labels of it')
+        raise InputError(f'there are no labels of it in {options.labels}')
     if options.image is not None and pair.image is None:
-        raise InputError(f'{options.image} has no image of these labels')
-    record = options.labels / RECORDS / f'{pair.labels.name}.json'
+        raise InputError(f'there is no image of it in {options.image}')
+    # labels saved beside those of another program have a number
+    name = re.sub(r'\.\d+(\.tiff?)$', r'\1', pair.labels.name)
+    record = options.labels / RECORDS / f'{name}.json'
     saved = SeriesImage(options.labels, pair.labels, record, {})
     known = None
     # labels changed by another program may have other objects

@@ -61,6 +61,7 @@ from napari_mobilesam.series.series_files import (
     image_files,
     image_identity,
     is_image_folder,
+    numbered,
     output_name,
     path_key,
     series_lock,
@@ -235,7 +236,7 @@ def series_of(options: argparse.Namespace) -> Iterator[SeriesImage]:
     taken = {path_key(summary): summary}
     images = list(image_files(options.images))
     inputs = {path_key(image) for image in images}
-    for number, image in enumerate(images, start=1):
+    for number, image in numbered(options.output, pattern, images):
         name = output_name(pattern, image, number)
         labels = options.output / name
         key = path_key(labels)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import (
     Callable,
@@ -43,7 +42,7 @@ from napari_mobilesam.series.series_files import (
     image_identity,
     is_read_only,
     is_written,
-    known_numbers,
+    numbered,
     output_name,
     path_key,
 )
@@ -479,13 +478,7 @@ def _series_images(
     """Yield the images with the paths of their output files."""
     taken: dict[str, Path] = {}
     inputs = {path_key(path) for path in files}
-    numbers = known_numbers(folder, names, files)
-    used = set(numbers.values())
-    for place, image in enumerate(files, start=1):
-        number = numbers.get(image, 0) or next(
-            free for free in itertools.count(place) if free not in used
-        )
-        used.add(number)
+    for number, image in numbered(folder, names, files):
         name = output_name(names, image, number)
         if Path(name).suffix.lower() not in ('.tif', '.tiff'):
             name += SUFFIX

@@ -8,6 +8,7 @@ never replaced.
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
@@ -374,7 +375,7 @@ def output_name(pattern: str, image: Path, number: int) -> str:
     image : Path
         The image.
     number : int
-        Position in the series, from 1.
+        Number of the image, see `numbered`.
 
     Raises
     ------
@@ -412,12 +413,13 @@ def output_name(pattern: str, image: Path, number: int) -> str:
     return name
 
 
-def known_numbers(
+def numbered(
     folder: Path, pattern: str, images: Sequence[Path]
-) -> dict[Path, int]:
-    """Return the numbers of images in the names of their existing labels.
+) -> Iterator[tuple[int, Path]]:
+    """Yield images with their numbers in the names of their labels.
 
-    Images added to a folder must not change the names of the others.
+    An image whose labels exist keeps its number when others are added; the
+    other numbers are positions, from 1, or the next free ones.
 
     Parameters
     ----------
@@ -428,23 +430,39 @@ def known_numbers(
     images : sequence of Path
         The images.
     """
+    known = _known_numbers(folder, pattern, images)
+    used = set(known.values())
+    for place, image in enumerate(images, start=1):
+        number = known.get(image) or next(
+            free for free in itertools.count(place) if free not in used
+        )
+        used.add(number)
+        yield number, image
+
+
+def _known_numbers(
+    folder: Path, pattern: str, images: Sequence[Path]
+) -> dict[Path, int]:
+    """Return the numbers of images in the names of their existing labels."""
     if '{number' not in pattern:
         return {}
-    names: dict[Any, str] = {}
-    for record in (folder / RECORDS).glob('*.json'):
+    # an image may have labels under several names
+    names: dict[Any, list[str]] = {}
+    for record in sorted((folder / RECORDS).glob('*.json')):
         known = SeriesImage(folder, folder, record, {}).known()
         made_of = known.get('made_of')
         if isinstance(made_of, dict):
-            keys = made_of.get('image'), made_of.get(SEEN)
-            names |= dict.fromkeys(keys, record.stem)
+            for key in made_of.get('image'), made_of.get(SEEN):
+                names.setdefault(key, []).append(record.stem)
     numbers = {}
     for image in images:
         identity = image_identity(image, folder / RECORDS)
-        name = names.get(identity['image']) or names.get(identity[SEEN], '')
-        for number in map(int, re.findall('[0-9]+', name)):
-            expected = output_name(pattern, image, number)
-            if name in (expected, f'{expected}{SUFFIX}'):
-                numbers[image] = number
+        found = names.get(identity['image']) or names.get(identity[SEEN], [])
+        for name in found:
+            for number in map(int, re.findall('[0-9]+', name)):
+                expected = output_name(pattern, image, number)
+                if name in (expected, f'{expected}{SUFFIX}'):
+                    numbers[image] = number
     return numbers
 
 
