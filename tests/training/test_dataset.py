@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -112,7 +113,22 @@ def test_labels_as_a_series_saves_them(folder: str, tmp_path: Path) -> None:
     other = tmp_path / ('' if folder else 'labels')
     other.mkdir(exist_ok=True)
     tifffile.imwrite(other / 'a_labels.tif', 0 * two_objects())
-    with pytest.raises(TrainingDataError, match='have the same name'):
+    with pytest.raises(TrainingDataError, match='are both of “a”'):
+        read_folder(tmp_path)
+
+
+def test_labels_of_an_image_that_is_named_as_one(tmp_path: Path) -> None:
+    pixels = np.arange(120, dtype=np.uint8).reshape(12, 10)
+    tifffile.imwrite(tmp_path / 'a_image.tif', pixels)
+    (tmp_path / 'labels').mkdir()
+    saved = tmp_path / 'labels' / 'a_image_labels.tif'
+    tifffile.imwrite(saved, two_objects())
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        assert [image.name[-2:] for image in read_folder(tmp_path)] == ['/a']
+    # predictions must not be used in place of true labels
+    tifffile.imwrite(tmp_path / 'a_labels.tif', two_objects())
+    with pytest.raises(TrainingDataError, match='are both of “a”'):
         read_folder(tmp_path)
 
 

@@ -81,16 +81,16 @@ def _pairs(folder: Path, warn: bool = True) -> list[tuple[str, Path, Path]]:
         for same in (images[stem], labels[stem]):
             if len(same) > 1:
                 raise TrainingDataError(
-                    f'{same[0]} and {same[1].name} have the same name: '
-                    'remove one, or rename it.'
+                    f'{same[0]} and {same[1]} are both of “{stem}”: remove '
+                    'one, or rename it.'
                 )
     paths = {*images, *labels} - {*both}
     alone = [p for stem in sorted(paths) for p in images.get(stem, ())]
     alone += [p for stem in sorted(paths) for p in labels.get(stem, ())]
     if both and alone and warn:
         warnings.warn(
-            f'{folder}: {len(alone)} files have no partner of the same name '
-            f'and are left out: {first_few([path.name for path in alone])}',
+            f'{folder}: {counted(len(alone), "file")} without a partner of '
+            f'the same name left out: {first_few([p.name for p in alone])}',
             UserWarning,
             stacklevel=2,
         )
@@ -113,7 +113,10 @@ def _images_and_labels(
         for stem, files in found.items()
         if stem.endswith(IMAGE)
     }
-    labels = _by_image(drawn, found | images)
+    labels: dict[str, list[Path]] = {}
+    for stem, files in _by_image(drawn, found).items():
+        name = stem.removesuffix(IMAGE) if stem in found else stem
+        labels[name] = labels.get(name, []) + files
     # an image need not be named as one if there are labels of it
     named = {stem: files for stem, files in found.items() if stem in labels}
     return named | images, labels
