@@ -15,6 +15,7 @@ import pytest
 import tifffile
 from PIL import Image
 
+from napari_mobilesam.cli import model_commands
 from napari_mobilesam.cli.contrast_options import (
     chosen_limits,
     contrast_option,
@@ -339,3 +340,21 @@ def test_percentiles_of_a_large_image_are_those_of_a_sample(tmp_path) -> None:
     assert (low, high) == pytest.approx((1000, 9000), abs=20)
     option = contrast_option('5,70')
     assert limits_of_source(option, source) == ((5, 70),)
+
+
+def test_a_warning_about_many_images_is_printed_once(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def list_models(options: argparse.Namespace) -> int:
+        for image in range(3):
+            # such as reading weights does
+            with warnings.catch_warnings():
+                pass
+            warnings.warn('beyond', UserWarning, stacklevel=1)
+            warnings.warn(f'{image} is black', UserWarning, stacklevel=1)
+        return 0
+
+    monkeypatch.setattr(model_commands, 'list_command', list_models)
+    done = run('models')
+    told = [line.rpartition('warning: ')[2] for line in done.err.splitlines()]
+    assert told == ['beyond', *(f'{image} is black' for image in range(3))]

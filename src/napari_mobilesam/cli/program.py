@@ -10,8 +10,8 @@ import re
 import sys
 import traceback
 import warnings
-from collections.abc import Sequence
-from typing import TextIO
+from collections.abc import Callable, Sequence
+from typing import Any, TextIO
 
 from napari_mobilesam import __version__
 from napari_mobilesam.cli import (
@@ -146,9 +146,8 @@ def run_program(arguments: Sequence[str] | None = None) -> int:
         return stop.code if isinstance(stop.code, int) else ExitCode.USAGE
     try:
         with warnings.catch_warnings():
-            warnings.showwarning = show_warning
-            # the same words once, for example for many images
-            warnings.simplefilter('default', UserWarning)
+            warnings.showwarning = once(show_warning)
+            warnings.simplefilter('always', UserWarning)
             return int(options.run(options))
     except BrokenPipeError:
         # The reader of our output is gone (`… | head`); closing stdout at exit
@@ -166,6 +165,18 @@ def run_program(arguments: Sequence[str] | None = None) -> int:
             traceback.print_exc()
         print(f'{PROGRAM}: error: {message(error)}', file=sys.stderr)
         return exit_code(error)
+
+
+def once(show: Callable[..., None]) -> Callable[..., None]:
+    """Return a function that shows the same words once for many images."""
+    shown: set[str] = set()
+
+    def show_new(message: Warning | str, *details: Any) -> None:
+        if str(message) not in shown:
+            shown.add(str(message))
+            show(message, *details)
+
+    return show_new
 
 
 def show_warning(
