@@ -102,7 +102,8 @@ def add_series_options(parser: argparse.ArgumentParser) -> None:
         metavar='PATTERN',
         help='names of the label images: {name} is the image name without '
         'suffix, {suffix} its suffix without dot, {folder} its folder, '
-        '{number} counts from 1 (default: {name}_labels.tif)',
+        '{number} counts from 1, and stays when images are added (default: '
+        '{name}_labels.tif)',
     )
 
 

@@ -23,7 +23,8 @@ class StatedSize(NamedTuple):
     shape : tuple of int
         Shape of the image.
     scale : tuple of float
-        Pixel size along each axis; 1 if it is not stated.
+        Pixel size along each axis; 1 if it is not stated. Empty, like
+        ``units``, for a zarr that names no axes.
     units : tuple of (str or None)
         Unit along each axis; None if it is not stated.
     """
