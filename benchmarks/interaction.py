@@ -67,7 +67,7 @@ def click_curve(
     for _ in range(CLICKS):
         prompts = Prompts(np.array(points, float), np.array(labels))
         found = candidates_of(
-            engine, plane, prompts, model, before if feed else None
+            engine, model, None, plane, prompts, before if feed else None
         )
         before = before if found is None else found.only_chosen()
         predicted = on_plane(found and found.mask, plane.shape)
@@ -138,7 +138,7 @@ def follow(seed: int, model: Sam) -> Iterator[tuple[bool, bool, float]]:
     def predict(
         plane: ImagePlane, prompts: Prompts, before: ObjectCandidates | None
     ) -> ObjectCandidates | None:
-        return candidates_of(engine, plane, prompts, model, before)
+        return candidates_of(engine, model, None, plane, prompts, before)
 
     for disk in range(1, DISKS + 1):
         if np.count_nonzero(labels[0] == disk) < 100:

@@ -186,7 +186,8 @@ def time_tiles(image: Wallpaper, count: int) -> float:
     """Return the mean seconds of single inner tiles of an image."""
     load = NamedModel(MODEL)
     parameters = checked_large(None, {'diameter': 2.0 * RADIUS})
-    plan = make_plan(image, load(), parameters)
+    model = load()
+    plan = make_plan(image, model, parameters)
     rows, columns = plan.grid.tiles
     tiles = [(r, c) for r in range(1, rows - 1) for c in range(1, columns - 1)]
     step = max(1, len(tiles) // count)
@@ -201,6 +202,7 @@ def time_tiles(image: Wallpaper, count: int) -> float:
             plan.working_diameter,
             Path(folder),
             load,
+            model.key,
             parameters.everything,
         )
         propose(tasks[0])
