@@ -222,7 +222,7 @@ def test_the_embedding_of_another_model_is_refused(embedding):
         ({'labels': [1]}, '0 points but labels'),
         ({'box': [1, 2, 3]}, r'box has the shape \(3,\)'),
         ({'box': [5, 5, 5, 9]}, r'Box \(5.0, 5.0, 5.0, 9.0\) has no area'),
-        ({'box': [9, 5, 5, 9]}, 'row1 has to be above row0'),
+        ({'box': [9, 5, 5, 9]}, 'row1 has to be larger than row0'),
         ({'box': [70, 5, 80, 9]}, r'Box .* outside .*\(60, 90\)'),
         ({'box': [-9, 5, 0, 9]}, 'outside the image'),
         ({'box': [0, 0, np.inf, 5]}, 'infinity'),

@@ -143,8 +143,8 @@ def _checked_box(
     name = f'Box {tuple(float(value) for value in corners)}'
     if corners[2] <= corners[0] or corners[3] <= corners[1]:
         raise PromptError(
-            f'{name} has no area: row1 has to be above row0 and column1 '
-            'above column0.'
+            f'{name} has no area: row1 has to be larger than row0, and '
+            'column1 larger than column0.'
         )
     clipped = _clip(corners, (0, 0, *frame.image_shape))
     if clipped[2] <= clipped[0] or clipped[3] <= clipped[1]:

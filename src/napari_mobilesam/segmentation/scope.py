@@ -111,7 +111,7 @@ def checked_scope(
     if (last <= first).any():
         raise SegmentationError(
             f'The region {tuple(corners.tolist())} has no area: row1 has to '
-            'be above row0 and column1 above column0.'
+            'be larger than row0, and column1 larger than column0.'
         )
     row0, column0 = (max(0, int(value)) for value in corners[:2])
     row1, column1 = (
