@@ -23,6 +23,7 @@ from napari_mobilesam.cli import large_options
 from napari_mobilesam.cli.exit_codes import ExitCode
 from napari_mobilesam.cli.progress import ProgressLine
 from napari_mobilesam.cli.stop_on_interrupt import StopOnInterrupt
+from napari_mobilesam.large import large_estimate
 from napari_mobilesam.large import model_references as models
 from napari_mobilesam.large.image_view import ImageView
 from napari_mobilesam.large.io.ome_zarr import is_finished, open_labels
@@ -265,6 +266,8 @@ def test_ctrl_c_keeps_tiles_and_says_how_to_go_on(
 
     before = signal.getsignal(signal.SIGINT)
     with monkeypatch.context() as patch:
+        # so that only tiles are read
+        patch.setattr(large_estimate, 'BLOCKS_READ', 0)
         patch.setattr(ImageView, 'rgb', rgb)
         result = run(*command, '-o', output, '--executor', 'serial')
     assert signal.getsignal(signal.SIGINT) is before

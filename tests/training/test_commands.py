@@ -434,7 +434,7 @@ def test_fine_tuning_on_a_split_ended_by_ctrl_c(
     assert sum(training['images'].values()) == 2
     printed = capsys.readouterr().out
     assert 'segment everything was not compared' in printed
-    assert 'evaluate FOLDER --model base, then --model mine' in printed
+    assert f'evaluate FOLDER --model {base}, then --model mine' in printed
 
 
 def test_evaluate(

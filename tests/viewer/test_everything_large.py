@@ -17,7 +17,7 @@ from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QFileDialog, QMessageBox
 from segmentation.oracle import Oracle
 
-from napari_mobilesam.large import large_plan
+from napari_mobilesam.large import large_estimate, large_plan
 from napari_mobilesam.large.image_view import ImageView
 from napari_mobilesam.large.run_folder import records_folder
 from napari_mobilesam.large.run_state import run_state
@@ -60,6 +60,8 @@ def large(oracle, monkeypatch):
     model = Oracle(128, best=24)
     monkeypatch.setattr(controller, 'load_by_name', lambda name: model)
     monkeypatch.setattr(large_source, 'MOST_LAZY_PIXELS', 1000)
+    # so that only tiles are read during a run
+    monkeypatch.setattr(large_estimate, 'BLOCKS_READ', 0)
 
 
 @pytest.fixture

@@ -1586,6 +1586,7 @@ def test_the_open_object_is_accepted_when_it_is_closed(
     assert saved(folder, 'a').any()
 
 
+@pytest.mark.slow
 def test_work_goes_on_while_the_next_image_is_read(
     series_desk, folder, monkeypatch
 ):
@@ -1594,7 +1595,8 @@ def test_work_goes_on_while_the_next_image_is_read(
     go = threading.Event()
 
     def read_slowly(series, number):
-        go.wait(20)
+        # a click from the console waits for all that is under way
+        go.wait(1)
         return read(series, number)
 
     d.widget.layers.forget()

@@ -21,7 +21,7 @@ from napari_mobilesam.segmentation.everything_plan import (
     SHARES,
     point_source,
 )
-from napari_mobilesam.types import ImageError, ModelRecord
+from napari_mobilesam.types import ModelRecord
 
 # Number of blocks read to find out how many are empty.
 BLOCKS_READ = 20
@@ -80,7 +80,7 @@ def shown_shares(plan: LargePlan) -> tuple[float, float]:
             min(column + side, width),
         )
         # what cannot be read fails later, and only its tiles
-        with contextlib.suppress(ImageError):
+        with contextlib.suppress(Exception):
             rgb = plan.view.rgb(int(plane), window)
             blocks.append(_shown(rgb, grid.stride))
     if not blocks:
