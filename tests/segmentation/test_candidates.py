@@ -362,8 +362,8 @@ class TestScope:
         ('given_', 'message'),
         [
             ({'region': (1, 2, 3)}, r'give \(row0'),
-            ({'region': (5, 5, 5, 9)}, 'no area: row1 has to be above'),
-            ({'region': (50, 0, 10, 20)}, 'no area: row1 has to be above'),
+            ({'region': (5, 5, 5, 9)}, 'no area: row1 has to be larger'),
+            ({'region': (50, 0, 10, 20)}, 'no area: row1 has to be larger'),
             ({'region': (200, 0, 300, 9)}, 'no pixel'),
             ({'region': (0, 0, np.nan, 9)}, r'give \(row0'),
             ({'region': np.zeros((40, 40), bool)}, 'region has no pixel'),
