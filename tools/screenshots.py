@@ -190,7 +190,7 @@ def picture_of_series(image: NDArray[np.uint8], folder: Path) -> None:
         series.open([str(images)])
         studio.settle()
         series.panel.form.controls['points_per_side'].value = 16
-        series.segment_all()
+        series.run.start()
         studio.settle(2.0)
         studio.save(folder / 'series.png')
         studio.close()
