@@ -16,7 +16,7 @@ from napari_mobilesam.readers.tiff import (
 
 
 class StatedSize(NamedTuple):
-    """What a file says of the pixels of its image.
+    """Shape and pixel size of an image, as its file states them.
 
     Attributes
     ----------
