@@ -181,13 +181,16 @@ class LargeRuns:
         if run is not self._estimates.current:
             return
         try:
-            text = self._described(self._plan(run.request, model), model)
+            key, plan = self._plan(run.request, model)
+            text = self._described(key, plan, model)
         except Exception as error:  # noqa: BLE001 - shown where it would be
             text = explain(error)
         self._estimates.finish(run, self.estimated.emit, text)
 
-    def _plan(self, request: LargeRequest, model: Sam) -> LargePlan:
-        """Plan a run; the diameter is measured once for all its plans."""
+    def _plan(
+        self, request: LargeRequest, model: Sam
+    ) -> tuple[Hashable, LargePlan]:
+        """Return a plan and its key; its diameter is measured only once."""
         from napari_mobilesam.large.large_plan import make_plan
 
         source, parameters = request.source, request.parameters
@@ -197,14 +200,15 @@ class LargeRuns:
             source, model, parameters, diameter if known == key else None
         )
         self._measured = key, plan.diameter
-        return plan
+        return key, plan
 
-    def _described(self, plan: LargePlan, model: Sam) -> str:
-        """Describe the newest plan; a run does not read a sample again."""
-        key, _ = self._measured
-        if self._text[0] != key:
-            self._text = key, _estimate_of(plan, model)
-        return self._text[1]
+    def _described(self, key: Hashable, plan: LargePlan, model: Sam) -> str:
+        """Describe a plan; a run does not read the sample again."""
+        known, text = self._text
+        if known != key:
+            text = _estimate_of(plan, model)
+            self._text = key, text
+        return text
 
     def _load(self, run: _LargeRun) -> None:
         if run is not self._runs.current:
@@ -261,9 +265,10 @@ class LargeRuns:
                 message = f'{message}, about {duration(seconds)} left'
             self._runs.tell(run, self.progress.emit, done, total, message)
 
-        plan = self._plan(request, model)
+        key, plan = self._plan(request, model)
         # an estimate that was still under way was dropped
-        self._runs.tell(run, self.estimated.emit, self._described(plan, model))
+        text = self._described(key, plan, model)
+        self._runs.tell(run, self.estimated.emit, text)
         return segment_large(
             request.source,
             request.output,
