@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
-from napari_mobilesam.export import contours
+from napari_mobilesam.export import contours, filling
 from napari_mobilesam.export.contours import label_contours
 from napari_mobilesam.export.filling import fill_polygons
 
@@ -82,6 +82,16 @@ def test_strips_make_no_difference(
     labels: NDArray[np.uint16], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(contours, 'STRIP_PIXELS', 3 * labels.shape[1])
+    check(labels)
+
+
+@pytest.mark.parametrize('crossings', [1, 20, 60])
+def test_batches_of_edges_make_no_difference(
+    crossings: int,
+    labels: NDArray[np.uint16],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(filling, 'CROSSINGS', crossings)
     check(labels)
 
 

@@ -1088,6 +1088,35 @@ def test_damaged_polygons(tmp_path: Path) -> None:
         read_labels(path)
 
 
+@pytest.mark.parametrize(
+    ('size', 'counts', 'message'),
+    [
+        ([4, 5], 'p', 'not a list of compressed counts'),
+        ([4, 5], '0/', 'not a list of compressed counts'),
+        # a count that is continued beyond the end
+        ([4, 5], '04P', 'not a list of compressed counts'),
+        ([5, 4], [0, 4, 16], 'its size is'),
+        ([4, 5], [0, 4, 17], 'go beyond the image'),
+        ([4, 5], [5, -1, 3], 'go beyond the image'),
+    ],
+)
+def test_damaged_run_lengths(
+    size: list[int], counts: Any, message: str, tmp_path: Path
+) -> None:
+    path = tmp_path / 'a.json'
+    mask = {'size': [4, 5], 'counts': ''}
+    content = {
+        'images': [{'id': 1, 'width': 5, 'height': 4}],
+        'annotations': [{'image_id': 1, 'segmentation': mask}],
+    }
+    path.write_text(json.dumps(content), 'utf-8')
+    same(read_labels(path), np.zeros((4, 5)))
+    mask |= {'size': size, 'counts': counts}
+    path.write_text(json.dumps(content), 'utf-8')
+    with pytest.raises(ExportError, match=message):
+        read_labels(path)
+
+
 @pytest.mark.parametrize('name', [*NAMES, 'x.png'])
 def test_a_series_of_one_frame(
     name: str, labels: NDArray[Any], tmp_path: Path

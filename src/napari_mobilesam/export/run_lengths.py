@@ -118,15 +118,12 @@ def decompress(text: str) -> NDArray[np.int64]:
     """
     codes = np.frombuffer(text.encode('ascii'), np.uint8).astype(np.int64)
     codes -= ZERO
-    if len(codes) and (
-        codes.min() < 0 or codes.max() >= 2 * MORE or codes[-1] & MORE
-    ):
+    valid = (codes >= 0) & (codes < 2 * MORE)
+    if not valid.all() or (codes[-1:] & MORE).any():
         raise ValueError(f'{text[:20]!r} is not a list of compressed counts')
     ends = np.flatnonzero(~codes & MORE) + 1
-    starts = np.concatenate([[0], ends[:-1]]).astype(np.int64)
+    starts = np.append(0, ends)[:-1]
     sizes = ends - starts
-    if not len(ends):
-        return np.zeros(0, np.int64)
     shift = GROUP * (np.arange(len(codes)) - np.repeat(starts, sizes))
     values = np.add.reduceat((codes & (MORE - 1)) << shift, starts)
     negative = (codes[ends - 1] & SIGN) > 0
