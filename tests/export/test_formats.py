@@ -18,11 +18,16 @@ from numpy.typing import NDArray
 import napari_mobilesam as nm
 from napari_mobilesam.export import ome_zarr_labels
 from napari_mobilesam.export.exported import (
+    UNKNOWN,
     ExportError,
     LabelsWithTable,
     objects_of,
 )
 from napari_mobilesam.export.formats import export_labels, read_labels
+from napari_mobilesam.export.polygon_file import (
+    PolygonObject,
+    labels_from_polygons,
+)
 from napari_mobilesam.large.io import ome_zarr
 from napari_mobilesam.types import ImageError, SegmentationError
 
@@ -44,6 +49,8 @@ def test_labels_of_any_size_are_found(background: int) -> None:
     assert areas.tolist() == [17, 1, 2][first:]
     every = [np.s_[0:4, 0:5], np.s_[3:4, 4:5], np.s_[1:3, 2:3]]
     assert boxes == every[first:]
+    with pytest.raises(SegmentationError, match='too large: number'):
+        objects_of(np.full((4, 5), 1 << 63, np.uint64))
 
 
 @pytest.mark.slow
@@ -223,7 +230,9 @@ def test_pixel_sizes_and_the_time_between_frames(
 def test_labels_without_objects(name: str, tmp_path: Path) -> None:
     nothing = np.zeros((7, 9), np.int64)
     assert export_labels(nothing, tmp_path / name).objects == 0
-    same(read_labels(tmp_path / name), nothing)
+    found = read_labels(tmp_path / name)
+    same(found, nothing)
+    assert found.table is None or not len(found.table)
 
 
 @pytest.mark.parametrize('name', NAMES)
@@ -611,8 +620,24 @@ def test_ome_zarr_gets_the_scale_of_its_image(
     found = read_labels(path)
     assert found.scale == (0.5, 0.25)
     assert found.units == ('micrometer', 'micrometer')
+    assert found.translation == (0, 0)
     with pytest.raises(ExportError, match='image that they belong'):
         export_labels(labels[:20], tmp_path / 'y.zarr', image=source)
+
+
+def test_the_image_of_a_stack_may_have_channels(
+    stack: NDArray[Any], tmp_path: Path
+) -> None:
+    source = tmp_path / 'image.ome.tif'
+    metadata = {'axes': 'ZCYX', 'PhysicalSizeX': 0.25, 'PhysicalSizeY': 0.5}
+    tifffile.imwrite(
+        source, np.zeros((3, 2, 40, 48), np.uint8), metadata=metadata, ome=True
+    )
+    path = tmp_path / 'cells.ome.zarr'
+    export_labels(stack, path, image=source)
+    assert read_labels(path).scale == (1, 0.5, 0.25)
+    with pytest.raises(ExportError, match='has 3 planes of 40 × 48 pixels'):
+        export_labels(stack[:2], tmp_path / 'y.zarr', image=source)
 
 
 @pytest.mark.parametrize('shape', [(1, 1, 1), (1, 1, 3)])
@@ -641,6 +666,12 @@ def test_the_only_channel_of_ome_zarr_is_left_out(
     same(found, expected)
     np.testing.assert_array_equal(np.asarray(found.labels), expected)
     assert len(nm.measure_objects(found.labels[0])) > 0
+    group.create_array('1', data=stack.repeat(2, axis=1))
+    datasets = [{'path': '1', 'coordinateTransformations': [step]}]
+    image = {**group.attrs['multiscales'][0], 'datasets': datasets}
+    group.attrs['multiscales'] = [image]
+    with pytest.raises(ExportError, match=r'Labels of shape \(1, 2,'):
+        read_labels(tmp_path / 'x.zarr')
 
 
 def test_a_zarr_array_takes_no_labels(
@@ -693,7 +724,67 @@ def test_png_has_one_plane_of_16_bits(
     assert not list(tmp_path.iterdir())
 
 
+def test_png_stores_the_pixel_size(
+    labels: NDArray[Any], tmp_path: Path
+) -> None:
+    from PIL import Image
+
+    path = tmp_path / 'x.png'
+    units = ('micrometer', 'micrometer')
+    export_labels(labels, path, scale=(0.5, 0.25), units=units)
+    with Image.open(path) as picture:
+        # pixels per inch, of columns and rows
+        assert picture.info['dpi'] == pytest.approx((101_600, 50_800))
+    for unknown in ({'units': units}, {'scale': (0.5, 0.25)}):
+        export_labels(labels, path, overwrite=True, **unknown)
+        with Image.open(path) as picture:
+            assert 'dpi' not in picture.info
+
+
+def test_tiff_is_of_the_kind_that_its_name_tells(
+    labels: NDArray[Any], tmp_path: Path
+) -> None:
+    for name, kind in (('a.TIF', 'imagej'), ('a.OME.tif', 'ome')):
+        # without a length of y in the unit of x, no resolution is written
+        given = LabelsWithTable(
+            labels, scale=(2.0, 0.5), units=('second', 'micrometer')
+        )
+        export_labels(given, tmp_path / name)
+        with tifffile.TiffFile(tmp_path / name) as file:
+            assert kind in file.flags
+        found = read_labels(tmp_path / name)
+        assert found.name == 'a'
+        same(found, labels)
+
+
+def test_labels_too_large_for_a_tiff_are_refused(tmp_path: Path) -> None:
+    vast = np.broadcast_to(np.uint16(1), (1 << 16, (1 << 15) + 1))
+    for name in ('x.tif', 'x.png'):
+        with pytest.raises(ExportError, match='write an OME-Zarr'):
+            export_labels(vast, tmp_path / name)
+
+
 # other people's labels
+
+
+@pytest.mark.filterwarnings('ignore:.*data with shape')
+@pytest.mark.parametrize('count', [1, 2, 3, 4])
+@pytest.mark.parametrize('pages', [(), (1,), (1, 1)])
+def test_planes_that_tifffile_does_not_name(
+    count: int, pages: tuple[int, ...], tmp_path: Path
+) -> None:
+    """It takes three or four planes for colours."""
+    path = tmp_path / 'a.tif'
+    labels = np.arange(count * 30, dtype=np.uint8).reshape(count, 5, 6)
+    tifffile.imwrite(path, labels.reshape(*pages, count, 5, 6))
+    expected = labels if count > 1 else labels[0]
+    same(read_labels(path), expected)
+    frames = read_labels(path, frames=True)
+    same(frames, expected)
+    if count > 2:
+        assert frames.axes == 'tyx'
+    if count > 1:
+        same(read_labels(path, channel=count - 1), labels[-1])
 
 
 def test_labels_as_others_write_them(
@@ -759,6 +850,20 @@ def test_masks_and_negative_labels(name: str, tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == [name]
 
 
+@pytest.mark.parametrize('name', [*NAMES, 'x.png'])
+def test_negative_labels_on_disk(name: str, tmp_path: Path) -> None:
+    zarr = pytest.importorskip('zarr')
+    labels = np.zeros((6, 8), np.int32)
+    labels[1:4, 2:5], labels[5, 7] = 3, -1
+    array = zarr.create_array(str(tmp_path / 'a.zarr'), data=labels)
+    with pytest.raises(SegmentationError, match='negative'):
+        export_labels(array, tmp_path / name)
+    assert [p.name for p in tmp_path.iterdir()] == ['a.zarr']
+    array[5, 7] = 1
+    export_labels(array, tmp_path / name)
+    same(read_labels(tmp_path / name), array[:])
+
+
 @pytest.mark.parametrize('segmentation', ['rle', 'polygons'])
 def test_coco_of_noise(
     segmentation: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -789,6 +894,11 @@ def test_bad_tables_and_names(labels: NDArray[Any], tmp_path: Path) -> None:
         export_labels(labels, tmp_path / 'x.geojson', object_type='tile')
     with pytest.raises(ExportError, match="segmentation 'png'"):
         export_labels(labels, tmp_path / 'x.json', segmentation='png')
+    several = {'label': [1, 1], 'score': [0.5, 0.25]}
+    for more, where in (({}, ''), ({'plane': [2, 2]}, ' of plane 2')):
+        table = pd.DataFrame({**several, **more})
+        with pytest.raises(ExportError, match=f'label 1{where} twice'):
+            export_labels(labels, tmp_path / 'x.geojson', table=table)
     # a table without rows, and one without columns
     export_labels(
         labels, tmp_path / 'x.zip', table=pd.DataFrame({'label': []})
@@ -1053,6 +1163,82 @@ def test_objects_at_the_edge_of_the_image_are_cut(
     same(read_labels(path), expected)
 
 
+def painted(
+    planes: list[tuple[int, int]],
+    shape: tuple[int, ...] | None = None,
+    corner: int = 0,
+    labels: tuple[int | None, ...] = (),
+) -> LabelsWithTable:
+    """Paint an object of 4 × 5 pixels on each plane (t, z)."""
+    ring = corner + np.array([[0, 0], [0, 5], [4, 5], [4, 0]])
+    objects = [
+        PolygonObject([[ring]], label, t, z, UNKNOWN)
+        for (t, z), label in zip(
+            planes, labels or [None] * len(planes), strict=True
+        )
+    ]
+    return labels_from_polygons(objects, shape, {}, Path('a.zip'))
+
+
+@pytest.mark.parametrize(
+    ('plane', 'shape', 'axes'),
+    [
+        ((0, 0), (4, 5), 'yx'),
+        ((0, 1), (2, 4, 5), 'zyx'),
+        ((2, 0), (3, 4, 5), 'tyx'),
+        ((2, 1), (3, 2, 4, 5), 'tzyx'),
+    ],
+)
+def test_without_a_shape_labels_contain_the_objects(
+    plane: tuple[int, int], shape: tuple[int, ...], axes: str
+) -> None:
+    found = painted([plane])
+    assert (found.shape, found.axes) == (shape, axes)
+    expected = np.zeros(shape)
+    expected.reshape(-1, 4, 5)[-1] = 1
+    same(found, expected)
+    same(painted([plane], shape), expected)
+
+
+@pytest.mark.parametrize(
+    ('plane', 'shape'),
+    [
+        ((0, 1), (4, 5)),
+        ((1, 0), (4, 5)),
+        ((0, 2), (2, 4, 5)),
+        ((0, -1), (2, 4, 5)),
+        ((2, 0), (2, 4, 5)),
+        ((1, 1), (2, 4, 5)),
+        ((0, 3), (2, 3, 4, 5)),
+        ((2, 0), (2, 3, 4, 5)),
+        ((-1, 0), (2, 3, 4, 5)),
+    ],
+)
+def test_an_object_on_a_plane_that_labels_lack(
+    plane: tuple[int, int], shape: tuple[int, ...]
+) -> None:
+    t, z = plane
+    with pytest.raises(ExportError, match=f'plane z={z}, t={t}, which'):
+        painted([plane], shape)
+
+
+def test_objects_without_a_label_get_the_next_free_ones() -> None:
+    planes = [(0, z) for z in range(4)]
+    found = painted(planes, labels=(None, -3, 5, 0))
+    assert found.labels[:, 0, 0].tolist() == [6, 7, 5, 8]
+
+
+def test_rows_and_columns_beyond_the_shape_are_refused() -> None:
+    same(painted([(0, 0)], (4, 9), labels=(1,)), np.arange(9) < [[5]] * 4)
+    for shape in ((3, 9), (9, 4)):
+        with pytest.raises(ExportError, match='1 object beyond'):
+            painted([(0, 0)], shape)
+    with pytest.raises(ExportError, match='2 objects at negative'):
+        painted([(0, 0), (0, 0)], (4, 9), corner=-5)
+    with pytest.raises(ExportError, match='a.zip has objects far outside'):
+        painted([(0, 0)], corner=1_000_000)
+
+
 def test_damaged_polygons(tmp_path: Path) -> None:
     path = tmp_path / 'a.geojson'
     corners = [[0, 0], [float('nan'), 5], [5, 5], [0, 0]]
@@ -1133,12 +1319,14 @@ def test_infinite_values_are_left_out_with_a_warning(
 ) -> None:
     table = pd.DataFrame(
         {
-            'label': [1, 2, 5],
-            'ratio': [np.inf, 2.0, -np.inf],
-            'mean': [np.nan, 1.0, np.nan],
+            # a row without a label is of no object
+            'label': [1, 2, 5, None],
+            'ratio': [np.inf, 2.0, -np.inf, 1.0],
+            'mean': [np.nan, 1.0, np.nan, 1.0],
+            'length': pd.array([None, 3.0, 4.0, 1.0], 'Float64'),
             # no measurements
-            'note': ['7', '8', None],
-            'seen': [True, False, True],
+            'note': ['7', '8', None, None],
+            'seen': [True, False, True, True],
         }
     )
     with pytest.warns(UserWarning, match='2 infinite values .*ratio:'):
@@ -1150,6 +1338,8 @@ def test_infinite_values_are_left_out_with_a_warning(
     ratios = found.set_index('label')['ratio']
     assert ratios[2] == 2
     assert ratios[[1, 5]].isna().all()
+    lengths = found.set_index('label')['length']
+    assert lengths[[2, 5]].tolist() == [3, 4]
     assert not {'note', 'seen'} & set(found)
 
 
@@ -1213,11 +1403,31 @@ def test_ome_zarr_that_cannot_be_written_leaves_what_was_there(
         assert list(tmp_path.iterdir()) == [path]
 
 
+def test_ome_zarr_of_several_chunks(stack, tmp_path, monkeypatch):
+    zarr = pytest.importorskip('zarr')
+    monkeypatch.setattr(ome_zarr_labels, 'CHUNK', 16)
+    path = tmp_path / 'x.ome.zarr'
+    path.mkdir()  # an empty folder is no obstacle
+    table = pd.DataFrame({'label': [1, 701], 'score': [0.5, 0.25]})
+    given = LabelsWithTable(stack, table, translation=(3.0, 0.5, 2.0))
+    export_labels(given, path)
+    found = read_labels(path)
+    same(found, stack)
+    assert found.translation == (3.0, 0.5, 2.0)
+    assert found.labels.chunks == (1, 16, 16)
+    told = dict(zarr.open(str(path), mode='r').attrs)['image-label']
+    # without a class, there are no colours
+    assert 'colors' not in told
+    assert [entry['score'] for entry in told['properties']] == [0.5, 0.25]
+
+
 @pytest.mark.parametrize('lazy', [True, False])
 def test_ome_zarr_over_itself(labels, tmp_path, lazy):
     pytest.importorskip('zarr')
     path = tmp_path / 'x.ome.zarr'
     export_labels(labels, path)
+    with pytest.raises(FileExistsError, match='exists'):
+        export_labels(labels, path)
     found = read_labels(path).labels
     if lazy:
         found = pytest.importorskip('dask.array').from_array(found)

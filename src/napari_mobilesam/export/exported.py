@@ -264,7 +264,16 @@ class PropertiesLookup:
                 )
 
     def __call__(self, plane: int, label: int) -> ObjectProperties:
-        """Return the properties of an object; `UNKNOWN` without a row."""
+        """Return the properties of an object; `UNKNOWN` without a row.
+
+        Raises
+        ------
+        ExportError
+            If the label is negative.
+        """
+        if label < 0:
+            # planes on disk are not checked before
+            raise ExportError(NEGATIVE.format(label))
         known = self._known.get((None, label))
         return known or self._known.get((plane, label), UNKNOWN)
 
