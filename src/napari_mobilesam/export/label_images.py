@@ -268,8 +268,5 @@ def read_png(path: Path) -> LabelsWithTable:
 
 def stem(path: Path) -> str:
     """Return the name of a file without its suffixes."""
-    name = path.name
-    for suffix in ('.ome.tiff', '.ome.tif', '.ome.zarr'):
-        if name.lower().endswith(suffix):
-            return name[: -len(suffix)]
-    return path.stem
+    name = path.stem
+    return name[:-4] if name.lower().endswith('.ome') else name

@@ -93,9 +93,7 @@ def write_ome_zarr(
         raise FileExistsError(f'{path} exists: remove it, or overwrite it.')
     like = _like(image, of or image_around(path))
     largest, found = _objects(image)
-    if not path.is_dir() or any(path.iterdir()):
-        # never replace anything else
-        check_replaceable(path)
+    check_replaceable(path)
     # write beside the old labels, which may be the ones being exported
     new = temporary_path(path)
     try:

@@ -136,13 +136,12 @@ def _check_inside(
     ExportError
         If there are such objects; the message gives a sufficient shape.
     """
+    if not objects:
+        return
     points = [
         np.concatenate([ring for part in found.polygons for ring in part])
         for found in objects
-        if found.polygons
     ]
-    if not points:
-        return
     low = np.array([each.min(axis=0) for each in points])
     high = np.array([each.max(axis=0) for each in points])
     edge = np.array(shape[-2:])
@@ -212,10 +211,8 @@ def _extent(objects: Sequence[PolygonObject]) -> tuple[int, ...]:
     height, width = np.ceil(np.max([r.max(0) for r in rings], axis=0))
     times = max(found.t for found in objects) + 1
     depth = max(found.z for found in objects) + 1
-    plane = (int(height), int(width))
-    if times > 1 and depth > 1:
-        return (times, depth, *plane)
-    return (times * depth, *plane) if times * depth > 1 else plane
+    leading = [count for count in (times, depth) if count > 1]
+    return (*leading, int(height), int(width))
 
 
 def properties_table(
