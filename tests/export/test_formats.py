@@ -528,6 +528,7 @@ def test_coco_of_others(tmp_path: Path) -> None:
                 'id': 2,
                 'image_id': 7,
                 'segmentation': [[2, 1, 4, 1, 4, 3, 2, 3]],
+                'score': 0.75,
             },
         ],
     }
@@ -535,7 +536,23 @@ def test_coco_of_others(tmp_path: Path) -> None:
     expected = np.zeros((4, 5))
     expected[:, 0] = 1
     expected[1:3, 2:4] = 2
-    same(read_labels(path), expected)
+    found = read_labels(path)
+    same(found, expected)
+    assert found.table is not None
+    assert found.table['score'].tolist()[1] == 0.75
+
+
+def test_coco_has_an_image_for_each_plane(
+    volume: LabelsWithTable, tmp_path: Path
+) -> None:
+    path = tmp_path / 'x.json'
+    export_labels(volume, path)
+    images = json.loads(path.read_text('utf-8'))['images']
+    names = [each['file_name'] for each in images]
+    assert names == ['a.tif-0', 'a.tif-1', 'a.tif-2']
+    export_labels(volume.labels[0], path, name='b.tif', overwrite=True)
+    (only,) = json.loads(path.read_text('utf-8'))['images']
+    assert only['file_name'] == 'b.tif'
 
 
 @pytest.mark.parametrize('version', ['0.4', '0.5'])
@@ -954,7 +971,17 @@ def test_damaged_files(name: str, content: bytes, tmp_path: Path) -> None:
                 'images': [{'id': 1, 'height': 4, 'width': 4}],
                 'annotations': [{'image_id': 2, 'segmentation': []}],
             },
-            'an annotation of image 2, which it lacks',
+            'a.json has an annotation of image 2, which it lacks',
+        ),
+        (
+            'a.json',
+            {
+                'images': [
+                    {'id': n, 'height': 4, 'width': 3 + n} for n in (1, 2)
+                ],
+                'annotations': [],
+            },
+            'a.json has 2 images of 2 sizes',
         ),
         (
             'a.json',
@@ -969,7 +996,7 @@ def test_damaged_files(name: str, content: bytes, tmp_path: Path) -> None:
                     }
                 ],
             },
-            'no mask for annotation 7, only a box',
+            'a.json has no mask for annotation 7, only a box',
         ),
         (
             'a.geojson',

@@ -241,13 +241,13 @@ def read_coco(
     content = read_json(path)
     try:
         return _decoded(content, path, shape)
+    except ExportError:
+        raise
     except (AttributeError, IndexError, KeyError, TypeError) as error:
         raise ExportError(
             f'{path} is not a file of COCO instances: {flaw(error)}.'
         ) from error
     except ValueError as error:
-        if isinstance(error, ExportError):
-            raise
         raise ExportError(
             f'{path} has a mask that cannot be read: {error}.'
         ) from error
