@@ -9,6 +9,8 @@ import pytest
 import zarr
 from segmentation.helpers import disc, iou
 
+from napari_mobilesam.large import large_estimate
+from napari_mobilesam.large.image_view import ImageView
 from napari_mobilesam.large.io.sources import open_source
 from napari_mobilesam.large.large_estimate import (
     run_seconds,
@@ -126,6 +128,16 @@ def test_the_estimate_leaves_out_what_cannot_be_read(tmp_path):
     assert shown_shares(plan) == (1, 1)
     for damaged in ('0.0', '1.0', '1.1'):
         (tmp_path / 'a.zarr' / damaged).write_bytes(b'damaged')
+    assert shown_shares(plan) == (1, 1)
+
+
+def test_the_estimate_reads_no_further_block_after_some_time(
+    image, monkeypatch
+):
+    monkeypatch.setattr(large_estimate, 'SAMPLE_SECONDS', -1.0)
+    parameters = checked_large(None, {'diameter': DIAMETER})
+    plan = make_plan(open_source(image), seeing_model(), parameters)
+    monkeypatch.setattr(ImageView, 'rgb', None)
     assert shown_shares(plan) == (1, 1)
 
 

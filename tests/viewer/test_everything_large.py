@@ -232,6 +232,29 @@ def stop_at_first_tile(d, monkeypatch):
         d.settle()
 
 
+def test_cancel_while_a_run_is_planned(
+    open_large, pyramid, monkeypatch, tmp_path
+):
+    d = open_large(pyramid, multiscale=True, show=False)
+
+    def sample(plan, between):
+        d.session.large.cancel()
+        between()
+        return 1.0, 1.0
+
+    with monkeypatch.context() as patch:
+        patch.setattr(large_estimate, 'shown_shares', sample)
+        d.widget.panel.run_button.click()
+        d.settle()
+    assert d.widget.status.text == 'Stopped before the first tile.'
+    assert d.widget.panel.run_button.isEnabled()
+    assert not (tmp_path / 'out.ome.zarr').exists()
+    d.widget.panel.run_button.click()
+    d.settle()
+    (layer,) = labels_of(d)
+    assert_squares(finest(layer), squares(6, 8))
+
+
 @pytest.mark.slow
 def test_a_new_viewer_goes_on_in_the_folder(open_large, pyramid, monkeypatch):
     first = open_large(pyramid, multiscale=True, show=False)
@@ -562,7 +585,7 @@ def test_diameter_is_measured_once_for_estimate_and_run(
 ):
     measured = []
 
-    def measure(source, limits, gamma, model):
+    def measure(source, limits, gamma, model, between):
         measured.append(source)
         return float(SIDE)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import math
+import time
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,14 +23,21 @@ from napari_mobilesam.segmentation.everything_plan import (
     SHARES,
     point_source,
 )
+from napari_mobilesam.segmentation.object_size import nothing
 from napari_mobilesam.types import ModelRecord
 
 # Number of blocks read to find out how many are empty.
 BLOCKS_READ = 20
+# Seconds after which no further block is read: the source may be slow.
+SAMPLE_SECONDS = 10.0
 
 
 def run_seconds(
-    plan: LargePlan, record: ModelRecord, speed: Speed, workers: int
+    plan: LargePlan,
+    record: ModelRecord,
+    speed: Speed,
+    workers: int,
+    between: Callable[[], None] = nothing,
 ) -> float:
     """Return the expected seconds of a run, by a sample of its tiles.
 
@@ -42,6 +51,8 @@ def run_seconds(
         Speed from `napari_mobilesam.segmentation.estimate.measure_speed`.
     workers : int
         Number of tiles processed at a time.
+    between : callable
+        Called before each block of the sample is read; may raise to stop.
     """
     grid = plan.grid
     per_plane = math.prod(
@@ -51,16 +62,19 @@ def run_seconds(
     prompts = SHARES[source] * per_plane * plan.view.source.planes
     per_prompt = speed.prompt + MASKS_PER_PROMPT[source] * speed.mask
     inputs = plan.tiles * _inputs_per_tile(grid, record)
-    blocks, tiles = shown_shares(plan)
+    blocks, tiles = shown_shares(plan, between)
     embedding = blocks * inputs * speed.embedding
     return (embedding + tiles * prompts * per_prompt) / workers
 
 
-def shown_shares(plan: LargePlan) -> tuple[float, float]:
+def shown_shares(
+    plan: LargePlan, between: Callable[[], None] = nothing
+) -> tuple[float, float]:
     """Return the shares of blocks, and of tiles, that show something.
 
     The tiles of a block are embedded together unless all are empty. A sample
-    of blocks is read; no share is 0.
+    of blocks is read, a smaller one where reading is slow; no share is 0.
+    ``between`` is called before each block, and may raise to stop.
     """
     grid = plan.grid
     step = grid.stride * grid.block
@@ -69,9 +83,13 @@ def shown_shares(plan: LargePlan) -> tuple[float, float]:
     ends = plan.view.source.planes, height, width
     places = np.random.default_rng(0).random((BLOCKS_READ, 3)) * ends
     blocks = []
+    start = time.monotonic()
     for plane, *place in {
         *map(tuple, (places // (1, step, step)).astype(int))
     }:
+        between()
+        if time.monotonic() - start > SAMPLE_SECONDS:
+            break
         row, column = (int(index) * step for index in place)
         window = (
             row,

@@ -7,7 +7,7 @@ depend on the plan; its manifest shows whether they can be reused.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,7 @@ from napari_mobilesam.large.run_size import (
 from napari_mobilesam.large.tiling import Grid, plan_grid
 from napari_mobilesam.parameter_fields import documented, parameter
 from napari_mobilesam.segmentation.image import Limits, checked_limits
+from napari_mobilesam.segmentation.object_size import nothing
 from napari_mobilesam.segmentation.parameters import (
     check_fields,
     checked_parameters,
@@ -188,6 +189,7 @@ def make_plan(
     model: Sam,
     parameters: LargeParameters,
     measured: float | None = None,
+    between: Callable[[], None] = nothing,
 ) -> LargePlan:
     """Measure unset parameters, and choose level and grid.
 
@@ -202,6 +204,8 @@ def make_plan(
     measured : float, optional
         Diameter from an earlier plan of the same run, to avoid measuring
         again.
+    between : callable
+        Called before each window is read; may raise to stop.
 
     Raises
     ------
@@ -214,11 +218,11 @@ def make_plan(
     diameter = parameters.everything.diameter
     if diameter is not None:
         _check_tiles(source, _grid(source, diameter, model.record, parameters))
-    limits = parameters.contrast_limits or contrast_of(source)
+    limits = parameters.contrast_limits or contrast_of(source, between)
     if diameter is None:
         diameter = measured
     if diameter is None:
-        seen = diameter_of(source, limits, parameters.gamma, model)
+        seen = diameter_of(source, limits, parameters.gamma, model, between)
         # Further digits are noise, and differ between machines.
         diameter = None if seen is None else float(f'{seen:.2g}')
     level, step = _resolution(source, diameter, model.record)

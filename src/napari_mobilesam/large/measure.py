@@ -6,7 +6,7 @@ share one contrast and one object size.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,7 +17,10 @@ from napari_mobilesam.large.io.interfaces import Source
 from napari_mobilesam.segmentation.diameter import LOOK, estimate_diameter
 from napari_mobilesam.segmentation.image import Limits, contrast_limits_of
 from napari_mobilesam.segmentation.image_embedding import ImageEmbedding
-from napari_mobilesam.segmentation.object_size import find_diameters
+from napari_mobilesam.segmentation.object_size import (
+    find_diameters,
+    nothing,
+)
 from napari_mobilesam.segmentation.sampling import (
     BLOCK,
     BLOCKS_PER_SIDE,
@@ -39,7 +42,9 @@ ENOUGH_LOOKS, CLOSE = 3, 1.5
 LARGEST_LOOK = LOOK / 4
 
 
-def contrast_of(source: Source) -> tuple[Limits, ...]:
+def contrast_of(
+    source: Source, between: Callable[[], None] = nothing
+) -> tuple[Limits, ...]:
     """Return contrast limits common to all planes of an image.
 
     Parameters
@@ -47,6 +52,8 @@ def contrast_of(source: Source) -> tuple[Limits, ...]:
     source : Source
         The image; the finest level small enough to be read entirely is used,
         or else windows spread over the image.
+    between : callable
+        Called before each window is read; may raise to stop.
 
     Returns
     -------
@@ -60,7 +67,7 @@ def contrast_of(source: Source) -> tuple[Limits, ...]:
     """
     if source.rgb and source.dtype == np.uint8:
         return ((0.0, 255.0),)
-    sample = _sample(source, BLOCKS_PER_SIDE)
+    sample = _sample(source, BLOCKS_PER_SIDE, between)
     nodata = getattr(source, 'nodata', None)
     if source.rgb or sample.shape[2] == 1:
         image = sample if source.rgb else sample[..., 0]
@@ -111,7 +118,11 @@ def percentiles_of(
     return tuple(limits)
 
 
-def _sample(source: Source, numbers: Iterable[int]) -> NDArray[Any]:
+def _sample(
+    source: Source,
+    numbers: Iterable[int],
+    between: Callable[[], None] = nothing,
+) -> NDArray[Any]:
     """Return (n, BLOCK, channels) pixels of several planes, concatenated.
 
     The number of windows per side increases until the values differ.
@@ -121,6 +132,7 @@ def _sample(source: Source, numbers: Iterable[int]) -> NDArray[Any]:
         rows = []
         for plane in _spread(source.planes, MOST_PLANES):
             for window in windows:
+                between()
                 pixels = np.atleast_3d(source.read(plane, level, window))
                 rows.append(pixels.reshape(-1, pixels.shape[2]))
         values = np.concatenate(rows)
@@ -177,11 +189,13 @@ def diameter_of(
     limits: tuple[Limits, ...],
     gamma: float,
     model: Sam,
+    between: Callable[[], None] = nothing,
 ) -> float | None:
     """Return the typical object diameter in level-0 pixels.
 
     The model looks at the places with most contrast, at the finest level where
-    objects are small enough to be measured; see `find_diameters`.
+    objects are small enough to be measured; see `find_diameters`. ``between``
+    is called before each step, of up to a few seconds, and may raise to stop.
 
     Returns
     -------
@@ -189,7 +203,7 @@ def diameter_of(
         None if there is only noise.
     """
     planes = _spread(source.planes, MOST_PLANES)
-    places = _lively_places(source, planes, limits, gamma)
+    places = _lively_places(source, planes, limits, gamma, between)
     for level, described in enumerate(source.levels):
         windows = (
             (plane, _look_at(place, described.shape))
@@ -199,7 +213,7 @@ def diameter_of(
             to_rgb(source.read(plane, level, window), limits, gamma)
             for plane, window in windows
         )
-        found = _diameters(looks, model)
+        found = _diameters(looks, model, between)
         if found and (
             np.median(found) <= LARGEST_LOOK
             or level == len(source.levels) - 1
@@ -209,14 +223,19 @@ def diameter_of(
     return None
 
 
-def _diameters(looks: Iterable[NDArray[np.uint8]], model: Sam) -> list[float]:
+def _diameters(
+    looks: Iterable[NDArray[np.uint8]],
+    model: Sam,
+    between: Callable[[], None],
+) -> list[float]:
     """Return the typical diameters in windows, until enough agree."""
     found: list[float] = []
     for rgb in looks:
         image = ImageEmbedding.of_rgb(model, rgb)
-        found += find_diameters(image, estimate_diameter(rgb))[:1]
+        found += find_diameters(image, estimate_diameter(rgb), between)[:1]
         if len(found) >= ENOUGH_LOOKS and max(found) <= CLOSE * min(found):
             break
+        between()
     return found
 
 
@@ -225,6 +244,7 @@ def _lively_places(
     planes: Sequence[int],
     limits: tuple[Limits, ...],
     gamma: float,
+    between: Callable[[], None],
 ) -> list[tuple[int, tuple[float, float]]]:
     """Return planes and relative positions with most contrast."""
     ranked = []
@@ -234,21 +254,16 @@ def _lively_places(
             shape = source.levels[level].shape
             if windows == [(0, 0, *shape)]:
                 windows = list(_windows(shape, BLOCK, BLOCKS_PER_SIDE[0]))
-            seen = [
-                (
-                    float(
-                        to_rgb(
-                            source.read(plane, level, w), limits, gamma
-                        ).std()
-                    ),
-                    plane,
-                    (
-                        (w[0] + w[2]) / 2 / shape[0],
-                        (w[1] + w[3]) / 2 / shape[1],
-                    ),
+            seen = []
+            for window in windows:
+                between()
+                pixels = source.read(plane, level, window)
+                row, column = (
+                    (window[axis] + window[axis + 2]) / 2 / shape[axis]
+                    for axis in (0, 1)
                 )
-                for w in windows
-            ]
+                contrast = float(to_rgb(pixels, limits, gamma).std())
+                seen.append((contrast, plane, (row, column)))
             if max(seen)[0] > 0:
                 break
         ranked += seen

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +15,7 @@ from napari_mobilesam.large.journal import JournalError
 from napari_mobilesam.session.runtime.latest_run import (
     BackgroundRun,
     LatestRun,
+    StoppedError,
 )
 from napari_mobilesam.session.runtime.services import Services
 from napari_mobilesam.session.runtime.worker import LatestWorker
@@ -79,11 +80,17 @@ class LargeAnswer:
 class _LargeRun(BackgroundRun):
     request: LargeRequest
 
+    def check(self) -> None:
+        """Raise `StoppedError` if the run was cancelled."""
+        if self.cancelled.is_set():
+            raise StoppedError
+
 
 class LargeRuns:
     """Runs on large images, one at a time, on a separate thread.
 
-    Prompts are answered meanwhile.
+    Prompts are answered meanwhile. Estimates have a thread of their own: one
+    that waits for a slow image does not keep a run waiting.
 
     Parameters
     ----------
@@ -100,6 +107,8 @@ class LargeRuns:
         Emitted when the picture has more objects.
     finished : Signal(LargeAnswer)
         The run is complete or was cancelled.
+    stopped : Signal()
+        The run was cancelled before its first tile.
     conflicting : Signal(LargeRequest, JournalError)
         The unfinished run in the folder is a different one; nothing was done.
     estimated : Signal(str)
@@ -110,12 +119,14 @@ class LargeRuns:
     began = Signal(list)
     changed = Signal()
     finished = Signal(object)
+    stopped = Signal()
     conflicting = Signal(object, object)
     estimated = Signal(str)
 
     def __init__(self, services: Services) -> None:
         self._services = services
         self._worker = LatestWorker('napari-mobilesam-large')
+        self._estimator = LatestWorker('napari-mobilesam-large-estimate')
         self._runs = LatestRun[_LargeRun](services.deliver)
         self._estimates = LatestRun[_LargeRun](services.deliver)
         # what the diameter was measured for last, and the diameter
@@ -144,9 +155,9 @@ class LargeRuns:
         )
 
     def forget_estimate(self) -> None:
-        """Drop the answer to the newest `estimate`."""
+        """Stop the newest `estimate` at its next step, without an answer."""
         self._services.worker.discard('large estimate')
-        self._worker.discard('estimate')
+        self._estimator.discard('estimate')
         self._estimates.drop()
 
     def cancel(self) -> None:
@@ -160,53 +171,57 @@ class LargeRuns:
 
     def wait(self, timeout: float | None = None) -> bool:
         """Block until nothing runs; return False on timeout."""
-        return self._worker.wait(timeout)
+        return self._worker.wait(timeout) and self._estimator.wait(timeout)
 
     def close(self) -> None:
         """Abandon the run and end the thread."""
         self.abandon()
         self.forget_estimate()
         self._worker.close()
+        self._estimator.close()
 
-    # below: on the session's worker thread, then on that of the run
+    # below: on the session's worker thread, then on that of estimate or run
 
     def _prepare_estimate(self, run: _LargeRun) -> None:
         if run is not self._estimates.current:
             return
         model = self._services.load(run.request.model_name, 'everything')
         if model is not None:
-            self._worker.submit('estimate', lambda: self._estimate(run, model))
+            self._estimator.submit(
+                'estimate', lambda: self._estimate(run, model)
+            )
 
     def _estimate(self, run: _LargeRun, model: Sam) -> None:
         if run is not self._estimates.current:
             return
         try:
-            key, plan = self._plan(run.request, model)
-            text = self._described(key, plan, model)
+            key, plan = self._plan(run, model)
+            text = self._described(run, key, plan, model)
+        except StoppedError:
+            return
         except Exception as error:  # noqa: BLE001 - shown where it would be
             text = explain(error)
         self._estimates.finish(run, self.estimated.emit, text)
 
-    def _plan(
-        self, request: LargeRequest, model: Sam
-    ) -> tuple[Hashable, LargePlan]:
+    def _plan(self, run: _LargeRun, model: Sam) -> tuple[Hashable, LargePlan]:
         """Return a plan and its key; its diameter is measured only once."""
         from napari_mobilesam.large.large_plan import make_plan
 
-        source, parameters = request.source, request.parameters
+        source, parameters = run.request.source, run.request.parameters
         key = (source.fingerprint(), parameters, model.key)
         known, diameter = self._measured
-        plan = make_plan(
-            source, model, parameters, diameter if known == key else None
-        )
+        diameter = diameter if known == key else None
+        plan = make_plan(source, model, parameters, diameter, run.check)
         self._measured = key, plan.diameter
         return key, plan
 
-    def _described(self, key: Hashable, plan: LargePlan, model: Sam) -> str:
+    def _described(
+        self, run: _LargeRun, key: Hashable, plan: LargePlan, model: Sam
+    ) -> str:
         """Describe a plan; a run does not read the sample again."""
         known, text = self._text
         if known != key:
-            text = _estimate_of(plan, model)
+            text = _estimate_of(plan, model, run.check)
             self._text = key, text
         return text
 
@@ -228,6 +243,9 @@ class LargeRuns:
                 prefix='napari-mobilesam-', ignore_cleanup_errors=True
             ) as folder:
                 result = self._segment(run, model, Path(folder))
+        except StoppedError:
+            self._runs.finish(run, self.stopped.emit)
+            return
         except JournalError as error:
             self._runs.finish(run, self.conflicting.emit, run.request, error)
             return
@@ -265,9 +283,9 @@ class LargeRuns:
                 message = f'{message}, about {duration(seconds)} left'
             self._runs.tell(run, self.progress.emit, done, total, message)
 
-        key, plan = self._plan(request, model)
-        # an estimate that was still under way was dropped
-        text = self._described(key, plan, model)
+        key, plan = self._plan(run, model)
+        # an estimate that was still under way was stopped
+        text = self._described(run, key, plan, model)
         self._runs.tell(run, self.estimated.emit, text)
         return segment_large(
             request.source,
@@ -283,7 +301,9 @@ class LargeRuns:
         )
 
 
-def _estimate_of(plan: LargePlan, model: Sam) -> str:
+def _estimate_of(
+    plan: LargePlan, model: Sam, between: Callable[[], None]
+) -> str:
     """Describe a plan: its tiles, and the time that they take."""
     from napari_mobilesam.large.executors import available_cores
     from napari_mobilesam.large.large_estimate import (
@@ -293,6 +313,6 @@ def _estimate_of(plan: LargePlan, model: Sam) -> str:
     from napari_mobilesam.segmentation.estimate import measure_speed
 
     seconds = run_seconds(
-        plan, model.record, measure_speed(model), available_cores()
+        plan, model.record, measure_speed(model), available_cores(), between
     )
     return describe_plan(plan, seconds)

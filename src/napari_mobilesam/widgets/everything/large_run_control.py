@@ -251,6 +251,7 @@ class LargeRunControl:
         self._dock.listen(runs.began, self._began)
         self._dock.listen(runs.changed, self.view.changed)
         self._dock.listen(runs.finished, self._finished)
+        self._dock.listen(runs.stopped, self._stopped)
         self._dock.listen(runs.conflicting, self._conflict)
 
     def abandon(self) -> None:
@@ -279,6 +280,13 @@ class LargeRunControl:
             self._finished_runs[output] = self._running
         self._end()
         self._panel.status.say(said)
+
+    def _stopped(self) -> None:
+        if self.view.image is None:
+            return
+        self.view.close()
+        self._end()
+        self._panel.status.say('Stopped before the first tile.')
 
     def _conflict(self, request: LargeRequest, error: JournalError) -> None:
         """Show why the unfinished run cannot continue with these settings."""
