@@ -40,8 +40,8 @@ def ellipse_ious(image: LabelledImage) -> list[float]:
     for layer, number, row0, column0, row1, column1 in image.objects:
         truth = image.labels[layer, row0:row1, column0:column1] == number
         drawn = np.zeros(truth.shape, bool)
-        radii = np.array(truth.shape) / 2
-        drawn[ellipse(*(radii - 0.5), *radii, shape=truth.shape)] = True
+        r, c = (length / 2 for length in truth.shape)
+        drawn[ellipse(r - 0.5, c - 0.5, r, c, shape=truth.shape)] = True
         found.append(iou(drawn, truth))
     return found
 

@@ -16,6 +16,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from labelled_data import DATA
@@ -31,7 +32,7 @@ from napari_mobilesam.training.evaluate import label_scores
 from napari_mobilesam.training.labelled_images import LabelledImage
 from napari_mobilesam.types import EverythingParameters, SegmentationError
 
-MODES = {
+MODES: dict[str, dict[str, Any]] = {
     'grid': {'adaptive': False},
     'adaptive': {'instance_head': False},
     'head': {},
@@ -163,7 +164,7 @@ def markdown(rows: pd.DataFrame, options: argparse.Namespace) -> str:
         '|---' * (3 + len(MEASURES)) + '|',
     ]
     groups = [
-        (' '.join(name).strip(), part)
+        (' '.join(map(str, name)).strip(), part)
         for name, part in rows.groupby(['dataset', 'modality'], sort=False)
     ]
     if len(groups) > 1:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from numpy.typing import NDArray
 
 import napari_mobilesam as nm
 from napari_mobilesam.model.sam import Sam
+from napari_mobilesam.segmentation.masks import centre_point
 from napari_mobilesam.session.images.engine import Engine
 from napari_mobilesam.session.images.planes import ImagePlane
 from napari_mobilesam.session.objects.records import (
@@ -37,7 +39,6 @@ from napari_mobilesam.training.labelled_images import LabelledImage
 from napari_mobilesam.training.metrics import iou
 from napari_mobilesam.training.simulated_prompts import (
     box_of,
-    centre_point,
     correction_point,
 )
 from napari_mobilesam.types import Mask, Prompts
@@ -70,7 +71,8 @@ def click_curve(
             engine, model, None, plane, prompts, before if feed else None
         )
         before = before if found is None else found.only_chosen()
-        predicted = on_plane(found and found.mask, plane.shape)
+        mask = None if found is None else found.mask
+        predicted = on_plane(mask, plane.shape)
         curve.append(iou(predicted, truth))
         row, column, label = correction_point(predicted, truth)
         points.append((row, column))
@@ -86,7 +88,7 @@ def measure_clicks(
     curves: dict[bool, list[list[float]]] = {True: [], False: []}
     for number, image in enumerate(images):
         pixels, labels = image.image, image.labels[0]
-        plane = ImagePlane(number, lambda p=pixels: p, labels.shape)
+        plane = ImagePlane(number, partial(np.asarray, pixels), labels.shape)
         engine = Engine(lambda name: model)
         ids, areas = np.unique(labels[labels > 0], return_counts=True)
         for chosen in rng.permutation(ids[areas > 30])[:objects]:
@@ -130,7 +132,9 @@ def follow(seed: int, model: Sam) -> Iterator[tuple[bool, bool, float]]:
     """Yield (there, reached, IoU) per disk and plane except the first."""
     images, labels = drawn_stack(seed)
     planes = [
-        ImagePlane((seed, z), lambda i=image: i, image.shape, (0, 255))
+        ImagePlane(
+            (seed, z), partial(np.asarray, image), image.shape, (0, 255)
+        )
         for z, image in enumerate(images)
     ]
     engine = Engine(lambda name: model)
@@ -156,7 +160,7 @@ def follow(seed: int, model: Sam) -> Iterator[tuple[bool, bool, float]]:
         }
         for z in range(1, PLANES):
             truth = labels[z] == disk
-            there = np.count_nonzero(truth) >= 100
+            there = bool(np.count_nonzero(truth) >= 100)
             predicted = on_plane(masks.get(z), truth.shape)
             yield there, z in masks, iou(predicted, truth) if there else 0.0
 

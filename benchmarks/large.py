@@ -215,7 +215,7 @@ def time_tiles(image: Wallpaper, count: int) -> float:
 def workers(options: argparse.Namespace) -> int:
     """Compare two workers with one, each on one thread."""
     image = Wallpaper(options.side, 1)
-    seconds = {}
+    seconds: dict[int, float] = {}
     for count in (1, 2, 1, 2):
         _, taken = segment(image, executor=options.executor, workers=count)
         seconds[count] = min(taken, seconds.get(count, taken))
@@ -266,9 +266,10 @@ def seams(options: argparse.Namespace) -> int:
     for number in range(options.shifts):
         shift = number * options.step
         wide = np.pad(image, ((shift, 0), (shift, 0)), mode='reflect')
-        labels = segment_large(
+        result = segment_large(
             wide, model=MODEL, executor='threads', diameter=options.diameter
-        ).labels[shift:, shift:]
+        )
+        labels = np.asarray(result.labels)[shift:, shift:]
         near = seam_pixels(wide, options.diameter)[shift:, shift:]
         on_seam = np.bincount(truth[near], minlength=count) > 0
         hit, wrong, objects = match(truth, labels, count)
@@ -276,7 +277,7 @@ def seams(options: argparse.Namespace) -> int:
             seen[state] += chosen
             found[state] += chosen & hit
         false, total = false + wrong, total + objects
-    both = (seen > 0).all(axis=0)
+    both = (seen[0] > 0) & (seen[1] > 0)
     both[0] = False
     share = (found[:, both] / seen[:, both]).mean(axis=1)
     precision = 1 - false / total

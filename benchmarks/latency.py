@@ -30,6 +30,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -389,7 +390,7 @@ class Journey:
         for _ in range(self.repeats):
             place = next(places)
             self.step(
-                'napari alone: click a point', lambda p=place: self.click(p)
+                'napari alone: click a point', partial(self.click, place)
             )
         empty = np.zeros(self.desk.image.data.shape, np.uint16)
         self.step(
@@ -443,7 +444,7 @@ class Journey:
         for number in range(self.repeats + 1):
             which = 'first' if number == 0 else 'later'
             place = next(places)
-            self.step(f'{which} click', lambda p=place: self.click(p))
+            self.step(f'{which} click', partial(self.click, place))
             self.step(f'{which} accept', lambda: self.press('w'))
 
     def objects(self) -> None:
@@ -452,7 +453,7 @@ class Journey:
 
         session = get_session(self.desk.viewer)
         for number in range(1, self.repeats + 1):
-            self.step('open an object', lambda n=number: session.open(n))
+            self.step('open an object', partial(session.open, number))
             self.step('reject', lambda: self.press('q'))
             session.open(number)
             self.settle()
@@ -460,7 +461,7 @@ class Journey:
             self.step('undo', lambda: self.press('u'))
         self.step('switch hover on', lambda: self.press('h'))
         for place in self.places[-self.repeats :]:
-            self.step('hover', lambda p=place: self.desk.move(p))
+            self.step('hover', partial(self.desk.move, place))
 
     def open_stack(self) -> None:
         """Open a stack."""
@@ -469,7 +470,7 @@ class Journey:
         for plane in range(1, self.repeats + 1):
             self.step(
                 'next plane',
-                lambda p=plane: viewer.dims.set_current_step(0, p),
+                partial(viewer.dims.set_current_step, 0, plane),
             )
 
 

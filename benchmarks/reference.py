@@ -68,7 +68,7 @@ class Ratio(NamedTuple):
 
 def image_and_weights(
     weights: str,
-) -> tuple[NDArray[np.uint8], dict[str, torch.Tensor], dict[str, float]]:
+) -> tuple[NDArray[np.uint8], dict[str, torch.Tensor], dict[str, Any]]:
     """Return a 1024 x 1024 RGB image, a state dict and mask thresholds."""
     if weights == 'pseudo-random':
         sys.path.insert(0, str(TESTS))

@@ -30,11 +30,11 @@ from numpy.typing import NDArray
 import napari_mobilesam as nm
 from napari_mobilesam.segmentation.diameter import estimate_diameter
 from napari_mobilesam.segmentation.image import as_rgb_plane, resize
+from napari_mobilesam.segmentation.masks import centre_point
 from napari_mobilesam.training.dataset import read_folder
 from napari_mobilesam.training.evaluate import label_scores
 from napari_mobilesam.training.labelled_images import LabelledImage, by_group
 from napari_mobilesam.training.metrics import iou
-from napari_mobilesam.training.simulated_prompts import centre_point
 
 # Minimum pixels of an object.
 SMALLEST = 50

@@ -18,7 +18,7 @@ import argparse
 import time
 from collections import Counter
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import tifffile
@@ -156,7 +156,7 @@ def row(name: str, score: Score) -> str:
     )
 
 
-def measure(series: Series, **parameters: object) -> Score:
+def measure(series: Series, **parameters: Any) -> Score:
     """Track the labels of a series and compare with the truth."""
     start = time.process_time()
     chosen = nm.LinkingParameters(**parameters)

@@ -125,4 +125,5 @@ if __name__ == '__main__':
     parser.add_argument('--images', type=int, default=1000)
     parser.add_argument('--objects', type=int, default=10000)
     parser.add_argument('--refined', type=int, default=100)
-    main(napari.Viewer(), **vars(parser.parse_args()))
+    options = parser.parse_args()
+    main(napari.Viewer(), **vars(options))
