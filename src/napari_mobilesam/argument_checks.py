@@ -272,19 +272,19 @@ def check_pixels(shape: Sequence[int], name: str = 'image') -> None:
         )
 
 
-def check_extent(shape: Sequence[int], name: str) -> None:
-    """Raise `ImageError` if an array is too large even to read in parts."""
+def check_extent(shape: Sequence[int]) -> None:
+    """Raise `ImageError` if labels are too large even to read in parts."""
     count = math.prod(shape)
     if count > MOST_PIXELS_IN_PARTS:
         raise ImageError(
-            f'{name} has {count:.2g} pixels, more than the '
+            f'labels has {count:.2g} pixels, more than the '
             f'{MOST_PIXELS_IN_PARTS:.2g} that are processed in one run: '
             'give a part of it.'
         )
     planes = math.prod(shape[:-2])
     if planes > MOST_PLANES:
         raise ImageError(
-            f'{name} has {planes:,} planes, more than the {MOST_PLANES:,} '
+            f'labels has {planes:,} planes, more than the {MOST_PLANES:,} '
             'that are processed in one run: give a part of it.'
         )
 

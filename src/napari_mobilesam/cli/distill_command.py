@@ -20,7 +20,7 @@ from napari_mobilesam.cli.training_runs import (
     run_folder,
     training_run,
 )
-from napari_mobilesam.cli.value_types import number_above, whole_number
+from napari_mobilesam.cli.value_types import positive_number, whole_number
 from napari_mobilesam.training.training_parameters import DistillConfig
 
 
@@ -50,7 +50,7 @@ def add_parser(commands: Any) -> None:
     parser.set_defaults(mode=DistillConfig.mode)
     parser.add_argument(
         '--max-gigabytes',
-        type=number_above(0, 1e6),
+        type=positive_number(1e6),
         help='maximum gigabytes of embeddings on disk (default: no limit)',
     )
     parser.add_argument(

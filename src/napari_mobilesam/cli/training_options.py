@@ -9,7 +9,7 @@ from typing import Any
 
 from napari_mobilesam.cli.command_parser import add_quiet
 from napari_mobilesam.cli.parameter_options import add_options, given_options
-from napari_mobilesam.cli.value_types import number_above, whole_number
+from napari_mobilesam.cli.value_types import positive_number, whole_number
 from napari_mobilesam.training.training_parameters import TrainConfig
 
 DATA_HELP = (
@@ -65,8 +65,8 @@ def add_budget(parser: argparse.ArgumentParser, defaults: TrainConfig) -> None:
         defaults,
         ('minutes', 'steps', 'batch_size', 'learning_rate', 'seed'),
         {
-            'minutes': number_above(0, 1e6),
-            'learning_rate': number_above(0, 1),
+            'minutes': positive_number(1e6),
+            'learning_rate': positive_number(1),
             'steps': whole_number(0, 10**9),
             'batch_size': whole_number(1, 4096),
             'seed': whole_number(0, 2**63 - 1),

@@ -31,14 +31,14 @@ def whole_number(least: int, most: int | None = None) -> Callable[[str], int]:
     return parse
 
 
-def number_above(low: float, most: float) -> Callable[[str], float]:
-    """Return a parser for numbers above ``low``, up to ``most``."""
+def positive_number(most: float) -> Callable[[str], float]:
+    """Return a parser for numbers above 0, up to ``most``."""
 
     def parse(text: str) -> float:
         value = _number(text)
-        if not low < value <= most:
+        if not 0 < value <= most:
             raise argparse.ArgumentTypeError(
-                f'{text!r} is not a number above {low:g}, up to {most:g}'
+                f'{text!r} is not a number above 0, up to {most:g}'
             )
         return value
 

@@ -144,7 +144,7 @@ class LabelsWithTable:
                 'columns), (planes, rows, columns) or (times, planes, rows, '
                 'columns).'
             )
-        check_extent(shape, 'labels')
+        check_extent(shape)
         axes = self.axes or AXES[len(shape)]
         if len(axes) != len(shape) or axes not in ORDERS:
             raise ExportError(

@@ -142,10 +142,6 @@ class Record:
             tuple(self.windows[index].tolist()),
         )
 
-    def masks(self) -> list[Mask]:
-        """Return all masks, unpacked."""
-        return [self.mask(index) for index in range(len(self))]
-
     @cached_property
     def _starts(self) -> NDArray[np.int64]:
         sizes = np.prod(self.boxes[:, 2:] - self.boxes[:, :2], axis=1)

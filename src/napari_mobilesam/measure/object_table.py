@@ -185,7 +185,7 @@ def _check(
             'measured: give integers, (rows, columns) or (planes, rows, '
             'columns).'
         )
-    check_extent(shape, 'labels')
+    check_extent(shape)
     _check_parts(shape)
     if scale is not None:
         _check_scale(scale, shape)

@@ -179,15 +179,14 @@ class Step:
         plane: ImagePlane,
         picture: NDArray[Any],
         corner: tuple[int, int] = (0, 0),
-        policy: WritePolicy | Overwritable = 'overwrite',
     ) -> int:
-        """Write a picture of labels, except its zeros.
+        """Write a picture of labels over all others, except its zeros.
 
         Parameters and return value as in `paint`; the picture is (h, w)
         integers, with its first pixel at ``corner``.
         """
         return self._write(
-            plane, picture, corner, policy, lambda values: values
+            plane, picture, corner, 'overwrite', lambda values: values
         )
 
     def paint_masks(

@@ -22,14 +22,14 @@ Range = tuple[float, float]
 
 
 class ThresholdSlider(QDoubleSlider):
-    """Slider for one number, with its value above it."""
+    """Slider for one number up to 1, with its value above it."""
 
-    def __init__(self, low: float, high: float, step: float = 0.01) -> None:
+    def __init__(self, low: float) -> None:
         super().__init__(HORIZONTAL)  # type: ignore[no-untyped-call]
         self.text = QLabel()
-        self.setRange(low, high)
-        self.setSingleStep(step)
-        self.setPageStep(5 * step)
+        self.setRange(low, 1)
+        self.setSingleStep(0.01)
+        self.setPageStep(0.05)
         self.valueChanged.connect(self._show)
 
     def _show(self, value: float) -> None:
@@ -126,10 +126,10 @@ class FilterPanel(QWidget):
             'Objects that you keep, correct, paint or give a class stay,\n'
             'whatever the filters.'
         )
-        self.similarity = ThresholdSlider(-1, 1)
-        self.predicted_iou = ThresholdSlider(0, 1)
-        self.stability = ThresholdSlider(0, 1)
-        self.overlap = ThresholdSlider(0, 1)
+        self.similarity = ThresholdSlider(-1)
+        self.predicted_iou = ThresholdSlider(0)
+        self.stability = ThresholdSlider(0)
+        self.overlap = ThresholdSlider(0)
         self.area = RangeSlider(logarithmic=True)
         self.eccentricity = RangeSlider()
         self.solidity = RangeSlider()

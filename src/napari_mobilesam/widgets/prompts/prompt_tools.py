@@ -206,7 +206,7 @@ class PromptTools:
             use: Callable[[], None] = getattr(self, tool)
             use()
 
-    def show_tool(self, event: Any = None) -> None:
+    def show_tool(self) -> None:
         """Check the button of the active tool."""
         active = self._dock.viewer.layers.selection.active
         mode = str(getattr(active, 'mode', ''))

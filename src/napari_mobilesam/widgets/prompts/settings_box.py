@@ -66,7 +66,6 @@ class SettingsBox(QWidget):
     def __init__(self, settings: Settings) -> None:
         super().__init__()
         self.area_spin = _spin(
-            0,
             100_000,
             settings.min_area,
             'Fill smaller holes in masks, and remove smaller islands.',
@@ -86,14 +85,12 @@ class SettingsBox(QWidget):
         )
         self.device_combo = choice_combo(DEVICES, settings.device)
         self.threads_spin = _spin(
-            0,
             os.cpu_count() or 1,
             settings.threads,
             'CPU cores that the model may use at a time.',
             'Automatic',
         )
         self.cache_spin = _spin(
-            0,
             1_000_000,
             settings.cache_mb,
             'Disk space for embeddings, so that images need not be embedded '
@@ -233,10 +230,10 @@ class KeysBox(QWidget):
 
 
 def _spin(
-    low: int, high: int, value: int, tip: str, nothing: str, unit: str = ''
+    high: int, value: int, tip: str, nothing: str, unit: str = ''
 ) -> QSpinBox:
     spin = QSpinBox()
-    spin.setRange(low, high)
+    spin.setRange(0, high)
     spin.setValue(value)
     spin.setToolTip(tip)
     spin.setSpecialValueText(nothing)

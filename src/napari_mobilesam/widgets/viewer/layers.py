@@ -421,9 +421,7 @@ def _placed(layer: Layer) -> Matrix:
     return matrix
 
 
-def insert_below_prompts(
-    viewer: ViewerModel, layer: Layer, below: Layer | None = None
-) -> None:
+def insert_below_prompts(viewer: ViewerModel, layer: Layer) -> None:
     """Insert a layer above images and labels, below points and shapes.
 
     The selection is kept: napari would select the new layer, and the next
@@ -435,8 +433,6 @@ def insert_below_prompts(
         Viewer (not a proxy).
     layer : napari.layers.Layer
         What to add.
-    below : napari.layers.Layer, optional
-        Image or labels layer that stays above it.
     """
     layers = viewer.layers
     active = layers.selection.active
@@ -445,7 +441,6 @@ def insert_below_prompts(
         index
         for index, other in enumerate(layers)
         if _has_pixels(other)
-        and other is not below
         # labels would hide the preview of a new mask
         and (preview or PREVIEW_MARK not in other.metadata)
     ]
