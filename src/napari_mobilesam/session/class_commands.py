@@ -20,13 +20,7 @@ from napari_mobilesam.types import SegmentationError
 
 
 class ClassCommands:
-    """Classes of objects.
-
-    Parameters
-    ----------
-    parts : SessionParts
-        Parts of the session.
-    """
+    """Classes of objects."""
 
     def __init__(self, parts: SessionParts) -> None:
         self._parts = parts

@@ -61,11 +61,6 @@ class ClassJobs(WatchedJobs):
     """Propose classes on the worker thread; the newest request wins.
 
     `finished` emits `ProposedClasses`.
-
-    Parameters
-    ----------
-    services : Services
-        Worker, engine and messages of the session.
     """
 
     def __init__(self, services: Services) -> None:

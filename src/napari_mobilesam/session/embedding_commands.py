@@ -15,11 +15,6 @@ from napari_mobilesam.session.session_parts import SessionParts
 class EmbeddingCommands:
     """Embed planes before the first prompt, and cache embeddings.
 
-    Parameters
-    ----------
-    parts : SessionParts
-        Parts of the session.
-
     Attributes
     ----------
     embedding : Signal(ImagePlane)

@@ -45,13 +45,7 @@ Region = NDArray[np.bool_] | Mask
 
 
 class EverythingCommands:
-    """Commands to find objects and write them to the labels.
-
-    Parameters
-    ----------
-    parts : SessionParts
-        Parts of the session.
-    """
+    """Commands to find objects and write them to the labels."""
 
     def __init__(self, parts: SessionParts) -> None:
         self._parts = parts

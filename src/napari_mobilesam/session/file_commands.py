@@ -33,11 +33,6 @@ from napari_mobilesam.types import SegmentationError
 class FileCommands:
     """Commands to save and load session files, and to get the script.
 
-    Parameters
-    ----------
-    parts : SessionParts
-        Parts of the session.
-
     Attributes
     ----------
     loaded : Signal(LoadedSession)

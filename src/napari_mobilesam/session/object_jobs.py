@@ -25,13 +25,7 @@ from napari_mobilesam.types import Mask, Prompts, SegmentationError
 
 
 class ObjectJobs:
-    """Start propagation, batches and refinement.
-
-    Parameters
-    ----------
-    parts : SessionParts
-        Parts of the session.
-    """
+    """Start propagation, batches and refinement."""
 
     def __init__(self, parts: SessionParts) -> None:
         self._parts = parts

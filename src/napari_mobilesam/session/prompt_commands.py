@@ -31,11 +31,6 @@ class PromptCommands:
     Each command returns when the model has answered. Positions are (row,
     column) in data pixels of the displayed plane, unless another plane is
     given.
-
-    Parameters
-    ----------
-    parts : SessionParts
-        Parts of the session.
     """
 
     def __init__(self, parts: SessionParts) -> None:

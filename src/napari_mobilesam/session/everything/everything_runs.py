@@ -63,11 +63,6 @@ class EverythingRuns:
     selected and labelled on a separate thread that never waits for the model:
     a cancelled run ends at once, with the masks so far.
 
-    Parameters
-    ----------
-    services : Services
-        Worker, engine and messages of the session.
-
     Attributes
     ----------
     progress : Signal(int, int, str)

@@ -92,11 +92,6 @@ class LargeRuns:
     Prompts are answered meanwhile. Estimates have a thread of their own: one
     that waits for a slow image does not keep a run waiting.
 
-    Parameters
-    ----------
-    services : Services
-        Worker, engine and messages of the session.
-
     Attributes
     ----------
     progress : Signal(int, int, str)

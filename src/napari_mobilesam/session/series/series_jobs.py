@@ -86,11 +86,6 @@ class SeriesJobs:
     segmented on the worker thread of the session, where prompts take
     precedence.
 
-    Parameters
-    ----------
-    services : Services
-        Worker, engine and messages of the session.
-
     Attributes
     ----------
     opened : Signal()

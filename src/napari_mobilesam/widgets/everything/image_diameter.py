@@ -17,11 +17,6 @@ class ImageDiameter:
 
     It is automatic for an image not selected before, since the diameter of
     another image may be wrong by any factor.
-
-    Parameters
-    ----------
-    form : ParameterForm
-        Form of the parameters.
     """
 
     def __init__(self, form: ParameterForm[EverythingParameters]) -> None:

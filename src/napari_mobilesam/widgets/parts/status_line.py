@@ -32,11 +32,6 @@ class _TextArea(QScrollArea):
     """Area as tall as its wrapped text if there is room; otherwise it scrolls.
 
     A plain label would take height away from the buttons of a low form.
-
-    Parameters
-    ----------
-    label : QLabel
-        Label of the text.
     """
 
     def __init__(self, label: QLabel) -> None:
