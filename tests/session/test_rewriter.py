@@ -12,7 +12,7 @@ from napari_mobilesam.segmentation.candidates import Selection
 from napari_mobilesam.session.everything.everything_output import (
     EverythingOutput,
 )
-from napari_mobilesam.session.everything.rewriter import TRIES, Rewriter
+from napari_mobilesam.session.everything.rewriter import Rewriter
 from napari_mobilesam.session.objects.objects import Objects
 
 
@@ -106,16 +106,20 @@ def test_labels_that_were_painted_meanwhile_are_looked_at_anew(desk):
     assert len(desk.told) == 1
 
 
-def test_labels_that_never_rest_are_written_all_the_same(desk):
+def test_labels_that_do_not_rest_are_written_once_they_do(desk, monkeypatch):
+    """The viewer's thread never computes what changes."""
+    monkeypatch.setattr(desk.output, 'write', None)
     desk.rewriter.write(result(1))
     for value in range(20, 30):
-        if desk.waiting:
-            then = desk.work()
-            desk.target.data[0, 2, 3] = value
-            then()
-    assert desk.prepared == TRIES + 1
-    assert desk.target.data[0, 2, 3] == 20 + TRIES
-    assert desk.target.data[0, 5, 6] == 20 + TRIES + 1
+        then = desk.work()
+        desk.target.data[0, 2, 3] = value
+        then()
+    assert not desk.told
+    assert not desk.failures
+    desk.settle()
+    assert desk.prepared == 11
+    assert desk.target.data[0, 2, 3] == 29
+    assert desk.target.data[0, 5, 6] == 30
     assert len(desk.told) == 1
 
 

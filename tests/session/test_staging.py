@@ -203,3 +203,23 @@ def test_objects_that_a_job_writes_are_not_written_by_others(objects):
     job.finish()
     objects.delete(2)
     assert not len(objects)
+
+
+def test_an_object_that_a_job_covers_in_part_is_removed_at_once(objects):
+    """It is also erased beneath the pixels of the job, which are on top."""
+    other = Objects(FakeTarget())
+    for each in (objects, other):
+        write(each, 1)
+        job = each.begin('a batch')
+        job.paint(plane_at(1), square(4, 5), 2)
+        job.put(record(2, 4, 5))
+        staged = each.stage() if each is objects else each
+        with staged.step('deleting object 1') as step:
+            step.erase(staged.get(1))
+            step.remove(staged.get(1))
+        assert each is other or objects.commit(staged)
+        job.finish()
+    assert state(objects) == state(other)
+    for do in ('undo', 'undo', 'undo', 'redo', 'redo', 'redo'):
+        assert getattr(objects, do)() == getattr(other, do)()
+        assert state(objects) == state(other)

@@ -18,16 +18,12 @@ from napari_mobilesam.session.objects.staging import OverlappingWriteError
 from napari_mobilesam.text import explain
 
 Job = Callable[[], None]
-# Number of times the labels may change while a write is staged before it is
-# done on the viewer's thread.
-TRIES = 3
 
 
 @dataclass(eq=False)
 class _Attempt:
     result: EverythingResult
     key: Hashable
-    left: int
     prepared: PreparedWrite
     error: Exception | None = None
 
@@ -42,7 +38,8 @@ class Rewriter:
     """Write results to labels one after the other; the newest wins.
 
     Changes are computed on another thread and written on the viewer's thread.
-    If the labels have changed in the meantime, they are computed again.
+    If the labels have changed in the meantime, they are computed again, until
+    a job that is writing leaves enough time or ends.
 
     Parameters
     ----------
@@ -97,13 +94,11 @@ class Rewriter:
     def _begin_next(self) -> None:
         if self._next is not None:
             (result, key), self._next = self._next, None
-            self._begin(result, key, TRIES)
+            self._begin(result, key)
 
-    def _begin(
-        self, result: EverythingResult, key: Hashable, left: int
-    ) -> None:
+    def _begin(self, result: EverythingResult, key: Hashable) -> None:
         prepared = self._output.prepare(result, key)
-        attempt = self._attempt = _Attempt(result, key, left, prepared)
+        attempt = self._attempt = _Attempt(result, key, prepared)
         self._apart(attempt.work, lambda: self._finish(attempt))
 
     def _finish(self, attempt: _Attempt) -> None:
@@ -118,7 +113,7 @@ class Rewriter:
             if done:
                 self.written.emit(attempt.result)
             elif self._next is None:
-                self._begin(attempt.result, attempt.key, attempt.left - 1)
+                self._begin(attempt.result, attempt.key)
                 return
         # listeners may have requested another write, or dropped it
         if self._attempt is None:
@@ -126,11 +121,7 @@ class Rewriter:
 
     def _done(self, attempt: _Attempt) -> bool:
         """Write; return False if the changes must be computed again."""
-        at_once = (
-            isinstance(attempt.error, OverlappingWriteError)
-            or attempt.left <= 0
-        )
-        if at_once:
+        if isinstance(attempt.error, OverlappingWriteError):
             self._output.write(attempt.result, attempt.key)
             return True
         if attempt.error is not None:

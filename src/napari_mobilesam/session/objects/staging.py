@@ -84,9 +84,15 @@ class StagedObjects(ObjectStore):
         self._painted.update(objects._painted)
         self.writes = OpenWrites(objects.writes)
         self._last = last
+        self._written: list[Patch] = []
         self._pixels: PreparedPatch | None = None
         self.base = objects.version
         self.change: StagedStep | None = None
+
+    def add_write(self, step: Step, patch: Patch) -> None:
+        """Note a patch that a step will write."""
+        super().add_write(step, patch)
+        self._written.append(patch)
 
     def merge_writes(self, step: Step) -> list[Patch]:
         """Merge the patches of a step into one, if there are any.
@@ -96,16 +102,19 @@ class StagedObjects(ObjectStore):
         OverlappingWriteError
             A pixel is written twice.
         """
-        own = self.writes.of(step)
-        if own:
-            patch = Patch.of_all(own)
-            if len(patch) < sum(map(len, own)):
+        # without what is erased beneath the writes of other steps: the labels
+        # show those
+        written = self._written
+        if written:
+            patch = Patch.of_all(written)
+            if len(patch) < sum(map(len, written)):
                 raise OverlappingWriteError(
                     'A step cannot write pixels twice.'
                 )
             self._pixels = PreparedPatch(patch, self.labels.target)
-            self.writes.forget(step)
-            self.writes.add(step, patch)
+            if self.writes.of(step) == written:
+                self.writes.forget(step)
+                self.writes.add(step, patch)
         return super().merge_writes(step)
 
     def push(self, entry: Entry) -> None:
