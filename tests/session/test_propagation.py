@@ -461,6 +461,31 @@ def test_others_are_accepted_while_an_object_is_propagated(propagating):
     assert filled(session) == [1, 2, 4, 5, 6]
 
 
+def test_an_object_that_others_overwrite_meanwhile_is_removed(propagating):
+    session = propagating
+    plane, objects = session.scene.plane(), session.scene.objects(False)
+    base, results = objects[1], []
+    before = session.scene.target.data.copy()
+    session.propagation.finished.connect(results.append)
+    session.reject()
+    session.editor.record = ObjectRecord().with_view(base.view(plane))
+    session.editor.accept()
+    # before any plane is written
+    session.background.abandon()
+    assert results[0].removed
+    assert 'Others have overwritten all of it' in results[0].text
+    assert [each.number for each in objects] == [2]
+    assert session.scene.target.table['index'].tolist() == [2]
+    while session.undo() != 'object 2':
+        pass
+    assert objects[1] is base
+    assert np.array_equal(session.scene.target.data, before)
+    while session.redo() is not None:
+        pass
+    assert [each.number for each in objects] == [2]
+    assert filled(session, 2) == [3]
+
+
 def test_propagation_ends_with_its_image(propagating):
     session, results = propagating, []
     session.propagation.finished.connect(results.append)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -38,10 +39,17 @@ from napari_mobilesam.session.prompts.batch import (
     BatchSegmentation,
     _Answer,
 )
-from napari_mobilesam.types import EverythingParameters, Mask, Prompts
+from napari_mobilesam.session.prompts.propagation import PropagatedPlane
+from napari_mobilesam.session.prompts.propagation_run import Propagation
+from napari_mobilesam.types import (
+    EverythingParameters,
+    Mask,
+    Prompts,
+    SegmentationError,
+)
 
-PLANES = [plane_at(0, (24, 28)), plane_at(1, (24, 28))]
-SHAPE = (2, 24, 28)
+PLANES = [plane_at(z, (24, 28)) for z in range(3)]
+SHAPE = (3, 24, 28)
 # A label from another program. Lower ones are of the brush, higher ones of
 # objects.
 LEFT = 100
@@ -82,7 +90,7 @@ class Walk:
         self.done.append(name)
         try:
             getattr(self, name)()
-        except LabelsError as error:
+        except SegmentationError as error:
             self.done[-1] += f' ({error})'
 
     def _mask(self):
@@ -114,11 +122,15 @@ class Walk:
 
     # what a user does
 
-    def accept(self):
+    def accept(self, view=None):
         options = self._options()
-        record = ObjectRecord().with_view(self._view())
+        record = ObjectRecord().with_view(view or self._view())
         record = finished(record, None, self.objects, options)
         write_object(self.objects, record, None, options.policy)
+
+    def cover(self):
+        """Accept what covers another object on a plane."""
+        self.accept(self.rng.choice(list(self._any().views.values())))
 
     def correct(self):
         base, options = self._any(), self._options()
@@ -153,7 +165,7 @@ class Walk:
         label = self.rng.choice([0, self.done.count('brush')])
         mask = self._mask()
         row0, column0, row1, column1 = mask.box
-        part = np.s_[self.rng.randint(0, 1), row0:row1, column0:column1]
+        part = np.s_[self.rng.randrange(3), row0:row1, column0:column1]
         before = self.target.data[part].copy()
         self.target.data[part] = self.brushed[part] = label
         labels, counts = np.unique(before, return_counts=True)
@@ -235,14 +247,33 @@ class Walk:
                 self._options(),
                 self.rng.choice(['first', 'last', 'best']),
             )
-            self.jobs.append([background.job, 0])
+            answers = [_Answer(n, self._view()) for n in range(6)]
+            self.jobs.append([background.job, answers])
+
+    def propagate(self):
+        background = HeldBackground()
+        record, policy = self._any(), self._options().policy
+        Propagation(background).start(
+            record, self.objects, PLANES, policy=policy
+        )
+        views = [record.view(plane) for plane in PLANES]
+        asked = [z for z, view in enumerate(views) if not _prompted(view)]
+        self.jobs.append(
+            [
+                background.job,
+                [
+                    PropagatedPlane(z, replace(view, automatic=True))
+                    for z in asked
+                    for view in [self._view(PLANES[z])]
+                ],
+            ]
+        )
 
     def take(self):
         if self.jobs:
-            job = self.rng.choice(self.jobs)
-            if job[1] < 6:
-                job[0].take(_Answer(job[1], self._view()))
-                job[1] += 1
+            job, answers = self.rng.choice(self.jobs)
+            if answers:
+                job.take(answers.pop())
 
     def end(self):
         if self.jobs:
@@ -271,11 +302,14 @@ class Walk:
         assert set(areas) >= records, self.done
         assert set(areas) <= records | {LEFT}, self.done
         assert set(pixels) <= records.union(others), self.done
-        # after an undo, areas of what was painted over are unknown
         if 'brush' not in self.done:
             assert records <= set(pixels), self.done
-            counted = {label: pixels.get(label, 0) for label in areas}
-            assert areas == counted, self.done
+        counted = {label: pixels.get(label, 0) for label in areas}
+        assert areas == counted, self.done
+
+
+def _prompted(view):
+    return view is not None and not view.automatic
 
 
 def same(one, other):
@@ -288,7 +322,7 @@ def same(one, other):
 
 USER = 'accept accept correct delete review classify reclassify undo redo'
 RUN = ' slide slide slide_later slide_later answer answer answer'
-JOBS = ' batch take take take take end'
+JOBS = ' cover cover batch propagate take take take take take end'
 KINDS = {
     'user': USER,
     'run': USER + RUN,

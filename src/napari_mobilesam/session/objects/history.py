@@ -244,13 +244,16 @@ class History:
         self._forget([self._done.pop()])
         self.push(entry)
 
+    def replace(self, before: Entry, entry: Entry) -> None:
+        """Replace a step that is done."""
+        self._done[self._done.index(before)] = entry
+        self._rename(before, entry)
+
     def replace_undone(self, entry: Entry) -> None:
         """Replace the step that was undone last."""
         before = self._undone.pop()
-        self._sizes.pop(id(before), None)
-        self._moved[id(entry)] = self._moved.pop(id(before))
-        self._sizes[id(entry)] = entry.nbytes
         self._undone.append(entry)
+        self._rename(before, entry)
 
     def pop_undo(self) -> Entry | None:
         """Remove and return the last step, to be undone."""
@@ -305,6 +308,12 @@ class History:
         target.append(entry)
         self._moved[id(entry)] = self._clock()
         return entry
+
+    def _rename(self, before: Entry, entry: Entry) -> None:
+        """Give a step the time of the one that it replaces."""
+        self._sizes.pop(id(before), None)
+        self._moved[id(entry)] = self._moved.pop(id(before))
+        self._sizes[id(entry)] = entry.nbytes
 
     def _forget(self, entries: Sequence[Entry]) -> None:
         for entry in entries:

@@ -13,6 +13,10 @@ from napari_mobilesam.segmentation.cleanup import CleanUp
 from napari_mobilesam.session.images.engine import Engine
 from napari_mobilesam.session.images.planes import ImagePlane
 from napari_mobilesam.session.objects.objects import Objects
+from napari_mobilesam.session.objects.overwritten import (
+    is_overwritten,
+    move_removal,
+)
 from napari_mobilesam.session.objects.records import (
     ObjectRecord,
     ObjectView,
@@ -67,6 +71,9 @@ class PropagationResult:
     hidden : tuple of int
         Indices of planes without a pixel of it, ascending: other labels are
         kept there, or the labels do not cover it.
+    removed : bool
+        Whether it was removed, because others have overwritten all of it
+        meanwhile.
     """
 
     record: ObjectRecord
@@ -77,6 +84,7 @@ class PropagationResult:
     skipped: tuple[int, ...] = ()
     covered: tuple[int, ...] = ()
     hidden: tuple[int, ...] = ()
+    removed: bool = False
 
     @property
     def text(self) -> str:
@@ -118,6 +126,8 @@ class PropagationResult:
             text += f'. Propagation ended at {ends}'
         if self.covered:
             text += f'. It covers all of object {first_three(self.covered)}'
+        if self.removed:
+            text += '. Others have overwritten all of it meanwhile'
         return f'{stopped}{text}.'
 
 
@@ -151,7 +161,7 @@ class _PropagationRun:
     keys: dict[int, ObjectView]
     step: Step
     objects: Objects
-    record: ObjectRecord
+    base: ObjectRecord
     options: PropagationOptions | None
     policy: WritePolicy
     clean_up: CleanUp | None
@@ -163,6 +173,9 @@ class _PropagationRun:
     ended: list[PropagationEnd] = field(default_factory=list)
     skipped: list[int] = field(default_factory=list)
     hidden: list[int] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.record = self.base
 
     def follow(self, engine: Engine, model: Sam) -> Iterator[PropagationStep]:
         """Predict the planes, on the worker thread."""
@@ -210,7 +223,7 @@ class _PropagationRun:
         covered = clear_beneath(
             self.objects, self.step, self.record, self.policy
         )
-        self.step.finish()
+        removed = self._finish()
         return PropagationResult(
             self.record,
             self.objects,
@@ -220,7 +233,23 @@ class _PropagationRun:
             tuple(sorted(self.skipped)),
             tuple(sorted(other.number for other in covered)),
             tuple(sorted(self.hidden)),
+            removed,
         )
+
+    def _finish(self) -> bool:
+        """End the step; return whether the object was removed.
+
+        That is, if others have overwritten all of it meanwhile.
+        """
+        objects, record, base = self.objects, self.record, self.base
+        removed = record.number in objects and is_overwritten(objects, record)
+        overwritten = base.number in objects and is_overwritten(objects, base)
+        if removed:
+            self.step.remove(record)
+        self.step.finish()
+        if overwritten:
+            move_removal(objects, base)
+        return removed
 
     def _has_pixels(self, plane: ImagePlane, mask: Mask) -> bool:
         """Return whether the object has any pixels of a mask in the labels."""
