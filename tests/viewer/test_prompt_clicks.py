@@ -140,10 +140,18 @@ def test_right_click_on_a_point_in_select_mode_flips_it(desk, blobs):
     d.settle()
     points = d.viewer.layers['prompts']
     points.mode = 'select'
+    flip = d.widget.panel.buttons['flip_polarity']
+    assert flip.text().startswith('Left click: select points')
     d.mouse.right_click(d.image, INSIDE)
     d.settle()
     assert list(points.features['polarity']) == ['negative']
     assert 'negative' in d.widget.status.text
+    d.mouse.right_click(d.image, INSIDE)
+    d.settle()
+    # not “click an object”: one is open
+    assert d.widget.status.text.startswith('Editing the new object')
+    points.mode = 'add'
+    assert flip.text().startswith('Left click: add')
 
 
 @pytest.mark.slow

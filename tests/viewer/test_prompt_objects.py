@@ -402,6 +402,7 @@ def test_propagation_follows_and_is_one_undo(desk, blobs):
     assert [int(plane[28, 34]) for plane in labels] == [1] * 5
     assert 'propagated to 4 planes' in d.widget.status.text
     # it stays open, to be corrected
+    assert d.widget.status.text.endswith('or Accept (W) it.')
     assert d.session.editor.record.label == 1
     d.widget.trigger('undo')
     assert [int(plane.any()) for plane in labels] == [0, 0, 1, 0, 0]

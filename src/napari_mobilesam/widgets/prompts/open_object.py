@@ -176,7 +176,7 @@ class OpenObject:
                 self._unread = str(error)
                 raise
             if before and status.text == before:
-                status.say(self._panel.hint())
+                status.say(self.describe_open() or self._panel.hint())
         except SegmentationError as error:
             self._show_nothing()
             self._unseen = str(error)

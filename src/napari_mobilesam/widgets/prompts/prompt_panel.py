@@ -101,6 +101,7 @@ class PromptPanel(QWidget):
         self._viewer = viewer = dock.viewer
         self._keys: Mapping[str, str] = settings.current.keys
         self._polarity = POSITIVE
+        self._selecting = False
         self.points_combo = LayerCombo(viewer, is_of(Points), NEW_LAYER)
         self.shapes_combo = LayerCombo(viewer, is_of(Shapes), NEW_LAYER)
         self.labels_combo = LayerCombo(viewer, is_output, NEW_LAYER)
@@ -256,10 +257,18 @@ class PromptPanel(QWidget):
             button.setToolTip(f'{tip}\nKey: {key}' if key else tip)
         self.show_polarity(self._polarity)
 
+    def show_selecting(self, selecting: bool) -> None:
+        """Show whether clicks select points instead of adding them."""
+        if selecting != self._selecting:
+            self._selecting = selecting
+            self.show_polarity(self._polarity)
+
     def show_polarity(self, polarity: str) -> None:
         """Show the effect of the next left click in words and colour."""
         self._polarity = polarity
         effect = 'add (+)' if polarity == POSITIVE else 'remove (−)'
+        if self._selecting:
+            effect = 'select points'
         key = key_of('flip_polarity', self._keys)
         flip = f'  ·  flip ({key})' if key else '  ·  flip'
         button = self.buttons['flip_polarity']

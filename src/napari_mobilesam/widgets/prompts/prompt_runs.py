@@ -320,6 +320,13 @@ class PromptRuns:
         """Report a propagation."""
         text, self._along = f'{result.text}{self._along}', ''
         self._end(text, len(result.reached) > 0)
+        if self._session.editor.record is result.record:
+            accept = self._panel.buttons['accept'].text()
+            self._panel.status.say(
+                f'{self._panel.status.text} It stays open: click where a '
+                f'plane is wrong, or {accept} it.',
+                keep=True,
+            )
 
     def _end(self, text: str, written: bool) -> None:
         self._panel.cancel_button.hide()

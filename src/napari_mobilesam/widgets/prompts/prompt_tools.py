@@ -218,6 +218,9 @@ class PromptTools:
                 and mode != PAN_ZOOM
                 and SHAPE_MODES.get(action, mode) == mode
             )
+        self._panel.show_selecting(
+            active is not None and active is self.points and mode == 'select'
+        )
 
     def _mode_changed(self, event: Any = None) -> None:
         for layer in (self.points, self.shapes):
