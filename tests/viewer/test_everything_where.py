@@ -46,6 +46,8 @@ def test_only_a_drawn_rectangle_is_done(everything_desk, blobs):
     d = everything_desk(blobs, scale=(2, 2), translate=(5, 3))
     whole = d.widget.panel.estimate_label.text()
     d.widget.panel.where.draw_button.click()
+    # a click draws nothing
+    d.mouse.click(d.image, (60, 100))
     d.mouse.drag(d.image, (4, 4), (50, 120))
     d.settle()
     regions = d.viewer.layers['regions']
@@ -56,6 +58,8 @@ def test_only_a_drawn_rectangle_is_done(everything_desk, blobs):
     inside = d.widget.panel.estimate_label.text()
     assert int(inside.split()[0]) < int(whole.split()[0])
     labels = run(d)
+    # the next click chooses an object instead of drawing a region
+    assert d.viewer.layers.selection.active is d.image
     assert found(labels.data, UPPER) == [True, True]
     assert found(labels.data, LOWER) == [False, False]
 

@@ -41,6 +41,7 @@ from napari_mobilesam.widgets.parts.controls import fill
 from napari_mobilesam.widgets.parts.delayed_call import DelayedCall
 from napari_mobilesam.widgets.parts.image_header import ImageHeader
 from napari_mobilesam.widgets.parts.keys import Keys, bind_keys, unbind_keys
+from napari_mobilesam.widgets.parts.line_width import LineWidth
 from napari_mobilesam.widgets.parts.viewer_widget import ViewerWidget
 from napari_mobilesam.widgets.viewer.layers import (
     SERIES_MARK,
@@ -109,6 +110,7 @@ class EverythingWidget(ViewerWidget):
         )
         # deferred: axes change before the layers that caused it are gone
         self._plane_later = DelayedCall(self._plane_changed, parent=self)
+        self._lines = LineWidth(self, lambda: panel.where.own_regions)
         self._show_choices(load_choices())
         self._image_diameter = ImageDiameter(panel.form)
         # number of the object last opened in Prompts, 0 if none
@@ -122,6 +124,7 @@ class EverythingWidget(ViewerWidget):
         # an axis of channels has no planes
         self.header.channel_combo.changed.connect(self._plane_later.restart)
         panel.where.changed.connect(estimate)
+        panel.where.clicked.connect(self._say_drag)
         panel.form.changed.connect(estimate)
         panel.where.draw_button.clicked.connect(self.draw_region)
         panel.run_button.clicked.connect(self.run)
@@ -179,6 +182,7 @@ class EverythingWidget(ViewerWidget):
         dims, session = self.viewer.dims, self.session
         for event in ('current_step', 'order', 'ndisplay'):
             self.listen(getattr(dims.events, event), self._plane_later.restart)
+        self._lines.attach()
         self.runs.attach()
         self.large.attach()
         self._text_control.attach()
@@ -351,10 +355,12 @@ class EverythingWidget(ViewerWidget):
         """Start drawing a region on the canvas."""
         with self.status.errors():
             self.panel.where.draw(self.header.plane)
-            self.status.say(
-                'Drag a rectangle around the objects to segment, then press '
-                'Run.'
-            )
+            self._say_drag()
+
+    def _say_drag(self) -> None:
+        self.status.say(
+            'Drag a rectangle around the objects to segment, then press Run.'
+        )
 
     # the run
 
@@ -363,6 +369,7 @@ class EverythingWidget(ViewerWidget):
         with self.status.errors():
             parameters = self.panel.form.value
             plane = self.header.plane
+            self.panel.where.end_drawing(plane.layer)
             if self.large.offer(plane):
                 self.large.start(plane, parameters)
             else:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,7 +26,9 @@ from napari_mobilesam.widgets.parts.controls import (
     form_layout,
     narrow,
 )
+from napari_mobilesam.widgets.parts.delayed_call import DelayedCall
 from napari_mobilesam.widgets.parts.layer_combo import LayerCombo
+from napari_mobilesam.widgets.parts.line_width import fit_lines
 from napari_mobilesam.widgets.viewer.large_source import check_size
 from napari_mobilesam.widgets.viewer.layer_plane import LayerPlane
 from napari_mobilesam.widgets.viewer.layers import (
@@ -34,8 +38,10 @@ from napari_mobilesam.widgets.viewer.layers import (
     use_units,
     world_units,
 )
+from napari_mobilesam.widgets.viewer.mouse_clicks import is_click
 
 PLANE, VIEW, DRAWN = 'the whole plane', 'the current view', 'drawn regions'
+RECTANGLE = 'add_rectangle'
 REGION_NAME, REGION_MARK = 'regions', 'napari-mobilesam regions'
 # axes along which objects are not linked by default
 TIME_NAMES = ('t', 'time', 'frame', 'frames')
@@ -90,9 +96,12 @@ class WhereForm(QWidget):
     ----------
     changed : Signal
         Emitted when the region or the planes change.
+    clicked : Signal
+        Emitted when a rectangle was dropped because the mouse was not dragged.
     """
 
     changed = Signal()
+    clicked = Signal()
 
     def __init__(self, viewer: ViewerModel) -> None:
         super().__init__()
@@ -116,6 +125,9 @@ class WhereForm(QWidget):
         # beside a button
         self.region_combo.setMinimumContentsLength(5)
         self._followed: Shapes | None = None
+        # index of the rectangle that a click has added
+        self._by_click: int | None = None
+        self._drop_later = DelayedCall(self._drop_clicked, parent=self)
         # the image whose planes are offered
         self._offered: str | None = None
         self.form = form_layout(self)
@@ -235,6 +247,14 @@ class WhereForm(QWidget):
             return drawn_window(plane, self.shapes_combo.layer)
         return None
 
+    @property
+    def own_regions(self) -> Shapes | None:
+        """The chosen regions if *Draw* created their layer."""
+        shapes: Shapes | None = self.shapes_combo.layer
+        if shapes is None or REGION_MARK not in shapes.metadata:
+            return None
+        return shapes
+
     def use_drawn(self, shapes: Shapes) -> None:
         """Choose the shapes of a layer as region."""
         self.shapes_combo.layer = shapes
@@ -252,7 +272,7 @@ class WhereForm(QWidget):
         self._viewer.layers.selection.active = shapes
         # napari draws nothing into a hidden layer
         shapes.visible = True
-        shapes.mode = 'add_rectangle'
+        shapes.mode = RECTANGLE
 
     def _own(self, plane: LayerPlane) -> Shapes:
         for layer in self.shapes_combo.layers:
@@ -264,7 +284,6 @@ class WhereForm(QWidget):
             ndim=len(plane.output_axes),
             name=REGION_NAME,
             edge_color='#ffa726',
-            edge_width=max(1.0, max(plane.shape) / 300),
             face_color='transparent',
             **{
                 **plane.transform(),
@@ -272,6 +291,7 @@ class WhereForm(QWidget):
                 'metadata': {REGION_MARK: str(plane.layer.unique_id)},
             },
         )
+        fit_lines(self._viewer, layer)
         self.shapes_combo.refresh()
         return layer
 
@@ -281,6 +301,8 @@ class WhereForm(QWidget):
         self._followed = shapes
         if shapes is not None:
             shapes.events.data.connect(self._drawn)
+            if REGION_MARK in shapes.metadata:
+                shapes.mouse_drag_callbacks.insert(0, self._press)
         self._tell()
 
     def _drawn(self, event: Any) -> None:
@@ -292,7 +314,35 @@ class WhereForm(QWidget):
         """Stop listening to shapes."""
         if self._followed is not None:
             self._followed.events.data.disconnect(self._drawn)
+            with contextlib.suppress(ValueError):
+                self._followed.mouse_drag_callbacks.remove(self._press)
         self._followed = None
+
+    def _press(self, layer: Any, event: Any) -> Generator[None]:
+        """Notice a click, for which napari adds a tiny rectangle."""
+        if layer.mode != RECTANGLE:
+            return
+        number = len(layer.data)
+        if (yield from is_click(event)):
+            # napari ends it after this
+            self._by_click = number
+            self._drop_later.restart()
+
+    def _drop_clicked(self) -> None:
+        number, self._by_click = self._by_click, None
+        layer = self._followed
+        if layer is None or number is None or number >= len(layer.data):
+            return
+        layer.selected_data = {number}
+        layer.remove_selected()
+        self.clicked.emit()
+
+    def end_drawing(self, image: Image) -> None:
+        """Select an image, on which clicks choose objects, after drawing."""
+        layer, selection = self.own_regions, self._viewer.layers.selection
+        if layer is not None and layer is selection.active:
+            layer.mode = 'pan_zoom'
+            selection.active = image
 
     def _region_chosen(self) -> None:
         self._show_rows()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from napari.components import ViewerModel
 from napari.layers import Points, Shapes
 
+from napari_mobilesam.widgets.parts.line_width import fit_lines
 from napari_mobilesam.widgets.viewer.layer_plane import LayerPlane
 
 if TYPE_CHECKING:
@@ -75,10 +76,10 @@ def add_shapes(viewer: ViewerModel, plane: LayerPlane) -> Shapes:
         feature_defaults={POLARITY: POSITIVE},
         edge_color=POLARITY,
         edge_color_cycle=[SHAPE_COLOR, COLORS[NEGATIVE]],
-        edge_width=max(1.0, max(plane.shape) / 400),
         face_color='transparent',
         **plane.transform(),
     )
+    fit_lines(viewer, layer)
     layer.mode = 'add_rectangle'
     return layer
 

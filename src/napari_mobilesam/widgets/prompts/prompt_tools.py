@@ -123,6 +123,12 @@ class PromptTools:
         finally:
             self._blocked = before
 
+    @property
+    def own_shapes(self) -> Shapes | None:
+        """The layer of shapes if this plugin created it."""
+        shapes = self.shapes
+        return shapes if shapes is not None and is_ours(shapes) else None
+
     # tools
 
     def use_points_tool(self) -> None:

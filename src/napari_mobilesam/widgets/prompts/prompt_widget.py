@@ -16,6 +16,7 @@ from napari_mobilesam.widgets.parts.delayed_call import DelayedCall
 from napari_mobilesam.widgets.parts.hover_view import HoverView
 from napari_mobilesam.widgets.parts.image_header import ImageHeader
 from napari_mobilesam.widgets.parts.keys import focus_canvas
+from napari_mobilesam.widgets.parts.line_width import LineWidth
 from napari_mobilesam.widgets.parts.preview import Preview
 from napari_mobilesam.widgets.parts.settings_store import SettingsStore
 from napari_mobilesam.widgets.parts.viewer_widget import ViewerWidget
@@ -117,6 +118,7 @@ class PromptWidget(ViewerWidget):
         )
         self.image = PromptImage(self, self.header)
         self.tools = PromptTools(self, panel)
+        self._lines = LineWidth(self, lambda: self.tools.own_shapes)
         self.object = OpenObject(
             self, panel, self.tools, self.preview, self.hover
         )
@@ -253,6 +255,7 @@ class PromptWidget(ViewerWidget):
             (self.viewer.dims.events.order, self._offer_axes),
         )
         self._messages.attach()
+        self._lines.attach()
         self.preparation.attach()
         self._idle_clicks.attach()
         self._applied.attach(self.commands)
