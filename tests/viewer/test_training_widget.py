@@ -175,7 +175,7 @@ def test_labels_removed_while_training(desk, blobs, drawn, trainer):
     d.settle()
     assert '“cells” was removed' in d.widget.status.text
     assert '0.81 → 0.89' in d.widget.status.text
-    assert 'No labels layer' in d.widget.panel.count_label.text()
+    assert 'no labels layer' in d.widget.panel.count_label.text()
 
 
 @pytest.mark.slow
@@ -278,7 +278,7 @@ def test_what_is_missing_is_said(desk, blobs, trainer):
     d.viewer.add_image(blobs)
     d.settle()
     d.widget.training.start()
-    assert 'No labels layer' in d.widget.status.text
+    assert 'no labels layer' in d.widget.status.text
     labels = np.zeros(blobs.shape, int)
     labels[16:40, 20:44] = 1
     d.viewer.add_labels(labels)

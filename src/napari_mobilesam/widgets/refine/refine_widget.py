@@ -31,15 +31,15 @@ from napari_mobilesam.widgets.parts.status_line import StatusLine
 from napari_mobilesam.widgets.parts.viewer_widget import ViewerWidget
 from napari_mobilesam.widgets.refine.changes_layer import LEGEND, ChangesLayer
 from napari_mobilesam.widgets.viewer.layer_plane import LayerPlane, plane_of
+from napari_mobilesam.widgets.viewer.track_layers import NO_LABELS
 
 HINT = (
     'Refine all gives each object of the labels to the model, as a box and '
     'as a mask, and keeps the better answer.'
 )
 NO_IMAGE = 'There is no image: open the image of the labels first.'
-NO_LABELS = 'There is no labels layer: open labels from any program first.'
 # size in pixels at which the form is not cut off
-WIDTH = 310
+WIDTH = 316
 TOPICS = ('objects', 'model')
 ROW_TIPS = {
     'Image': 'Image of the labels.',

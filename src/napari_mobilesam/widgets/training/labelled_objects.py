@@ -14,11 +14,8 @@ from napari_mobilesam.widgets.parts.image_header import NO_IMAGE
 from napari_mobilesam.widgets.parts.viewer_widget import ViewerWidget
 from napari_mobilesam.widgets.training.labelled_planes import labelled_planes
 from napari_mobilesam.widgets.training.training_panel import TrainingPanel
+from napari_mobilesam.widgets.viewer.track_layers import NO_LABELS
 
-NO_LABELS = (
-    'No labels layer: label some objects first, for instance with '
-    'Segment by prompts.'
-)
 COUNT_AFTER_MS = 300  # without an edit
 
 

@@ -42,7 +42,12 @@ TRACKED_MARK = 'napari-mobilesam-tracked'
 # events of a labels layer whose pixels are edited
 EDITS = ('paint', 'data', 'labels_update')
 PIXEL = 'pixel'
-NO_LABELS = 'There is no labels layer: open or create labels first.'
+# napari opens a label image of 8 or 16 bit as an image
+NO_LABELS = (
+    'There is no labels layer: open or create labels first. If napari shows '
+    'labels as an image, right-click it in the layer list and choose Convert '
+    'to Labels.'
+)
 
 
 def can_be_tracked(layer: Any) -> bool:
