@@ -5,12 +5,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from napari.components import ViewerModel
+from napari.layers import Labels
 
 from napari_mobilesam.types import Mask
 from napari_mobilesam.widgets.everything.live_view import LiveView
 from napari_mobilesam.widgets.parts.preview import HOVER_NAME, Preview
 from napari_mobilesam.widgets.viewer.layer_plane import plane_of
-from napari_mobilesam.widgets.viewer.layers import is_output
+from napari_mobilesam.widgets.viewer.layers import (
+    PREVIEW_MARK,
+    insert_below_prompts,
+    is_output,
+)
 from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
 
 MASK = Mask(np.ones((4, 4), bool), (2, 3, 6, 7), 0.9, 0.9)
@@ -58,3 +63,12 @@ def test_a_run_of_a_moment_shows_no_masks_on_the_way(viewer, qtbot):
     assert not live.pending
     assert live.layer is None
     assert len(viewer.layers) == 1
+
+
+@pytest.mark.parametrize('selected', [True, False])
+def test_a_layer_that_is_only_shown_is_not_selected(viewer, selected):
+    image = viewer.layers[0]
+    viewer.layers.selection.active = image if selected else None
+    shown = Labels(np.zeros((16, 16), int), metadata={PREVIEW_MARK: True})
+    insert_below_prompts(viewer, shown)
+    assert viewer.layers.selection.active is (image if selected else None)

@@ -445,7 +445,8 @@ def insert_below_prompts(viewer: ViewerModel, layer: Layer) -> None:
         and (preview or PREVIEW_MARK not in other.metadata)
     ]
     layers.insert(pixels[-1] + 1 if pixels else 0, layer)
-    if active is not None:
+    # nor is a layer selected that is only shown
+    if active is not None or preview:
         layers.selection.active = active
 
 
