@@ -93,8 +93,8 @@ LEVELS: dict[str, tuple[set[str], ...]] = {
         {'prompts'},
         {'everything'},
         {'files'},
-        {'series'},
         {'track'},
+        {'series'},
     ),
     'widgets': (
         {'viewer'},

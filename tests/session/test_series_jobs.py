@@ -14,6 +14,11 @@ from napari_mobilesam.series.series_files import SeriesError
 from napari_mobilesam.session import Session
 from napari_mobilesam.session.series.labels_saving import SaveRequest
 from napari_mobilesam.session.series.rescued import rescue_folders
+from napari_mobilesam.session.track.tracked_labels import (
+    TrackedLabels,
+    paint_tracks,
+)
+from napari_mobilesam.tracking.tracks import Tracks
 from napari_mobilesam.types import EverythingParameters
 
 
@@ -154,3 +159,89 @@ def test_labels_that_come_back_do_not_replace_newer_ones(rescued):
     other.save_labels(0, np.full((60, 80), 9, np.uint16))
     open_session(rescued).close()
     assert saved(rescued)[0] == {'a_labels.tif': 9, 'a_labels.2.tif': 7}
+
+
+@pytest.fixture
+def tracked():
+    """Tracks of three frames: one with a gap, and one that divides."""
+    labels = np.zeros((3, 12, 16), np.uint16)
+    labels[0, 1:3, 1:3] = labels[2, 2:4, 1:3] = 7
+    labels[0, 6:9, 6:9] = 4
+    labels[1, 6:9, 4:6] = labels[2, 6:9, 3:5] = 5
+    labels[1, 6:9, 9:11] = 9
+    frames, numbers = [0, 0, 1, 1, 2, 2], [4, 7, 5, 9, 5, 7]
+    positions = np.zeros((6, 2))
+    tracks = Tracks.of(frames, numbers, positions, [-1, -1, 0, 0, 2, 1])
+    return TrackedLabels('labels', labels, paint_tracks(tracks, labels))
+
+
+def saved_tracks(session, tracked, edited=False):
+    """Save the tracks of the first image, and read them again."""
+    jobs, found = session.series, []
+    jobs.tracks.found.connect(lambda *each: found.append(each))
+    jobs.tracks.save(jobs.required, 0, tracked.result(edited))
+    jobs.tracks.ask(jobs.required, 0, tracked.pixels.shape)
+    session.finish()
+    ((series, number, read),) = found
+    assert (series, number) == (jobs.required, 0)
+    return read
+
+
+def test_tracks_are_saved_with_gaps_divisions_and_corrections(
+    session, tracked
+):
+    # drawn after tracking, and so without a label
+    tracked.pixels[1, 0:2, 12:15] = 40
+    tracked.follow([1])
+    assert_same(saved_tracks(session, tracked), tracked)
+    tracked.unlink(tracked.index(2, 2))
+    tracked.link(tracked.index(0, 2), tracked.index(1, 40))
+    read = saved_tracks(session, tracked, edited=True)
+    assert_same(read, tracked)
+    assert read.edited
+
+
+def assert_same(read, tracked):
+    assert np.array_equal(read.pixels, tracked.pixels)
+    assert read.pixels.dtype == tracked.pixels.dtype
+    again = TrackedLabels('again', tracked.labels, read)
+    assert len(again.tracks) == len(tracked.tracks) == 7
+    assert again.tracks.parents == tracked.tracks.parents
+    assert len(again.tracks.parents) == 2
+    for index in range(7):
+        other = tracked.index(*again.place(index))
+        assert again.box(index) == tracked.box(other)
+        assert again.tracks.labels[index] == tracked.tracks.labels[other]
+
+
+def test_tracks_that_cannot_be_saved_beside_their_labels(
+    session, tracked, tmp_path, monkeypatch
+):
+    monkeypatch.setenv('NAPARI_MOBILESAM_SESSIONS', str(tmp_path / 'user'))
+    failures, labels = [], tmp_path / 'labels'
+    session.series.failed.connect(failures.append)
+    labels.write_text('a file', 'utf-8')
+    read = saved_tracks(session, tracked)
+    assert np.array_equal(read.pixels, tracked.pixels)
+    (text,) = failures
+    assert 'The tracks of a.tif are saved to' in text
+    assert list(rescue_folders()[0].iterdir())
+    # the next save brings them to their place
+    labels.unlink()
+    tracked.pixels[0, 0, 15] = 40
+    read = saved_tracks(session, tracked)
+    assert read.pixels[0, 0, 15] == 40
+    assert session.series.required[0].tracks.exists()
+    assert not list(rescue_folders()[0].iterdir())
+
+
+def test_tracks_of_labels_of_another_shape_are_told(session, tracked):
+    saved_tracks(session, tracked)
+    failures, jobs = [], session.series
+    jobs.failed.connect(failures.append)
+    jobs.tracks.ask(jobs.required, 0, (60, 80))
+    session.finish()
+    assert 'has the shape (3, 12, 16), but the labels have (60, 80)' in str(
+        failures
+    )
+    assert jobs.required[0].tracks.exists()

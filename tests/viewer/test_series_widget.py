@@ -1516,6 +1516,61 @@ def test_steps_of_an_image_can_be_undone_after_another_one(
 
 
 @pytest.mark.slow
+@pytest.mark.slow
+def test_tracks_leave_and_return_with_their_image(
+    series_desk, tmp_path, dividing_cells
+):
+    cells = dividing_cells.labels
+    for name in 'ab':
+        tifffile.imwrite(
+            tmp_path / f'{name}.tif',
+            (100 * (cells > 0)).astype(np.uint8),
+            metadata={'axes': 'TYX'},
+        )
+    d = series_desk(tmp_path)
+    labels = d.viewer.layers['labels']
+    labels.data = cells.astype(np.uint16)
+    tracked = d.session.track(labels)
+    d.session.unlink((3, 1))
+    corrected = tracked.pixels.copy()
+    all_names = ['a', 'labels', 'tracked labels', 'tracks of labels']
+    assert names(d) == all_names
+    d.widget.next()
+    d.settle()
+    assert names(d) == ['b', 'labels']
+    assert not d.session.tracking.all_tracks()
+    d.widget.previous()
+    d.settle()
+    assert names(d) == all_names
+    # the step can be undone
+    d.session.navigation.undo()
+    assert tracked.tracks.count == 13
+    d.session.navigation.redo()
+    d.widget.next()
+    d.settle()
+    # in another viewer, from the files
+    again = series_desk()
+    _, dock = again.viewer.window.add_plugin_dock_widget(
+        'napari-mobilesam', 'Track'
+    )
+    again.widget.open([tmp_path])
+    again.settle()
+    assert names(again) == all_names
+    assert dock.summary.text().startswith('14 tracks')
+    (found,) = again.session.tracking.all_tracks()
+    assert np.array_equal(found.pixels, corrected)
+    assert found.tracks.parents == tracked.tracks.parents
+    assert not again.widget.layers.unsaved_output
+    again.session.scene.labels = again.viewer.layers['tracked labels']
+    assert not again.widget.layers.unsaved_output
+    # what is drawn in the tracks is saved at the latest on leaving
+    again.viewer.layers['tracked labels'].paint((0, 0, 0), 40)
+    again.widget.saving.leave()
+    again.session.series.wait(20)
+    file = again.session.series.required[0].tracks
+    assert tifffile.imread(file)[0, 0, 0] == 40
+
+
 def test_steps_are_closed_when_another_program_changed_the_labels(
     series_desk, folder
 ):

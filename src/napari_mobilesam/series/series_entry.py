@@ -115,6 +115,11 @@ class SeriesEntry:
         return self.files.record.with_suffix('.session')
 
     @property
+    def tracks(self) -> Path:
+        """File of labels with one number per track; a table is beside it."""
+        return self.files.record.with_suffix('.tracks.tif')
+
+    @property
     def labelled(self) -> bool:
         """Return whether there is a label image, of any program."""
         return self.labels.exists()

@@ -166,10 +166,27 @@ def rescued_of(
                 yield number, SavedLabels(labels, table), files
 
 
+def rescued_tracks(path: Path) -> list[Path]:
+    """Return files for tracks that cannot be saved to their own file.
+
+    Parameters
+    ----------
+    path : Path
+        Their own file.
+    """
+    name = f'{_unique_stem(path)}{path.suffix}'
+    return [folder / name for folder in rescue_folders()]
+
+
+def _unique_stem(path: Path) -> str:
+    """Return a stem that two files differ in, even if they share a name."""
+    place = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:12]
+    return f'{path.stem}-{place}'
+
+
 def _files(folder: Path, image: Path) -> RescuedFiles:
-    """Return file names unique to an image, even if two share a name."""
-    place = hashlib.sha256(str(image.resolve()).encode()).hexdigest()[:12]
-    stem = f'{image.stem}-{place}'
+    """Return the file names of an image."""
+    stem = _unique_stem(image)
     return RescuedFiles(
         folder / f'{stem}.tif',
         folder / f'{stem}.csv',

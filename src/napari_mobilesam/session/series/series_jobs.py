@@ -31,6 +31,7 @@ from napari_mobilesam.session.series.labels_saving import (
     LabelsSaving,
     SaveRequest,
 )
+from napari_mobilesam.session.series.tracks_saving import TracksSaving
 from napari_mobilesam.text import explain
 from napari_mobilesam.types import EverythingParameters, SegmentationError
 
@@ -114,6 +115,8 @@ class SeriesJobs:
         Number of the image that is open; -1 if none is.
     saving : LabelsSaving
         Saves labels, and keeps those that could not be saved.
+    tracks : TracksSaving
+        Saves and reads their tracks.
     """
 
     opened = Signal()
@@ -136,6 +139,8 @@ class SeriesJobs:
         self.series: Series | None = None
         self.current = -1
         self.saving = LabelsSaving(services)
+        self.tracks = TracksSaving(services, self._files)
+        self.tracks.failed.connect(self.failed.emit)
         self.saving.saved.connect(self.changed.emit)
         self.saving.failed.connect(
             lambda e: self.failed.emit(f'{explain(e)} {NOT_LOST}')

@@ -68,8 +68,7 @@ def paint_tracks(
     from scipy import ndimage
 
     count = int(labels.shape[0])
-    wide = tracks.ids.max(initial=0) > MOST_IN_16_BITS
-    pixels = np.zeros(labels.shape, np.uint32 if wide else np.uint16)
+    pixels = np.zeros(labels.shape, _pixel_dtype(tracks.ids))
     boxes: list[Slices] = [()] * len(tracks)
     for frame in range(count):
         if progress is not None:
@@ -79,6 +78,47 @@ def paint_tracks(
         for index in np.flatnonzero(tracks.frames == frame):
             boxes[index] = found[tracks.ids[index] - 1]
     return TrackResult(tracks, pixels, tuple(boxes))
+
+
+def tracks_of_pixels(
+    pixels: NDArray[Any],
+    labels: Mapping[FrameAndTrack, int],
+    parents: Mapping[int, int],
+) -> TrackResult:
+    """Return the tracks of labels with one number per track.
+
+    Parameters
+    ----------
+    pixels : (T, [Z,] H, W) integers
+        Number of the track of each pixel, 0 for background.
+    labels : mapping of (int, int) to int
+        Label of the object that was tracked, by frame and track; others
+        have none.
+    parents : mapping of int to int
+        Parent track of each track that comes from a division.
+    """
+    seen = [
+        each
+        for frame in range(len(pixels))
+        for each in _seen_objects(frame, pixels[frame])
+    ]
+    places = [each.place for each in seen]
+    frames, ids = np.array(places, np.int64).reshape(-1, 2).T
+    positions = np.array([each.position for each in seen], np.float64)
+    tracks = Tracks.from_ids(
+        frames,
+        np.array([labels.get(place, 0) for place in places], np.int64),
+        positions.reshape(len(seen), pixels.ndim - 1),
+        ids,
+        parents,
+    )
+    own = pixels.astype(_pixel_dtype(ids))
+    return TrackResult(tracks, own, tuple(each.box for each in seen))
+
+
+def _pixel_dtype(ids: NDArray[np.int64]) -> type[np.unsignedinteger[Any]]:
+    """Return the type of labels with track numbers, with room for more."""
+    return np.uint32 if ids.max(initial=0) > MOST_IN_16_BITS else np.uint16
 
 
 @dataclass(frozen=True, eq=False)
@@ -270,6 +310,17 @@ class TrackedLabels:
         They correspond to `pixels` as `tracks` do to `labels`.
         """
         return replace(self._tracks, labels=self._tracks.ids)
+
+    def result(self, edited: bool = False) -> TrackResult:
+        """Return the tracks as they are, with a copy of the pixels.
+
+        Parameters
+        ----------
+        edited : bool
+            Whether the labels were edited since they were tracked.
+        """
+        pixels = self.pixels.copy()
+        return TrackResult(self._tracks, pixels, self._boxes, edited)
 
     def index(self, frame: int, track: int) -> int:
         """Return the index of a track's object in a frame.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -41,6 +42,7 @@ class _Left(NamedTuple):
     state: list[int] | None
     images: list[Image]
     labels: Labels
+    tracks: Sequence[Layer]
 
 
 class SeriesLayers:
@@ -118,7 +120,9 @@ class SeriesLayers:
     def unsaved_output(self) -> str:
         """Why objects of the image would not be saved; empty if they are."""
         labels, output = self.labels, self._scene.labels
-        if labels is None or not self.image_shown or output is labels:
+        if labels is None or not self.image_shown:
+            return ''
+        if output is labels or output in self._tracks:
             return ''
         if labels not in self._viewer.layers:
             return (
@@ -132,6 +136,13 @@ class SeriesLayers:
             f'New objects go to {where}, which the series does not save: '
             f'choose “{labels.name}” as the labels.'
         )
+
+    @property
+    def _tracks(self) -> Sequence[Layer]:
+        """Layers of the tracks of the labels."""
+        if self.labels is None:
+            return []
+        return self._scene.tracks.layers_of(self.labels)
 
     def forget(self) -> None:
         """Drop other images, and show even the open one anew."""
@@ -202,6 +213,7 @@ class SeriesLayers:
                 return self.labels
         self._leave_behind(found.number)
         left = self._taken_back(found, state)
+        tracks: Sequence[Layer] = () if left is None else left.tracks
         if left is None:
             images = self._layers(found.number, found.image, entry)
             image = self._chosen(images)
@@ -211,13 +223,14 @@ class SeriesLayers:
             image = self._chosen(images)
         self._ahead.pop(found.number, None)
         self._open = found.number, state
-        names = [layer.name for layer in (*images, labels)]
-        before: list[Layer] = [*self._images]
+        new: list[Layer] = [*images, labels, *tracks]
+        names = [layer.name for layer in new]
+        before: list[Layer] = [*self._images, *self._tracks]
         shape = self._shape()
         if self.labels is not None:
             before.append(self.labels)
         units = self._make_way(image, before)
-        for layer in (*images, labels):
+        for layer in new:
             insert_below_prompts(self._viewer, layer)
         for layer in images:
             self._scene.release(layer)
@@ -235,7 +248,7 @@ class SeriesLayers:
         for layer, own in units:
             layer.units = own
         # while the previous layers existed, names were different
-        for layer, name in zip((*images, labels), names, strict=True):
+        for layer, name in zip(new, names, strict=True):
             layer.name = name
         if follow:
             self._viewer.layers.selection.active = chosen
@@ -279,7 +292,7 @@ class SeriesLayers:
         if large or number == following:
             return
         self._behind.pop(number, None)
-        self._behind[number] = _Left(state, self._images, labels)
+        self._behind[number] = _Left(state, self._images, labels, self._tracks)
         for image in self._images:
             self._scene.keep(image)
         for old in list(self._behind)[:-BEHIND]:

@@ -19,6 +19,7 @@ SEVERAL = (
 SETTLED = 'No object is open any more: you can continue.'
 PENDING = 'Waiting for the mask of the open object …'
 RUNNING = 'Waiting for the objects that are being segmented …'
+TRACKING = 'Waiting for the tracks …'
 
 
 class SeriesLeaving:
@@ -61,6 +62,9 @@ class SeriesLeaving:
             session.propagation.finished,
             session.refining.finished,
             session.runs.written,
+            session.tracking.finished,
+            session.tracking.stopped,
+            session.tracking.failed,
         ):
             self._dock.listen(signal, self._written)
         self._dock.listen(self._session.failed, self._failed)
@@ -118,6 +122,8 @@ class SeriesLeaving:
         editor = self._session.editor
         if editor.pending or len(editor.queue):
             return PENDING
+        if self._session.tracking.running:
+            return TRACKING
         # its objects would be written when other labels are open
         running = self._session.background.running or self._run_awaited
         return RUNNING if running else ''

@@ -19,6 +19,7 @@ from napari_mobilesam.session.series.series_jobs import ReadImage
 from napari_mobilesam.types import SegmentationError
 from napari_mobilesam.widgets.parts.delayed_call import DelayedCall
 from napari_mobilesam.widgets.parts.viewer_widget import ViewerWidget
+from napari_mobilesam.widgets.series.series_tracks import SeriesTracks
 from napari_mobilesam.widgets.viewer.brush_history import BrushHistory
 from napari_mobilesam.widgets.viewer.layers import rows_by_label
 
@@ -67,9 +68,11 @@ class SeriesSaving:
         # undone and redone brush strokes, for which napari has no event
         self._brush: BrushHistory | None = None
         self._save_later = DelayedCall(self._save, PAUSE_MS, dock)
+        self._tracks = SeriesTracks(dock)
 
     def attach(self) -> None:
-        """Listen for layers removed by hand."""
+        """Listen for layers removed by hand, and for tracks."""
+        self._tracks.attach()
         self._dock.listen(
             self._dock.viewer.layers.events.removing, self._removing
         )
@@ -79,7 +82,7 @@ class SeriesSaving:
         self.forget()
 
     def follow(self, found: ReadImage, labels: Labels) -> None:
-        """Save the labels of an image from now on."""
+        """Save the labels of an image, and their tracks, from now on."""
         self._number, self._labels = found.number, labels
         self._image = found.image
         self._series = self._dock.session.series.required
@@ -96,6 +99,7 @@ class SeriesSaving:
         self._brush = BrushHistory(labels, self._touched)
         self._objects.changed.connect(self._touched)
         self._objects.forgotten.connect(self.wait_for_records)
+        self._tracks.follow(found.number, labels)
 
     def wait_for_records(self) -> None:
         """Leave the file of prompts unchanged until all records are here."""
@@ -126,6 +130,7 @@ class SeriesSaving:
     def forget(self) -> None:
         """Stop saving the labels of the image."""
         self._save_later.cancel()
+        self._tracks.forget()
         if self._labels is not None:
             for name in EVENTS:
                 getattr(self._labels.events, name).disconnect(self._touched)
@@ -140,6 +145,7 @@ class SeriesSaving:
 
     def leave(self) -> None:
         """Save all changes now."""
+        self._tracks.leave()
         if self._changed:
             self._save()
 

@@ -402,6 +402,14 @@ class TrackLayers:
                 else:
                     layers.remove(each)
 
+    def layers_of(self, layer: Labels) -> list[Labels | TracksLayer]:
+        """Return the layers that show the newest tracks of labels."""
+        found = [each for each in self._shown if each.source is layer]
+        parts = (found[-1].labels, found[-1].tracks) if found else ()
+        return [
+            each for each in parts if each is not None and each in self._layers
+        ]
+
     def former_of(self, layer: Labels | None) -> ShownTracks | None:
         """Return the tracks that a layer had before the newest ones."""
         found = [each for each in self._in_viewer() if each.source is layer]
