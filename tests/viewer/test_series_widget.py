@@ -31,7 +31,10 @@ from napari_mobilesam.widgets import open_form
 from napari_mobilesam.widgets.parts.form_area import FormArea
 from napari_mobilesam.widgets.parts.message_label import contrast
 from napari_mobilesam.widgets.series import series_saving
-from napari_mobilesam.widgets.series.series_widget import HINT
+from napari_mobilesam.widgets.series.series_widget import (
+    HINT,
+    SeriesWidget,
+)
 from napari_mobilesam.widgets.viewer.layers import SERIES_MARK
 
 from .oracle import OracleSam
@@ -1717,6 +1720,44 @@ def test_a_closed_dock_is_opened_again(series_desk, folder):
     d.settle()
     assert names(d)[:2] == ['a', 'labels']
     assert set(np.unique(d.viewer.layers['labels'].data)) == {0, 9}
+
+
+def test_one_of_two_docks_is_closed(series_desk, folder, oracle):
+    from napari.utils.notifications import notification_manager
+
+    d = series_desk(folder)
+    other = SeriesWidget(d.viewer)
+    dock = d.viewer.window.add_dock_widget(other)
+    told = len(notification_manager.records)
+    oracle.go.clear()
+    d.widget.run.start()
+    d.viewer.window.remove_dock_widget(dock)
+    # the run goes on, and errors are in the status of the other dock
+    assert d.session.series.running
+    d.session.series.failed.emit('The disk is full.')
+    assert d.widget.status.text == 'The disk is full.'
+    assert len(notification_manager.records) == told
+    oracle.go.set()
+    d.settle()
+    assert saved(folder, 'c').any()
+
+
+def test_labels_that_go_to_another_file_while_the_dock_is_closed(
+    series_desk, folder
+):
+    from napari.utils.notifications import notification_manager
+
+    d = series_desk(folder)
+    labels = d.viewer.layers['labels']
+    labels.paint((4, 4), 9)
+    d.settle()
+    d.viewer.window.remove_dock_widget(d.dock)
+    (folder / 'labels' / 'a_labels.tif').chmod(0o444)
+    labels.paint((40, 40), 9)
+    d.settle()
+    assert (folder / 'labels' / 'a_labels.2.tif').exists()
+    told = notification_manager.records.pop().message
+    assert 'labels are saved to a_labels.2.tif' in told
 
 
 def test_a_dock_closed_while_an_image_is_read(series_desk, folder):

@@ -50,6 +50,8 @@ class OpenSeries(ViewerWidget):
         Layers of the open image.
     saving : SeriesSaving
         Saves the labels as they change.
+    docks : int
+        Number of docks that are open.
     opened_with : LastSeries or None
         What was opened, to resume it.
     prompts_found : Signal()
@@ -60,7 +62,7 @@ class OpenSeries(ViewerWidget):
 
     def __init__(self, viewer: ViewerModel) -> None:
         super().__init__(viewer)
-        self._docked = False
+        self.docks = 0
         self.opened_with: LastSeries | None = None
         self.layers = SeriesLayers(self)
         self.saving = SeriesSaving(self)
@@ -86,18 +88,21 @@ class OpenSeries(ViewerWidget):
             (dims.ndisplay, self._restore_later.restart),
             (dims.order, self._restore_later.restart),
             (jobs.failed, self._tell_failure),
+            (jobs.saving.kept, self._tell_kept),
             (self.viewer.layers.events.removed, self._end_later.restart),
         )
 
     def dock(self) -> None:
         """Leave it to a dock to end the series."""
-        self._docked = True
+        self.docks += 1
         if not self.attached:
             self.attach()
 
     def undock(self) -> None:
-        """Go on without a dock as long as the labels are in the viewer."""
-        self._docked = False
+        """Go on without the last dock while the labels are in the viewer."""
+        self.docks -= 1
+        if self.docks:
+            return
         self.session.series.rest()
         self.layers.forget_others()
         self._end_if_gone()
@@ -158,13 +163,16 @@ class OpenSeries(ViewerWidget):
             self.session.classes.update(loaded.choices.classes)
 
     def _tell_failure(self, text: str) -> None:
-        if not self._docked:
+        if not self.docks:
             # perhaps no dock at all is open
             show_warning(text)
 
+    def _tell_kept(self, theirs: Path, target: Path) -> None:
+        self._tell_failure(kept_text(theirs, target))
+
     def _end_if_gone(self) -> None:
         """Close the series once neither a dock nor its labels are there."""
-        if self._docked or not self.attached:
+        if self.docks or not self.attached:
             return
         if self.layers.labels in self.viewer.layers:
             return
@@ -176,6 +184,20 @@ class OpenSeries(ViewerWidget):
                 # from now on, it is an image like any other
                 layer.metadata.pop(SERIES_MARK, None)
         self.detach()
+
+
+def kept_text(theirs: Path, target: Path) -> str:
+    """Return the message about a label image that is not replaced.
+
+    Parameters
+    ----------
+    theirs, target : Path
+        The label image, and the file to which labels are saved instead.
+    """
+    return (
+        f'{theirs.name} is from another window or program, was changed, or is '
+        f'read-only; it is kept, and labels are saved to {target.name}.'
+    )
 
 
 def open_series(viewer: ViewerModel) -> OpenSeries:

@@ -29,7 +29,7 @@ from napari_mobilesam.widgets.parts.controls import fill, show_focus
 from napari_mobilesam.widgets.parts.delayed_call import DelayedCall
 from napari_mobilesam.widgets.parts.keys import Keys, bind_keys, unbind_keys
 from napari_mobilesam.widgets.parts.viewer_widget import ViewerWidget
-from napari_mobilesam.widgets.series.open_series import open_series
+from napari_mobilesam.widgets.series.open_series import kept_text, open_series
 from napari_mobilesam.widgets.series.series_leaving import SeriesLeaving
 from napari_mobilesam.widgets.series.series_panel import ACTIONS, SeriesPanel
 from napari_mobilesam.widgets.series.series_review import SeriesReview
@@ -205,7 +205,7 @@ class SeriesWidget(ViewerWidget):
         self._save_now()
         self.leaving.stop()
         unbind_keys(self.viewer, self._keys)
-        if self._jobs.running:
+        if self._jobs.running and self._open.docks == 1:
             show_info(STOPPED)
         self.review.close()
         self._open.undock()
@@ -510,7 +510,7 @@ class SeriesWidget(ViewerWidget):
         entry, kept = series[number], series.kept(number)
         self.status.say(
             f'Image {number + 1} of {len(series)}, {entry.name}: '
-            f'{entry.status}.{"" if kept is None else _kept_text(*kept)}',
+            f'{entry.status}.{"" if kept is None else f" {kept_text(*kept)}"}',
             # a run over all images continues
             busy=self._jobs.running,
         )
@@ -575,7 +575,7 @@ class SeriesWidget(ViewerWidget):
         self._show_summary()
 
     def _say_kept(self, theirs: Path, target: Path) -> None:
-        self.status.say(_kept_text(theirs, target).strip(), keep=True)
+        self.status.say(kept_text(theirs, target), keep=True)
 
     def _say_restored(self, text: str) -> None:
         self.status.say(text, keep=True)
@@ -587,10 +587,3 @@ class SeriesWidget(ViewerWidget):
     def _say(self, text: str, topic: str) -> None:
         if topic in ('series', 'model') and self._jobs.running:
             self.run.say(text)
-
-
-def _kept_text(theirs: Path, target: Path) -> str:
-    return (
-        f' {theirs.name} is from another window or program, was changed, or '
-        f'is read-only; it is kept, and labels are saved to {target.name}.'
-    )
