@@ -27,7 +27,7 @@ from napari_mobilesam.series.series_files import (
     output_name,
     series_lock,
 )
-from napari_mobilesam.series.series_images import read_image_array
+from napari_mobilesam.series.series_images import ImageArray, read_image_array
 from napari_mobilesam.series.series_segmentation import segment_series
 from napari_mobilesam.types import (
     EverythingParameters,
@@ -119,8 +119,35 @@ def test_images_are_moved_and_copied_with_their_labels(
         shutil.rmtree(folder)
     series = Series.open(place)
     assert series[0].labelled
+    # the copy has another time
+    assert not series[0].image_replaced
     series.save_labels(0, labels)
     assert series[0].files.known()['made_of']['image'].startswith(str(place))
+
+
+def test_an_image_that_was_replaced_is_noticed(
+    folder: Path, labels: np.ndarray
+) -> None:
+    series = Series.open(folder)
+    series.save_labels(0, labels)
+    assert not series[0].image_replaced
+    tifffile.imwrite(folder / 'a.tif', squares(7))
+    os.utime(folder / 'a.tif', (0, 0))
+    # labels of the former image stay those of the former image
+    assert series[0].image_replaced
+    series.save_labels(0, labels, image=ImageArray(squares(), 'yx'))
+    assert series[0].image_replaced
+    again = Series.open(folder)
+    assert [entry.image_replaced for entry in again] == [
+        True,
+        *[False] * (len(again) - 1),
+    ]
+    # until the new one was read, and labels were saved for it
+    series.read_image(0)
+    assert series[0].image_replaced
+    series.save_labels(0, labels)
+    assert not series[0].image_replaced
+    assert not Series.open(folder)[0].image_replaced
 
 
 def test_saving_again_replaces_our_own_file(

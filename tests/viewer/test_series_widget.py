@@ -1823,12 +1823,20 @@ def test_labels_that_cannot_be_saved_come_back(series_desk, folder, caplog):
 def test_an_image_that_is_replaced_is_read_again(series_desk, folder):
     d = series_desk(folder)
     shape = d.viewer.layers['a'].data.shape
+    d.viewer.layers['labels'].paint((4, 4), 9)
     d.widget.next()
     d.settle()
     tifffile.imwrite(folder / 'a.tif', np.full(shape, 77, np.uint8))
     d.widget.previous()
     d.settle()
     assert (d.viewer.layers['a'].data == 77).all()
+    assert 'check that they still fit' in d.widget.status.text
+    d.widget.flag()
+    d.widget.next()
+    d.settle()
+    d.widget.previous()
+    d.settle()
+    assert d.widget.status.text == 'Image 1 of 3, a.tif: flagged.'
 
 
 @pytest.mark.slow

@@ -208,7 +208,11 @@ class Series:
         known = entry.newest_record
         changed = {
             **known,
-            'made_of': {**known.get('made_of', {}), **entry.files.made_of},
+            'made_of': {
+                **known.get('made_of', {}),
+                **entry.files.made_of,
+                'file': entry.image_state,
+            },
             EDITED: True,
             **values,
         }
@@ -238,7 +242,11 @@ class Series:
         ImageError
             If it cannot be read.
         """
-        return read_image_array(self[number].files.image)
+        entry = self[number]
+        state = file_state(entry.files.image)
+        image = read_image_array(entry.files.image)
+        entry.image_state = state
+        return image
 
     def read_labels(
         self, number: int, shape: Sequence[int]

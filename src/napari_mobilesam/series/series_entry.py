@@ -52,13 +52,17 @@ class SeriesEntry:
     replaceable : list or None
         `file_state` of the label image that may be replaced: the one read or
         saved here, or saved by this program before the series was opened.
+    image_state : list or None
+        `file_state` of the image that was read, to which the labels belong.
     """
 
     files: SeriesImage
     record: dict[str, Any]
     replaceable: list[int] | None = field(default=None, init=False)
+    image_state: list[int] | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
+        self.image_state = self.files.made_of.get('file')
         state = file_state(self.labels)
         if is_written(self.record, state):
             self.replaceable = state
@@ -78,6 +82,21 @@ class SeriesEntry:
         """Status: ``'to do'``, ``'done'`` or ``'flagged'``."""
         status = self.record.get('status')
         return status if status in STATUSES else 'to do'
+
+    @property
+    def image_replaced(self) -> bool:
+        """Return whether the image has changed since labels were saved.
+
+        An image that was copied or moved may have another time.
+        """
+        known = self.record.get('made_of')
+        known = known if isinstance(known, dict) else {}
+        then, now = known.get('file'), file_state(self.files.image)
+        if not then or now is None or not self.labelled:
+            return False
+        if known.get('image') != self.files.made_of['image']:
+            return bool(then[0] != now[0])
+        return bool(then != now)
 
     @property
     def objects(self) -> int | None:

@@ -45,6 +45,10 @@ STOPPED = (
     'Series was closed, so the run over all images stopped. The finished '
     'images are kept.'
 )
+IMAGE_REPLACED = (
+    'The image file has changed since its labels were saved: check that they '
+    'still fit.'
+)
 NO_SERIES = 'No series is open: open a folder or files.'
 
 
@@ -508,9 +512,11 @@ class SeriesWidget(ViewerWidget):
     def _say_open(self, number: int) -> None:
         series = self._jobs.required
         entry, kept = series[number], series.kept(number)
+        notes = [IMAGE_REPLACED] if entry.image_replaced else []
+        notes += [] if kept is None else [kept_text(*kept)]
         self.status.say(
             f'Image {number + 1} of {len(series)}, {entry.name}: '
-            f'{entry.status}.{"" if kept is None else f" {kept_text(*kept)}"}',
+            f'{" ".join([f"{entry.status}.", *notes])}',
             # a run over all images continues
             busy=self._jobs.running,
         )
