@@ -564,6 +564,34 @@ def test_a_plane_is_that_of_stacks_among_gray_images(
         segment_file(stack, None)
 
 
+def test_a_plane_may_be_given_once_stacks_have_failed(
+    go: Any, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def job(_: object, image: FilePlane, *others: object, **more: Any) -> Any:
+        labels = (image.pixels > 100).astype(np.uint16)
+        found = SegmentOutput(
+            lambda path: tifffile.imwrite(path, labels), None, ''
+        )
+        return SimpleNamespace(everything=lambda: found)
+
+    monkeypatch.setattr(segment, 'SegmentJob', job)
+    planes = np.arange(2, dtype=np.uint8)[:, None, None] * np.full(
+        (40, 40), 200, np.uint8
+    )
+    metadata = {'axes': 'ZYX'}
+    tifffile.imwrite(
+        folder / 'stack.tif', planes, imagej=True, metadata=metadata
+    )
+    failed = go(folder)
+    assert failed.code == 4
+    assert 'choose one with --plane 0' in failed.err
+    done = go(folder, '--plane', 1)
+    assert done.code == 0, done.err
+    assert '4 images (3 were done before)' in done.out
+    assert tifffile.imread(tmp_path / 'out' / 'stack_labels.tif').all()
+    assert '--plane has changed' in go(folder, '--plane', 0).err
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize('workers', [1, 3])
 def test_workers_make_no_difference(

@@ -52,12 +52,15 @@ class SegmentOutput(NamedTuple):
         Short description, such as ``'3 objects'``.
     channel : int or None
         Segmented channel of an image with several.
+    unused : tuple of str
+        Options of ``segment`` that would not have changed it.
     """
 
     write: Callable[[Path], None]
     table: pd.DataFrame | None
     summary: str
     channel: int | None = None
+    unused: tuple[str, ...] = ()
 
 
 def add_kind_option(parser: argparse.ArgumentParser) -> None:

@@ -292,7 +292,8 @@ def segment_in_series(
     job = SegmentJob(
         options, image, limits, model, progress, cancelled=cancelled
     )
-    return job.everything()._replace(channel=image.channel)
+    unused = () if image.has_choice else ('plane', 'channel')
+    return job.everything()._replace(channel=image.channel, unused=unused)
 
 
 def check_options(options: argparse.Namespace) -> None:

@@ -414,7 +414,10 @@ def _segment(
             objects = len(result.table)
             write_table(result.table, image.table)
         known = image.finish(
-            objects, time.perf_counter() - start, result.channel
+            objects,
+            time.perf_counter() - start,
+            result.channel,
+            result.unused,
         )
     # a problem with one image must not stop the others
     except Exception as error:  # noqa: BLE001

@@ -177,7 +177,8 @@ def report(
     if channels and options.channel is None:
         print(
             f'Channel {channels[0]} of {counted(len(channels), "image")} with '
-            'several channels was segmented: --channel chooses another one'
+            'several channels was segmented: --channel chooses another one, '
+            'with --overwrite or another --output'
         )
     _list_failed(images, rows)
     if left:

@@ -36,6 +36,8 @@ EDITED = 'edited'
 COMING = 'coming'
 # key of the path of the image relative to its labels
 SEEN = 'from'
+# key of the options that would not have changed the labels
+UNUSED = 'unused'
 # what tells of which image labels are, and not how they were made
 OF_IMAGE = ('image', 'file', SEEN)
 
@@ -149,8 +151,9 @@ class SeriesImage:
         known = self.known()
         if EDITED in known or not is_written(known, file_state(self.labels)):
             return []
+        left_out = {*OF_IMAGE, *known.get(UNUSED, ())}
         then, now = (
-            {key: made_of[key] for key in made_of if key not in OF_IMAGE}
+            {key: made_of[key] for key in made_of if key not in left_out}
             for made_of in (known.get('made_of', {}), self.made_of)
         )
         return differences(then, now)
@@ -158,11 +161,13 @@ class SeriesImage:
     def _is_made_of(self, known: dict[str, Any]) -> bool:
         """Return whether labels are of this image and these parameters.
 
-        The path of the image relative to its labels does not matter.
+        The path of the image relative to its labels does not matter, nor do
+        options that the image has no use for.
         """
         made_of = known.get('made_of')
+        left_out = dict.fromkeys([SEEN, *known.get(UNUSED, ())])
         return isinstance(made_of, dict) and (
-            {**made_of, SEEN: None} == {**self.made_of, SEEN: None}
+            made_of | left_out == self.made_of | left_out
         )
 
     def begin(self, overwrite: bool) -> bool:
@@ -207,7 +212,11 @@ class SeriesImage:
         self.write_record({**known, COMING: file_state(path)})
 
     def finish(
-        self, objects: int, seconds: float, channel: int | None = None
+        self,
+        objects: int,
+        seconds: float,
+        channel: int | None = None,
+        unused: Sequence[str] = (),
     ) -> dict[str, Any]:
         """Record that the labels are written.
 
@@ -219,6 +228,8 @@ class SeriesImage:
             Duration of the segmentation.
         channel : int, optional
             Channel that was segmented, for images with several.
+        unused : sequence of str
+            Names of parameters that would not have changed the labels.
         """
         known = {
             'made_of': self.made_of,
@@ -228,6 +239,8 @@ class SeriesImage:
         }
         if channel is not None:
             known['channel'] = channel
+        if unused:
+            known[UNUSED] = list(unused)
         self.write_record(known)
         return known
 
