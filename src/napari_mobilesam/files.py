@@ -7,7 +7,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 PART = '.part'
@@ -105,6 +105,35 @@ def new_folder(path: Path) -> Iterator[Path]:
         raise FileNotFoundError(f'There is no folder {path.parent}.')
     with _renamed(temporary_path(path), path) as temporary:
         yield temporary
+
+
+@contextmanager
+def made_folders(*folders: Path) -> Iterator[None]:
+    """Create folders; at the end, remove new ones that are still empty.
+
+    Parameters
+    ----------
+    *folders : Path
+        Folders, which may exist.
+
+    Raises
+    ------
+    OSError
+        If one cannot be created.
+    """
+    with ExitStack() as stack:
+        for folder in folders:
+            above = (folder, *folder.parents)
+            new = [one for one in above if not one.exists()]
+            for one in reversed(new):  # the innermost is removed first
+                stack.callback(_remove_empty, one)
+            folder.mkdir(parents=True, exist_ok=True)
+        yield
+
+
+def _remove_empty(folder: Path) -> None:
+    with suppress(OSError):
+        folder.rmdir()
 
 
 def temporary_path(path: Path, suffix: str = PART) -> Path:

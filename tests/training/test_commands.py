@@ -175,6 +175,27 @@ def test_a_checkpoint_of_another_way_is_not_replaced(
         check_checkpoint(parsed(*arguments))
 
 
+def test_a_refused_run_leaves_no_folder(
+    disc_folder: Path, tmp_path: Path
+) -> None:
+    train = ('train', '--steps', 1, '-o', tmp_path / 'a' / 'new.safetensors')
+    with pytest.raises(TrainingDataError, match='not a folder'):
+        run(*train, tmp_path / 'none')
+    with pytest.raises(SegmentationError, match='none'):
+        run(*train, disc_folder, '--base', tmp_path / 'none')
+    with pytest.raises(SegmentationError, match='none'):
+        run(
+            'distill', '--teacher', tmp_path / 'none', disc_folder,
+            '-o', tmp_path / 'a' / 'b' / 'new.safetensors',
+        )  # fmt: skip
+    assert not (tmp_path / 'a').exists()
+    # of a folder that was there, nothing is removed
+    (tmp_path / 'a').mkdir()
+    with pytest.raises(TrainingDataError, match='not a folder'):
+        run(*train, tmp_path / 'none')
+    assert [*(tmp_path / 'a').iterdir()] == []
+
+
 @pytest.mark.slow
 def test_small_inputs_first(
     disc_folder: Path, tmp_path: Path, monkeypatch

@@ -86,7 +86,7 @@ def distill_command(options: argparse.Namespace) -> int:
             config,
             progress=progress,
         )
-    write_result(result.student, options.output, result.student.record)
+        write_result(result.student, options.output, result.student.record)
     print(
         f'{options.output}: embedding error {result.error:.4f}, agreement '
         f'with {teacher.record.name} {result.agreement:.3f}'

@@ -12,7 +12,8 @@ from pathlib import Path
 from napari_mobilesam.cli.exit_codes import OutputError, UsageError
 from napari_mobilesam.cli.image_files import refuse_existing
 from napari_mobilesam.cli.progress import ProgressLine
-from napari_mobilesam.run_lock import run_lock
+from napari_mobilesam.files import made_folders
+from napari_mobilesam.run_lock import LOCK, run_lock
 from napari_mobilesam.types import Progress, SegmentationError
 
 # File in a run's folder that records its output and settings.
@@ -43,8 +44,8 @@ def check_checkpoint(options: argparse.Namespace) -> None:
     refuse_existing(output, options.overwrite or _goes_on(options))
     for path in (folder, output.parent):
         try:
-            path.mkdir(parents=True, exist_ok=True)
-            tempfile.TemporaryFile(dir=path).close()
+            with made_folders(path):
+                tempfile.TemporaryFile(dir=path).close()
         except OSError as error:
             reason = error.strerror or error
             raise OutputError(f'cannot write to {path}: {reason}') from error
@@ -76,21 +77,33 @@ def training_run(options: argparse.Namespace) -> Iterator[Progress]:
 
     After Ctrl-C, explain how to continue.
     """
-    folder = run_folder(options)
-    with run_lock(folder), ProgressLine(quiet=options.quiet) as progress:
-        before = _note(folder)
+    folder, parent = run_folder(options), options.output.parent
+    with (
+        made_folders(folder, parent),
+        run_lock(folder),
+        ProgressLine(quiet=options.quiet) as progress,
+    ):
+        before, note = _note(folder), folder / OUTPUT
         try:
-            (folder / OUTPUT).write_text(_written(options), 'utf-8')
+            note.write_text(_written(options), 'utf-8')
             yield progress
-        except SegmentationError:
-            # the folder may still belong to another run
-            (folder / OUTPUT).write_text(before, 'utf-8')
+        except BaseException as error:
+            if isinstance(error, SegmentationError):
+                # the folder may still belong to another run
+                note.write_text(before, 'utf-8')
+            if isinstance(error, KeyboardInterrupt):
+                _tell_kept(folder)
+            if {path.name for path in folder.iterdir()} <= {OUTPUT, LOCK}:
+                # nothing was trained
+                note.unlink(missing_ok=True)
             raise
-        except KeyboardInterrupt:
-            if any(folder.rglob('run.pt')):
-                print(
-                    f'\nwhat was trained is kept in {folder}: the same '
-                    'command continues',
-                    file=sys.stderr,
-                )
-            raise
+
+
+def _tell_kept(folder: Path) -> None:
+    """Say how to continue a run that was interrupted."""
+    if any(folder.rglob('run.pt')):
+        print(
+            f'\nwhat was trained is kept in {folder}: the same command '
+            'continues',
+            file=sys.stderr,
+        )

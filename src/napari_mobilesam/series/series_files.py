@@ -13,12 +13,12 @@ import json
 import os
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from napari_mobilesam.files import write_text_atomic
+from napari_mobilesam.files import made_folders, write_text_atomic
 from napari_mobilesam.large.journal import differences
 from napari_mobilesam.readers.open_image import ZARR_METADATA
 from napari_mobilesam.run_lock import run_lock
@@ -62,20 +62,13 @@ def series_lock(folder: Path) -> Iterator[None]:
         If the folder cannot be written to.
     """
     with ExitStack() as stack:
-        new = [one for one in (folder, *folder.parents) if not one.exists()]
-        for one in reversed(new):  # the innermost is removed first
-            stack.callback(_remove_empty, one)
         try:
+            stack.enter_context(made_folders(folder))
             stack.enter_context(run_lock(folder / RECORDS))
         except OSError as error:
             reason = error.strerror or error
             raise SeriesError(f'cannot write to {folder}: {reason}') from error
         yield
-
-
-def _remove_empty(folder: Path) -> None:
-    with suppress(OSError):
-        folder.rmdir()
 
 
 @dataclass(frozen=True)
@@ -231,7 +224,7 @@ class SeriesImage:
         unused : sequence of str
             Names of parameters that would not have changed the labels.
         """
-        known = {
+        known: dict[str, Any] = {
             'made_of': self.made_of,
             'written': file_state(self.labels),
             'objects': objects,
