@@ -15,11 +15,19 @@ from napari_mobilesam.types import SegmentationError
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
+# Maximum number of files named in a message.
+MOST_NAMED = 5
 
 
 def first_three(labels: Sequence[int]) -> str:
     """Return the first labels for a message, such as ``'3, 4, 7 …'``."""
     return ', '.join(map(str, labels[:3])) + (' …' if len(labels) > 3 else '')
+
+
+def first_few(names: Sequence[str]) -> str:
+    """Join names for a message, with an ellipsis if there are more."""
+    more = ' …' if len(names) > MOST_NAMED else ''
+    return ', '.join(names[:MOST_NAMED]) + more
 
 
 def as_utf8(text: str | Path) -> str:

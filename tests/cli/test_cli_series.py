@@ -26,6 +26,7 @@ from napari_mobilesam.cli.exit_codes import InputError
 from napari_mobilesam.cli.image_files import FilePlane
 from napari_mobilesam.cli.kinds import SegmentOutput
 from napari_mobilesam.cli.progress import ProgressLine
+from napari_mobilesam.series.series import Series
 from napari_mobilesam.series.series_files import (
     RECORDS,
     SEEN,
@@ -191,6 +192,25 @@ def test_failures_are_listed_at_the_end(
     # mended: only this one is done
     shutil.copy(folder / 'a.tif', folder / 'b.tif')
     assert '(2 were done before)' in quick(folder / 'b.tif', folder).out
+
+
+def test_files_named_as_labels_are_no_images(
+    quick: Any, folder: Path, tmp_path: Path
+) -> None:
+    for name in ('a_cp_masks.png', 'b_labels.tif', 'c_flows.tif'):
+        shutil.copy(folder / 'a.tif', folder / name)
+    # of no image that is there
+    shutil.copy(folder / 'a.tif', folder / 'd_masks.tif')
+    done = quick(folder)
+    assert done.code == 0, done.err
+    summary = pd.read_csv(tmp_path / 'out' / 'summary.csv')
+    names = [Path(image).name for image in summary['image']]
+    assert names == ['a.tif', 'b.tif', 'c.tif', 'd_masks.tif']
+    assert (
+        '3 files named as labels of another image left out: a_cp_masks.png, '
+        'b_labels.tif, c_flows.tif'
+    ) in done.err
+    assert len(Series.open(folder)) == 4
 
 
 def test_foreign_files_stay(quick: Any, folder: Path, tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from napari_mobilesam.cli.measure_file import measured
 from napari_mobilesam.cli.progress import ProgressLine
 from napari_mobilesam.cli.series_tables import list_failed
 from napari_mobilesam.large.io.tables import read_table, write_table
+from napari_mobilesam.readers.label_names import ENDINGS
 from napari_mobilesam.series.series_files import (
     RECORDS,
     SEEN,
@@ -40,8 +41,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 LABEL_SUFFIXES = ('.tif', '.tiff', '.png')
-# What this and other programs append to the name of an image.
-ENDINGS = ('_labels', '_cp_masks', '_masks', '_mask', '_seg')
 # key of a record: the image and the options of labels
 MADE_OF = 'made_of'
 MEAN, AREA = 'intensity_mean', 'area '

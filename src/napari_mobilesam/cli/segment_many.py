@@ -12,6 +12,7 @@ import json
 import os
 import threading
 import time
+import warnings
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
@@ -61,12 +62,13 @@ from napari_mobilesam.series.series_files import (
     image_files,
     image_identity,
     is_image_folder,
+    labels_among,
     numbered,
     output_name,
     path_key,
     series_lock,
 )
-from napari_mobilesam.text import as_utf8, counted, explain
+from napari_mobilesam.text import as_utf8, counted, explain, first_few
 from napari_mobilesam.types import EverythingParameters
 
 if TYPE_CHECKING:
@@ -128,6 +130,7 @@ def segment_many_command(
     refuse_for_series(options)
     folder = options.output
     images = list(series_of(options))
+    _tell_labels(options.images)
     if not options.overwrite:
         _refuse_other_options(folder, images)
     _check_table(options.table, images, folder / SUMMARY)
@@ -142,6 +145,22 @@ def segment_many_command(
             return _segment_into(folder, options, images, segment_one)
     except SeriesError as error:
         raise OutputError(str(error)) from error
+
+
+def _tell_labels(given: Sequence[Path]) -> None:
+    """Warn about files of folders that are taken for labels."""
+    found = [
+        file.name
+        for folder in given
+        if is_image_folder(folder)
+        for file in labels_among(folder)
+    ]
+    if found:
+        warnings.warn(
+            f'{counted(len(found), "file")} named as labels of another image '
+            f'left out: {first_few(found)}',
+            stacklevel=2,
+        )
 
 
 def _check_table(

@@ -20,6 +20,7 @@ from typing import Any
 
 from napari_mobilesam.files import made_folders, write_text_atomic
 from napari_mobilesam.large.journal import differences
+from napari_mobilesam.readers.label_names import results_of
 from napari_mobilesam.readers.open_image import ZARR_METADATA
 from napari_mobilesam.run_lock import run_lock
 from napari_mobilesam.types import SegmentationError
@@ -326,7 +327,8 @@ def is_image_folder(path: Path) -> bool:
 def image_files(given: Sequence[Path]) -> Iterator[Path]:
     """Yield image files, including those in folders, each once.
 
-    Labels that a series has written into a folder are skipped.
+    In folders, labels are skipped that a series has written, or that are
+    named as those of another image there.
 
     Raises
     ------
@@ -337,15 +339,9 @@ def image_files(given: Sequence[Path]) -> Iterator[Path]:
     for path in given:
         found = [path]
         if is_image_folder(path):
-            written = _written_names(path)
-            found = sorted(
-                file
-                for file in path.iterdir()
-                if file.suffix.lower() in SUFFIXES
-                and not file.name.startswith('.')
-                and not file.is_dir()
-                and file.name not in written
-            )
+            files = _pictures(path)
+            labels = {*results_of(files)}
+            found = [file for file in files if file not in labels]
             if not found:
                 raise SeriesError(
                     f'{path} is a folder without images '
@@ -355,6 +351,24 @@ def image_files(given: Sequence[Path]) -> Iterator[Path]:
             if file.resolve() not in seen:
                 seen.add(file.resolve())
                 yield file
+
+
+def labels_among(folder: Path) -> list[Path]:
+    """Return files of a folder that are named as labels of its images."""
+    return results_of(_pictures(folder))
+
+
+def _pictures(folder: Path) -> list[Path]:
+    """Return the image files of a folder that no series has written."""
+    written = _written_names(folder)
+    return sorted(
+        file
+        for file in folder.iterdir()
+        if file.suffix.lower() in SUFFIXES
+        and not file.name.startswith('.')
+        and not file.is_dir()
+        and file.name not in written
+    )
 
 
 def _written_names(folder: Path) -> set[str]:

@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_mobilesam.readers.open_image import IMAGE_SUFFIXES
-from napari_mobilesam.text import counted
+from napari_mobilesam.text import counted, first_few
 from napari_mobilesam.training.label_pairs import read_pair
 from napari_mobilesam.training.labelled_images import (
     LabelledImage,
@@ -36,14 +36,6 @@ from napari_mobilesam.training.labelled_images import (
 OME = '.ome'
 # Ends of the names of images and label images.
 IMAGE, LABELS = '_image', '_labels'
-# Maximum number of files named in a message.
-MOST_NAMED = 5
-
-
-def first_few(names: Sequence[str]) -> str:
-    """Join names for a message, with an ellipsis if there are more."""
-    more = ' …' if len(names) > MOST_NAMED else ''
-    return ', '.join(names[:MOST_NAMED]) + more
 
 
 def _planes(

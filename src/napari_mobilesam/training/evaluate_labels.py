@@ -12,12 +12,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_mobilesam.readers.label_names import ENDINGS
 from napari_mobilesam.readers.open_image import read_array
 from napari_mobilesam.readers.pictures import LOSSY_SUFFIXES
+from napari_mobilesam.text import first_few
 from napari_mobilesam.training.dataset import (
     file_of,
     files_by_stem,
-    first_few,
 )
 from napari_mobilesam.training.evaluate import Evaluation, label_scores
 from napari_mobilesam.training.label_pairs import lossy_text, refuse_mask
@@ -27,10 +28,6 @@ from napari_mobilesam.training.labelled_images import (
 )
 from napari_mobilesam.training.training_parameters import EvaluationOptions
 from napari_mobilesam.types import Progress
-
-# Suffixes that programs append to image names. ``<id>_image`` without any of
-# them is the image.
-ENDINGS = ('_labels', '_cp_masks', '_masks', '_mask', '_seg', '')
 
 
 def evaluate_labels(
@@ -131,7 +128,8 @@ def _is_lossy(path: Path) -> bool:
 
 def _stems(image: LabelledImage) -> Iterator[str]:
     identifier = file_of(image).rpartition('/')[2]
-    for ending in ENDINGS:
+    # ``<id>_image`` without any of them is the image
+    for ending in (*ENDINGS, ''):
         yield identifier + ending
         if ending:
             yield identifier + '_image' + ending
