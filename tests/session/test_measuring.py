@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import tifffile
 
+from napari_mobilesam.readers.stated_size import SizedFile
 from napari_mobilesam.session.measuring import (
     MeasureRequest,
     Measuring,
-    SizedFile,
     with_stated_scale,
 )
 

@@ -8,8 +8,11 @@ import threading
 
 import numpy as np
 import pytest
+import tifffile
 
+from napari_mobilesam import read_labels
 from napari_mobilesam.extra import MissingExtraError
+from napari_mobilesam.readers.stated_size import SizedFile
 from napari_mobilesam.session import Session
 from napari_mobilesam.session.track import track_jobs
 from napari_mobilesam.session.track.track_jobs import TrackJobs
@@ -19,6 +22,7 @@ from napari_mobilesam.session.track.tracked_labels import (
     paint_tracks,
 )
 from napari_mobilesam.tracking.ctc import read_ctc
+from napari_mobilesam.tracking.pixel_size import PixelSize
 from napari_mobilesam.tracking.track_linking import track_labels
 from napari_mobilesam.tracking.tracks import TrackError
 from napari_mobilesam.types import ImageError, SegmentationError
@@ -330,6 +334,31 @@ def test_export_writes_the_tracks_as_they_are(
     masks, tracks = read_ctc(tmp_path / 'ctc')
     assert np.array_equal(masks, tracked.pixels)
     assert tracks.parents == tracked.tracks.parents
+
+
+def test_tracks_have_the_pixel_size_that_a_file_states(
+    session, dividing_cells, tmp_path
+):
+    labels = dividing_cells.labels
+    path = tmp_path / 'cells.ome.tif'
+    known = {'axes': 'TYX', 'PhysicalSizeX': 0.5, 'PhysicalSizeY': 0.5}
+    tifffile.imwrite(path, labels, metadata=known)
+    tracked = session.track(labels)
+    files = [SizedFile(path, labels.shape, (0, 1, 2))]
+
+    def exported(name, size):
+        session.tracking.export(tracked, tmp_path / name, size, True, files)
+        session.finish()
+        return read_labels(tmp_path / name)
+
+    found = exported('a.tif', PixelSize(interval=3.0))
+    assert found.scale == pytest.approx((3, 0.5, 0.5))
+    assert found.units == ('second', 'micrometer', 'micrometer')
+    given = exported('b.tif', PixelSize((2.0, 2.0), 'micrometer'))
+    assert given.scale[1:] == pytest.approx((2, 2))
+    # an array of another shape was not read from this file
+    files = [SizedFile(path, labels.shape[1:], (0, 1))]
+    assert not any((exported('c.tif', PixelSize()).units or ())[1:])
 
 
 def test_export_that_fails_is_said(session, dividing_cells, tmp_path):

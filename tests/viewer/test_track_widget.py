@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import tifffile
+from napari.layers._source import layer_source
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QFileDialog, QMessageBox
@@ -373,9 +374,14 @@ def test_division_needs_two_children(track_desk, dividing_cells):
     ],
 )
 def test_export_through_the_dialog(
-    track_desk, tmp_path, monkeypatch, kind, name
+    track_desk, dividing_cells, tmp_path, monkeypatch, kind, name
 ):
-    d = track_desk()
+    file = tmp_path / 'cells.ome.tif'
+    size = {'axes': 'TYX', 'PhysicalSizeX': 0.5, 'PhysicalSizeY': 0.5}
+    tifffile.imwrite(file, dividing_cells.labels, metadata=size)
+    # napari's own reader leaves out the size
+    with layer_source(path=str(file)):
+        d = track_desk()
     d.choose(4, 1)
     d.widget.corrections.unlink()
     typed = ['out']
@@ -397,6 +403,7 @@ def test_export_through_the_dialog(
         assert len(path.read_text().splitlines()) == 81
     else:
         assert path.read_text().count('<Spot ') == 80
+        assert 'pixelwidth="0.5"' in path.read_text()
     # a folder is not replaced, a file is where that is agreed to
     QTest.mouseClick(d.widget.export_button, LEFT)
     d.settle()

@@ -11,7 +11,7 @@ from napari.layers import Points
 from napari.layers._source import layer_source
 from qtpy.QtCore import Qt
 
-from napari_mobilesam.session.measuring import SizedFile
+from napari_mobilesam.readers.stated_size import SizedFile
 from napari_mobilesam.tracking.pixel_size import PixelSize
 from napari_mobilesam.widgets.table.measured_layers import request_of
 from napari_mobilesam.widgets.viewer.label_writer import new_labels

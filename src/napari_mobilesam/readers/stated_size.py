@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,11 +28,58 @@ class StatedSize(NamedTuple):
         ``units``, for a zarr that names no axes.
     units : tuple of (str or None)
         Unit along each axis; None if it is not stated.
+    path : Path
+        The file.
     """
 
     shape: tuple[int, ...]
     scale: tuple[float, ...]
     units: tuple[str | None, ...]
+    path: Path
+
+
+class SizedFile(NamedTuple):
+    """A file that may state the pixel size of labels.
+
+    Attributes
+    ----------
+    path : Path
+        The file.
+    shape : tuple of int
+        Shape of the array that was read from it.
+    axes : tuple of int
+        Axes of that array for each axis of the labels.
+    """
+
+    path: Path
+    shape: tuple[int, ...]
+    axes: tuple[int, ...]
+
+
+def stated_sizes(files: Iterable[SizedFile]) -> Iterator[StatedSize]:
+    """Yield the pixel sizes that files state along the axes of labels.
+
+    Files without any, and those of another shape, are left out.
+
+    Parameters
+    ----------
+    files : iterable of SizedFile
+        Files from which labels or their image were read.
+    """
+    for file in files:
+        try:
+            found = stated_size(file.path)
+        # without a size, everything is still known in pixels
+        except Exception:  # noqa: BLE001
+            continue
+        if found is None or found.shape != file.shape or not found.units:
+            continue
+        yield StatedSize(
+            tuple(found.shape[axis] for axis in file.axes),
+            tuple(found.scale[axis] for axis in file.axes),
+            tuple(found.units[axis] for axis in file.axes),
+            file.path,
+        )
 
 
 def stated_size(path: Path) -> StatedSize | None:
@@ -55,7 +103,7 @@ def stated_size(path: Path) -> StatedSize | None:
     if path.is_dir():
         pyramid = open_zarr(path)
         shape = tuple(pyramid.arrays[0].shape)
-        return StatedSize(shape, pyramid.scale, pyramid.units)
+        return StatedSize(shape, pyramid.scale, pyramid.units, path)
     if path.suffix.lower() not in TIFF_SUFFIXES:
         return None
     with opened_series(path) as (file, series, number):
@@ -66,4 +114,5 @@ def stated_size(path: Path) -> StatedSize | None:
         shape,
         tuple(scale.get(axis, 1.0) for axis in axes),
         tuple(units.get(axis) for axis in axes),
+        path,
     )

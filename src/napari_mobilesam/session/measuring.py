@@ -4,34 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from psygnal import Signal
 
-from napari_mobilesam.readers.stated_size import stated_size
+from napari_mobilesam.readers.stated_size import SizedFile, stated_sizes
 from napari_mobilesam.session.runtime.watched_jobs import WatchedJobs
 from napari_mobilesam.session.runtime.worker import LatestWorker
 from napari_mobilesam.types import Deliver, Progress
 from napari_mobilesam.units import in_one_unit
-
-
-class SizedFile(NamedTuple):
-    """A file that may state the pixel size of labels.
-
-    Attributes
-    ----------
-    path : Path
-        The file.
-    shape : tuple of int
-        Shape of the array that was read from it.
-    axes : tuple of int
-        Axes of that array for each axis of the labels.
-    """
-
-    path: Path
-    shape: tuple[int, ...]
-    axes: tuple[int, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,21 +111,11 @@ def with_stated_scale(request: MeasureRequest) -> MeasureRequest:
     """
     if request.scale is not None:
         return request
-    for file in request.files:
-        try:
-            found = stated_size(file.path)
-        # without a size, everything is still measured in pixels
-        except Exception:  # noqa: BLE001
-            continue
-        if found is None or found.shape != file.shape or not found.units:
-            continue
-        scale, unit = in_one_unit(
-            [found.scale[axis] for axis in file.axes],
-            [found.units[axis] for axis in file.axes],
-        )
+    for found in stated_sizes(request.files):
+        scale, unit = in_one_unit(found.scale, found.units)
         if scale is not None:
             size = ' × '.join(f'{length:.4g}' for length in scale)
-            note = f'Pixel size of {file.path.name}: {size} {unit}.'
+            note = f'Pixel size of {found.path.name}: {size} {unit}.'
             note = f'{note} {request.note}'.strip()
             return replace(request, scale=scale, units=unit, note=note)
     return request

@@ -12,6 +12,7 @@ import numpy as np
 from psygnal import Signal
 
 from napari_mobilesam.background_imports import import_gently
+from napari_mobilesam.readers.stated_size import SizedFile, stated_sizes
 from napari_mobilesam.segmentation.sampling import in_memory
 from napari_mobilesam.session.objects.targets import LabelTarget
 from napari_mobilesam.session.runtime.watched_jobs import WatchedJobs
@@ -157,6 +158,7 @@ class TrackJobs(WatchedJobs):
         path: Any,
         size: PixelSize = NO_SIZE,
         overwrite: bool = False,
+        files: Sequence[SizedFile] = (),
     ) -> None:
         """Export the current tracks; `saved` or `not_saved` follows.
 
@@ -168,6 +170,8 @@ class TrackJobs(WatchedJobs):
             See `export_tracks`.
         size : PixelSize
             Pixel size, and time between frames.
+        files : sequence of SizedFile
+            Without a pixel size, the first of them that states one gives it.
         """
         tracks, shown = tracked.tracks, tracked.shown
         tracked.exports += 1
@@ -190,7 +194,7 @@ class TrackJobs(WatchedJobs):
                     path,
                     tracked.pixels if masks else None,
                     overwrite=overwrite,
-                    **size._asdict(),
+                    **_with_stated_size(size, files)._asdict(),
                 )
             except Exception as error:  # noqa: BLE001 - told to the user
                 text = explain(error)
@@ -210,3 +214,16 @@ class TrackJobs(WatchedJobs):
     def _opened(self, name: str, labels: Any, result: TrackResult) -> None:
         layer = None if self.scene is None else self.scene.add(labels, name)
         self._finish(layer, labels, result)
+
+
+def _with_stated_size(
+    size: PixelSize, files: Sequence[SizedFile]
+) -> PixelSize:
+    """Return a pixel size, or the one that a file states if there is none."""
+    if size.scale is not None:
+        return size
+    for stated in stated_sizes(files):
+        found = PixelSize.of_axes(stated.scale, stated.units)
+        if found.units is not None:
+            return found._replace(interval=size.interval or found.interval)
+    return size

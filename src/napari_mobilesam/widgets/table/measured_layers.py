@@ -11,28 +11,27 @@ from napari.layers import Image, Labels, Layer
 
 from napari_mobilesam.measure.table_columns import MEASURED, RGB
 from napari_mobilesam.readers.unread_views import Reordered, Stacked
-from napari_mobilesam.session.measuring import MeasureRequest, SizedFile
+from napari_mobilesam.session.measuring import MeasureRequest
 from napari_mobilesam.types import ImageError
 from napari_mobilesam.units import in_one_unit
 from napari_mobilesam.widgets.viewer.layers import (
+    PIXEL,
     Matrix,
     Units,
     apply,
     data_of,
     data_to_world_matrix,
-    file_of,
-    is_ours,
     pixel_sizes,
     rows_by_label,
     with_class_text,
 )
 from napari_mobilesam.widgets.viewer.measured_box import measured_axes
+from napari_mobilesam.widgets.viewer.sized_layers import axes_in, sized_files
 from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
 
 if TYPE_CHECKING:
     import pandas as pd
 
-PIXEL = 'pixel'
 # Column of a user that has the name under which “index” is shown.
 OTHER_LABEL = 'label_1'
 
@@ -72,7 +71,7 @@ def request_of(
                 'intensities”.'
             )
         # the channels of others come last
-        others = _axes_of(image, scene)[: len(axes)]
+        others = axes_in(image, scene)[: len(axes)]
         if _lies_elsewhere(labels, axes, image, others):
             note = (
                 f'“{image.name}” does not lie where “{labels.name}” lies: the '
@@ -89,42 +88,8 @@ def request_of(
         volumes=len(axes) > 2 and data.shape[0] > 1,
         owner=labels,
         note=note,
-        files=_sized_files(labels, axes, image, scene),
+        files=sized_files(labels, axes, image, scene),
     )
-
-
-def _sized_files(
-    labels: Labels,
-    axes: Sequence[int],
-    image: Image | None,
-    scene: ViewerScene,
-) -> list[SizedFile]:
-    """Return the files of layers in pixels, for the size that they state."""
-    made_for = scene.image
-    if image is None and made_for is not None and is_ours(labels, made_for):
-        image = made_for
-    layers: list[tuple[Layer, Sequence[int]]] = [(labels, axes)]
-    if image is not None:
-        layers.append((image, _axes_of(image, scene)[: len(axes)]))
-    shape = [data_of(labels).shape[axis] for axis in axes]
-    files = []
-    for layer, kept in layers:
-        path, full = file_of(layer), tuple(map(int, data_of(layer).shape))
-        in_pixels = {str(unit) for unit in layer.units} == {PIXEL}
-        if (
-            path is not None
-            and in_pixels
-            and np.array_equal(abs(pixel_sizes(layer)), np.ones(layer.ndim))
-            and [full[axis] for axis in kept] == shape
-        ):
-            files.append(SizedFile(path, full, tuple(kept)))
-    return files
-
-
-def _axes_of(image: Image, scene: ViewerScene) -> list[int]:
-    """Return the axes of an image but that of its channels."""
-    channels = scene.channel_axis if image is scene.image else None
-    return [axis for axis in range(image.ndim) if axis != channels]
 
 
 def _lies_elsewhere(
@@ -163,7 +128,7 @@ def _intensities(
         layers = [image, *scene.composed]
         arrays = [data_of(layer) for layer in layers]
         return Stacked(arrays), [str(layer.name) for layer in layers]
-    order = _axes_of(image, scene)
+    order = axes_in(image, scene)
     channels = set(range(image.ndim)) - set(order)
     if channels:
         moved = Reordered(pixels, [*order, *channels])

@@ -44,6 +44,7 @@ from napari_mobilesam.widgets.track.track_export import KINDS, proposed_path
 from napari_mobilesam.widgets.track.track_rows import TrackRows
 from napari_mobilesam.widgets.viewer.layers import data_of
 from napari_mobilesam.widgets.viewer.look_at import look_at
+from napari_mobilesam.widgets.viewer.sized_layers import sized_files
 from napari_mobilesam.widgets.viewer.track_layers import (
     NO_LABELS,
     ShownTracks,
@@ -504,8 +505,11 @@ class TrackWidget(ViewerWidget):
             self.status.fail(NO_TRACKS)
             return
         size = pixel_size(shown.labels)
+        source = shown.source or shown.labels
+        axes = range(source.ndim)
+        files = sized_files(source, axes, None, self.scene)
         self.status.say(f'Saving {Path(path).name} …', busy=True)
-        self._jobs.export(shown.tracked, Path(path), size, True)
+        self._jobs.export(shown.tracked, Path(path), size, True, files)
 
 
 def _summary(tracked: TrackedLabels) -> str:

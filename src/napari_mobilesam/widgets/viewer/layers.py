@@ -40,6 +40,8 @@ OPEN_SHAPES = ('line', 'path')
 # napari's method that makes the picture of a slice; a layer attribute with
 # this name is called instead
 DISPLAY = '_raw_to_displayed'
+# napari's unit of layers without one
+PIXEL = 'pixel'
 
 Matrix = NDArray[np.float64]
 # pint.Unit of each axis

@@ -26,6 +26,7 @@ from napari_mobilesam.types import ImageError
 from napari_mobilesam.widgets.viewer.brush_history import REDO, UNDO
 from napari_mobilesam.widgets.viewer.labels_target import LabelsTarget
 from napari_mobilesam.widgets.viewer.layers import (
+    PIXEL,
     axis_name,
     data_of,
     insert_below_prompts,
@@ -41,7 +42,6 @@ from napari_mobilesam.widgets.viewer.look_at import move_sliders
 TRACKED_MARK = 'napari-mobilesam-tracked'
 # events of a labels layer whose pixels are edited
 EDITS = ('paint', 'data', 'labels_update')
-PIXEL = 'pixel'
 # napari opens a label image of 8 or 16 bit as an image
 NO_LABELS = (
     'There is no labels layer: open or create labels first. If napari shows '
