@@ -192,3 +192,85 @@ def test_tracks_need_a_folder_before_they_are_linked(
     done = run('track', tmp_path / 'a.tif', '-o', *outputs)
     assert 'no folder' in done.err
     assert not outputs[0].exists()
+
+
+@pytest.fixture
+def in_time(labels: np.ndarray, tmp_path: Path) -> tuple[Path, Path]:
+    """Labels of 2 times and 3 planes, one more in each, and their image."""
+    stack = np.zeros((2, 3, *labels.shape), np.uint16)
+    for number, (t, z) in enumerate(np.ndindex(2, 3)):
+        stack[t, z] = labels
+        stack[t, z, 0, 0] = 10 + number
+    paths = tmp_path / 'labels.ome.tif', tmp_path / 'image.ome.tif'
+    for path in paths:
+        tifffile.imwrite(path, stack, metadata={'axes': 'TZYX'})
+    return paths
+
+
+def test_every_plane_of_every_time_is_measured(
+    run: Run, in_time: tuple[Path, Path], tmp_path: Path
+) -> None:
+    path, image = in_time
+    table, known = tmp_path / 'table.csv', tmp_path / 'known.csv'
+    rows = {'label': [1, 1], 't': [0, 1], 'plane': [2, 2], 'score': [0.5, 0.9]}
+    pd.DataFrame(rows).to_csv(known)
+    done = run(
+        'measure', path, '--image', image, '-o', table, '--table', known
+    )
+    assert done.code == 0, done.err
+    found = pd.read_csv(table)
+    assert len(found) == 6 * 4
+    own = found[found['label'] >= 10]
+    assert own['t'].tolist() == [0, 0, 0, 1, 1, 1]
+    assert own['plane'].tolist() == [0, 1, 2, 0, 1, 2]
+    assert (found['intensity_mean'] == found['label']).all()
+    scored = found[found['score'].notna()]
+    assert scored['score'].tolist() == [0.5, 0.9]
+    assert scored['t'].tolist() == [0, 1]
+    done = run('measure', path, '-o', table, '--overwrite', '--volumes')
+    assert done.code == 0, done.err
+    # an object of all planes is one in each time
+    assert pd.read_csv(table)['label'].value_counts()[1] == 2
+
+
+def test_one_plane_is_measured(
+    run: Run, in_time: tuple[Path, Path], labels: np.ndarray, tmp_path: Path
+) -> None:
+    path, image = in_time
+    table = tmp_path / 'table.csv'
+    command = ['measure', path, '--image', image, '-o', table, '--overwrite']
+    assert run(*command, '--plane', '1,2').code == 0
+    found = pd.read_csv(table)
+    assert found['label'].tolist() == [1, 5, 6, 15]
+    assert (found['intensity_mean'] == found['label']).all()
+    assert found[['t', 'plane']].drop_duplicates().values.tolist() == [[1, 2]]
+    for plane, said in (('1', '2 axes'), ('1,3', 'index 3'), ('a', 'not I')):
+        failed = run(*command, '--plane', plane)
+        assert failed.code == 2
+        assert said in failed.err
+    failed = run(*command, '--plane', '1,2', '--volumes')
+    assert 'leave out --plane' in failed.err
+    # labels of a single plane lie in that plane of the image
+    flat = tmp_path / 'flat.tif'
+    tifffile.imwrite(flat, labels)
+    command = ['measure', flat, '--image', image, '-o', table, '--overwrite']
+    failed = run(*command)
+    assert failed.code == 2
+    assert 'has 2 x 3 planes' in failed.err
+    assert '--plane 0,0' in failed.err
+    assert run(*command, '--plane', '1,2').code == 0
+    found = pd.read_csv(table)
+    assert found['intensity_mean'].tolist() == [1, 5, 6]
+    assert 'plane' not in found
+
+
+def test_a_pixel_size_of_rows_and_columns_is_that_of_planes(
+    run: Run, labels: np.ndarray, tmp_path: Path
+) -> None:
+    path, table = tmp_path / 'labels.tif', tmp_path / 'table.csv'
+    tifffile.imwrite(path, np.stack([labels] * 5), metadata={'axes': 'ZYX'})
+    command = ['measure', path, '-o', table, '--overwrite', '--units', 'µm']
+    assert run(*command, '--scale', '0.5,0.5').code == 0
+    found = pd.read_csv(table)
+    assert (found['area µm²'] == found['area'] / 4).all()
+    assert run(*command, '--scale', '0.5,0.5', '--volumes').code == 2

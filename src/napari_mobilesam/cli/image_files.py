@@ -181,7 +181,7 @@ def read_image(
         plane = default_plane
     if plane is None:
         _refuse_several(path, others, pyramid.axes is not None)
-    at = _chosen(path, plane, others)
+    at = chosen_plane(path, plane, others)
     index = [({'c': taken} | at).get(name, slice(None)) for name in sizes]
     pixels = _plane_pixels(path, pyramid.arrays[0], sizes, tuple(index))
     if pixels.ndim == 3:
@@ -258,16 +258,33 @@ def _refuse_several(path: Path, sizes: Mapping[str, int], named: bool) -> None:
     )
 
 
-def _chosen(
+def chosen_plane(
     path: Path, plane: Sequence[int] | None, sizes: Mapping[str, int]
 ) -> dict[str, int]:
-    """Return the index of one plane along axes of these sizes."""
-    letters = ''.join(sizes).upper()
-    counts = list(sizes.values())
+    """Return the index of one plane along axes of these sizes.
+
+    Parameters
+    ----------
+    path : Path
+        File, for messages.
+    plane : sequence of int or None
+        Index along each axis, or each with more than one position.
+    sizes : mapping of str to int
+        Size along each axis besides rows and columns, by its letter.
+
+    Raises
+    ------
+    InputError
+        If there is no such plane.
+    """
+    first = dict.fromkeys(sizes, 0)
     if plane is None:
-        plane = (0,) * len(counts)
-    _check_plane(plane, counts, letters, path)
-    return dict(zip(sizes, plane, strict=True))
+        return first
+    several = {name: size for name, size in sizes.items() if size > 1}
+    axes = several if len(plane) == len(several) else sizes
+    letters = ''.join(sizes).upper()
+    _check_plane(plane, list(axes.values()), letters, path)
+    return first | dict(zip(axes, plane, strict=True))
 
 
 def read_labels_of(path: Path, image: FilePlane, option: str) -> NDArray[Any]:

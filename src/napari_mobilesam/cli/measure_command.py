@@ -18,6 +18,7 @@ from napari_mobilesam.cli.image_files import output_file
 from napari_mobilesam.cli.measure_file import measured
 from napari_mobilesam.cli.measure_folder import measure_folder_command
 from napari_mobilesam.cli.progress import ProgressLine
+from napari_mobilesam.cli.value_types import plane_indices
 from napari_mobilesam.large.io.tables import (
     check_table_path,
     read_table,
@@ -36,6 +37,9 @@ examples:
   a large image, in parts
     napari-mobilesam measure cells.ome.zarr --image slide.ome.zarr \\
         -o cells.parquet
+  labels of plane 4 of a stack, with the intensities of that plane
+    napari-mobilesam measure labels.tif --image stack.tif --plane 4 \\
+        -o cells.csv
   all label images of a folder, with their images, in one table
     napari-mobilesam measure labels/ --image images/ -o cells.csv
 
@@ -80,6 +84,15 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
         'labels; for a folder of labels, the folder of the images',
     )
     parser.add_argument(
+        '--plane',
+        type=plane_indices,
+        metavar='I[,J…]',
+        help='measure only this plane of the labels and of the image: one '
+        'index per axis before row and column, counted from 0; a file with '
+        'one plane is used as it is (default: every plane, each object of it '
+        'with its “plane”, and “t” if there is time and depth)',
+    )
+    parser.add_argument(
         '--names',
         metavar='PATTERN',
         help='names of the label images in a folder, as for segment: {name} '
@@ -118,6 +131,10 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
 def measure_command(options: argparse.Namespace) -> int:
     """Measure one label image, or those of a folder."""
     check_table_path(options.output)
+    if options.plane is not None and options.volumes:
+        raise UsageError(
+            '--volumes measures all planes together: leave out --plane'
+        )
     if is_image_folder(options.labels):
         return measure_folder_command(options)
     if options.names is not None:

@@ -5,11 +5,19 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from napari_mobilesam.cli.exit_codes import InputError, UsageError
 from napari_mobilesam.cli.export_commands import warn_of_mask
+from napari_mobilesam.cli.measure_planes import (
+    Part,
+    measured_parts,
+    parts_of,
+    plane_of_image,
+    refuse_other_planes,
+)
 from napari_mobilesam.export.exported import LabelsWithTable
 from napari_mobilesam.export.formats import read_labels
 from napari_mobilesam.measure.table_columns import RGB
@@ -74,27 +82,48 @@ def measured(
     from napari_mobilesam.measure.object_table import measure_objects
 
     labels = read_labels(path, shape=options.shape, channel=options.channel)
-    labels = _with_axes(labels, 3)
+    plane = options.plane if max(labels.shape[:-2], default=1) > 1 else None
+    if plane is None:
+        labels = _with_axes(labels, 3)
     image = None
     if image_path is not None:
-        image = open_image(image_path, labels.axes)
-        if tuple(image.pixels.shape[:2]) == labels.shape[-2:]:
+        image = open_image(image_path, labels.axes, options.plane)
+        flat = tuple(image.pixels.shape[:2]) == labels.shape[-2:]
+        if flat and plane is None:
             labels = _with_axes(labels, 2)
+        refuse_other_planes(image.pixels, image_path, labels)
         if not labels.scale:
             labels = _with_scale_of(image, labels)
+    parts = [*parts_of(labels, image and image.pixels, path, plane)]
     scale, units = _scale(options, path, labels)
-    table = measure_objects(
-        labels.labels,
-        image and image.pixels,
-        scale=scale,
+    measure = partial(
+        measure_objects,
+        scale=_of_part(scale, labels, parts[0], options.volumes),
         units=units,
         channels=image and image.channels,
-        table=labels.table if known is None else known,
         volumes=options.volumes,
-        progress=progress,
+    )
+    table = measured_parts(
+        parts, labels.table if known is None else known, measure, progress
     )
     warn_of_mask(path, labels.labels, set(table['label']))
     return table
+
+
+def _of_part(
+    scale: tuple[float, ...] | None,
+    labels: LabelsWithTable,
+    part: Part,
+    volumes: bool,
+) -> tuple[float, ...] | None:
+    """Return the pixel size along the axes of a part of the labels."""
+    ndim = len(part.labels.shape)
+    if scale is None or len(scale) > len(labels.shape):
+        return scale
+    if volumes:
+        return scale[-ndim:]
+    # planes are measured one by one
+    return (1.0,) * (ndim - 2) + scale[-2:]
 
 
 def _with_axes(labels: LabelsWithTable, most: int) -> LabelsWithTable:
@@ -147,7 +176,7 @@ def _scale(
             return None, None
         return scale, symbol_of(options.units)
     # for planes, only the last two axes count
-    first = 0 if options.volumes else len(scale) - 2
+    first = max(0, len(scale) - (3 if options.volumes else 2))
     sizes, symbol = in_one_unit(scale[first:], units[first:], options.units)
     if options.units and sizes is None:
         named = ', '.join(unit or 'no unit' for unit in units[first:])
@@ -158,7 +187,9 @@ def _scale(
     return sizes and (*scale[:first], *sizes), symbol
 
 
-def open_image(path: Path, wanted: str) -> Intensities:
+def open_image(
+    path: Path, wanted: str, plane: Sequence[int] | None = None
+) -> Intensities:
     """Open an image with channels last, read in parts if possible.
 
     Parameters
@@ -167,11 +198,13 @@ def open_image(path: Path, wanted: str) -> Intensities:
         File or folder of the image.
     wanted : str
         Axes of the labels; see `channels_last`.
+    plane : sequence of int, optional
+        Plane of an image with several.
 
     Raises
     ------
     InputError, ImageError
-        If the image cannot be read.
+        If the image cannot be read, or has no such plane.
     """
     if path.suffix.lower() in PICTURES:
         from napari_mobilesam.cli.image_files import read_image
@@ -187,12 +220,16 @@ def open_image(path: Path, wanted: str) -> Intensities:
     if names is None:
         axes = read_axes(array.shape)
         names = axes.names
+    sizes = dict(zip(names, pyramid.scale, strict=False))
+    units = dict(zip(names, pyramid.units, strict=False))
+    if plane is not None:
+        array, names = plane_of_image(array, names, path, plane)
     opened = channels_last(array, names, wanted)
     colours = pyramid.rgb and opened.shape[-1] in (3, 4)
     return Intensities(
         opened,
-        dict(zip(names, pyramid.scale, strict=False)),
-        dict(zip(names, pyramid.units, strict=False)),
+        sizes,
+        units,
         RGB[: opened.shape[-1]] if colours else None,
     )
 

@@ -16,6 +16,7 @@ from napari_mobilesam.cli.exit_codes import (
 )
 from napari_mobilesam.cli.image_files import output_file
 from napari_mobilesam.cli.measure_file import measured
+from napari_mobilesam.cli.measure_planes import PLANE, TIME
 from napari_mobilesam.cli.progress import ProgressLine
 from napari_mobilesam.cli.series_tables import list_failed
 from napari_mobilesam.large.io.tables import read_table, write_table
@@ -238,10 +239,11 @@ def _joined(parts: list[pd.DataFrame]) -> pd.DataFrame:
     import pandas as pd
 
     table = pd.concat(parts, ignore_index=True)
-    if 'plane' in table:
-        # whole numbers, also if other images have no planes
-        plane = table.pop('plane').astype('Int64')
-        table.insert(list(table).index('label') + 1, 'plane', plane)
+    for name in (PLANE, TIME):
+        if name in table:
+            # whole numbers, also if other images have no planes
+            column = table.pop(name).astype('Int64')
+            table.insert(list(table).index('label') + 1, name, column)
     return table
 
 

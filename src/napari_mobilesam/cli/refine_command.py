@@ -37,7 +37,7 @@ from napari_mobilesam.cli.model_commands import (
 )
 from napari_mobilesam.cli.parameter_options import add_options, given_options
 from napari_mobilesam.cli.progress import ProgressLine
-from napari_mobilesam.cli.segment import plane_indices
+from napari_mobilesam.cli.value_types import plane_indices
 from napari_mobilesam.export.formats import read_labels
 from napari_mobilesam.large.io.tables import write_table
 from napari_mobilesam.segmentation.refinement import RefineParameters

@@ -66,7 +66,7 @@ from napari_mobilesam.cli.text_options import (
     add_text_options,
     check_text_options,
 )
-from napari_mobilesam.cli.value_types import whole_number
+from napari_mobilesam.cli.value_types import plane_indices, whole_number
 from napari_mobilesam.large.io.tables import write_table
 from napari_mobilesam.readers.open_image import is_url
 from napari_mobilesam.types import EverythingParameters
@@ -318,13 +318,3 @@ def check_options(options: argparse.Namespace) -> None:
             '--text to use it',
         )
     checked_parameters(None, given_options(options, EverythingParameters))
-
-
-def plane_indices(text: str) -> tuple[int, ...]:
-    """Parse ``'3'`` or ``'0,3'``."""
-    try:
-        return tuple(int(part) for part in text.split(','))
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(
-            f'{text!r} is not I or I,J…, such as 4 or 0,4'
-        ) from error

@@ -1,4 +1,4 @@
-"""Parsers of numbers on the command line, with ranges."""
+"""Parsers of numbers on the command line."""
 
 from __future__ import annotations
 
@@ -53,6 +53,16 @@ def share(text: str) -> float:
             f'{text!r} is not a number from 0 to 1'
         )
     return value
+
+
+def plane_indices(text: str) -> tuple[int, ...]:
+    """Parse ``'3'`` or ``'0,3'``."""
+    try:
+        return tuple(int(part) for part in text.split(','))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(
+            f'{text!r} is not I or I,J…, such as 4 or 0,4'
+        ) from error
 
 
 def _number(text: str) -> float:

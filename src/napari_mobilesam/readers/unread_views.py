@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,11 +18,19 @@ class Reordered:
     array : array
         Array that is indexed like a NumPy array.
     order : sequence of int
-        Axes of the array, in order; the first index is used for the others.
+        Axes of the array, in order.
+    at : mapping of int to int, optional
+        Index along each of the other axes; 0 by default.
     """
 
-    def __init__(self, array: Any, order: Sequence[int]) -> None:
+    def __init__(
+        self,
+        array: Any,
+        order: Sequence[int],
+        at: Mapping[int, int] | None = None,
+    ) -> None:
         self._array = array
+        self._at = at or {}
         self._order = list(order)
         self.dtype = array.dtype
         self.shape = tuple(int(array.shape[axis]) for axis in order)
@@ -42,7 +50,9 @@ class Reordered:
         at = next(n for n, part in enumerate(index) if part is Ellipsis)
         whole = (slice(None),) * (self.ndim + 1 - len(index))
         index = (*index[:at], *whole, *index[at + 1 :])
-        full: list[Any] = [0] * len(self._array.shape)
+        full: list[Any] = [
+            self._at.get(axis, 0) for axis in range(len(self._array.shape))
+        ]
         for axis, part in zip(self._order, index, strict=True):
             full[axis] = part
         block = self._array[tuple(full)]
