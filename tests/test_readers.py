@@ -344,7 +344,7 @@ def test_numbers_of_label_images(
         saved.save(path)
     else:
         write(path)
-    image, labels = read_pair(tmp_path / 'image.tif', path)
+    image, labels, _ = read_pair(tmp_path / 'image.tif', path)
     assert np.array_equal(image, GRAY)
     assert np.array_equal(labels, LABELS)
 

@@ -10,7 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 from unittest import mock
 
+import numpy as np
 import pytest
+import tifffile
 import torch
 
 from napari_mobilesam.cli.exit_codes import (
@@ -173,6 +175,34 @@ def test_a_checkpoint_of_another_way_is_not_replaced(
     )
     with pytest.raises(OutputError, match='new.safetensors exists'):
         check_checkpoint(parsed(*arguments))
+
+
+@pytest.mark.parametrize(
+    'command',
+    [
+        ('train', '-o', 'new.safetensors', '--base'),
+        ('train', '-o', 'new.safetensors', '--head-only', '--base'),
+        ('distill', '-o', 'new.safetensors', '--teacher'),
+        ('finetune', '--base'),
+        ('evaluate', '--model'),
+    ],
+)
+def test_commands_read_the_channel(
+    command: tuple[str, ...], base: Path, tmp_path: Path, monkeypatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'data').mkdir()
+    labels = np.zeros((40, 40), np.uint8)
+    labels[5:20, 5:20] = 1
+    for name, pixels in (('a', np.stack([labels] * 2)), ('a_labels', labels)):
+        tifffile.imwrite(
+            tmp_path / 'data' / f'{name}.tif',
+            pixels,
+            imagej=True,
+            metadata={'axes': 'CYX'[-pixels.ndim :]},
+        )
+    with pytest.raises(SegmentationError, match='has no channel 7: it has 2'):
+        run(*command, base, 'data', '--channel', 7)
 
 
 def test_a_refused_run_leaves_no_folder(

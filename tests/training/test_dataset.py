@@ -98,6 +98,34 @@ def test_subfolders_and_planes_of_a_stack(tmp_path: Path) -> None:
     assert {image.dataset for image in images} == {'worms'}
 
 
+def test_one_channel_of_several_is_read(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).random((2, 3, 12, 10))
+    drawn = np.stack([two_objects()] * 3)
+    for name, image, labels in (
+        ('flat', pixels[:, 0], drawn[0]),
+        ('stack', pixels, drawn),
+    ):
+        axes = {'axes': 'CZYX'[: image.ndim - 2] + 'YX'}
+        path = tmp_path / f'{name}.ome.tif'
+        tifffile.imwrite(path, image, metadata=axes, photometric='minisblack')
+        tifffile.imwrite(tmp_path / f'{name}_labels.tif', labels)
+    tifffile.imwrite(tmp_path / 'gray.tif', pixels[0, 0])
+    tifffile.imwrite(tmp_path / 'gray_labels.tif', drawn[0])
+    said = 'Channel 0 of 2 images with several channels is used: flat.ome.tif'
+    with pytest.warns(UserWarning, match=said):
+        default = read_folder(tmp_path)
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        chosen = read_folder(tmp_path, channel=1)
+    for images, channel in ((default, 0), (chosen, 1)):
+        flat, gray, *stack = (image.image for image in images)
+        np.testing.assert_array_equal(flat, pixels[channel, 0])
+        np.testing.assert_array_equal(gray, pixels[0, 0])
+        np.testing.assert_array_equal(np.stack(stack), pixels[channel])
+    with pytest.raises(TrainingDataError, match='no channel 2: it has 2'):
+        read_folder(tmp_path, channel=2)
+
+
 @pytest.mark.parametrize('folder', ['', 'labels'])
 def test_labels_as_a_series_saves_them(folder: str, tmp_path: Path) -> None:
     (tmp_path / folder).mkdir(exist_ok=True)

@@ -9,8 +9,8 @@ from typing import Any
 
 from napari_mobilesam.cli.parameter_options import add_options, given_options
 from napari_mobilesam.cli.training_options import (
-    DATA_HELP,
     add_budget,
+    add_data,
     add_overwrite,
     train_config,
     training_parser,
@@ -34,7 +34,7 @@ def add_parser(commands: Any) -> None:
         '--crops 2000 --minutes 60',
         distill_command,
     )
-    parser.add_argument('data', type=Path, help=DATA_HELP)
+    add_data(parser)
     parser.add_argument(
         '-o', '--output', type=Path, required=True, help='checkpoint to write'
     )
@@ -81,7 +81,7 @@ def distill_command(options: argparse.Namespace) -> int:
     with training_run(options) as progress:
         result = distill(
             teacher,
-            read_split(options.data, 'train'),
+            read_split(options.data, 'train', options.channel),
             run_folder(options),
             config,
             progress=progress,

@@ -17,7 +17,7 @@ from napari_mobilesam.cli.parameter_options import (
 )
 from napari_mobilesam.cli.progress import ProgressLine
 from napari_mobilesam.cli.training_options import (
-    DATA_HELP,
+    add_data,
     add_overwrite,
     training_parser,
 )
@@ -66,7 +66,7 @@ def add_parser(commands: Any) -> None:
         evaluate_command,
         COLUMNS,
     )
-    parser.add_argument('data', type=Path, help=DATA_HELP)
+    add_data(parser)
     parser.add_argument(
         '--model', help='name or checkpoint file (default: the default model)'
     )
@@ -177,4 +177,5 @@ def _chosen_images(options: argparse.Namespace) -> list[LabelledImage]:
         split=options.split,
         datasets=options.dataset,
         limit=options.limit,
+        channel=options.channel,
     )

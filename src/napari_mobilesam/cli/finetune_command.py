@@ -5,15 +5,14 @@ from __future__ import annotations
 import argparse
 import math
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from napari_mobilesam.cli.exit_codes import ExitCode
 from napari_mobilesam.cli.parameter_options import add_options, given_options
 from napari_mobilesam.cli.progress import ProgressLine
 from napari_mobilesam.cli.training_options import (
-    DATA_HELP,
     add_budget,
+    add_data,
     train_config,
     training_parser,
 )
@@ -30,7 +29,7 @@ def add_parser(commands: Any) -> None:
         'finetune labelled/ --base mobile_sam_cells --name my_cells',
         finetune_command,
     )
-    parser.add_argument('data', type=Path, help=DATA_HELP)
+    add_data(parser)
     parser.add_argument(
         '--base', help='model to start from (default: the default model)'
     )
@@ -67,7 +66,11 @@ def finetune_command(options: argparse.Namespace) -> int:
     model = load_model(options.base, options.device)
     # the test data of evaluate are not used for training
     has_splits = 'train' in manifest_splits(options.data)
-    images = read_folder(options.data, split='train' if has_splits else None)
+    images = read_folder(
+        options.data,
+        split='train' if has_splits else None,
+        channel=options.channel,
+    )
     with (
         interrupt_noted() as interrupted,
         ProgressLine(quiet=options.quiet) as progress,

@@ -10,8 +10,8 @@ from typing import Any
 from napari_mobilesam.cli.exit_codes import UsageError
 from napari_mobilesam.cli.parameter_options import refuse_idle
 from napari_mobilesam.cli.training_options import (
-    DATA_HELP,
     add_budget,
+    add_data,
     add_overwrite,
     input_size,
     train_config,
@@ -48,7 +48,7 @@ def add_parser(commands: Any) -> None:
         '--minutes 90 --workers 2',
         train_command,
     )
-    parser.add_argument('data', type=Path, help=DATA_HELP)
+    add_data(parser)
     parser.add_argument(
         '-o', '--output', type=Path, required=True, help='checkpoint to write'
     )
@@ -199,6 +199,7 @@ def train_command(options: argparse.Namespace) -> int:
         compiled=bool(options.compile),
         validation_crops=options.validation_crops,
         device=options.device,
+        channel=options.channel,
         decoder=options.decoder,
         instance_head=not options.no_instance_head,
         incomplete=tuple(options.incomplete),
@@ -224,6 +225,7 @@ def _train_head(options: argparse.Namespace) -> int:
         config=train_config(options, TrainConfig()),
         validation_crops=options.validation_crops,
         device=options.device,
+        channel=options.channel,
         **_given(options, ['crops']),
     )
     with training_run(options) as progress:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from napari_mobilesam.cli.command_parser import add_quiet
@@ -55,6 +56,18 @@ def training_parser(
     add_quiet(parser)
     parser.set_defaults(run=run)
     return parser
+
+
+def add_data(parser: argparse.ArgumentParser) -> None:
+    """Add the folder of labelled images, and their channel."""
+    parser.add_argument('data', type=Path, help=DATA_HELP)
+    parser.add_argument(
+        '--channel',
+        type=whole_number(0),
+        metavar='C',
+        help='channel of images with several, counted from 0, while gray and '
+        'colour images are used as they are (default: 0, which is told)',
+    )
 
 
 def add_budget(parser: argparse.ArgumentParser, defaults: TrainConfig) -> None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import csv
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from napari_mobilesam.readers.open_image import IMAGE_SUFFIXES
 from napari_mobilesam.text import counted, first_few
-from napari_mobilesam.training.label_pairs import read_pair
+from napari_mobilesam.training.label_pairs import Pair, read_pair
 from napari_mobilesam.training.labelled_images import (
     LabelledImage,
     TrainingDataError,
@@ -188,6 +188,7 @@ def read_folder(
     split: str | None = None,
     datasets: Sequence[str] | None = None,
     limit: int | None = None,
+    channel: int | None = None,
 ) -> list[LabelledImage]:
     """Read the labelled planes of a folder, or of a folder of such folders.
 
@@ -201,6 +202,9 @@ def read_folder(
         Read only these subfolders.
     limit : int, optional
         Maximum number of images per data set and modality.
+    channel : int, optional
+        Channel of images with several, from 0 (default: 0); gray and colour
+        images are read as they are.
 
     Returns
     -------
@@ -210,7 +214,8 @@ def read_folder(
     Warns
     -----
     UserWarning
-        If a label image has no object at all.
+        If a label image has no object at all, or images have several
+        channels and none was chosen.
 
     Raises
     ------
@@ -227,12 +232,28 @@ def read_folder(
     ]
     images: list[LabelledImage] = []
     empty: list[str] = []
+    several: list[str] = []
     for source, dataset in sources:
         if datasets is not None and dataset not in datasets:
             continue
-        images += _read_source(source, dataset, manifest, split, limit, empty)
+        pairs = _wanted_pairs(source, dataset, manifest, split, limit)
+        for name, modality, image, labels in pairs:
+            pair = read_pair(image, labels, channel or 0)
+            if pair.channels > 1:
+                several.append(image.name)
+            if not pair.labels.any():
+                empty.append(labels.name)
+            images += _labelled_planes(pair, source, dataset, name, modality)
     if empty:
         _tell_empty(folder, empty, bool(images))
+    if several and channel is None:
+        warnings.warn(
+            f'Channel 0 of {counted(len(several), "image")} with several '
+            f'channels is used: {first_few(several)}; another one can be '
+            'chosen (channel=, or --channel).',
+            UserWarning,
+            stacklevel=2,
+        )
     if not images and datasets is not None:
         raise TrainingDataError(
             f'{folder} holds no labelled images of {", ".join(datasets)}: its '
@@ -264,16 +285,14 @@ def _tell_empty(folder: Path, empty: Sequence[str], others: bool) -> None:
     )
 
 
-def _read_source(
+def _wanted_pairs(
     source: Path,
     dataset: str,
     manifest: dict[tuple[str, str], dict[str, str]],
     split: str | None,
     limit: int | None,
-    empty: list[str],
-) -> list[LabelledImage]:
-    """Read the images of a folder; note label images without objects."""
-    images: list[LabelledImage] = []
+) -> Iterator[tuple[str, str, Path, Path]]:
+    """Yield name, modality, image and label image of a split."""
     taken: dict[str, int] = {}
     for name, image_path, labels_path in _pairs(source):
         row = manifest.get((dataset, name), {})
@@ -282,21 +301,24 @@ def _read_source(
         modality = row.get('modality', '')
         if limit is not None and taken.get(modality, 0) >= limit:
             continue
-        pair = read_pair(image_path, labels_path)
-        for plane, image, labels in _planes(*pair):
-            if labels.any():
-                checked = labelled_image(
-                    image,
-                    labels,
-                    name=f'{dataset or source.name}/{name}{_suffix(plane)}',
-                    dataset=dataset,
-                    modality=modality,
-                )
-                images.append(replace(checked, plane=plane))
-        if not pair[1].any():
-            empty.append(labels_path.name)
+        yield name, modality, image_path, labels_path
         taken[modality] = taken.get(modality, 0) + 1
-    return images
+
+
+def _labelled_planes(
+    pair: Pair, source: Path, dataset: str, name: str, modality: str
+) -> Iterator[LabelledImage]:
+    """Yield the planes of an image that have objects."""
+    for plane, image, labels in _planes(pair.image, pair.labels):
+        if labels.any():
+            checked = labelled_image(
+                image,
+                labels,
+                name=f'{dataset or source.name}/{name}{_suffix(plane)}',
+                dataset=dataset,
+                modality=modality,
+            )
+            yield replace(checked, plane=plane)
 
 
 @dataclass(frozen=True, eq=False)

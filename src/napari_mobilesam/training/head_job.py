@@ -64,6 +64,8 @@ class HeadJob:
         Number of crops for validation during training.
     device : str
         As in `load_model`.
+    channel : int, optional
+        As in `read_folder`.
     """
 
     data: Path
@@ -76,6 +78,7 @@ class HeadJob:
     config: TrainConfig = field(default_factory=TrainConfig)
     validation_crops: int = 60
     device: str = 'auto'
+    channel: int | None = None
 
     def run(
         self,
@@ -96,7 +99,7 @@ class HeadJob:
         """
         sam = load_model(self.base, self.device)
         start = sam.key
-        images = read_split(self.data, 'train')
+        images = read_split(self.data, 'train', self.channel)
         check_data_sets(self.incomplete, images)
         source = self._source(sam, images)
         # check now, before hours of training
@@ -131,7 +134,7 @@ class HeadJob:
         )
 
     def _score(self, sam: Sam) -> HeadScore | None:
-        images = read_split(self.data, 'val')
+        images = read_split(self.data, 'val', self.channel)
         if not images:
             return None
         source = replace(self._source(sam, images), procedural=0.0)

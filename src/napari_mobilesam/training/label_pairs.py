@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,43 +13,70 @@ from napari_mobilesam.readers.pictures import LOSSY_SUFFIXES
 from napari_mobilesam.training.labelled_images import TrainingDataError
 from napari_mobilesam.types import ImageError
 
+# red, green, blue and alpha
+MOST_COLOURS = 4
 
-def read_pair(
-    image_path: Path, labels_path: Path
-) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Read an image and its label image.
 
-    Returns
-    -------
+class Pair(NamedTuple):
+    """An image and its labels.
+
+    Attributes
+    ----------
     image : ndarray
         (..., H, W) or (..., H, W, 3 or 4).
     labels : ndarray
         (..., H, W) object numbers.
+    channels : int
+        Number of channels of which the image is one; 1 for gray and colours.
+    """
+
+    image: NDArray[Any]
+    labels: NDArray[Any]
+    channels: int = 1
+
+
+def read_pair(image_path: Path, labels_path: Path, channel: int = 0) -> Pair:
+    """Read an image and its label image.
+
+    Parameters
+    ----------
+    image_path, labels_path : Path
+        Files of any kind that `read_array` reads.
+    channel : int
+        Channel of an image with several, from 0; gray and colour images are
+        read as they are.
 
     Raises
     ------
     TrainingDataError
-        If a file cannot be read, has channels of which none is selected, or if
-        the labels are colours or a binary mask.
+        If a file cannot be read, has no such channel, or if the labels have
+        channels, are colours or a binary mask.
     """
     image, axes = _read(image_path, indices=False)
     labels, label_axes = _read(labels_path, indices=True)
+    channels = 1
     # channels with their own labels are planes
     if 'c' in (axes or '') and image.shape != labels.shape:
-        image = _one_channel(image_path, image, str(axes))
+        axis = str(axes).index('c')
+        channels = image.shape[axis]
+        image = _channel(image_path, image, axis, channel)
     if 's' in (axes or ''):
         if _are_planes(image_path, image, labels):
             refuse_mask(labels_path, labels)
-            return np.moveaxis(image, -1, 0), labels
-        image = _without_alpha(image_path, image)
+            return Pair(np.moveaxis(image, -1, 0), labels)
+        if image.shape[-1] > MOST_COLOURS:
+            channels = image.shape[-1]
+            image = _channel(image_path, image, -1, channel)
+        elif image.shape[-1] <= 2:
+            image = image[..., 0]
     if labels_path.suffix.lower() in LOSSY_SUFFIXES:
         raise TrainingDataError(lossy_text(labels_path))
     if 's' in (label_axes or ''):
         labels = _gray_labels(labels_path, labels)
     if 'c' in (label_axes or '') and image.shape != labels.shape:
-        labels = _one_channel(labels_path, labels, str(label_axes))
+        labels = _only_channel(labels_path, labels, str(label_axes))
     refuse_mask(labels_path, labels)
-    return image, labels
+    return Pair(image, labels, channels)
 
 
 def _read(path: Path, indices: bool) -> tuple[NDArray[Any], str | None]:
@@ -71,25 +98,28 @@ def _are_planes(path: Path, image: NDArray[Any], labels: NDArray[Any]) -> bool:
     )
 
 
-def _one_channel(path: Path, image: NDArray[Any], axes: str) -> NDArray[Any]:
+def _channel(
+    path: Path, image: NDArray[Any], axis: int, channel: int
+) -> NDArray[Any]:
+    """Return a channel of an image; the only one, if it has one."""
+    count = image.shape[axis]
+    if count == 1:
+        return image.squeeze(axis)
+    if not 0 <= channel < count:
+        raise TrainingDataError(
+            f'{path} has no channel {channel}: it has {count}, counted from 0.'
+        )
+    return image.take(channel, axis)
+
+
+def _only_channel(path: Path, labels: NDArray[Any], axes: str) -> NDArray[Any]:
     axis = axes.index('c')
-    if image.shape[axis] > 1:
+    if labels.shape[axis] > 1:
         raise TrainingDataError(
-            f'{path} has {image.shape[axis]} channels: save the one to train '
-            'on as gray, or three as RGB.'
+            f'The labels {path} have {labels.shape[axis]} channels: save one '
+            'label image, with a number for each object.'
         )
-    return image.squeeze(axis)
-
-
-def _without_alpha(path: Path, image: NDArray[Any]) -> NDArray[Any]:
-    """Return (..., H, W) gray samples or (..., H, W, 3 or 4) colours."""
-    count = image.shape[-1]
-    if count > 4:
-        raise TrainingDataError(
-            f'{path} has {count} channels: save the one to train on as gray, '
-            'or three as RGB.'
-        )
-    return image if count > 2 else image[..., 0]
+    return labels.squeeze(axis)
 
 
 def _gray_labels(path: Path, labels: NDArray[Any]) -> NDArray[Any]:

@@ -116,6 +116,8 @@ class TrainJob:
         Share of crops that are rotated, stretched and warped.
     loaders : int
         Number of processes that prepare samples during training, for a GPU.
+    channel : int, optional
+        As in `read_folder`.
     purpose, licence : str
         Purpose and licence, for the record of the checkpoint.
     """
@@ -139,6 +141,7 @@ class TrainJob:
     incomplete: Collection[str] = ()
     warped: float = 0.5
     loaders: int = 0
+    channel: int | None = None
     purpose: str = 'trained with napari-mobilesam'
     licence: str = ''
 
@@ -160,9 +163,9 @@ class TrainJob:
             See `TrainingRun.run`.
         """
         self._check_begun()
-        images = read_split(self.data, 'train')
+        images = read_split(self.data, 'train', self.channel)
         check_data_sets(self.incomplete, images)
-        checked = read_split(self.data, 'val')
+        checked = read_split(self.data, 'val', self.channel)
         job = self
         if self.first_size:
             first, job = self._phases()
@@ -392,7 +395,9 @@ def joint_score(
     return scores | {'F1': found['score'], 'score': joint}
 
 
-def read_split(folder: Path, split: str) -> list[LabelledImage]:
+def read_split(
+    folder: Path, split: str, channel: int | None = None
+) -> list[LabelledImage]:
     """Read the images of a split; without a manifest, validate on every tenth.
 
     All planes of a stack are on the same side, as neighbours are nearly equal.
@@ -402,8 +407,8 @@ def read_split(folder: Path, split: str) -> list[LabelledImage]:
     if (folder / 'MANIFEST.csv').exists():
         if split == 'val' and split not in manifest_splits(folder):
             return []
-        return read_folder(folder, split=split)
-    images = read_folder(folder)
+        return read_folder(folder, split=split, channel=channel)
+    images = read_folder(folder, channel=channel)
     if len(images) < 2:
         return images if split == 'train' else []
     files = list(dict.fromkeys(file_of(image) for image in images))
