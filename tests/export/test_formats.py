@@ -294,6 +294,11 @@ def test_roi_positions(volume: LabelsWithTable, tmp_path: Path) -> None:
         (2, 1),
         (2, 3),
     }
+    # a slice number says less than time and depth
+    for roi in rois:
+        roi.position = 1
+    roifile.roiwrite(tmp_path / 'z.zip', rois)
+    same(read_labels(tmp_path / 'z.zip'), series)
 
 
 def test_roi_properties_are_those_of_java(
@@ -497,7 +502,12 @@ def test_objects_added_by_others_leave_labels_as_they_are(
         roifile = pytest.importorskip('roifile')
         roi = roifile.ImagejRoi.frompoints(ring[:-1])
         roi.position = 1
-        roifile.roiwrite(path, [roi], mode='a')
+        # a colour does not need a class
+        roi.stroke_color = b'\xff\xff\x00\x00'
+        # lines and points have no area
+        point = roifile.ImagejRoi.frompoints(ring[:3])
+        point.roitype = roifile.ROI_TYPE.POLYLINE
+        roifile.roiwrite(path, [roi, point], mode='a')
     else:
         content = json.loads(path.read_text('utf-8'))
         if name == 'x.json':
@@ -729,6 +739,8 @@ def test_damaged_pixel_sizes(
     found = read_labels(path)
     same(found, labels)
     assert found.scale == ()
+    path.write_text(json.dumps(content | {'napari-mobilesam': scale}), 'utf-8')
+    same(read_labels(path), labels)
 
 
 def test_png_has_one_plane_of_16_bits(
@@ -952,7 +964,8 @@ def test_nothing_is_written_over_what_is_there(
     'name', ['x.zip', 'x.geojson', 'x.json', 'x.tif', 'x.png']
 )
 @pytest.mark.parametrize(
-    'content', [b'', b'not what it should be', b'{"images": 3}', b'[[1]]']
+    'content',
+    [b'', b'not what it should be', b'\xff\xd8', b'{"images": 3}', b'[[1]]'],
 )
 def test_damaged_files(name: str, content: bytes, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(content)
@@ -1275,10 +1288,15 @@ def test_damaged_polygons(tmp_path: Path) -> None:
     }
     empty = {'type': 'Polygon', 'coordinates': []}
     line = {'type': 'Polygon', 'coordinates': [[[0, 0], [5, 5], [0, 0]]]}
+    circle = {'type': 'Circle', 'coordinates': [corners]}
+    square = [[0, 0], [0, 5], [5, 5], [0, 0]]
+    half = {'type': 'MultiPolygon', 'coordinates': [[square], []]}
     for content in (
         {'features': [feature]},
         {'features': [{**feature, 'geometry': empty}]},
         {'features': [{**feature, 'geometry': line}]},
+        {'features': [{**feature, 'geometry': circle}]},
+        {'features': [{**feature, 'geometry': half}]},
         {'napari-mobilesam': {'shape': ['a', 2]}, 'features': []},
         {'napari-mobilesam': {'shape': 5}, 'features': []},
     ):

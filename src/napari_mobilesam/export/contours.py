@@ -79,8 +79,8 @@ def label_contours(labels: Any) -> Contours:
     Parameters
     ----------
     labels : array
-        (H, W) integers, 0 is background. Anything that slices like a NumPy
-        array, such as a zarr array; it is read in strips.
+        (H, W) integers, 0 is background, with at least one row. Anything that
+        slices like a NumPy array, such as a zarr array; it is read in strips.
 
     Returns
     -------
@@ -143,10 +143,6 @@ def _corners(labels: Any) -> _Corners:
         strip = np.asarray(labels[start - above : stop + under])
         padded = np.pad(strip, ((1 - above, 1 - under), (1, 1)))
         found += _strip_corners(padded, start)
-    if not found:
-        none: NDArray[Any] = np.zeros(0, np.int64)
-        no: NDArray[Any] = np.zeros(0, bool)
-        return _Corners(none, none, none, none, none, no, no, no, no, no)
     columns = zip(*found, strict=True)
     return _Corners(*(np.concatenate(part) for part in columns))
 

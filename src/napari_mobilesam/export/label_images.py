@@ -171,7 +171,7 @@ def read_tiff(
             unnamed = UNNAMED if channel is None else 'cyx'
             axes = tiff_axes(letters, labels.shape) or unnamed
             scale, units = pixel_sizes(path, file, series.keyframe, number)
-    except (FileNotFoundError, SegmentationError):
+    except SegmentationError:
         raise
     # on damaged files, the reader raises all kinds of errors
     except Exception as error:  # noqa: BLE001
@@ -254,8 +254,6 @@ def read_png(path: Path) -> LabelsWithTable:
     try:
         with Image.open(path) as file:
             labels = np.array(file)
-    except FileNotFoundError:
-        raise
     # on damaged files, the reader raises all kinds of errors
     except Exception as error:  # noqa: BLE001
         raise ExportError(

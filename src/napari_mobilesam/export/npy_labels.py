@@ -59,8 +59,6 @@ def read_npy_labels(path: Path) -> LabelsWithTable:
     try:
         with path.open('rb') as file:
             content = _read(file)
-    except FileNotFoundError:
-        raise
     # on damaged files, the reader raises all kinds of errors
     except Exception as error:  # noqa: BLE001
         raise ExportError(
