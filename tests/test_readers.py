@@ -28,7 +28,9 @@ from napari_mobilesam.readers.open_image import (
     is_url,
     open_pyramid,
     read_array,
+    unreadable,
 )
+from napari_mobilesam.readers.tiff import tiff_axes
 from napari_mobilesam.training.label_pairs import read_pair
 from napari_mobilesam.training.labelled_images import TrainingDataError
 from napari_mobilesam.types import ImageError
@@ -69,14 +71,11 @@ def cmyk_jpeg(path: Path) -> None:
     Image.fromarray(smooth).convert('CMYK').save(path, quality=95)
 
 
+PALETTE = np.random.default_rng(2).integers(0, 65536, (3, 256), np.uint16)
+
+
 def palette_tiff(path: Path) -> None:
-    table = np.random.default_rng(2).integers(0, 65536, (3, 256))
-    tifffile.imwrite(
-        path,
-        LABELS,
-        photometric='palette',
-        colormap=table.astype(np.uint16),
-    )
+    tifffile.imwrite(path, LABELS, photometric='palette', colormap=PALETTE)
 
 
 def lookup_table(path: Path) -> None:
@@ -117,6 +116,11 @@ RIGHT = {
     'capitals of TIFF': ('a.TIF', tiff(GRAY), GRAY),
     'CMYK TIFF': ('a.tif', cmyk, RGB),
     'gray with a lookup table': ('a.tif', lookup_table, GRAY),
+    'palette TIFF': (
+        'a.tif',
+        palette_tiff,
+        (PALETTE.T // 256).astype('u1')[LABELS],
+    ),
     'thumbnail first': ('a.tif', thumbnail_first, GRAY),
     'gray and alpha TIFF': (
         'a.tif',
@@ -536,3 +540,188 @@ def test_planes_are_counted_from_0() -> None:
     for index in (-1, 3):
         with pytest.raises(ImageError, match='t goes from 0 to 2'):
             read_axes((3, 9, 9), 'tyx', select={'t': index})
+
+
+@pytest.mark.parametrize('alpha', [False, True])
+@pytest.mark.parametrize('orientation', range(9))
+def test_every_orientation_of_a_tiff(
+    orientation: int, alpha: bool, tmp_path: Path
+) -> None:
+    """The tag means the same as in the EXIF data of other pictures."""
+    exif = Image.Exif()
+    exif[274] = orientation
+    Image.fromarray(GRAY).save(tmp_path / 'a.png', exif=exif)
+    expected = open_pyramid(tmp_path / 'a.png').arrays[0]
+    options: dict[str, Any] = {'photometric': 'minisblack'}
+    stored = GRAY
+    if alpha:
+        stored = np.dstack([GRAY, GRAY * 0 + 9])
+        options['extrasamples'] = ['unassalpha']
+    tags = [(274, 'H', 1, orientation, True)]
+    tifffile.imwrite(tmp_path / 'a.tif', stored, extratags=tags, **options)
+    pyramid = open_pyramid(tmp_path / 'a.tif')
+    assert not pyramid.rgb
+    found = pyramid.arrays[0][...]
+    assert np.array_equal(found[..., 0] if alpha else found, expected)
+
+
+def test_colours_of_jpeg_in_a_tiff(tmp_path: Path) -> None:
+    smooth = np.full((64, 64, 3), (200, 90, 30), np.uint8)
+    options = {'photometric': 'ycbcr', 'compression': 'jpeg'}
+    stored = np.array(Image.fromarray(smooth).convert('YCbCr'))
+    tifffile.imwrite(tmp_path / 'a.tif', stored, tile=(16, 16), **options)
+    pyramid = open_pyramid(tmp_path / 'a.tif')
+    assert pyramid.rgb
+    assert pyramid.files == ()
+    assert np.abs(pyramid.arrays[0][...] - (200.0, 90, 30)).max() < 9
+
+
+@pytest.mark.parametrize(
+    ('text', 'value'), [('-9999', -9999), (' 0.5 ', 0.5), ('none', None)]
+)
+def test_missing_pixels_of_gdal(
+    text: str, value: float | None, tmp_path: Path
+) -> None:
+    tags = [(42113, 's', 0, text, True)]
+    tifffile.imwrite(tmp_path / 'a.tif', GRAY, extratags=tags)
+    assert open_pyramid(tmp_path / 'a.tif').nodata == value
+
+
+def test_pixels_per_centimetre_are_a_size_and_per_inch_are_none(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / 'a.tif'
+    for unit, scale in (('CENTIMETER', (0.25, 0.5)), ('INCH', (1, 1))):
+        resolution = {'resolution': (20_000, 40_000), 'resolutionunit': unit}
+        tifffile.imwrite(path, GRAY, **resolution)
+        pyramid = open_pyramid(path)
+        assert pyramid.scale == pytest.approx(scale)
+        named = 'micrometer' if unit == 'CENTIMETER' else None
+        assert pyramid.units == (named, named)
+
+
+def test_units_that_ome_leaves_out_are_seconds_and_micrometers(
+    tmp_path: Path,
+) -> None:
+    sizes = {'TimeIncrement': 30.0, 'PhysicalSizeX': 0.5, 'PhysicalSizeY': 2.0}
+    path = tmp_path / 'a.ome.tif'
+    tifffile.imwrite(
+        path, np.stack([GRAY] * 2), ome=True, metadata={'axes': 'TYX', **sizes}
+    )
+    pyramid = open_pyramid(path)
+    assert pyramid.scale == (30, 2, 0.5)
+    assert pyramid.units == ('second', 'micrometer', 'micrometer')
+
+
+def test_letters_that_tifffile_makes_up_are_planes() -> None:
+    assert tiff_axes('QYX', (5, 9, 9)) is None
+    assert tiff_axes('QZYX', (2, 5, 9, 9)) == 'tzyx'
+    assert tiff_axes('RYXS', (5, 9, 9, 3)) == 'zyxs'
+    with pytest.raises(ImageError, match='QQYX .* has too many axes'):
+        tiff_axes('QQYX', (2, 5, 9, 9))
+
+
+WELLS = [{'path': f'A/{n}'} for n in (1, 2, 3, 4)]
+CONTAINERS = {
+    'plate': ({'plate': {'wells': WELLS}}, r'plate with 4 wells.*A/3/0 …'),
+    'well': ({'well': {'images': WELLS[:3]}}, r'well with 3 .*A/2, \S+A/3\.'),
+    'collection': (
+        {'bioformats2raw.layout': 3},
+        r'2 images\. Give one of them: \S+0, \S+1\.',
+    ),
+    'labels': ({'labels': ['cells']}, r'group of labels .* Give the image'),
+    'empty plate': ({'plate': {}}, r'0 wells\. .*: there is none\.'),
+    'other': ({}, r'without an OME-Zarr image\. .*0, \S+1, \S+OME\.'),
+}
+
+
+@pytest.mark.parametrize(
+    ('attributes', 'words'), CONTAINERS.values(), ids=CONTAINERS
+)
+def test_containers_of_images_are_refused_and_listed(
+    attributes: dict[str, Any], words: str, tmp_path: Path
+) -> None:
+    group = zarr.create_group(str(tmp_path / 'a.zarr'), zarr_format=3)
+    group.attrs['ome'] = attributes
+    for name in ('1', '0', 'OME'):
+        group.create_group(name)
+    with pytest.raises(ImageError, match=words):
+        open_pyramid(tmp_path / 'a.zarr')
+
+
+def test_what_ome_zarr_tells_of_an_image(tmp_path: Path) -> None:
+    path = tmp_path / 'a.zarr'
+    group = zarr.create_group(str(path), zarr_format=2)
+    group.create_array('0', data=np.zeros((3, 8, 8), 'u1'))
+    level = [
+        {'type': 'scale', 'scale': [1, 2, 4]},
+        {'type': 'translation', 'translation': [0, 1, 3]},
+    ]
+    image: dict[str, Any] = {
+        'axes': ['c', 'y', {'name': 'x', 'unit': 'micrometer'}],
+        'datasets': [{'path': '0', 'coordinateTransformations': level}],
+        'coordinateTransformations': [{'type': 'scale', 'scale': [1, 3, 5]}],
+        'version': '0.4',
+    }
+    group.attrs['multiscales'] = [image]
+    colours = ['FF0000', '00ff00', '0000FF']
+    group.attrs['omero'] = {
+        'channels': [{'color': c, 'label': c[:2]} for c in colours]
+    }
+    pyramid = open_pyramid(path)
+    assert pyramid.axes == 'cyx'
+    assert pyramid.scale == (1, 6, 20)
+    assert pyramid.translation == (0, 3, 15)
+    assert pyramid.units == (None, None, 'micrometer')
+    assert pyramid.rgb
+    assert pyramid.channels == ('FF', '00', '00')
+    assert pyramid.version == '0.4'
+    group.attrs['omero'] = {'channels': [{'color': c} for c in colours[::-1]]}
+    assert not open_pyramid(path).rgb
+
+
+def test_damaged_files_are_told_from_empty_and_locked_ones(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / 'a.npy'
+    np.save(path, GRAY)
+    path.write_bytes(path.read_bytes()[:500])
+    with pytest.raises(
+        ImageError, match=r'damaged or incomplete \(.*\)\. Copy'
+    ):
+        open_pyramid(path)
+    path.write_bytes(b'')
+    with pytest.raises(ImageError, match='the file is empty'):
+        open_pyramid(path)
+    locked = PermissionError(13, 'Permission denied.')
+    text = unreadable(tmp_path, locked)
+    assert text.endswith('cannot be read: [Errno 13] Permission denied.')
+
+
+@pytest.mark.parametrize(
+    ('shape', 'names'),
+    [
+        ((64, 64, 5), 'yxc'),
+        ((5, 64, 64), 'cyx'),
+        ((5, 64, 5), 'cyx'),
+        ((64, 64, 4), 'yxc'),
+        ((2, 64, 64, 3), 'zyxc'),
+        ((2, 3, 64, 64), 'zcyx'),
+    ],
+)
+def test_the_axis_of_chosen_channels(
+    shape: tuple[int, ...], names: str
+) -> None:
+    assert guessed_axes(shape, channels=0) == names
+
+
+def test_axes_without_the_channels_or_planes_asked_for() -> None:
+    with pytest.raises(ImageError, match='axes yx and .* has no channels'):
+        read_axes((9, 9), channels=0)
+    with pytest.raises(ImageError, match='has 5 channels: choose'):
+        read_axes((9, 9, 5), 'yxs')
+    assert read_axes((3, 9, 9), 'tyx', select={'t': 0}).fixed == ((0, 0),)
+    for names, there in (('tcyx', 't'), ('tzyx', 't, z'), ('cyx', 'none')):
+        shape = (1, 1, 9, 9)[-len(names) :]
+        with pytest.raises(ImageError, match=rf'these axes: {there}\.'):
+            read_axes(shape, names, channels=0, select={'c': 0})

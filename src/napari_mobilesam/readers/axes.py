@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -45,8 +45,8 @@ class Axes:
     @property
     def channel_axis(self) -> int | None:
         """Channel axis, None if there is none."""
-        found = [i for i, name in enumerate(self.names) if name in 'cs']
-        return found[0] if found else None
+        letters = enumerate(self.names)
+        return next((i for i, name in letters if name in CHANNEL_AXES), None)
 
     @property
     def plane_axes(self) -> tuple[int, ...]:
@@ -111,18 +111,18 @@ def read_axes(
         )
     names = guessed_axes(shape, channels) if names is None else names.lower()
     check_names(names, shape)
-    fixed = _fixed(names, shape, select or {})
-    axis = next((i for i, a in enumerate(names) if a in CHANNEL_AXES), None)
+    axes = Axes(names, _fixed(names, shape, select or {}))
+    axis = axes.channel_axis
     if axis is None:
         if channels is not None:
             raise ImageError(
                 f'channels is {channels}, but an image with axes {names} and '
                 f'shape {shape} has no channels. Leave channels out.'
             )
-        return Axes(names, fixed)
+        return axes
     shown = _channels(shape[axis], names[axis], channels)
-    rgb = names[axis] == 's' and channels is None and len(shown) == 3
-    return Axes(names, fixed, shown, rgb)
+    rgb = channels is None and len(shown) == 3
+    return replace(axes, channels=shown, rgb=rgb)
 
 
 def guessed_axes(

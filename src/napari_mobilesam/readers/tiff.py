@@ -82,27 +82,28 @@ def open_tiff(
             axes = None
         scale, units = pixel_sizes(path, file, page, number)
         convert = _conversion(path, page, indices)
-        rgb = 's' in (axes or '') and page.photometric in (
-            tifffile.PHOTOMETRIC.RGB,
-            tifffile.PHOTOMETRIC.YCBCR,
-        )
         nodata = _nodata(page)
         files = _files(file, chosen)
         arrays: tuple[Any, ...] = ()
         if convert is not None:
             array, axes = convert(chosen.asarray(), axes or UNNAMED)
-            arrays, rgb = (array,), rgb or axes.endswith('s')
+            arrays = (array,)
         elif chosen.dataoffset is not None and page.is_memmappable:
             arrays = (_mapped(path, file, chosen),)
         elif not lazy and not _has_zarr():
             arrays = (chosen.asarray(),)
     known = axes or UNNAMED
+    # inks and palettes were converted
+    colours = page.photometric not in (
+        tifffile.PHOTOMETRIC.MINISBLACK,
+        tifffile.PHOTOMETRIC.MINISWHITE,
+    )
     return Pyramid(
         arrays or _decoded(path, number),
         axes,
         scale=tuple(scale.get(axis, 1.0) for axis in known),
         units=tuple(units.get(axis) for axis in known),
-        rgb=rgb,
+        rgb=colours and 's' in known,
         nodata=nodata,
         files=files,
         series=series,
