@@ -277,21 +277,10 @@ def _decoded(
     columns = np.zeros(
         (len(images), size[1], size[0]), smallest_dtype(max(labels, default=0))
     )
-    planes_of: list[int] = []
     for label, entry in zip(labels, annotations, strict=True):
-        of = entry['image_id']
-        if of not in plane_of:
-            raise ExportError(
-                f'{path} has an annotation of image {of}, which it lacks.'
-            )
-        if not entry['segmentation']:
-            raise ExportError(
-                f'{path} has no mask for annotation '
-                f'{entry.get("id", label)}, only a box: add a mask, or '
-                'remove such annotations.'
-            )
-        _paint(entry['segmentation'], label, columns[plane_of[of]])
-        planes_of.append(plane_of[of])
+        _check_annotation(entry, label, plane_of, path)
+        plane = columns[plane_of[entry['image_id']]]
+        _paint(entry['segmentation'], label, plane)
     out = np.ascontiguousarray(columns.swapaxes(1, 2))
     if out.size != np.prod(shape) or tuple(shape[-2:]) != size:
         raise ExportError(
@@ -299,7 +288,9 @@ def _decoded(
             f'pixels, which are not labels of shape {tuple(shape)}.'
         )
     table = properties_table(
-        labels, planes_of, [_properties(a, names) for a in annotations]
+        labels,
+        [plane_of[entry['image_id']] for entry in annotations],
+        [_properties(entry, names) for entry in annotations],
     )
     colors = {
         names[c['id']]: '#{:02x}{:02x}{:02x}'.format(*c['color'])
@@ -308,6 +299,22 @@ def _decoded(
     }
     image = LabelsWithTable(out.reshape(shape), table, colors, name=path.stem)
     return with_geometry(image, info.get(OURS))
+
+
+def _check_annotation(
+    entry: Any, label: int, plane_of: dict[Any, int], path: Path
+) -> None:
+    """Raise `ExportError` if an annotation lacks its image or a mask."""
+    of = entry['image_id']
+    if of not in plane_of:
+        raise ExportError(
+            f'{path} has an annotation of image {of}, which it lacks.'
+        )
+    if not entry['segmentation']:
+        raise ExportError(
+            f'{path} has no mask for annotation {entry.get("id", label)}, '
+            'only a box: add a mask, or remove such annotations.'
+        )
 
 
 def _properties(entry: Any, names: dict[Any, str]) -> ObjectProperties:

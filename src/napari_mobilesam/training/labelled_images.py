@@ -181,18 +181,7 @@ def labelled_image(
             f'{_sides(labels.shape[labels.shape[0] == 1 :])}; choose the '
             'labels that were drawn on this image.'
         )
-    if not np.issubdtype(labels.dtype, np.integer):
-        if not np.isfinite(labels).all() or np.abs(labels).max() > LARGEST:
-            raise TrainingDataError(
-                f'{name}: labels must be whole numbers, got {labels.dtype} '
-                'with NaN, infinity, or numbers that are too large.'
-            )
-        if not np.array_equal(labels, np.round(labels)):
-            raise TrainingDataError(
-                f'{name}: labels must be whole numbers, got {labels.dtype} '
-                'with fractions; a label image holds one id per object.'
-            )
-        labels = labels.astype(np.int64)
+    labels = _whole_numbers(labels, name)
     if labels.min() < 0:
         raise TrainingDataError(f'{name}: labels must not be negative.')
     if not labels.any():
@@ -203,6 +192,23 @@ def labelled_image(
     return LabelledImage(
         name, image.view(), _renumber(labels), dataset, modality
     )
+
+
+def _whole_numbers(labels: NDArray[Any], name: str) -> NDArray[Any]:
+    """Return labels as integers, or raise `TrainingDataError`."""
+    if np.issubdtype(labels.dtype, np.integer):
+        return labels
+    if not np.isfinite(labels).all() or np.abs(labels).max() > LARGEST:
+        raise TrainingDataError(
+            f'{name}: labels must be whole numbers, got {labels.dtype} '
+            'with NaN, infinity, or numbers that are too large.'
+        )
+    if not np.array_equal(labels, np.round(labels)):
+        raise TrainingDataError(
+            f'{name}: labels must be whole numbers, got {labels.dtype} '
+            'with fractions; a label image holds one id per object.'
+        )
+    return labels.astype(np.int64)
 
 
 def _sides(shape: Sequence[int]) -> str:
