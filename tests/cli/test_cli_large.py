@@ -44,7 +44,7 @@ def oracle(monkeypatch: pytest.MonkeyPatch) -> None:
     oracle = Oracle(128, best=24)
     monkeypatch.setattr(models, '_load', lambda named: oracle)
     speed = estimate.Speed(0.01, 0.001, 0.001)
-    monkeypatch.setattr(estimate, 'measure_speed', lambda model: speed)
+    monkeypatch.setattr(large_estimate, 'measure_speed', lambda model: speed)
 
 
 @pytest.fixture

@@ -248,15 +248,11 @@ def run_tiles(
 def with_time_left(progress: ProgressLine) -> Progress:
     """Add the time left to the messages of tiles."""
     from napari_mobilesam.large.time_left import TimeLeft
-    from napari_mobilesam.segmentation.estimate import duration
 
     time_left = TimeLeft()
 
     def tell(done: int, total: int, message: str) -> None:
-        seconds = time_left(done, total)
-        if seconds is not None and done < total:
-            message = f'{message}, {duration(seconds)} left'
-        progress(done, total, message)
+        progress(done, total, f'{message}{time_left.text(done, total)}')
 
     return tell
 
@@ -268,18 +264,15 @@ def plan_text(
     from napari_mobilesam.large.executors import available_cores
     from napari_mobilesam.large.large_estimate import (
         describe_plan,
-        run_seconds,
+        describe_run,
     )
-    from napari_mobilesam.segmentation.estimate import measure_speed
 
     if options.scheduler:
-        return describe_plan(plan, None)
+        return describe_plan(plan)
     workers = options.workers or available_cores()
     if options.executor == 'serial':
         workers = 1
-    loaded = model()
-    seconds = run_seconds(plan, loaded.record, measure_speed(loaded), workers)
-    return describe_plan(plan, seconds)
+    return describe_run(plan, model(), workers)
 
 
 def model_reference(

@@ -13,11 +13,13 @@ from numpy.typing import NDArray
 from napari_mobilesam.large.large_plan import LargePlan
 from napari_mobilesam.large.propose import is_empty
 from napari_mobilesam.large.tiling import Grid
+from napari_mobilesam.model.sam import Sam
 from napari_mobilesam.segmentation.embedding_grid import STRIDE
 from napari_mobilesam.segmentation.estimate import (
     MASKS_PER_PROMPT,
     Speed,
     duration,
+    measure_speed,
 )
 from napari_mobilesam.segmentation.everything_plan import (
     SHARES,
@@ -129,6 +131,18 @@ def _inputs_per_tile(grid: Grid, record: ModelRecord) -> float:
         return 1.0
     span = grid.stride * (grid.block - 1) + grid.side
     return (span / (grid.side * grid.block)) ** 2
+
+
+def describe_run(
+    plan: LargePlan,
+    model: Sam,
+    workers: int,
+    between: Callable[[], None] = nothing,
+) -> str:
+    """Describe a plan, with the time that its tiles take here."""
+    speed = measure_speed(model)
+    seconds = run_seconds(plan, model.record, speed, workers, between)
+    return describe_plan(plan, seconds)
 
 
 def describe_plan(plan: LargePlan, seconds: float | None = None) -> str:

@@ -62,3 +62,12 @@ class TimeLeft:
         if done - before < self._least_share * total:
             return None
         return (total - done) * (now - start) / (done - before)
+
+    def text(self, done: int, total: int) -> str:
+        """Return ``', about 20 s left'``, or '' if unknown or done."""
+        from napari_mobilesam.segmentation.estimate import duration
+
+        seconds = self(done, total)
+        if seconds is None or done >= total:
+            return ''
+        return f', about {duration(seconds)} left'

@@ -256,7 +256,6 @@ class LargeRuns:
         from napari_mobilesam.large.live import LivePicture
         from napari_mobilesam.large.pipeline import segment_large
         from napari_mobilesam.large.time_left import TimeLeft
-        from napari_mobilesam.segmentation.estimate import duration
 
         request = run.request
         picture = LivePicture(
@@ -273,9 +272,7 @@ class LargeRuns:
                 self._runs.tell(run, self.changed.emit)
 
         def progress(done: int, total: int, message: str) -> None:
-            seconds = time_left(done, total)
-            if seconds is not None and done < total:
-                message = f'{message}, about {duration(seconds)} left'
+            message = f'{message}{time_left.text(done, total)}'
             self._runs.tell(run, self.progress.emit, done, total, message)
 
         key, plan = self._plan(run, model)
@@ -301,13 +298,6 @@ def _estimate_of(
 ) -> str:
     """Describe a plan: its tiles, and the time that they take."""
     from napari_mobilesam.large.executors import available_cores
-    from napari_mobilesam.large.large_estimate import (
-        describe_plan,
-        run_seconds,
-    )
-    from napari_mobilesam.segmentation.estimate import measure_speed
+    from napari_mobilesam.large.large_estimate import describe_run
 
-    seconds = run_seconds(
-        plan, model.record, measure_speed(model), available_cores(), between
-    )
-    return describe_plan(plan, seconds)
+    return describe_run(plan, model, available_cores(), between)

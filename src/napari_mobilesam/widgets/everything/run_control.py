@@ -392,18 +392,10 @@ class RunControl:
 
     def show_progress(self, done: int, total: int, message: str) -> None:
         """Show the progress of a run, and the time left."""
-        text = f'{message}{self._say_left(done, total)}'
+        text = f'{message}{self.time_left.text(done, total) or " …"}'
         self._panel.say_progress(
             done, total, f'{text}\n{self._warning}'.rstrip()
         )
-
-    def _say_left(self, done: int, total: int) -> str:
-        from napari_mobilesam.segmentation.estimate import duration
-
-        left = self.time_left(done, total)
-        if left is None or done >= total:
-            return ' …'
-        return f', about {duration(left)} left'
 
 
 def _time_left() -> TimeLeft:
