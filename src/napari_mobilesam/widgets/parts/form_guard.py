@@ -32,13 +32,12 @@ class FormGuard(QObject):
 
     def __init__(self, form: QWidget) -> None:
         super().__init__(form)
-        self._form = form
         form.installEventFilter(self)
-        self._guard()
+        self._guard(form)
 
-    def _guard(self) -> None:
+    def _guard(self, form: QObject) -> None:
         for kind in CONTROLS:
-            for control in self._form.findChildren(kind):
+            for control in form.findChildren(kind):
                 if isinstance(control, QScrollBar):
                     continue
                 if control.property('guarded'):
@@ -59,9 +58,11 @@ class FormGuard(QObject):
         """Redirect the wheel, and accept a comma as decimal point."""
         assert event is not None
         kind = event.type()
-        if watched is self._form:
+        # no attribute of its own: PySide6 still sends events while Python
+        # deletes this object
+        if watched is not None and watched is self.parent():
             if kind in (QEvent.Type.LayoutRequest, QEvent.Type.Show):
-                self._guard()
+                self._guard(watched)
             return False
         if kind == QEvent.Type.KeyPress and isinstance(event, QKeyEvent):
             return _typed_as_point(watched, event)
