@@ -15,7 +15,7 @@ import tifffile
 import napari_mobilesam as nm
 from napari_mobilesam.cli import main
 from napari_mobilesam.tracking.ctc import read_ctc
-from napari_mobilesam.tracking.tracks import TrackError
+from napari_mobilesam.tracking.tracks import TrackError, Tracks
 from napari_mobilesam.types import SegmentationError
 
 
@@ -52,7 +52,8 @@ def test_names_of_folders_with_dots(tracks, dividing_cells, tmp_path, name):
     ('table', 'words'),
     [
         ('1 0 7\n', 'line 1: “1 0 7” is not four whole numbers'),
-        ('1 0 7 0\n', 'no line for label 2'),
+        # an empty line is none
+        ('1 0 7 0\n\n', 'no line for label 2'),
     ],
 )
 def test_tables_that_do_not_agree_are_refused(
@@ -62,6 +63,20 @@ def test_tables_that_do_not_agree_are_refused(
     (folder / 'res_track.txt').write_text(table)
     with pytest.raises(TrackError, match=words):
         read_ctc(folder)
+
+
+def test_tracks_beyond_16_bits_are_refused(tmp_path):
+    labels = np.ones((2, 9, 9), np.uint16)
+    centres = [[4, 4], [4, 4]]
+    many = Tracks.of([0, 1], [1, 1], centres, [-1, 0], [65_536] * 2)
+    with pytest.raises(TrackError, match='Track 65536 is too large'):
+        nm.export_tracks(many, tmp_path / 'res', labels)
+    assert not list(tmp_path.iterdir())
+    most = Tracks.of([0, 1], [1, 1], centres, [-1, 0], [65_535] * 2)
+    nm.export_tracks(most, tmp_path / 'res', labels)
+    found, back = read_ctc(tmp_path / 'res')
+    assert (found == 65_535).all()
+    assert back.ids.tolist() == [65_535] * 2
 
 
 def test_frames_of_two_shapes_are_refused(tracks, dividing_cells, tmp_path):

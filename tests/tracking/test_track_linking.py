@@ -286,3 +286,37 @@ def test_what_comes_late_is_no_child():
     ).divisions
     # too small beside the other
     assert not track_labels(divided(1, size=3)).divisions
+
+
+@pytest.mark.parametrize('planes', [None, 5])
+def test_objects_of_shifted_frames(planes):
+    """Everything moves by (3, -2) pixels; a frame without objects between."""
+    frame = np.zeros((50, 50), np.int16)
+    frame[5:11, 10:15], frame[20:28, 30:40], frame[30:34, 5:8] = 4, 2, 9
+    moved = np.roll(frame, (3, -2), (0, 1))
+    series = np.stack([frame, moved, 0 * frame, np.roll(moved, 4, 0)])
+    if planes:
+        series = np.repeat(series[:, None], planes, 1)
+    found = objects_in_time(series, drift=True)
+    assert found.frames.tolist() == [0, 0, 0, 1, 1, 1, 3, 3, 3]
+    assert found.labels.tolist() == [2, 4, 9] * 3
+    assert found.frame_count == 4
+    areas = np.array([80, 30, 12] * 3) * (planes or 1)
+    assert found.areas.tolist() == areas.tolist()
+    whole = areas.tolist()
+    assert found.overlaps == {(n, n + 3): whole[n] for n in range(3)}
+    first = found.aligned[:3]
+    np.testing.assert_allclose(found.aligned, np.tile(first, (3, 1)))
+    assert found.positions[4, -2:].tolist() == [10.5, 10]
+    if planes:
+        volumes = np.pi / 6 * found.diameters**3
+        np.testing.assert_allclose(volumes, areas)
+        assert (found.positions[:, 0] == 2).all()
+    else:
+        np.testing.assert_allclose(np.pi / 4 * found.diameters**2, areas)
+    still = objects_in_time(series)
+    assert (still.aligned == still.positions).all()
+    assert still.overlaps[0, 3] == 5 * 8 * (planes or 1)
+    series[1] -= 1
+    with pytest.raises(ImageError, match='Label -1 is negative'):
+        objects_in_time(series)

@@ -55,6 +55,16 @@ def test_the_first_object_of_all_may_divide():
     assert tracks.unlink(1).previous.tolist() == [-1, -1, 0]
 
 
+def test_tracks_from_numbers_are_linked_in_the_order_of_frames():
+    frames, ids = np.array([[2, 0, 1, 0, 1, 3], [4, 4, 4, 7, 7, 9]])
+    parents = {9: 4, 7: 4}  # 7 begins before 4 ends
+    tracks = Tracks.from_ids(frames, ids, np.zeros((6, 2)), ids, parents)
+    assert tracks.previous.tolist() == [2, -1, 1, -1, 3, 0]
+    assert tracks.parents == {9: 4}
+    none = np.zeros(0, np.int64)
+    assert not len(Tracks.from_ids(none, none, np.zeros((0, 2)), none, {}))
+
+
 def test_link_takes_the_place_of_former_links(tracks):
     linked = tracks.link(2, 6)
     assert linked.previous.tolist() == [-1, -1, 0, 1, -1, 3, 2]
@@ -93,7 +103,7 @@ def test_impossible_corrections_are_refused(tracks, edit, words):
     [
         ({'labels': [1, 1]}, 'Label 1 is twice in frame 0'),
         ({'previous': [-1, 5]}, 'previous object'),
-        ({'previous': [1, -1]}, 'not later'),
+        ({'previous': [1, -1]}, 'Object 1 in frame 0 cannot follow Object 2'),
         ({'positions': np.zeros((3, 2))}, 'links do not match'),
     ],
 )

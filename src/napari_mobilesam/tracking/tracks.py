@@ -336,8 +336,8 @@ class Tracks:
                 continue
             taken.add(number)
             ids[chain] = number
-        free = max(wanted.max(initial=0), 0) + 1
-        for number, chain in enumerate(sorted(rest), start=int(free)):
+        free = int(wanted.max(initial=0)) + 1
+        for number, chain in enumerate(sorted(rest), start=free):
             ids[chain] = number
         return replace(self, ids=ids)
 
