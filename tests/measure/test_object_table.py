@@ -136,6 +136,9 @@ def test_planes_and_volumes(labels: NDArray[Any]) -> None:
     np.testing.assert_array_equal(volumes['area'], 2 * one['area'])
     np.testing.assert_allclose(volumes['area units³'], volumes['area'] * 0.5)
     assert (volumes['z'] == 1).all()
+    assert (volumes[['z0', 'z1']] == [0, 3]).all(axis=None)
+    for name in ('row', 'column', 'row0', 'row1', 'column0', 'column1'):
+        np.testing.assert_allclose(volumes[name], one[name])
 
 
 def test_units(labels: NDArray[Any]) -> None:
