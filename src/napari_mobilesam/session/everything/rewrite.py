@@ -160,7 +160,7 @@ class Rewrite:
                 passing = 0 if new else code.passing
                 step.replay_code = replace(code, passing=passing)
             covered = self._paint(
-                step, result.pictures, squares, frozen, before
+                step, result.pictures, squares, wanted, frozen, before
             )
             if wanted and not before and not covered:
                 raise LabelsError(
@@ -323,6 +323,7 @@ class Rewrite:
         step: Step,
         pictures: Sequence[NDArray[Any]],
         squares: dict[int, set[tuple[int, int]]],
+        wanted: set[int],
         frozen: set[int],
         before: set[int],
     ) -> int:
@@ -333,7 +334,7 @@ class Rewrite:
         values = np.zeros(max(self._records, default=0) + 1, dtype=np.int64)
         own = set()
         for label, record in self._records.items():
-            values[label] = 0 if label in frozen else record.label
+            values[label] = record.label if label in wanted else 0
             if self._semantic or label in before - frozen:
                 own.add(record.label)
         is_own = np.zeros(max(own, default=0) + 2, dtype=bool)

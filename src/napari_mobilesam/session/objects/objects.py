@@ -266,7 +266,12 @@ class Objects(ObjectStore):
         if rows is not None:
             now = rows_of(self.target, entry.labels)
             if 'area' in rows and 'area' in now:
-                grown: Counter[int] = Counter()
+                others = entry.rows_after if sign < 0 else entry.rows_before
+                known = set() if others is None else set(others['index'])
+                # all pixels of a label without a row are those of the step
+                grown = Counter(
+                    {n: 0 for n in rows['index'] if n not in known}
+                )
                 for patch in done:
                     grown.update(pixel_changes(patch))
                 changes = {label: sign * n for label, n in grown.items()}

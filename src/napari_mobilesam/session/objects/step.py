@@ -70,6 +70,9 @@ class Store(Protocol):
     def namesakes(self, record: ObjectRecord) -> Sequence[ObjectRecord]:
         """Return the other objects with the label of an object."""
 
+    def painted_pixels(self, record: ObjectRecord) -> Indices | None:
+        """Return all pixels of an object painted by hand, else None."""
+
     def check_idle(
         self, record: ObjectRecord, but: Step | None = None
     ) -> None:
@@ -452,9 +455,17 @@ class Step:
     def _new_areas(self, changes: Mapping[int, int]) -> dict[int, int]:
         """Return the areas of labels that only this step has written."""
         new = (n for n, before in self._before.items() if before is None)
-        records = map(self._objects.get, new)
-        labels = {record.label for record in records if record is not None}
-        return {label: changes[label] for label in labels & changes.keys()}
+        records = [r for r in map(self._objects.get, new) if r is not None]
+        labels = {record.label for record in records}
+        areas = {label: changes[label] for label in labels & changes.keys()}
+        for record in records:
+            # while the step was open
+            painted = self._objects.painted_pixels(record)
+            if painted is not None:
+                plane = next(iter(record.views.values())).plane
+                copies = self._objects.target.channels(plane)
+                areas[record.label] = len(painted[0]) // copies
+        return areas
 
     def _remember(self, record: ObjectRecord) -> None:
         self._objects.check_idle(record, self)
