@@ -63,6 +63,8 @@ def test_track_makes_two_layers(track_desk, dividing_cells):
     d = track_desk(
         scale=(1, 0.5, 0.5), translate=(0, 3, 4), units=('s', 'um', 'um')
     )
+    distance = d.widget.form.controls['max_distance']
+    assert distance.number.native.text() == '…'
     tracks, labels = d.viewer.layers['tracks of cells'], d.widget.shown.labels
     assert labels is d.viewer.layers['tracked cells']
     assert d.widget.time_label.text() == 'axis 0, 8 frames'

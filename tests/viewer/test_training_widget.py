@@ -233,6 +233,21 @@ def test_planes_of_a_stack(desk, blobs, drawn, trainer):
         np.testing.assert_array_equal(plane.labels, labels[index])
 
 
+def test_objects_are_counted_when_the_slider_is_back(
+    desk, blobs, drawn, trainer
+):
+    d = open_desk(desk, np.stack([blobs] * 2), np.stack([drawn] * 2))
+    d.viewer.add_image(np.zeros((4, *blobs.shape)))
+    d.viewer.layers.selection.active = d.image
+    d.viewer.dims.set_current_step(0, 3)
+    d.widget.objects.count()
+    text = d.widget.panel.count_label.text
+    assert 'no plane here' in text()
+    d.viewer.dims.set_current_step(0, 1)
+    d.settle()
+    assert '8 objects on 2 planes' in text()
+
+
 @pytest.mark.slow
 def test_labels_of_part_of_a_stack_and_of_one_plane(
     desk, blobs, drawn, trainer

@@ -101,7 +101,7 @@ class CurvePlot(QWidget):
         bottom = QRectF(left, 2 * half, self.width() - left - 6, line)
         painter.drawText(bottom, Qt.AlignmentFlag.AlignLeft, '0')
         painter.drawText(
-            bottom, Qt.AlignmentFlag.AlignRight, f'{end:.3g} minutes'
+            bottom, Qt.AlignmentFlag.AlignRight, f'{end:.3g} min'
         )
         painter.end()
 

@@ -133,6 +133,8 @@ class TrackWidget(ViewerWidget):
         self.labels_combo = LayerCombo(self.viewer, self._layers.can_be_chosen)
         self.time_label = MessageLabel()
         self.form = ParameterForm(LinkingParameters())
+        # it depends on the labels
+        self.form.hide_typical('max_distance')
         self.track_button = wide_button('Track')
         self.track_button.setToolTip(HINT)
         self.cancel_button = wide_button('Cancel')

@@ -39,6 +39,8 @@ class LabelledObjects:
         self._panel = panel
         self._tuning = tuning
         self._counting = False
+        # True if the layers could not be read, for example off their planes
+        self._unread = False
         self._listened: Labels | None = None
         self.count_later = DelayedCall(self.count, COUNT_AFTER_MS, dock)
         panel.labels_combo.layer_changed.connect(self.choose)
@@ -79,6 +81,7 @@ class LabelledObjects:
         dims = self._dock.viewer.dims
         for event in (dims.events.order, dims.events.ndisplay):
             self._dock.listen(event, self.count_later.restart)
+        self._dock.listen(dims.events.current_step, self._moved)
         self._dock.listen(self._tuning.surveyed, self._counted)
         self._dock.listen(self._tuning.uncountable, self._not_counted)
         self.choose(self._panel.labels_combo.layer)
@@ -101,6 +104,10 @@ class LabelledObjects:
         callbacks = dict.fromkeys(edits, self.count_later.restart)
         self._dock.listen_instead(before, labels, callbacks)
 
+    def _moved(self, event: Any = None) -> None:
+        if self._unread:
+            self.count_later.restart()
+
     def count(self, image: Any = None) -> None:
         """Count the objects in the background."""
         if not self._dock.attached:
@@ -108,9 +115,11 @@ class LabelledObjects:
         try:
             planes = self.planes
         except SegmentationError as error:
+            self._unread = True
             self._tuning.forget_survey()
             self._not_counted(str(error))
             return
+        self._unread = False
         self._counting = True
         self._tuning.survey(planes)
 
