@@ -12,6 +12,7 @@ from qtpy.QtWidgets import (
     QComboBox,
     QFormLayout,
     QLabel,
+    QLineEdit,
     QPushButton,
     QScrollArea,
     QVBoxLayout,
@@ -24,6 +25,7 @@ from napari_mobilesam.widgets.parts.collapsible_section import (
     CollapsibleSection,
 )
 from napari_mobilesam.widgets.parts.controls import explain_rows, scrollable
+from napari_mobilesam.widgets.parts.form_area import FormArea
 from napari_mobilesam.widgets.parts.status_line import SWING_MS, StatusLine
 
 NAME = 'napari_mobilesam.widgets'
@@ -163,3 +165,26 @@ def test_a_long_message_leaves_buttons_their_height(qtbot):
     assert area.height() >= status.label.heightForWidth(area.width())
     status.say('Ready')
     qtbot.waitUntil(lambda: area.height() == area.minimumSizeHint().height())
+
+
+def test_a_form_does_not_scroll_when_its_button_is_disabled(qtbot):
+    contents = QWidget()
+    layout = QVBoxLayout(contents)
+    run, below = QPushButton('Run'), QLineEdit()
+    layout.addWidget(run)
+    layout.addSpacing(400)
+    layout.addWidget(below)
+    area = FormArea(contents)
+    qtbot.addWidget(area)
+    area.resize(200, 100)
+    area.show()
+    run.setFocus()
+    run.setEnabled(False)
+    assert not below.hasFocus()
+    assert area.verticalScrollBar().value() == 0
+    run.setEnabled(True)
+    run.setFocus()
+    # the Tab key
+    area.focusNextPrevChild(True)
+    assert area.window().focusWidget() is below
+    assert area.verticalScrollBar().value() > 0

@@ -100,9 +100,7 @@ class CurvePlot(QWidget):
         painter.setPen(self._faint())
         bottom = QRectF(left, 2 * half, self.width() - left - 6, line)
         painter.drawText(bottom, Qt.AlignmentFlag.AlignLeft, '0')
-        painter.drawText(
-            bottom, Qt.AlignmentFlag.AlignRight, f'{end:.3g} min'
-        )
+        painter.drawText(bottom, Qt.AlignmentFlag.AlignRight, f'{end:.3g} min')
         painter.end()
 
     def _faint(self) -> QColor:

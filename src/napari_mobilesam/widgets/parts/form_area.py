@@ -62,6 +62,17 @@ class FormArea(QScrollArea):
         """Request the minimum height; it gets what others do not need."""
         return QSize(super().sizeHint().width(), self.minimumHeight())
 
+    def focusNextPrevChild(self, next: bool) -> bool:  # noqa: A002, N802
+        """Move the focus, but keep the view if its button is disabled.
+
+        Otherwise a form would scroll when a button starts a run.
+        """
+        window = self.window()
+        focused = None if window is None else window.focusWidget()
+        if focused is not None and not focused.isEnabled():
+            return False
+        return bool(super().focusNextPrevChild(next))
+
     def changeEvent(self, event: QEvent | None) -> None:  # noqa: N802
         """Follow the font, which napari sets after the form is created."""
         super().changeEvent(event)
