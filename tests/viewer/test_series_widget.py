@@ -1542,6 +1542,7 @@ def test_tracks_leave_and_return_with_their_image(
     d.settle()
     assert names(d) == ['b', 'labels']
     assert not d.session.tracking.all_tracks()
+    assert d.viewer.layers.selection.active is d.viewer.layers['b']
     d.widget.previous()
     d.settle()
     assert names(d) == all_names

@@ -225,7 +225,8 @@ class SeriesLayers:
         self._open = found.number, state
         new: list[Layer] = [*images, labels, *tracks]
         names = [layer.name for layer in new]
-        before: list[Layer] = [*self._images, *self._tracks]
+        tracks_before = self._tracks
+        before: list[Layer] = [*self._images, *tracks_before]
         shape = self._shape()
         if self.labels is not None:
             before.append(self.labels)
@@ -238,7 +239,10 @@ class SeriesLayers:
         if self.labels is not None:
             _continue(labels, self.labels)
         chosen: Layer = labels if active is self.labels else image
-        follow = active is None or any(active is layer for layer in before)
+        # instead of tracks, the prompts select their own layer
+        follow = active is None or (
+            active in before and active not in tracks_before
+        )
         self._images, self.labels, self.image = images, labels, found.image
         self._scene.choose_labels(labels, images)
         # before the others are removed: the chosen layer is not removed
@@ -250,8 +254,9 @@ class SeriesLayers:
         # while the previous layers existed, names were different
         for layer, name in zip(new, names, strict=True):
             layer.name = name
-        if follow:
-            self._viewer.layers.selection.active = chosen
+        selection = self._viewer.layers.selection
+        if follow or selection.active is None:
+            selection.active = chosen
         if shape != self._shape():
             self._viewer.reset_view()
         return labels
