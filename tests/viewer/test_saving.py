@@ -343,6 +343,10 @@ def test_image_that_is_no_file_is_known_by_its_pixels(desk, blobs, tmp_path):
     d.viewer.close()
     again = desk(blobs, show=False)
     assert again.viewer.layers['objects'].data[FIRST] == 1
+    make(again, SECOND)
+    rest(again)
+    # in the same file
+    assert len(list((tmp_path / 'sessions').iterdir())) == 1
     other = desk(blobs[::-1].copy() // 2, show=False)
     assert 'objects' not in other.viewer.layers
 
