@@ -19,8 +19,8 @@ import zarr
 from distributed import LocalCluster
 from segmentation.oracle import Oracle
 
-from napari_mobilesam.cli import large_options
-from napari_mobilesam.cli.exit_codes import ExitCode
+from napari_mobilesam.cli import large_options, segment, segment_large
+from napari_mobilesam.cli.exit_codes import ExitCode, InputError
 from napari_mobilesam.cli.progress import ProgressLine
 from napari_mobilesam.cli.stop_on_interrupt import StopOnInterrupt
 from napari_mobilesam.large import large_estimate
@@ -181,6 +181,51 @@ def test_a_stack_is_linked_or_not(
         assert shape == (len(planes), 96, 128)
 
 
+@pytest.mark.parametrize(
+    ('given', 'expected'),
+    [
+        (['--plane', '1,2', '--channel', '1'], (1, 1, 2)),
+        (['--plane', '1,0,2'], (1, 0, 2)),
+        (['--plane', '2', '--select', 't=0', '--channels', '1'], (0, 1, 2)),
+        (['--plane', '2', '--axes', 'TCZYX', '--channel', '1'], '1 index'),
+        (['--plane', '2,0', '--channel', '1'], 'index 2 of an axis of size 2'),
+        (['--channel', '1'], '--select t=0'),
+    ],
+)
+def test_a_plane_of_time_and_depth(
+    given: list[str],
+    expected: tuple[int, ...] | str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from napari_mobilesam.cli.program import build_parser
+
+    pixels = np.random.default_rng(0).random((2, 2, 3, 20, 30))
+    array = zarr.create_array(
+        str(tmp_path / 'a.zarr'), data=pixels, dimension_names=[*'tczyx']
+    )
+    assert array.shape == pixels.shape
+    seen: list[Any] = []
+
+    def large(options: Any) -> int:
+        seen.append(segment_large.open_image(options))
+        return 0
+
+    monkeypatch.setattr(segment, 'segment_large_command', large)
+    options = build_parser().parse_args(
+        ['segment', str(tmp_path / 'a.zarr'), '-o', 'out.tif', *given]
+    )
+    if isinstance(expected, str):
+        with pytest.raises((InputError, SegmentationError), match=expected):
+            options.run(options)
+        return
+    options.run(options)
+    (source,) = seen
+    assert source.planes == 1
+    read = np.squeeze(source.read(0, 0, (0, 0, 20, 30)))
+    np.testing.assert_array_equal(read, pixels[expected])
+
+
 def refuse(self: object) -> None:
     raise SegmentationError('no such model')
 
@@ -332,7 +377,7 @@ def test_labels_inside_the_image(
         (['-o', 'out.zarr', '--planes', '3'], 'is not A:B'),
         (['-o', 'out.zarr', '--planes', '0:3'], 'the image has 1'),
         (['-o', 'out.zarr', '--plane', '0', '--planes', '0:1'], 'not both'),
-        (['-o', 'out.zarr', '--plane', '0,1'], '--select t=0'),
+        (['-o', 'out.zarr', '--plane', '0,1'], 'has 2 indices'),
         (['-o', 'out.zarr', '--channels', 'red'], 'is not C or'),
         (['-o', 'out.zarr', '--channels', '0'], 'no channels'),
         (['-o', 'out.zarr', '--select', 't'], 'is not AXIS=I'),

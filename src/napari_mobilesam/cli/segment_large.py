@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from napari_mobilesam.cli.contrast_options import limits_of_source
 from napari_mobilesam.cli.exit_codes import ExitCode, OutputError, UsageError
@@ -17,6 +17,7 @@ from napari_mobilesam.cli.image_files import (
     LABEL_TIFF_SUFFIXES,
     check_labels_path,
     check_table,
+    chosen_plane,
     output_file,
 )
 from napari_mobilesam.cli.large_options import is_zarr, refuse_in_tiles
@@ -24,6 +25,8 @@ from napari_mobilesam.cli.model_commands import prepare_model
 from napari_mobilesam.cli.parameter_options import given_options
 from napari_mobilesam.cli.progress import ProgressLine
 from napari_mobilesam.cli.stop_on_interrupt import StopOnInterrupt
+from napari_mobilesam.readers.axes import check_names, guessed_axes
+from napari_mobilesam.readers.open_image import open_pyramid
 from napari_mobilesam.text import counted
 from napari_mobilesam.types import EverythingParameters, Progress
 
@@ -81,14 +84,8 @@ def check_options(options: argparse.Namespace) -> None:
         raise UsageError(f'{options.output} is an input: give another output')
     if not is_zarr(options.output):
         check_labels_path(options.output, (*LABEL_TIFF_SUFFIXES, '.zarr'))
-    if options.plane is not None:
-        if options.planes is not None:
-            raise UsageError('give --plane or --planes, not both')
-        if len(options.plane) > 1:
-            raise UsageError(
-                'for a large image, choose planes by axis, for example '
-                '--select t=0 --planes 4:5'
-            )
+    if options.plane is not None and options.planes is not None:
+        raise UsageError('give --plane or --planes, not both')
     if options.scheduler and (options.executor or options.workers):
         raise UsageError(
             '--scheduler brings its own workers: leave out --executor and '
@@ -101,19 +98,44 @@ def open_image(options: argparse.Namespace) -> Source:
     from napari_mobilesam.large.io.sources import open_source
     from napari_mobilesam.large.run_size import check_size
 
-    planes = options.planes
+    chosen: dict[str, Any] = {
+        'channels': options.channels,
+        'select': dict(options.select or ()),
+        'planes': options.planes,
+    }
     if options.plane is not None:
-        planes = (options.plane[0], options.plane[0] + 1)
+        chosen |= _one_plane(options)
     source = open_source(
-        options.image,
-        axes=options.axes,
-        channels=options.channels,
-        select=dict(options.select or ()),
-        planes=planes,
-        series=options.series,
+        options.image, axes=options.axes, series=options.series, **chosen
     )
     check_size(source)
     return source
+
+
+def _one_plane(options: argparse.Namespace) -> dict[str, Any]:
+    """Return the arguments of `open_source` that choose ``--plane``."""
+    pyramid = open_pyramid(options.image, series=options.series)
+    shape, channels = pyramid.arrays[0].shape, options.channels
+    named = options.axes or pyramid.axes
+    names = (named or guessed_axes(shape, channels)).lower()
+    check_names(names, shape)
+    select = dict(options.select or ())
+    taken = {*'yxs', *select, *('c' if channels is not None else '')}
+    sizes = {
+        name: int(size)
+        for name, size in zip(names, shape, strict=True)
+        if name not in taken
+    }
+    at = chosen_plane(options.image, options.plane, sizes)
+    if 'c' in at:
+        channels = at.pop('c')
+    several = [name for name in at if sizes[name] > 1]
+    last = at.pop(several[-1]) if several else 0
+    return {
+        'channels': channels,
+        'select': select | at,
+        'planes': (last, last + 1),
+    }
 
 
 def labels_path(options: argparse.Namespace) -> Path:

@@ -233,7 +233,7 @@ def _fixed(
         raise ImageError(
             f'The image has {long[0]} and {long[1]} (axes {names}, shape '
             f'{shape}). Choose an index along one of them, for example '
-            f'{long[0]}=0.'
+            f'{long[0]}=0 (--select {long[0]}=0).'
         )
     return tuple(sorted(fixed.items()))
 
