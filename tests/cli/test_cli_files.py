@@ -40,17 +40,6 @@ def test_stack_needs_a_plane(stack_path: Path) -> None:
         read_image(stack_path)
 
 
-def test_channels_of_a_stack_are_chosen_by_their_option(
-    tmp_path: Path,
-) -> None:
-    path = tmp_path / 'stack.tif'
-    tifffile.imwrite(path, STACK, imagej=True, metadata={'axes': 'ZCYX'})
-    with pytest.raises(InputError, match='with --channel 0 --plane 0 '):
-        read_image(path)
-    read = read_image(path, (1,), channel=2)
-    assert np.array_equal(read.pixels, STACK[1, 2])
-
-
 @pytest.mark.parametrize(
     ('plane', 'message'),
     [

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import tifffile
+import zarr
 from PIL import Image
 
 from napari_mobilesam.cli import model_commands
@@ -57,6 +58,36 @@ REFUSED = {
     'limits of two kinds': (['--contrast-limits', '1%,9'], 'is not LOW,HIGH'),
     'more than all pixels': (['--contrast-limits', '1%,101%'], 'within 0%'),
 }
+
+
+def test_prompts_on_a_plane_of_a_zarr(
+    run: Run, tiny_model: Path, discs: np.ndarray, tmp_path: Path
+) -> None:
+    pixels = np.zeros((2, 2, 3, *discs.shape), discs.dtype)
+    pixels[1, 1, 2] = discs
+    zarr.create_array(
+        str(tmp_path / 'a.zarr'), data=pixels, dimension_names=[*'tczyx']
+    )
+    tifffile.imwrite(tmp_path / 'a.tif', discs)
+    given = ('--point', '30,30', '--model', tiny_model)
+    for name, more in (
+        ('a.tif', []),
+        ('a.zarr', ['--channel', '1', '--plane', '1,2']),
+    ):
+        done = run(
+            'segment', tmp_path / name, '-o', tmp_path / f'{name}.tif',
+            *given, *more,
+        )  # fmt: skip
+        assert done.code == 0, done.err
+    found, expected = (
+        tifffile.imread(tmp_path / f'a.{kind}.tif') for kind in ('zarr', 'tif')
+    )
+    np.testing.assert_array_equal(found, expected)
+    refused = run(
+        'segment', tmp_path / 'a.zarr', '-o', tmp_path / 'b.tif', *given
+    )
+    assert '2 x 2 x 3 planes' in refused.err
+    assert 'choose one with --channel 0 --plane 0,0' in refused.err
 
 
 @pytest.mark.parametrize(('options', 'words'), REFUSED.values(), ids=REFUSED)

@@ -371,7 +371,7 @@ def test_labels_inside_the_image(
 @pytest.mark.parametrize(
     ('options', 'message'),
     [
-        (['-o', 'out.zarr', '--point', '3,4'], 'fits into memory'),
+        (['-o', 'out.zarr', '--point', '3,4'], 'at most 64,000,000'),
         (['-o', 'out.png'], 'ends in .tif, .tiff or .zarr'),
         (['-o', 'out.zarr', '--table', 'out.xlsx'], 'must end in .csv'),
         (['-o', 'out.zarr', '--planes', '3'], 'is not A:B'),

@@ -249,13 +249,10 @@ def _refuse_several(path: Path, sizes: Mapping[str, int], named: bool) -> None:
     what = f'{counts} planes (axes {"".join(sizes).upper()})'
     if list(sizes) == ['c']:
         what = f'{counts} channels'
-    # channels among other axes have an option of their own
-    apart = 'c' in sizes and len(sizes) > 1
-    zeros = ','.join('0' * (len(sizes) - apart))
-    channel = '--channel 0 ' if apart else ''
+    zeros = ','.join('0' * len(sizes))
     raise PlaneChoiceError(
         f'{path} has {what}',
-        f'choose one with {channel}--plane {zeros} (counted from 0)',
+        f'choose one with --plane {zeros} (counted from 0)',
         several,
         named,
     )

@@ -9,7 +9,11 @@ from napari_mobilesam.cli.exit_codes import UsageError
 from napari_mobilesam.cli.image_files import LABEL_SUFFIXES
 from napari_mobilesam.cli.parameter_options import refuse_given, typed_options
 from napari_mobilesam.cli.value_types import whole_number
-from napari_mobilesam.readers.open_image import is_url
+from napari_mobilesam.readers.open_image import (
+    axis_names,
+    is_url,
+    open_pyramid,
+)
 from napari_mobilesam.readers.tiff import (
     TIFF_SUFFIXES,
     opened_series,
@@ -18,6 +22,8 @@ from napari_mobilesam.readers.tiff import (
 
 # A plane with more pixels is segmented in tiles that are kept on disk.
 LARGE_PIXELS = 64_000_000
+# files that are read window by window
+LAZY_SUFFIXES = ('.zarr', '.npy')
 ZARR_FILES = ('zarr.json', '.zgroup', '.zarray')
 GROUP_FILES = ('zarr.json', '.zgroup', '.zattrs')
 # options of what is done in memory, a plane at a time
@@ -54,7 +60,7 @@ def add_large_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of large images."""
     large = parser.add_argument_group(
         'large images',
-        'A zarr or OME-Zarr, a TIFF with more than '
+        'A zarr, OME-Zarr or .npy, a TIFF with more than '
         f'{LARGE_PIXELS // 1_000_000} million pixels per plane, and any '
         'output ending in .zarr, is processed tile by tile. Finished tiles '
         'are kept: the same command continues where it stopped.',
@@ -154,13 +160,18 @@ def wants_tiles(options: argparse.Namespace) -> bool:
     options : Namespace
         Options of ``segment``.
     """
-    return (
-        is_zarr(options.output)
-        or any((options.image / name).exists() for name in ZARR_FILES)
-        or options.image.suffix.lower() in ('.zarr', '.npy')
-        or bool(tile_options(options))
-        or _tiff_pixels(options.image, options.series) > LARGE_PIXELS
-    )
+    if is_zarr(options.output) or tile_options(options):
+        return True
+    path = options.image
+    if (
+        any((path / name).exists() for name in ZARR_FILES)
+        or path.suffix.lower() in LAZY_SUFFIXES
+    ):
+        # other work needs the plane in memory
+        return not in_memory_options(options) or (
+            _array_pixels(path) > LARGE_PIXELS
+        )
+    return _tiff_pixels(path, options.series) > LARGE_PIXELS
 
 
 def refuse_in_tiles(options: argparse.Namespace) -> None:
@@ -182,7 +193,8 @@ def refuse_in_tiles(options: argparse.Namespace) -> None:
     refuse_given(
         given,
         'not for images processed in tiles',
-        'give a TIFF that fits into memory, and an output that ends in .tif',
+        f'give an image of at most {LARGE_PIXELS:,} pixels per plane, and an '
+        'output that ends in .tif',
     )
 
 
@@ -199,6 +211,18 @@ def is_zarr(path: Path) -> bool:
         (path.parent.parent / name).exists() for name in GROUP_FILES
     )
     return inside and suffix not in (*LABEL_SUFFIXES, '.csv')
+
+
+def _array_pixels(path: Path) -> int:
+    """Return the number of pixels per plane of a zarr or .npy."""
+    try:
+        pyramid = open_pyramid(path)
+        names, shape = axis_names(pyramid), pyramid.arrays[0].shape
+        sizes = dict(zip(names, shape, strict=True))
+    # errors are reported when the file is read
+    except Exception:  # noqa: BLE001
+        return 0
+    return int(sizes.get('y', 1)) * int(sizes.get('x', 1))
 
 
 def _tiff_pixels(path: Path, series: int | None) -> int:

@@ -81,6 +81,9 @@ def _choice(options: argparse.Namespace, error: PlaneChoiceError) -> str:
             'shown as red, green and blue, with --channels 0,1'
         )
     text = error.instead
+    if 'c' in error.sizes:
+        zeros = ','.join('0' * (len(error.sizes) - 1))
+        return f'choose one with --channel 0 --plane {zeros} (counted from 0)'
     if len(error.sizes) > 1:
         return text
     (count,) = error.sizes.values()

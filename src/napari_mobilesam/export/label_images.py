@@ -27,7 +27,11 @@ from napari_mobilesam.large.io.label_tiff import (
     imagej_unit,
     ome_sizes,
 )
-from napari_mobilesam.readers.open_image import reason, with_plane_last
+from napari_mobilesam.readers.open_image import (
+    reason,
+    unreadable,
+    with_plane_last,
+)
 from napari_mobilesam.readers.tiff import (
     UNNAMED,
     opened_series,
@@ -175,9 +179,7 @@ def read_tiff(
         raise
     # on damaged files, the reader raises all kinds of errors
     except Exception as error:  # noqa: BLE001
-        raise ExportError(
-            f'{path} cannot be read: {reason(error)}.'
-        ) from error
+        raise ExportError(unreadable(path, error)) from error
     labels, axes = with_plane_last(*_one_channel(labels, axes, channel, path))
     return LabelsWithTable(
         as_labels(labels, path),
