@@ -584,7 +584,7 @@ def test_a_plane_is_that_of_stacks_among_gray_images(
         segment_file(stack, None)
 
 
-def test_a_plane_may_be_given_once_stacks_have_failed(
+def test_a_choice_may_be_given_once_images_have_failed(
     go: Any, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def job(_: object, image: FilePlane, *others: object, **more: Any) -> Any:
@@ -598,18 +598,39 @@ def test_a_plane_may_be_given_once_stacks_have_failed(
     planes = np.arange(2, dtype=np.uint8)[:, None, None] * np.full(
         (40, 40), 200, np.uint8
     )
-    metadata = {'axes': 'ZYX'}
-    tifffile.imwrite(
-        folder / 'stack.tif', planes, imagej=True, metadata=metadata
-    )
+    for name, axes in (('stack', 'ZYX'), ('channels', 'CYX')):
+        tifffile.imwrite(
+            folder / f'{name}.tif',
+            planes,
+            imagej=True,
+            metadata={'axes': axes},
+        )
+    for plane in planes:
+        tifffile.imwrite(folder / 'two.tif', plane[:, :-1], append=True)
+        tifffile.imwrite(folder / 'two.tif', plane, append=True)
     failed = go(folder)
     assert failed.code == 4
     assert 'choose one with --plane 0' in failed.err
+    assert '--series 0' in failed.err
     done = go(folder, '--plane', 1)
+    assert done.code == 4
+    assert '5 images (4 were done before)' in done.out
+    done = go(folder, '--plane', 1, '--series', 1)
     assert done.code == 0, done.err
-    assert '4 images (3 were done before)' in done.out
-    assert tifffile.imread(tmp_path / 'out' / 'stack_labels.tif').all()
-    assert '--plane has changed' in go(folder, '--plane', 0).err
+    assert '6 images (5 were done before)' in done.out
+    out = tmp_path / 'out'
+    assert tifffile.imread(out / 'stack_labels.tif').all()
+    assert not tifffile.imread(out / 'channels_labels.tif').any()
+    assert tifffile.imread(out / 'two_labels.tif').shape == (40, 40)
+    # what they have changed is not replaced unasked
+    same = {'--plane': 1, '--series': 1}
+    for other in ({'--plane': 0}, {'--series': 3}, {'--channel': 1}):
+        given = same | other
+        refused = go(
+            folder, *(part for item in given.items() for part in item)
+        )
+        assert refused.code == 3
+        assert '1 image from a run with other options' in refused.err
 
 
 @pytest.mark.slow

@@ -103,14 +103,6 @@ class FilePlane(NamedTuple):
             name: at for name, at in self.plane.items() if self.sizes[name] > 1
         }
 
-    @property
-    def has_choice(self) -> bool:
-        """Whether the file has several planes or channels."""
-        several = (
-            size > 1 and n not in 'yxs' for n, size in self.sizes.items()
-        )
-        return self.channel is not None or any(several)
-
 
 def read_image(
     path: Path,

@@ -35,7 +35,7 @@ from napari_mobilesam.series.series_files import (
     output_name,
     path_key,
 )
-from napari_mobilesam.text import as_utf8, counted, explain
+from napari_mobilesam.text import as_utf8, counted, explain, first_few
 from napari_mobilesam.types import ImageError
 
 if TYPE_CHECKING:
@@ -251,14 +251,12 @@ def _tell_columns(parts: list[pd.DataFrame]) -> None:
     """Say if intensities or sizes of images are in different columns."""
     for what, start in (('Intensities', MEAN), ('Sizes', AREA)):
         columns = Counter(
-            ', '.join(
-                name for name in map(str, part) if name.startswith(start)
-            )
+            tuple(name for name in map(str, part) if name.startswith(start))
             for part in parts
         )
         if len(columns) > 1:
             told = '; '.join(
-                f'{names or "none"} ({counted(count, "image")})'
+                f'{first_few(names) or "none"} ({counted(count, "image")})'
                 for names, count in columns.most_common()
             )
             print(f'{what} are in different columns: {told}')

@@ -69,6 +69,7 @@ from napari_mobilesam.cli.text_options import (
 from napari_mobilesam.cli.value_types import plane_indices, whole_number
 from napari_mobilesam.large.io.tables import write_table
 from napari_mobilesam.readers.open_image import is_url
+from napari_mobilesam.readers.tiff import holds_several
 from napari_mobilesam.types import EverythingParameters
 
 if TYPE_CHECKING:
@@ -192,7 +193,8 @@ def _add_files(parser: argparse.ArgumentParser) -> None:
         '--series',
         type=int,
         metavar='N',
-        help='image in a TIFF with several, counted from 0',
+        help='image in a TIFF with several, counted from 0; of many images, '
+        'that of those with several',
     )
     add_quiet(parser)
 
@@ -269,20 +271,20 @@ def segment_one_command(options: argparse.Namespace) -> int:
 def segment_in_series(
     options: argparse.Namespace, model: Sam, cancelled: Callable[[], bool]
 ) -> SegmentOutput:
-    """Segment everything in one of many images."""
-    channel = options.channel
-    if channel is None and options.plane is None:
-        channel = 0
+    """Segment everything in one of many images.
+
+    Options for files with several images, planes or channels do not matter
+    for others.
+    """
+    several = holds_several(options.image)
     try:
         image = read_image(
             options.image,
-            series=options.series,
-            default_channel=channel,
+            series=options.series if several else None,
+            default_channel=options.channel or 0,
             default_plane=options.plane,
         )
     except PlaneChoiceError as error:
-        if 'c' in error.sizes:
-            raise
         raise InputError(
             f'{error}; to segment all, give it alone, with an output that '
             'ends in .ome.zarr'
@@ -292,7 +294,12 @@ def segment_in_series(
     job = SegmentJob(
         options, image, limits, model, progress, cancelled=cancelled
     )
-    unused = () if image.has_choice else ('plane', 'channel')
+    used = {
+        'series': several,
+        'plane': bool(image.chosen),
+        'channel': image.channel is not None,
+    }
+    unused = tuple(name for name in used if not used[name])
     return job.everything()._replace(channel=image.channel, unused=unused)
 
 

@@ -147,6 +147,20 @@ def opened_series(
         yield file, series, number
 
 
+def holds_several(path: Path) -> bool:
+    """Return whether a file is a TIFF with several images, of any size."""
+    import tifffile
+
+    if path.suffix.lower() not in TIFF_SUFFIXES:
+        return False
+    try:
+        with _whole_pages(path), tifffile.TiffFile(path) as file:
+            return len(file.series) > 1
+    # errors are reported when the file is read
+    except Exception:  # noqa: BLE001
+        return False
+
+
 def _series_number(
     path: Path, file: Any, wanted: int | None, advice: str
 ) -> int:
