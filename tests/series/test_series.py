@@ -106,6 +106,9 @@ def test_labels_of_other_images_are_refused(
     tifffile.imwrite(other / 'a.tif', squares(7))
     with pytest.raises(SeriesError, match=r'a_labels.tif is for .*images'):
         Series.open(other, plates)
+    # unless their image is gone
+    (folder / 'a.tif').unlink()
+    assert Series.open(other, plates)[0].labelled
 
 
 @pytest.mark.parametrize('move', [True, False])
@@ -401,7 +404,7 @@ def test_numbers_stay_when_images_are_added(
     expected = ['01_a', '02_a0', '04_b', '05_b0', '03_c']
     assert list(names().values()) == expected
     # also with labels under other names, or when all are moved
-    Series.open(folder, names='{name}_0').save_labels(0, labels)
+    Series.open(folder, names='{name}_7').save_labels(0, labels)
     assert list(names().values()) == expected
     folder.rename(folder.with_name('moved'))
     folder = folder.with_name('moved')
@@ -886,6 +889,9 @@ def test_what_another_window_noted_is_left_as_it_is(folder: Path) -> None:
     assert 1 in result.skipped
     assert 1 not in result.done
     assert one[1].status == 'flagged'
+    # without a record in the folder, the one read before is left
+    one[1].files.record.unlink()
+    assert one[1].newest_record['status'] == 'flagged'
 
 
 def test_reviewed_numbers_are_those_of_objects_that_are_there(
