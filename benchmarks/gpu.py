@@ -119,6 +119,8 @@ def main() -> int:
     parser.add_argument('--repeats', type=int, default=20)
     parser.add_argument('--model', default='mobile_sam_cells')
     options = parser.parse_args()
+    if not torch.cuda.is_available():
+        parser.error('there is no CUDA device')
     print(torch.cuda.get_device_name())
     bundled = nm.load_model(options.model, 'cuda')
     official = build_sam('vit_t').to('cuda').eval().requires_grad_(False)
