@@ -511,6 +511,8 @@ def main() -> None:
         help='measure gaps of the event loop in typical steps instead',
     )
     arguments = parser.parse_args()
+    if arguments.clicks <= FIRST_CLICKS:
+        parser.error(f'--clicks: the first {FIRST_CLICKS} are not counted')
     with own_files():
         if arguments.gaps:
             for side in arguments.sides or (1024,):
