@@ -11,10 +11,11 @@ import tifffile
 from napari.layers import Image, Labels
 from qtpy.QtCore import QPoint, Qt
 from qtpy.QtTest import QTest
-from qtpy.QtWidgets import QApplication, QLabel
+from qtpy.QtWidgets import QApplication, QDockWidget, QLabel
 
 from napari_mobilesam.measure.object_table import measure_objects
 from napari_mobilesam.measure.table_columns import histogram
+from napari_mobilesam.widgets import open_form
 from napari_mobilesam.widgets.table.histogram_plot import axis_texts
 from napari_mobilesam.widgets.table.marked_objects import (
     outlines_of,
@@ -390,6 +391,32 @@ def test_double_click_opens_an_object(table_desk):
     d.widget.rows.edit_asked.emit(3)
     assert d.session.editor.record.label == 3
     d.session.reject()
+
+
+@pytest.mark.slow
+@pytest.mark.window
+def test_double_click_shows_where_to_edit_the_object(table_desk):
+    d = table_desk(squares())
+    everything = open_form(d.viewer, 'everything')
+    d.settle()
+    window = d.widget.main_window
+    (dock,) = (
+        each
+        for each in window.findChildren(QDockWidget)
+        if each.isAncestorOf(everything)
+    )
+    window.tabifyDockWidget(dock, d.dock)
+    d.dock.raise_()
+    d.settle()
+    assert dock.visibleRegion().isEmpty()
+    d.widget.rows.edit_asked.emit(3)
+    d.settle()
+    assert not dock.visibleRegion().isEmpty()
+    assert everything.visibleRegion().isEmpty()
+    assert d.session.editor.record.label == 3
+    assert d.widget.labels_combo.layer is d.labels
+    d.session.reject()
+    d.viewer.window.remove_dock_widget(dock)
 
 
 @pytest.mark.slow

@@ -18,6 +18,7 @@ from napari_mobilesam.widgets.parts.controls import (
     show_focus,
 )
 from napari_mobilesam.widgets.parts.delayed_call import DelayedCall
+from napari_mobilesam.widgets.parts.dock_tabs import raise_dock
 from napari_mobilesam.widgets.parts.fold_memory import keep_folds
 from napari_mobilesam.widgets.parts.guide import Guide
 from napari_mobilesam.widgets.parts.image_header import ImageHeader
@@ -210,6 +211,12 @@ class DockForms(ViewerWidget):
         with prompts.status.errors():
             prompts.take_over(image, labels, number)
 
+    def _come_to_front(self) -> None:
+        """Show the prompts form, also if another dock covers this one."""
+        prompts = cast('PromptWidget', self.show_form('prompts'))
+        prompts.tools.use_some_tool()
+        raise_dock(self)
+
     # undo and redo
 
     def _key_of(self, action: str) -> str:
@@ -272,6 +279,7 @@ class DockForms(ViewerWidget):
             (selection.events.active, self._active_later.restart),
             (session.model_changed, self.header.show_device),
             (session.navigation.restored, self._say_restored),
+            (session.navigation.edited, self._come_to_front),
             (self.scene.channels_changed, self.header.follow_channels),
         )
         self.header.model_box.attach()

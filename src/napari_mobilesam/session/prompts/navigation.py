@@ -50,9 +50,12 @@ class Navigation:
     ----------
     restored : Signal(str)
         Message about an undo or redo, or that there was nothing to undo.
+    edited : Signal()
+        An object was opened elsewhere, to be edited with prompts.
     """
 
     restored = Signal(str)
+    edited = Signal()
 
     def __init__(
         self, editor: Editor, histories: Callable[[], Sequence[Undoable]]

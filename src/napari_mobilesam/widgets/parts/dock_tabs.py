@@ -45,6 +45,15 @@ def show_as_tab(form: QWidget, kind: type[QWidget]) -> None:
             return
 
 
+def raise_dock(widget: QWidget) -> None:
+    """Bring the dock around a widget to the front."""
+    parent = widget.parentWidget()
+    while parent is not None and not isinstance(parent, QDockWidget):
+        parent = parent.parentWidget()
+    if parent is not None:
+        parent.raise_()
+
+
 def _fit_screen(window: QMainWindow) -> None:
     """Release the height needed by two stacked docks."""
     screen, layout = window.screen(), window.layout()

@@ -469,6 +469,7 @@ class TableWidget(ViewerWidget):
             records = [record for record in objects if record.label == label]
             if records:
                 self.session.navigation.open(records[0].number)
+                self.session.navigation.edited.emit()
                 return
             place = pixel_near(self.viewer, labels, label, self.scene)
             # on any plane, whichever is shown by now
@@ -476,6 +477,7 @@ class TableWidget(ViewerWidget):
             plane = self.scene.layer_plane()
             positions, _ = plane.image_points(labels, place)
             self.session.navigation.open_at(plane.source(), *positions[0])
+            self.session.navigation.edited.emit()
 
     def delete(self) -> None:
         """Delete the selected objects, as one step."""
