@@ -147,7 +147,7 @@ def test_locked_labels_are_not_decided_upon(reviewed):
     review.next()
     for decide in (review.keep, review.reject):
         decide()
-        assert 'is locked' in d.widget.status.text
+        assert 'cannot be edited' in d.widget.status.text
     assert len(review.objects) == 4
 
 

@@ -1971,7 +1971,7 @@ def test_a_run_says_which_labels_are_locked(series_desk, folder):
     d.widget.run.start()
     d.settle()
     assert d.widget.status.failed
-    assert '1 image failed: “labels” is locked' in d.widget.status.text
+    assert '1 image failed: “labels” cannot be edited' in d.widget.status.text
     assert d.widget.panel.table.text(0, 2) == 'failed'
     assert not labels.data.any()
     assert saved(folder, 'b').any()

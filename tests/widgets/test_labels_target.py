@@ -300,7 +300,7 @@ def test_labels_that_cannot_be_edited_say_so(viewer):
         paint(scene)
     locked = scene.labels = viewer.add_labels(np.zeros((40, 50), int))
     locked.editable = False
-    with pytest.raises(LabelsError, match='is locked'):
+    with pytest.raises(LabelsError, match='cannot be edited: choose'):
         paint(scene)
     assert not locked.data.any()
     pyramid = [np.zeros((40, 50), int), np.zeros((20, 25), int)]

@@ -134,8 +134,8 @@ class LabelsTarget:
             )
         if not layer.multiscale and not layer.editable:
             raise LabelsError(
-                f'“{layer.name}” is locked: choose or create another labels '
-                'layer, or set its “editable” to True in the console.'
+                f'“{layer.name}” cannot be edited: choose or create another '
+                'labels layer, or set its “editable” to True in the console.'
             )
         data = layer.data
         if hasattr(data, 'dask') and data.nbytes > LARGEST_LAZY:
