@@ -32,7 +32,7 @@ from napari_mobilesam.session.files.record_json import (
     SessionFileError,
 )
 from napari_mobilesam.session.files.saving import Snapshot, read, save
-from napari_mobilesam.session.files.session_files import free, saved
+from napari_mobilesam.session.files.session_files import free, home_of, saved
 from napari_mobilesam.session.objects import mask_text as mask_texts
 from napari_mobilesam.session.objects.mask_text import (
     array_from,
@@ -512,16 +512,62 @@ def test_what_cannot_be_saved_is_rescued(sessions, tmp_path, monkeypatch):
     again = sessions()
     again.load(found)
     assert len(again.scene.objects(False)) == 2
-    # it stays there
-    monkeypatch.undo()
-    session.undo()
-    session.files.rest()
-    assert len(read(found)['objects']) == 1
-    assert len(read(first)['objects']) == 1
     # unless the file beside the image is written after it
-    later = found.stat().st_mtime_ns + 10**9
+    known, later = first.stat(), found.stat().st_mtime_ns + 10**9
     os.utime(first, ns=(later, later))
     assert saved(first) == [first]
+    os.utime(first, ns=(known.st_mtime_ns, known.st_mtime_ns))
+    # once there is room again, it is the only one
+    assert home_of(found, first) == first
+    monkeypatch.setattr(saving_jobs, 'save', save)
+    session.undo()
+    session.files.rest()
+    assert saved(first) == [first]
+    assert not found.exists()
+    assert len(read(first)['objects']) == 1
+    assert session.files.file_of(session.scene.objects(False)) == first
+
+
+def test_rescued_objects_return_when_they_are_saved_after_a_restart(
+    sessions, tmp_path, monkeypatch
+):
+    images = tmp_path / 'images'
+    images.mkdir()
+    monkeypatch.setenv('NAPARI_MOBILESAM_SESSIONS', str(tmp_path / 'user'))
+    first = images / 'a.tif.session'
+    session = sessions()
+    session.autosave(first)
+    with monkeypatch.context() as patch:
+        refuse(patch, images)
+        session.click(*FIRST)
+        session.accept()
+        session.files.rest()
+    (found,) = saved(first)
+    again = sessions()
+    again.load(found)
+    objects, theirs = again.scene.objects(False), found.read_bytes()
+    with monkeypatch.context() as patch:
+        refuse(patch, images)
+        again.files.save_along(objects, found, None, home_of(found, first))
+        again.files.rest()
+    # another window has written the file: both are kept
+    first.write_bytes(theirs)
+    os.utime(first, ns=(1, 1))
+    again.click(*SECOND)
+    again.accept()
+    again.files.rest()
+    assert len(read(found)['objects']) == 2
+    assert len(read(first)['objects']) == 1
+    again.files.save_along(objects, found, None, home_of(found, first))
+    again.files.rest()
+    assert saved(first) == [found]
+    first.unlink()
+    again.files.save_along(objects, found, None, home_of(found, first))
+    again.undo()
+    again.files.rest()
+    assert saved(first) == [first]
+    assert not found.exists()
+    assert home_of(first, first) is None
 
 
 def test_a_rescued_file_of_another_window_is_kept(

@@ -162,6 +162,7 @@ class FileCommands:
         objects: Objects,
         path: Path,
         spare: Callable[[], Path] | None = None,
+        home: Path | None = None,
     ) -> None:
         """Save objects in the background after each of their changes.
 
@@ -171,7 +172,12 @@ class FileCommands:
             Objects of any labels.
         path, spare
             See `autosave`.
+        home : Path, optional
+            File to use again once it can be written, unless it has the
+            objects of another window; see `AutoSave`.
         """
+        if home is not None and home.exists():
+            home = home if owner_of(home) == owner_of(path) else None
         # a file holds the objects of one labels layer
         self._end_autosaves(
             lambda each, saved: each is objects or saved.path == path
@@ -179,7 +185,7 @@ class FileCommands:
         if self._paths.get(objects) != path:
             # the existing file is replaced
             self.note_file(objects, path)
-        self._autosaves[objects] = AutoSave(self, objects, path, spare)
+        self._autosaves[objects] = AutoSave(self, objects, path, spare, home)
 
     def _check_objects(self, path: Path, objects: Objects) -> None:
         """Raise `SegmentationError` if a file holds other objects."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import weakref
 from collections.abc import Callable, Sequence
@@ -20,7 +21,12 @@ from napari_mobilesam.session.files.saving import (
     read,
     save,
 )
-from napari_mobilesam.session.files.session_files import free, rescued
+from napari_mobilesam.session.files.session_files import (
+    free,
+    rescued,
+    saved,
+    version_of,
+)
 from napari_mobilesam.session.images.planes import ImagePlane
 from napari_mobilesam.session.objects.objects import Objects
 from napari_mobilesam.session.objects.scene import Scene
@@ -65,7 +71,7 @@ class AutoSave:
     Saving ends when the image of the objects is closed: their prompts are
     dropped then, and the file must keep them. It also ends with the objects,
     to which no reference is kept. If the file cannot be written, changes go to
-    a file in the user's folder from then on.
+    a file in the user's folder until it can.
 
     Parameters
     ----------
@@ -78,6 +84,8 @@ class AutoSave:
     spare : callable, optional
         Returns an alternative file in case someone else has written the first
         one; without it, nothing is saved then.
+    home : Path, optional
+        File that ``path`` stands for, as it could not be written before.
 
     Attributes
     ----------
@@ -95,9 +103,13 @@ class AutoSave:
         objects: Objects,
         path: Path,
         spare: Callable[[], Path] | None = None,
+        home: Path | None = None,
     ) -> None:
         self.following = True
         self.path = path
+        # the file to return to, unless someone else writes it
+        self._home = home
+        self._home_version = None if home is None else version_of(home)
         self._objects = weakref.ref(objects)
         self._session = session
         self._spare = spare
@@ -166,10 +178,11 @@ class AutoSave:
             if self._writer is None:
                 self._writer = RecordEncoder(scene)
             self._check_file(objects)
-            try:
-                save(self.path, scene, snapshot, self._writer)
-            except OSError as error:
-                self._rescue(error, scene, snapshot)
+            if not self._returned(scene, snapshot):
+                try:
+                    save(self.path, scene, snapshot, self._writer)
+                except OSError as error:
+                    self._rescue(error, scene, snapshot)
             self._note(objects)
         except Exception as error:  # noqa: BLE001 - every failure is reported
             # reported once, not after each object
@@ -182,6 +195,24 @@ class AutoSave:
             self.failed = True
         else:
             self.failed = False
+
+    def _returned(self, scene: Scene, snapshot: Snapshot) -> bool:
+        """Save to the file itself if it can be written again by now."""
+        home = self._home
+        if home is None or version_of(home) != self._home_version:
+            return False
+        if saved(home) != [self.path]:
+            # another window could not write it either
+            return False
+        try:
+            save(home, scene, snapshot, self._writer)
+        except OSError:
+            return False
+        # of both, the newer one counts
+        with contextlib.suppress(OSError):
+            self.path.unlink(missing_ok=True)
+        self.path, self._home = home, None
+        return True
 
     def _rescue(
         self, error: OSError, scene: Scene, snapshot: Snapshot
@@ -205,6 +236,7 @@ class AutoSave:
         self._session.tell(
             f'{explain(error)} The objects are saved to {other} instead.'
         )
+        self._home, self._home_version = self.path, version_of(self.path)
         self.path = other
 
     def _note(self, objects: Objects) -> None:

@@ -74,15 +74,38 @@ def saved(first: Path) -> list[Path]:
     `rescued` file and the file it stands for, the one written last is
     returned.
     """
-    found: list[Path] = []
+    return [path for _, files in _by_name(first) for path in files]
+
+
+def home_of(path: Path, first: Path) -> Path | None:
+    """Return the session file that a `rescued` file stands for.
+
+    Parameters
+    ----------
+    path : Path
+        One of the files `saved` for an image.
+    first : Path
+        The first session file of the image.
+
+    Returns
+    -------
+    Path or None
+        None for a file that stands for itself.
+    """
+    names = (name for name, files in _by_name(first) if path in files)
+    home = next(names, path)
+    return None if home == path else home
+
+
+def _by_name(first: Path) -> Iterator[tuple[Path, list[Path]]]:
+    """Yield names of the session files of an image, and existing files."""
     missing = 0
     for path in _names(first):
         files = _existing(path)
         missing = 0 if files else missing + 1
         if missing > MOST_MISSING:
             break
-        found.extend(files)
-    return found
+        yield path, files
 
 
 def _existing(path: Path) -> list[Path]:

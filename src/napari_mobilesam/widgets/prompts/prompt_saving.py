@@ -15,6 +15,7 @@ from napari_mobilesam.session.files.session_files import (
     beside,
     by_pixels,
     free,
+    home_of,
     saved,
 )
 from napari_mobilesam.session.images.planes import ImagePlane
@@ -148,7 +149,10 @@ class PromptSaving:
         with contextlib.suppress(OSError):
             path.parent.mkdir(parents=True, exist_ok=True)
         self._files.save_along(
-            objects, path, lambda: free(first, self._files.paths)
+            objects,
+            path,
+            lambda: free(first, self._files.paths),
+            home_of(path, first),
         )
         self._saves = True
         self._show_target()
