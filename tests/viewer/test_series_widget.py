@@ -31,6 +31,7 @@ from napari_mobilesam.widgets import open_form
 from napari_mobilesam.widgets.parts.form_area import FormArea
 from napari_mobilesam.widgets.parts.message_label import contrast
 from napari_mobilesam.widgets.series import series_saving
+from napari_mobilesam.widgets.series.series_leaving import TRACKING
 from napari_mobilesam.widgets.series.series_widget import (
     HINT,
     SeriesWidget,
@@ -1552,6 +1553,15 @@ def test_tracks_leave_and_return_with_their_image(
     d.session.navigation.redo()
     d.widget.next()
     d.settle()
+    # the next image waits for tracks on their way
+    labels = d.viewer.layers['labels']
+    labels.data = cells.astype(np.uint16)
+    d.session.tracking.start(labels)
+    d.widget.previous()
+    assert d.widget.status.text == TRACKING
+    d.settle()
+    assert names(d) == all_names
+    assert d.session.series.required[1].tracks.exists()
     # in another viewer, from the files
     again = series_desk()
     _, dock = again.viewer.window.add_plugin_dock_widget(
