@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import subprocess
@@ -12,6 +13,8 @@ import pytest
 
 import napari_mobilesam
 from cli.conftest import Run
+from napari_mobilesam.cli.exit_codes import ExitCode, exit_code
+from napari_mobilesam.cli.program import message
 from napari_mobilesam.cli.progress import ProgressLine
 from napari_mobilesam.types import CheckpointError
 
@@ -49,6 +52,14 @@ def test_training_commands_are_there(command: str, run: Run) -> None:
     result = run(command, '--help')
     assert result.code == 0
     assert f'napari-mobilesam {command} ' in result.out
+
+
+def test_a_full_disk_is_a_matter_of_the_output() -> None:
+    error = OSError(errno.ENOSPC, 'No space left on device')
+    assert exit_code(error) == ExitCode.OUTPUT
+    assert 'There is no space left: delete files' in message(error)
+    error.filename = 'a.run/output.txt'
+    assert 'no space left for a.run/output.txt' in message(error)
 
 
 @pytest.mark.parametrize('command', ['finetune', 'evaluate'])

@@ -7,6 +7,7 @@ from enum import IntEnum
 
 from napari_mobilesam.extra import MissingExtraError
 from napari_mobilesam.run_lock import OutputInUseError
+from napari_mobilesam.text import FULL
 from napari_mobilesam.types import SegmentationError
 
 
@@ -59,4 +60,6 @@ def exit_code(error: BaseException) -> ExitCode:
         return ExitCode.USAGE
     if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
         return ExitCode.USAGE
+    if isinstance(error, OSError) and error.errno in FULL:
+        return ExitCode.OUTPUT
     return ExitCode.FAILURE

@@ -37,6 +37,7 @@ from napari_mobilesam.cli.exit_codes import (
     exit_code,
 )
 from napari_mobilesam.extra import MissingExtraError
+from napari_mobilesam.text import FULL, explain
 
 PROGRAM = 'napari-mobilesam'
 # Option value that begins with a minus sign.
@@ -197,6 +198,8 @@ def message(error: BaseException) -> str:
     text = one_line(error)
     if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
         return f'a file name is too long: {str(error.filename)[:LONGEST]}…'
+    if isinstance(error, OSError) and error.errno in FULL:
+        return explain(error)
     return text
 
 
