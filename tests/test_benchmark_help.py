@@ -15,6 +15,7 @@ SCRIPTS = sorted(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('script', SCRIPTS)
 def test_a_benchmark_answers_help(script, monkeypatch, capsys):
     monkeypatch.setattr('sys.argv', [script, '--help'])
