@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from napari_mobilesam.cli.exit_codes import InputError, UsageError
 from napari_mobilesam.cli.export_commands import warn_of_mask
 from napari_mobilesam.cli.measure_planes import (
-    Part,
+    MeasuredPart,
     measured_parts,
     parts_of,
     plane_of_image,
@@ -113,7 +113,7 @@ def measured(
 def _of_part(
     scale: tuple[float, ...] | None,
     labels: LabelsWithTable,
-    part: Part,
+    part: MeasuredPart,
     volumes: bool,
 ) -> tuple[float, ...] | None:
     """Return the pixel size along the axes of a part of the labels."""

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 TIME, PLANE = 't', 'plane'
 
 
-class Part(NamedTuple):
+class MeasuredPart(NamedTuple):
     """A plane, or a stack of them, that is measured at once.
 
     Attributes
@@ -41,7 +41,7 @@ def parts_of(
     image: Any | None,
     path: Path,
     plane: Sequence[int] | None,
-) -> Iterator[Part]:
+) -> Iterator[MeasuredPart]:
     """Yield what is measured at once: all, a plane, or each time point.
 
     Parameters
@@ -61,12 +61,12 @@ def parts_of(
         sizes = dict(zip(labels.axes, leading, strict=False))
         index = list(chosen_plane(path, plane, sizes).values())
         at = dict(zip(names, index, strict=True))
-        yield Part(at, at_index(labels.labels, index), image)
+        yield MeasuredPart(at, at_index(labels.labels, index), image)
     elif len(leading) < 2:
-        yield Part({}, labels.labels, image)
+        yield MeasuredPart({}, labels.labels, image)
     else:
         for time in range(leading[0]):
-            yield Part(
+            yield MeasuredPart(
                 {TIME: time},
                 at_index(labels.labels, [time]),
                 None if image is None else at_index(image, [time]),
@@ -127,7 +127,7 @@ def refuse_other_planes(
 
 
 def measured_parts(
-    parts: Sequence[Part],
+    parts: Sequence[MeasuredPart],
     known: pd.DataFrame | None,
     measure: Callable[..., pd.DataFrame],
     progress: Progress | None,
@@ -136,7 +136,7 @@ def measured_parts(
 
     Parameters
     ----------
-    parts : sequence of Part
+    parts : sequence of MeasuredPart
         See `parts_of`.
     known : DataFrame or None
         Class, score and stability; rows of other parts are left out.

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from napari_mobilesam.readers.open_image import IMAGE_SUFFIXES
 from napari_mobilesam.text import counted, first_few
-from napari_mobilesam.training.label_pairs import Pair, read_pair
+from napari_mobilesam.training.label_pairs import TrainingPair, read_pair
 from napari_mobilesam.training.labelled_images import (
     LabelledImage,
     TrainingDataError,
@@ -306,7 +306,7 @@ def _wanted_pairs(
 
 
 def _labelled_planes(
-    pair: Pair, source: Path, dataset: str, name: str, modality: str
+    pair: TrainingPair, source: Path, dataset: str, name: str, modality: str
 ) -> Iterator[LabelledImage]:
     """Yield the planes of an image that have objects."""
     for plane, image, labels in _planes(pair.image, pair.labels):

@@ -17,7 +17,7 @@ from napari_mobilesam.types import ImageError
 MOST_COLOURS = 4
 
 
-class Pair(NamedTuple):
+class TrainingPair(NamedTuple):
     """An image and its labels.
 
     Attributes
@@ -35,7 +35,9 @@ class Pair(NamedTuple):
     channels: int = 1
 
 
-def read_pair(image_path: Path, labels_path: Path, channel: int = 0) -> Pair:
+def read_pair(
+    image_path: Path, labels_path: Path, channel: int = 0
+) -> TrainingPair:
     """Read an image and its label image.
 
     Parameters
@@ -63,7 +65,7 @@ def read_pair(image_path: Path, labels_path: Path, channel: int = 0) -> Pair:
     if 's' in (axes or ''):
         if _are_planes(image_path, image, labels):
             refuse_mask(labels_path, labels)
-            return Pair(np.moveaxis(image, -1, 0), labels)
+            return TrainingPair(np.moveaxis(image, -1, 0), labels)
         if image.shape[-1] > MOST_COLOURS:
             channels = image.shape[-1]
             image = _channel(image_path, image, -1, channel)
@@ -76,7 +78,7 @@ def read_pair(image_path: Path, labels_path: Path, channel: int = 0) -> Pair:
     if 'c' in (label_axes or '') and image.shape != labels.shape:
         labels = _only_channel(labels_path, labels, str(label_axes))
     refuse_mask(labels_path, labels)
-    return Pair(image, labels, channels)
+    return TrainingPair(image, labels, channels)
 
 
 def _read(path: Path, indices: bool) -> tuple[NDArray[Any], str | None]:
