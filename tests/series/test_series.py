@@ -185,6 +185,13 @@ def test_foreign_labels_are_never_replaced(
     again = Series.open(folder)
     assert again[0].labels == path
     assert again.save_labels(0, labels) == path
+    assert again.kept(0) == (theirs, path)
+    # of two foreign files, neither is
+    for name in ('b_labels.tif', 'b_labels.2.tif'):
+        tifffile.imwrite(theirs.with_name(name), labels)
+    assert again.save_labels(1, labels).name == 'b_labels.3.tif'
+    again.save_labels(2, labels)
+    assert again.kept(2) is None
 
 
 def test_a_read_only_file_is_kept(folder: Path, labels: np.ndarray) -> None:
