@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from napari.components import ViewerModel
 from napari.layers import Image, Shapes
 from qtpy.QtCore import Signal  # type: ignore[attr-defined]
@@ -38,7 +37,6 @@ from napari_mobilesam.widgets.viewer.layers import (
     use_units,
     world_units,
 )
-from napari_mobilesam.widgets.viewer.mouse_clicks import is_click
 
 PLANE, VIEW, DRAWN = 'the whole plane', 'the current view', 'drawn regions'
 RECTANGLE = 'add_rectangle'
@@ -97,7 +95,7 @@ class WhereForm(QWidget):
     changed : Signal
         Emitted when the region or the planes change.
     clicked : Signal
-        Emitted when a rectangle was dropped because the mouse was not dragged.
+        Emitted when a rectangle was dropped because it was drawn by a click.
     """
 
     changed = Signal()
@@ -125,9 +123,8 @@ class WhereForm(QWidget):
         # beside a button
         self.region_combo.setMinimumContentsLength(5)
         self._followed: Shapes | None = None
-        # index of the rectangle that a click has added
-        self._by_click: int | None = None
-        self._drop_later = DelayedCall(self._drop_clicked, parent=self)
+        # later: napari is not done with it yet
+        self._drop_later = DelayedCall(self._drop_tiny, parent=self)
         # the image whose planes are offered
         self._offered: str | None = None
         self.form = form_layout(self)
@@ -301,41 +298,32 @@ class WhereForm(QWidget):
         self._followed = shapes
         if shapes is not None:
             shapes.events.data.connect(self._drawn)
-            if REGION_MARK in shapes.metadata:
-                shapes.mouse_drag_callbacks.insert(0, self._press)
         self._tell()
 
     def _drawn(self, event: Any) -> None:
         # “adding” and similar events come before the change
-        if not str(getattr(event, 'action', '')).endswith('ing'):
+        action = str(getattr(event, 'action', ''))
+        if not action.endswith('ing'):
             self._tell()
+        if action == 'added' and event.source.mode == RECTANGLE:
+            self._drop_later.restart()
 
     def let_go(self) -> None:
         """Stop listening to shapes."""
         if self._followed is not None:
             self._followed.events.data.disconnect(self._drawn)
-            with contextlib.suppress(ValueError):
-                self._followed.mouse_drag_callbacks.remove(self._press)
         self._followed = None
 
-    def _press(self, layer: Any, event: Any) -> Generator[None]:
-        """Notice a click, for which napari adds a tiny rectangle."""
-        if layer.mode != RECTANGLE:
+    def _drop_tiny(self) -> None:
+        """Remove the last rectangle if it was drawn by a click."""
+        layer = self.own_regions
+        if layer is None or not len(layer.data):
             return
-        number = len(layer.data)
-        if (yield from is_click(event)):
-            # napari ends it after this
-            self._by_click = number
-            self._drop_later.restart()
-
-    def _drop_clicked(self) -> None:
-        number, self._by_click = self._by_click, None
-        layer = self._followed
-        if layer is None or number is None or number >= len(layer.data):
-            return
-        layer.selected_data = {number}
-        layer.remove_selected()
-        self.clicked.emit()
+        sides = np.ptp(layer.data[-1], axis=0)
+        if sides.max() <= 2 * layer.current_edge_width:
+            layer.selected_data = {len(layer.data) - 1}
+            layer.remove_selected()
+            self.clicked.emit()
 
     def end_drawing(self, image: Image) -> None:
         """Select an image, on which clicks choose objects, after drawing."""
