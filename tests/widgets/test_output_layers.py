@@ -72,3 +72,17 @@ def test_a_layer_that_is_only_shown_is_not_selected(viewer, selected):
     shown = Labels(np.zeros((16, 16), int), metadata={PREVIEW_MARK: True})
     insert_below_prompts(viewer, shown)
     assert viewer.layers.selection.active is (image if selected else None)
+
+
+def test_labels_that_cannot_be_edited_are_no_automatic_output(viewer):
+    image = viewer.layers[0]
+    scene = ViewerScene(viewer)
+    labels = viewer.add_labels(
+        np.zeros((16, 16), int), **plane_of(viewer, image).transform()
+    )
+    assert scene.labels is labels
+    labels.editable = False
+    assert scene.labels is None
+    # chosen by the user: a message says why they cannot be edited
+    scene.labels = labels
+    assert scene.labels is labels

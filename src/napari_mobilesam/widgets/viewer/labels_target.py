@@ -127,12 +127,12 @@ class LabelsTarget:
     def check(self) -> None:
         """Raise `LabelsError` if the layer cannot be edited."""
         layer = self.layer
-        if layer.multiscale and not _is_sparse(layer):
+        if layer.multiscale and not can_be_edited(layer):
             raise LabelsError(
                 f'“{layer.name}” is a pyramid, which napari cannot edit: '
                 'choose or create another labels layer.'
             )
-        if not layer.multiscale and not layer.editable:
+        if not can_be_edited(layer):
             raise LabelsError(
                 f'“{layer.name}” cannot be edited: choose or create another '
                 'labels layer, or set its “editable” to True in the console.'
@@ -312,6 +312,11 @@ def show_copies(layer: Labels) -> None:
     if hasattr(layer, DISPLAY):
         setattr(layer, DISPLAY, displayed)
         refresh_pixels(layer)
+
+
+def can_be_edited(layer: Labels) -> bool:
+    """Return False for pyramids of others, and if *editable* is off."""
+    return _is_sparse(layer) if layer.multiscale else bool(layer.editable)
 
 
 def _is_sparse(layer: Labels) -> bool:

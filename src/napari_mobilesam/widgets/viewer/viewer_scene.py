@@ -20,7 +20,10 @@ from napari_mobilesam.session.objects.objects import Objects
 from napari_mobilesam.session.objects.records import ObjectRecord
 from napari_mobilesam.types import ImageError
 from napari_mobilesam.widgets.viewer.label_writer import new_labels
-from napari_mobilesam.widgets.viewer.labels_target import LabelsTarget
+from napari_mobilesam.widgets.viewer.labels_target import (
+    LabelsTarget,
+    can_be_edited,
+)
 from napari_mobilesam.widgets.viewer.layer_plane import LayerPlane, plane_of
 from napari_mobilesam.widgets.viewer.layers import (
     channel_axes,
@@ -223,7 +226,7 @@ class ViewerScene:
             for layer in layers
             if is_output(layer) and is_ours(layer, image)
         )
-        return next(ours, None)
+        return next(filter(can_be_edited, ours), None)
 
     @labels.setter
     def labels(self, layer: Labels | None) -> None:
