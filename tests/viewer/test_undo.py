@@ -77,7 +77,11 @@ def test_undo_by_key_where_the_prompts_were_never_shown(
     d = everything_desk(blobs)
     review = d.widget.panel.review
     assert review.undo_button.text() == 'Undo (U)'
-    d.widget.panel.run_button.click()
+    button = d.widget.panel.run_button
+    button.setFocus()
+    button.click()
+    # the focus is not on a control that Space would press
+    assert not d.dock.isAncestorOf(button.window().focusWidget())
     d.settle()
     labels = d.viewer.layers['image objects']
     found = labels.data.copy()

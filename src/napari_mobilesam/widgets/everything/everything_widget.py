@@ -40,7 +40,12 @@ from napari_mobilesam.widgets.everything.text_control import TextControl
 from napari_mobilesam.widgets.parts.controls import fill
 from napari_mobilesam.widgets.parts.delayed_call import DelayedCall
 from napari_mobilesam.widgets.parts.image_header import ImageHeader
-from napari_mobilesam.widgets.parts.keys import Keys, bind_keys, unbind_keys
+from napari_mobilesam.widgets.parts.keys import (
+    Keys,
+    bind_keys,
+    focus_canvas,
+    unbind_keys,
+)
 from napari_mobilesam.widgets.parts.line_width import LineWidth
 from napari_mobilesam.widgets.parts.viewer_widget import ViewerWidget
 from napari_mobilesam.widgets.viewer.layers import (
@@ -127,7 +132,7 @@ class EverythingWidget(ViewerWidget):
         panel.where.clicked.connect(self._say_drag)
         panel.form.changed.connect(estimate)
         panel.where.draw_button.clicked.connect(self.draw_region)
-        panel.run_button.clicked.connect(self.run)
+        panel.run_button.clicked.connect(self._run_clicked)
         panel.similar.asked.connect(self.find_similar)
         panel.cancel_button.clicked.connect(self.cancel)
         panel.filters.changed.connect(self.runs.schedule_selection)
@@ -377,6 +382,12 @@ class EverythingWidget(ViewerWidget):
         # segment even if the choices cannot be saved
         with contextlib.suppress(OSError):
             save_choices(self.choices())
+
+    def _run_clicked(self) -> None:
+        # Run is disabled then, and the section below would get the focus:
+        # Space would fold it instead of moving the image
+        focus_canvas(self)
+        self.run()
 
     def find_similar(self) -> None:
         """Find objects similar to the chosen examples, in the chosen part."""
