@@ -233,6 +233,17 @@ def test_every_plane_of_every_time_is_measured(
     assert pd.read_csv(table)['label'].value_counts()[1] == 2
 
 
+def test_an_image_of_other_time_points_is_refused(
+    run: Run, in_time: tuple[Path, Path], tmp_path: Path
+) -> None:
+    path, image = in_time
+    pixels = np.concatenate([tifffile.imread(image)] * 2)
+    tifffile.imwrite(image, pixels, metadata={'axes': 'TZYX'})
+    failed = run('measure', path, '--image', image, '-o', tmp_path / 'a.csv')
+    assert failed.code == 2
+    assert f'the image has the shape {pixels.shape}' in failed.err
+
+
 def test_one_plane_is_measured(
     run: Run, in_time: tuple[Path, Path], labels: np.ndarray, tmp_path: Path
 ) -> None:

@@ -65,12 +65,23 @@ def parts_of(
     elif len(leading) < 2:
         yield MeasuredPart({}, labels.labels, image)
     else:
+        _check_times(image, labels)
         for time in range(leading[0]):
             yield MeasuredPart(
                 {TIME: time},
                 at_index(labels.labels, [time]),
                 None if image is None else at_index(image, [time]),
             )
+
+
+def _check_times(image: Any | None, labels: LabelsWithTable) -> None:
+    """Refuse an image with other time points or planes than its labels."""
+    if image is not None and tuple(image.shape[:4]) != labels.shape:
+        raise InputError(
+            f'the image has the shape {tuple(image.shape)}, but the labels '
+            f'have {labels.shape}: give an image of the same shape, with '
+            'channels last if there are any'
+        )
 
 
 def at_index(array: Any, index: Sequence[int]) -> Reordered:
