@@ -62,7 +62,7 @@ from napari_mobilesam.series.series_files import (
     image_files,
     image_identity,
     is_image_folder,
-    labels_among,
+    left_out,
     numbered,
     output_name,
     path_key,
@@ -130,7 +130,7 @@ def segment_many_command(
     refuse_for_series(options)
     folder = options.output
     images = list(series_of(options))
-    _tell_labels(options.images)
+    _tell_labels(options.images, images)
     if not options.overwrite:
         _refuse_other_options(folder, images)
     _check_table(options.table, images, folder / SUMMARY)
@@ -147,18 +147,14 @@ def segment_many_command(
         raise OutputError(str(error)) from error
 
 
-def _tell_labels(given: Sequence[Path]) -> None:
+def _tell_labels(given: Sequence[Path], images: list[SeriesImage]) -> None:
     """Warn about files of folders that are taken for labels."""
-    found = [
-        file.name
-        for folder in given
-        if is_image_folder(folder)
-        for file in labels_among(folder)
-    ]
+    found = left_out(given, [each.image for each in images])
     if found:
         warnings.warn(
             f'{counted(len(found), "file")} named as labels of another image '
-            f'left out: {first_few(found)}',
+            f'left out: {first_few([file.name for file in found])}; give '
+            'images among them one by one',
             stacklevel=2,
         )
 

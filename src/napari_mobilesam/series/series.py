@@ -42,6 +42,7 @@ from napari_mobilesam.series.series_files import (
     image_identity,
     is_read_only,
     is_written,
+    left_out,
     numbered,
     output_name,
     path_key,
@@ -74,6 +75,8 @@ class Series:
         Images, in order.
     folder : Path
         Folder of the label images.
+    left_out : sequence of Path
+        Files beside the images that are named as their labels.
 
     Attributes
     ----------
@@ -81,10 +84,18 @@ class Series:
         Images, in order.
     folder : Path
         Folder of the label images.
+    left_out : list of Path
+        Files beside the images that are named as their labels.
     """
 
-    def __init__(self, entries: Sequence[SeriesEntry], folder: Path) -> None:
+    def __init__(
+        self,
+        entries: Sequence[SeriesEntry],
+        folder: Path,
+        left_out: Sequence[Path] = (),
+    ) -> None:
         self.entries = list(entries)
+        self.left_out = list(left_out)
         # image: state of the table file when it was read, and its scores
         self._known_scores: dict[
             int, tuple[list[int] | None, list[tuple[float, int, float]]]
@@ -125,7 +136,8 @@ class Series:
         for path in given:
             if not Path(path).exists():
                 raise SeriesError(f'There is no file or folder {path}.')
-        files = list(image_files([Path(path) for path in given]))
+        paths = [Path(path) for path in given]
+        files = list(image_files(paths))
         if not files:
             raise SeriesError('There is no image: give files, or a folder.')
         folder = files[0].parent / FOLDER if output is None else Path(output)
@@ -137,7 +149,7 @@ class Series:
         for each in _series_images(files, folder, names):
             each.check_image()
             entries.append(SeriesEntry(each, each.known()))
-        return cls(entries, folder)
+        return cls(entries, folder, left_out(paths, files))
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -157,8 +169,12 @@ class Series:
             status: sum(each.status == status for each in self)
             for status in STATUSES
         }
+        labels = ''
+        if self.left_out:
+            files = counted(len(self.left_out), 'file')
+            labels = f' ({files} named as labels left out)'
         return (
-            f'{counted(len(self), "image")}: {count["done"]:,} done, '
+            f'{counted(len(self), "image")}{labels}: {count["done"]:,} done, '
             f'{count["to do"]:,} to do, {count["flagged"]:,} flagged'
         )
 

@@ -353,9 +353,18 @@ def image_files(given: Sequence[Path]) -> Iterator[Path]:
                 yield file
 
 
-def labels_among(folder: Path) -> list[Path]:
-    """Return files of a folder that are named as labels of its images."""
-    return results_of(_pictures(folder))
+def left_out(given: Sequence[Path], images: Sequence[Path]) -> list[Path]:
+    """Return files of folders that are named as labels of another image.
+
+    Parameters
+    ----------
+    given, images : sequence of Path
+        Files and folders, and their `image_files`.
+    """
+    folders = (path for path in given if is_image_folder(path))
+    found = (file for path in folders for file in results_of(_pictures(path)))
+    taken = {image.resolve() for image in images}
+    return [file for file in found if file.resolve() not in taken]
 
 
 def _pictures(folder: Path) -> list[Path]:
