@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import hashlib
 import http.server
 import json
@@ -13,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 import napari_mobilesam as nm
@@ -441,13 +443,14 @@ def test_failed_save_keeps_the_earlier_file(tmp_path, small, monkeypatch):
     before = path.read_bytes()
 
     def full_disk(*args, **kwargs):
-        raise OSError(28, 'No space left on device')
+        raise SafetensorError('I/O error: No space left on device')
 
     monkeypatch.setattr(
         'napari_mobilesam.model.checkpoints.save_file', full_disk
     )
-    with pytest.raises(OSError, match='No space left'):
+    with pytest.raises(OSError, match='No space left') as caught:
         save_checkpoint(small, path, small.record)
+    assert caught.value.errno == errno.ENOSPC
     assert path.read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == ['mine.safetensors']
 

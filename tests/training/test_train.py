@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from napari_mobilesam.cli.exit_codes import ExitCode, exit_code
 from napari_mobilesam.model.sam import Sam, build_sam
 from napari_mobilesam.training import train as train_module
 from napari_mobilesam.training.interactive import (
@@ -260,6 +261,7 @@ def test_a_first_checkpoint_on_a_full_disk(
     with pytest.raises(TrainingError, match='the disk is full') as caught:
         run.save()
     assert 'intact' not in str(caught.value)
+    assert exit_code(caught.value) == ExitCode.OUTPUT
 
 
 @pytest.mark.slow

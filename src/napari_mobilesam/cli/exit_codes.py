@@ -52,7 +52,10 @@ class DownloadError(RuntimeError):
 
 def exit_code(error: BaseException) -> ExitCode:
     """Return the exit code of an error."""
-    if isinstance(error, OutputError | OutputInUseError):
+    # errors of training are caused by those of the operating system
+    cause = error if isinstance(error, OSError) else error.__cause__
+    full = isinstance(cause, OSError) and cause.errno in FULL
+    if full or isinstance(error, OutputError | OutputInUseError):
         return ExitCode.OUTPUT
     if isinstance(
         error, MissingExtraError | UsageError | InputError | SegmentationError
@@ -60,6 +63,4 @@ def exit_code(error: BaseException) -> ExitCode:
         return ExitCode.USAGE
     if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
         return ExitCode.USAGE
-    if isinstance(error, OSError) and error.errno in FULL:
-        return ExitCode.OUTPUT
     return ExitCode.FAILURE

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -194,7 +195,9 @@ def save_checkpoint(sam: Sam, path: Path, record: ModelRecord) -> None:
         try:
             save_file(state, temporary, {METADATA_KEY: record_to_json(record)})
         except SafetensorError as error:  # safetensors' own I/O errors
-            raise OSError(f'{path} could not be written: {error}') from error
+            full = 'No space left' in str(error)
+            number = errno.ENOSPC if full else errno.EIO
+            raise OSError(number, str(error), str(path)) from error
         temporary.chmod(mode)
 
 

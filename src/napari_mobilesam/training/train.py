@@ -6,6 +6,7 @@ resumed ends with the same weights as an uninterrupted one.
 
 from __future__ import annotations
 
+import errno
 import json
 import time
 from collections.abc import Callable, Collection, Mapping
@@ -341,14 +342,16 @@ class TrainingRun:
             with atomic_path(path) as temporary:
                 torch.save(self._state(), temporary)
         except (OSError, RuntimeError) as error:
-            reason = 'the disk is full'
+            # torch's own writer does not say that the disk is full
+            cause = OSError(errno.ENOSPC, 'the disk is full')
             if isinstance(error, OSError):
-                reason = error.strerror or str(error)
+                cause = error
+            reason = cause.strerror or str(cause)
             before = ' The one before is intact.' if path.is_file() else ''
             raise TrainingError(
                 f'the checkpoint {path} could not be written ({reason}).'
                 f'{before} Free disk space, or use another folder.'
-            ) from error
+            ) from cause
 
     def resume(self) -> bool:
         """Resume from the checkpoint in the folder, if there is one.

@@ -507,8 +507,9 @@ def write_result(sam: Sam, path: Path, record: ModelRecord) -> None:
         save_checkpoint(sam, path, record)
     except OSError as error:
         raise TrainingError(
-            f'the model could not be written to {path}: {error}; choose '
-            'another place or free disk space'
+            f'the model could not be written to {path}: '
+            f'{error.strerror or error}; choose another place or free disk '
+            'space'
         ) from error
 
 
