@@ -210,7 +210,18 @@ def test_files_named_as_labels_are_no_images(
         '3 files named as labels of another image left out: a_cp_masks.png, '
         'b_labels.tif, c_flows.tif'
     ) in done.err
-    assert len(Series.open(folder)) == 4
+    series = Series.open(folder)
+    assert len(series) == 4
+    assert '4 images (3 files named as labels left out)' in series.text
+    # such files are images if they are given themselves
+    given = [folder, folder / 'b_labels.tif']
+    done = quick(*given)
+    assert '2 files named as labels of another image left out' in done.err
+    assert [path.name for path in Series.open(given).left_out] == [
+        'a_cp_masks.png',
+        'c_flows.tif',
+    ]
+    assert (tmp_path / 'out' / 'b_labels_labels.tif').exists()
 
 
 def test_foreign_files_stay(quick: Any, folder: Path, tmp_path: Path) -> None:
@@ -726,7 +737,7 @@ def test_what_was_written_is_told_though_the_disk_is_full(
     with monkeypatch.context() as patch:
         patch.setattr(series_tables, '_write_table', full)
         done = quick(folder)
-    assert done.code == 1
+    assert done.code == 3
     assert 'in 3 images' in done.out
     assert 'No space left' in done.err
     assert len(list((tmp_path / 'out').glob('*_labels.tif'))) == 3
