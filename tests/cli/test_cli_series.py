@@ -739,7 +739,7 @@ def test_what_was_written_is_told_though_the_disk_is_full(
         done = quick(folder)
     assert done.code == 3
     assert 'in 3 images' in done.out
-    assert 'No space left' in done.err
+    assert 'There is no space left' in done.err
     assert len(list((tmp_path / 'out').glob('*_labels.tif'))) == 3
     again = quick(folder)
     assert again.code == 0
