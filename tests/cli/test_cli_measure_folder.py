@@ -222,3 +222,20 @@ def test_images_are_those_that_a_run_has_noted(
             for image, path in zip(rows['image'], rows['labels'], strict=True)
         }
         assert named == {('a.png', '002.tif'), ('a.tif', '001.tif')}
+
+
+def test_an_image_named_as_labels_is_measured_if_it_was_segmented(
+    run: Run, labels: np.ndarray, tmp_path: Path
+) -> None:
+    images, found, table = (tmp_path / n for n in ('i', 'l', 'cells.csv'))
+    (found / RECORDS).mkdir(parents=True)
+    images.mkdir()
+    for name in ('a', 'a_mask', 'a_seg'):
+        tifffile.imwrite(images / f'{name}.tif', PIXELS[..., 0])
+    for name in ('a', 'a_mask'):
+        tifffile.imwrite(found / f'{name}_labels.tif', labels)
+        record = json.dumps({'made_of': {'from': f'../i/{name}.tif'}})
+        (found / RECORDS / f'{name}_labels.tif.json').write_text(record)
+    done = run('measure', found, '--image', images, '-o', table)
+    assert done.code == 0, done.err
+    assert '6 objects of 2 label images' in done.out

@@ -31,6 +31,7 @@ from napari_mobilesam.series.series_files import (
     image_files,
     is_image_folder,
     is_written,
+    left_out,
     numbered,
     output_name,
     path_key,
@@ -137,6 +138,8 @@ def _pairs(options: argparse.Namespace) -> list[Pair]:
             if not any(file.stem + ending in stems for ending in ENDINGS)
         ]
     images = list(image_files([options.image]))
+    # what is named as labels is an image if labels of it were saved
+    images += _noted(left_out([options.image], images), files, folder)
     found = _labels_of(images, files, folder, options.names)
     taken = set(found.values())
     pairs = [Pair(found[image], image) for image in images if image in found]
