@@ -7,6 +7,8 @@ import pytest
 from napari.components import ViewerModel
 from napari.layers import Labels
 
+from napari_mobilesam.session.track.tracked_labels import paint_tracks
+from napari_mobilesam.tracking.tracks import Tracks
 from napari_mobilesam.types import Mask
 from napari_mobilesam.widgets.everything.live_view import LiveView
 from napari_mobilesam.widgets.parts.preview import HOVER_NAME, Preview
@@ -86,3 +88,25 @@ def test_labels_that_cannot_be_edited_are_no_automatic_output(viewer):
     # chosen by the user: a message says why they cannot be edited
     scene.labels = labels
     assert scene.labels is labels
+
+
+def test_tracked_labels_are_hidden_until_they_are_edited():
+    viewer = ViewerModel()
+    data = np.ones((2, 16, 16), np.uint16)
+    labels = viewer.add_labels(data)
+    scene = ViewerScene(viewer)
+    tracks = Tracks.of([0, 1], [1, 1], np.zeros((2, 2)), [-1, 0])
+    scene.tracks.show(labels, data, paint_tracks(tracks, data))
+    shown = scene.tracks.shown_of(labels)
+    assert not (labels.visible or shown.edited)
+    values = np.zeros(data.shape, int)
+    values[1, 2:5, 2:5] = 2
+    with scene.objects_of(labels).step('an object') as step:
+        step.put_pixels(values)
+    # its tracks do not show the object
+    assert labels.visible
+    assert shown.edited
+    labels.visible = False
+    with scene.objects_of(labels).step('another object') as step:
+        step.put_pixels(2 * values)
+    assert not labels.visible

@@ -11,7 +11,7 @@ from napari.components import ViewerModel
 from napari.layers import Image, Labels
 from napari.layers import Tracks as TracksLayer
 from numpy.typing import NDArray
-from psygnal import Signal
+from psygnal import Signal, SignalInstance
 
 from napari_mobilesam.readers.unread_views import Reordered
 from napari_mobilesam.session.objects.objects import Objects
@@ -100,6 +100,8 @@ class ShownTracks:
         The tracked labels, and those with one number per track.
     tracks : napari.layers.Tracks
         The tracks as lines.
+    written_to_source : SignalInstance
+        Emitted when objects are written to the source.
     edited : bool
         Whether the source was edited while being tracked.
 
@@ -121,6 +123,7 @@ class ShownTracks:
         source: Labels,
         labels: Labels,
         tracks: TracksLayer,
+        written_to_source: SignalInstance,
         edited: bool = False,
     ) -> None:
         self.tracked = tracked
@@ -132,6 +135,8 @@ class ShownTracks:
         tracked.changed.connect(self._update)
         for name in EDITS:
             getattr(source.events, name).connect(self._edit)
+        # napari has no event for what is written to a hidden layer
+        written_to_source.connect(self._edit)
         self._written: set[int] = set()
         self._brushed: set[int] = set()
         # undo names them
@@ -164,6 +169,9 @@ class ShownTracks:
     def _edit(self, event: Any = None) -> None:
         if not self.edited:
             self.edited = True
+            if self.source is not None:
+                # it has objects that its tracks do not show
+                self.source.visible = True
             self.source_edited.emit()
 
     # edits of the tracked labels: by an object step, by a brush, whose undo
@@ -239,6 +247,8 @@ class TrackLayers:
     write_to : callable
         Makes a layer the target of objects; returns the image axis along the
         first axis of the layer.
+    objects_of : callable
+        Returns the objects of a layer.
     """
 
     def __init__(
@@ -246,10 +256,12 @@ class TrackLayers:
         viewer: ViewerModel,
         clock: Callable[[], int],
         write_to: Callable[[Labels], int],
+        objects_of: Callable[[Labels], Objects],
     ) -> None:
         self._viewer = weakref.ref(viewer)
         self._clock = clock
         self._write_to = write_to
+        self._objects_of = objects_of
         self._shown: list[ShownTracks] = []
 
     @property
@@ -323,7 +335,7 @@ class TrackLayers:
     def show(
         self, layer: Labels, labels: Any, result: TrackResult
     ) -> TrackedLabels:
-        """Show tracks above the labels, which are hidden."""
+        """Show tracks above the labels, which are hidden unless edited."""
         viewer = self._viewer()
         assert viewer is not None
         self._clear_former(layer)
@@ -343,11 +355,15 @@ class TrackLayers:
             colormaps_dict={'track_id': shown.colormap},
             **place,
         )
+        target = self._objects_of(layer).target
+        assert isinstance(target, LabelsTarget)
         # first: others may ask about the layer as soon as it is inserted
         self._shown.append(
-            ShownTracks(tracked, layer, shown, lines, result.edited)
+            ShownTracks(
+                tracked, layer, shown, lines, target.written, result.edited
+            )
         )
-        layer.visible = False
+        layer.visible = result.edited
         insert_below_prompts(viewer, shown)
         viewer.layers.append(lines)
         viewer.layers.selection.active = shown

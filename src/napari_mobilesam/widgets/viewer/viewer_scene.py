@@ -110,7 +110,9 @@ class ViewerScene:
         # one for all labels: steps are undone in the order in which they were
         # made
         self._clock = itertools.count(1).__next__
-        self.tracks = TrackLayers(viewer, self._clock, self._write_to)
+        self.tracks = TrackLayers(
+            viewer, self._clock, self._write_to, self.objects_of
+        )
         # results that are not objects of labels
         self._others: list[Undoable] = []
         # removed images that will come back
