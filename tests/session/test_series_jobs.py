@@ -245,3 +245,20 @@ def test_tracks_of_labels_of_another_shape_are_told(session, tracked):
         failures
     )
     assert jobs.required[0].tracks.exists()
+
+
+def test_tracks_that_are_set_aside_do_not_return(session, tracked):
+    saved_tracks(session, tracked)
+    jobs, found = session.series, []
+    jobs.tracks.found.connect(lambda *each: found.append(each))
+    file = jobs.required[0].tracks
+    jobs.tracks.set_aside(jobs.required, 0)
+    jobs.tracks.ask(jobs.required, 0, tracked.pixels.shape)
+    session.finish()
+    assert not found
+    assert (file.parent / f'removed-{file.name}').exists()
+    # others replace them
+    saved_tracks(session, tracked)
+    jobs.tracks.set_aside(jobs.required, 0)
+    session.finish()
+    assert not file.exists()

@@ -1520,7 +1520,6 @@ def test_steps_of_an_image_can_be_undone_after_another_one(
 
 
 @pytest.mark.slow
-@pytest.mark.slow
 def test_tracks_leave_and_return_with_their_image(
     series_desk, tmp_path, dividing_cells
 ):
@@ -1583,6 +1582,16 @@ def test_tracks_leave_and_return_with_their_image(
     again.session.series.wait(20)
     file = again.session.series.required[0].tracks
     assert tifffile.imread(file)[0, 0, 0] == 40
+    # what is removed does not return
+    again.viewer.layers.remove('tracked labels')
+    again.viewer.layers.remove('tracks of labels')
+    again.settle()
+    assert not file.exists()
+    again.widget.previous()
+    again.settle()
+    again.widget.next()
+    again.settle()
+    assert names(again)[1:] == ['labels']
 
 
 def test_steps_are_closed_when_another_program_changed_the_labels(

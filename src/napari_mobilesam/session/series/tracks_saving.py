@@ -76,6 +76,27 @@ class TracksSaving:
             f'save tracks {number}', lambda: self._save(entry, kept)
         )
 
+    def set_aside(self, series: Series, number: int) -> None:
+        """Rename the files of tracks of an image, so that `ask` finds none.
+
+        Parameters
+        ----------
+        series : Series
+            The series.
+        number : int
+            Number of the image.
+        """
+        places = _places(series[number])
+
+        def work() -> None:
+            for path in places:
+                for each in (path, _table(path)):
+                    with contextlib.suppress(OSError):
+                        each.replace(each.with_name(f'removed-{each.name}'))
+
+        # instead of a waiting save
+        self._files.submit(f'save tracks {number}', work)
+
     def ask(self, series: Series, number: int, shape: Sequence[int]) -> None:
         """Read the tracks of an image; `found` emits them, if there are any.
 

@@ -35,12 +35,18 @@ class SeriesTracks:
         self._labels: Labels | None = None
         self._shown: ShownTracks | None = None
         self._save_later = DelayedCall(self._save, PAUSE_MS, dock)
+        # once others have replaced the layer, or its image is gone, too
+        self._check_later = DelayedCall(self._check, parent=dock)
 
     def attach(self) -> None:
-        """Listen for new tracks, and for those that were read."""
+        """Listen for new tracks, those that were read, and removed ones."""
         self._dock.listen_all(
             (self._dock.session.tracking.finished, self._tracked),
             (self._jobs.tracks.found, self._restore),
+            (
+                self._dock.viewer.layers.events.removed,
+                self._check_later.restart,
+            ),
         )
 
     def follow(self, number: int, labels: Labels) -> None:
@@ -71,6 +77,24 @@ class SeriesTracks:
         if shown is not None and shown.tracked is tracked:
             self._watch(shown)
             self._save_later.restart()
+
+    def _check(self) -> None:
+        """Follow older tracks, or none, if a user has removed the newest."""
+        labels, series = self._labels, self._series
+        if self._shown is None or series is not self._jobs.series:
+            return
+        if labels is None or labels not in self._dock.viewer.layers:
+            return
+        shown = self._layers.shown_of(labels)
+        if shown is self._shown:
+            return
+        self._watch(shown)
+        if shown is not None:
+            self._save_later.restart()
+            return
+        self._save_later.cancel()
+        assert series is not None
+        self._jobs.tracks.set_aside(series, self._number)
 
     def _watch(self, shown: ShownTracks | None) -> None:
         """Save other tracks as they change, or none."""
