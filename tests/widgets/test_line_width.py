@@ -4,7 +4,12 @@ import numpy as np
 import pytest
 from napari.components import ViewerModel
 
-from napari_mobilesam.widgets.parts.line_width import MOST_SHAPES, fit_lines
+from napari_mobilesam.widgets.parts.line_width import (
+    MOST_SHAPES,
+    LineWidth,
+    fit_lines,
+)
+from napari_mobilesam.widgets.parts.viewer_widget import ViewerWidget
 from napari_mobilesam.widgets.viewer.layer_plane import camera_of
 
 BOX = np.array([[0, 0], [0, 9], [9, 9], [9, 0]])
@@ -29,3 +34,13 @@ def test_many_shapes_keep_the_width_of_their_lines():
     fit_lines(viewer, layer)
     assert set(layer.edge_width) == {7}
     assert layer.current_edge_width != 7
+
+
+def test_lines_fit_the_zoom_of_a_dock_that_is_opened_again(qtbot):
+    viewer = ViewerModel()
+    layer = viewer.add_shapes([BOX], edge_width=7)
+    dock = ViewerWidget(viewer)
+    qtbot.addWidget(dock)
+    camera_of(viewer).zoom = 2
+    LineWidth(dock, lambda: layer).attach()
+    qtbot.waitUntil(lambda: layer.edge_width[0] == 1.5)

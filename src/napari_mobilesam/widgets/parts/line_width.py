@@ -66,6 +66,8 @@ class LineWidth:
         """Follow the zoom of the viewer."""
         zoom = camera_of(self._dock.viewer).events.zoom
         self._dock.listen(zoom, self._later.restart)
+        # it may have changed while the dock was closed
+        self._later.restart()
 
     def _fit(self) -> None:
         layer = self._layer()
