@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import tifffile
+import zarr
 from viewer.oracle import OracleSam
 
 from napari_mobilesam.export.formats import read_labels
@@ -151,6 +152,18 @@ def test_an_image_that_was_replaced_is_noticed(
     series.save_labels(0, labels)
     assert not series[0].image_replaced
     assert not Series.open(folder)[0].image_replaced
+
+
+def test_a_file_added_to_a_zarr_does_not_replace_the_image(
+    tmp_path: Path,
+) -> None:
+    image = tmp_path / 'a.zarr'
+    zarr.save(str(image), squares())
+    series = Series.open([image])
+    series.save_labels(0, np.ones(squares().shape, np.uint16))
+    (image / '.DS_Store').write_text('of a file manager', 'utf-8')
+    os.utime(image, (0, 0))
+    assert not series[0].image_replaced
 
 
 def test_saving_again_replaces_our_own_file(

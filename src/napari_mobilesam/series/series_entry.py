@@ -94,6 +94,9 @@ class SeriesEntry:
         then, now = known.get('file'), file_state(self.files.image)
         if not then or now is None or not self.labelled:
             return False
+        if self.files.image.is_dir():
+            # the folder of a zarr changes with any file beside its pixels
+            return False
         if known.get('image') != self.files.made_of['image']:
             return bool(then[0] != now[0])
         return bool(then != now)
