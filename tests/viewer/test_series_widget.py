@@ -24,8 +24,10 @@ from napari_mobilesam.series.series_segmentation import (
     segment_series,
 )
 from napari_mobilesam.session.objects.targets import WriteOptions
+from napari_mobilesam.session.series import tracks_saving
 from napari_mobilesam.session.series.labels_saving import SaveRequest
 from napari_mobilesam.session.series.rescued import rescue_folders
+from napari_mobilesam.session.series.tracks_saving import read_tracks
 from napari_mobilesam.types import EverythingParameters
 from napari_mobilesam.widgets import open_form
 from napari_mobilesam.widgets.parts.form_area import FormArea
@@ -1521,7 +1523,7 @@ def test_steps_of_an_image_can_be_undone_after_another_one(
 
 @pytest.mark.slow
 def test_tracks_leave_and_return_with_their_image(
-    series_desk, tmp_path, dividing_cells
+    series_desk, tmp_path, dividing_cells, monkeypatch, qtbot
 ):
     cells = dividing_cells.labels
     for name in 'ab':
@@ -1582,16 +1584,32 @@ def test_tracks_leave_and_return_with_their_image(
     again.session.series.wait(20)
     file = again.session.series.required[0].tracks
     assert tifffile.imread(file)[0, 0, 0] == 40
+    # labels that are edited while tracks are read stay visible
+    held = threading.Event()
+    monkeypatch.setattr(
+        tracks_saving,
+        'read_tracks',
+        lambda *given: held.wait(20) and read_tracks(*given),
+    )
+    again.widget.next()
+    qtbot.waitUntil(lambda: names(again) == ['b', 'labels'])
+    again.viewer.layers['labels'].paint((0, 0, 0), 90)
+    held.set()
+    again.settle()
+    assert names(again)[2:] == all_names[2:]
+    assert again.viewer.layers['labels'].visible
+    again.widget.previous()
+    again.settle()
     # what is removed does not return
     again.viewer.layers.remove('tracked labels')
     again.viewer.layers.remove('tracks of labels')
     again.settle()
     assert not file.exists()
-    again.widget.previous()
-    again.settle()
     again.widget.next()
     again.settle()
-    assert names(again)[1:] == ['labels']
+    again.widget.previous()
+    again.settle()
+    assert names(again) == ['a', 'labels']
 
 
 def test_steps_are_closed_when_another_program_changed_the_labels(

@@ -68,7 +68,7 @@ class SeriesSaving:
         # undone and redone brush strokes, for which napari has no event
         self._brush: BrushHistory | None = None
         self._save_later = DelayedCall(self._save, PAUSE_MS, dock)
-        self._tracks = SeriesTracks(dock)
+        self._tracks = SeriesTracks(dock, lambda: self.changes)
 
     def attach(self) -> None:
         """Listen for layers removed by hand, and for tracks."""

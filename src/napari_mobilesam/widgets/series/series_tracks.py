@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+
 from napari.layers import Labels
 
 from napari_mobilesam.series.series import Series
@@ -24,10 +27,15 @@ class SeriesTracks:
     ----------
     dock : ViewerWidget
         Gives viewer and session.
+    changes : callable
+        Returns the number of changes of labels so far.
     """
 
-    def __init__(self, dock: ViewerWidget) -> None:
+    def __init__(self, dock: ViewerWidget, changes: Callable[[], int]) -> None:
         self._dock = dock
+        self._changes = changes
+        # when the image was opened
+        self._changes_before = 0
         self._layers = dock.scene.tracks
         self._jobs = dock.session.series
         self._series: Series | None = None
@@ -53,6 +61,7 @@ class SeriesTracks:
         """Save the tracks of labels from now on, and restore saved ones."""
         self._series = self._jobs.required
         self._number, self._labels = number, labels
+        self._changes_before = self._changes()
         shown = self._layers.shown_of(labels)
         if shown is None:
             self._jobs.tracks.ask(self._series, number, labels.data.shape)
@@ -134,6 +143,10 @@ class SeriesTracks:
         if self._layers.shown_of(labels) is not None:
             return
         active = layers.selection.active
+        if self._changes() != self._changes_before:
+            # while they were read
+            found = replace(found, edited=True)
+            self._save_later.restart()
         self._layers.show(labels, self._layers.labels_of(labels), found)
         layers.selection.active = active
         self._watch(self._layers.shown_of(labels))
