@@ -11,7 +11,7 @@ from napari.components import ViewerModel
 from napari.layers import Image, Labels
 from napari.layers import Tracks as TracksLayer
 from numpy.typing import NDArray
-from psygnal import Signal, SignalInstance
+from psygnal import Signal
 
 from napari_mobilesam.readers.unread_views import Reordered
 from napari_mobilesam.session.objects.objects import Objects
@@ -100,8 +100,6 @@ class ShownTracks:
         The tracked labels, and those with one number per track.
     tracks : napari.layers.Tracks
         The tracks as lines.
-    written_to_source : SignalInstance
-        Emitted when objects are written to the source.
     edited : bool
         Whether the source was edited while being tracked.
 
@@ -123,7 +121,6 @@ class ShownTracks:
         source: Labels,
         labels: Labels,
         tracks: TracksLayer,
-        written_to_source: SignalInstance,
         edited: bool = False,
     ) -> None:
         self.tracked = tracked
@@ -135,8 +132,6 @@ class ShownTracks:
         tracked.changed.connect(self._update)
         for name in EDITS:
             getattr(source.events, name).connect(self._edit)
-        # napari has no event for what is written to a hidden layer
-        written_to_source.connect(self._edit)
         self._written: set[int] = set()
         self._brushed: set[int] = set()
         # undo names them
@@ -176,6 +171,15 @@ class ShownTracks:
 
     # edits of the tracked labels: by an object step, by a brush, whose undo
     # napari does not report, or with another array
+
+    def watch_source(self, objects: Objects) -> None:
+        """Note objects written to the source.
+
+        napari has no event for what is written to a hidden layer.
+        """
+        target = objects.target
+        assert isinstance(target, LabelsTarget)
+        target.written.connect(self._edit)
 
     def watch(self, objects: Objects) -> None:
         """Follow objects written to the tracked labels."""
@@ -247,8 +251,8 @@ class TrackLayers:
     write_to : callable
         Makes a layer the target of objects; returns the image axis along the
         first axis of the layer.
-    objects_of : callable
-        Returns the objects of a layer.
+    known_objects : callable
+        Returns the objects of a layer; None if it has none yet.
     """
 
     def __init__(
@@ -256,12 +260,12 @@ class TrackLayers:
         viewer: ViewerModel,
         clock: Callable[[], int],
         write_to: Callable[[Labels], int],
-        objects_of: Callable[[Labels], Objects],
+        known_objects: Callable[[Labels], Objects | None],
     ) -> None:
         self._viewer = weakref.ref(viewer)
         self._clock = clock
         self._write_to = write_to
-        self._objects_of = objects_of
+        self._known_objects = known_objects
         self._shown: list[ShownTracks] = []
 
     @property
@@ -355,14 +359,12 @@ class TrackLayers:
             colormaps_dict={'track_id': shown.colormap},
             **place,
         )
-        target = self._objects_of(layer).target
-        assert isinstance(target, LabelsTarget)
+        found = ShownTracks(tracked, layer, shown, lines, result.edited)
         # first: others may ask about the layer as soon as it is inserted
-        self._shown.append(
-            ShownTracks(
-                tracked, layer, shown, lines, target.written, result.edited
-            )
-        )
+        self._shown.append(found)
+        objects = self._known_objects(layer)
+        if objects is not None:
+            found.watch_source(objects)
         layer.visible = result.edited
         insert_below_prompts(viewer, shown)
         viewer.layers.append(lines)
@@ -395,6 +397,14 @@ class TrackLayers:
         """Return the tracks shown by a layer; None for other layers."""
         found = (each for each in self._in_viewer() if each.labels is layer)
         return next(found, None)
+
+    def watch(self, layer: Labels, objects: Objects) -> None:
+        """Follow new objects of tracked labels, or of their source."""
+        for shown in self._in_viewer():
+            if shown.labels is layer:
+                shown.watch(objects)
+            elif shown.source is layer:
+                shown.watch_source(objects)
 
     def _clear_former(self, layer: Labels) -> None:
         """Remove former tracks of a layer; hide those that were changed.

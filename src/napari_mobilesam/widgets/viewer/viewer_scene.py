@@ -111,7 +111,7 @@ class ViewerScene:
         # made
         self._clock = itertools.count(1).__next__
         self.tracks = TrackLayers(
-            viewer, self._clock, self._write_to, self.objects_of
+            viewer, self._clock, self._write_to, self._objects.get
         )
         # results that are not objects of labels
         self._others: list[Undoable] = []
@@ -317,9 +317,7 @@ class ViewerScene:
             objects = self._objects[layer] = Objects(
                 LabelsTarget(layer), clock=self._clock
             )
-            shown = self.tracks.shown_by(layer)
-            if shown is not None:
-                shown.watch(objects)
+            self.tracks.watch(layer, objects)
         return objects
 
     def labels_with(self, record: ObjectRecord) -> Labels | None:
