@@ -71,6 +71,14 @@ def test_every_closed_shape_of_a_mixture_is_an_object(desk, blobs):
     assert sorted(labels[p] for p in (FIRST, SECOND, THIRD)) == [1, 2, 3]
     assert len(shapes.data) == 0
     assert not d.widget.panel.problem_list.isVisible()
+    # the next object is described although the result was to stay
+    status = d.widget.status
+    assert status.kept
+    d.widget.trigger('use_points_tool')
+    d.mouse.click(d.image, FOURTH)
+    d.settle()
+    assert status.text.startswith('576 pixels')
+    assert not status.busy
 
 
 @pytest.mark.slow

@@ -524,7 +524,7 @@ class OpenObject:
             gone = self._placed.collect(plane, source.place).empty
         self._forget()
         self._preview.hide()
-        self._silent = True
+        self._silent = not gone
         if gone:
             self._session.forget()
             self._editor.reject()
