@@ -164,6 +164,24 @@ def test_click_with_the_box_tool_draws_no_box(desk, blobs):
     assert d.session.editor.record.empty
 
 
+def test_box_ends_where_the_button_is_released(desk, blobs):
+    d = desk(blobs)
+    d.widget.trigger('use_boxes_tool')
+    native = d.mouse.canvas.native
+    places = [d.mouse.at(d.image, p) for p in ((14, 18), (42, 46))]
+    # vispy drops all moves of a drag that the window handles in one go
+    QTest.mousePress(native, Qt.MouseButton.LeftButton, pos=places[0])
+    QTest.mouseRelease(native, Qt.MouseButton.LeftButton, pos=places[1])
+    (box,) = d.viewer.layers['shapes'].data
+    ends = np.array([box.min(0), box.max(0)])
+    assert ends == pytest.approx(np.array([(14, 18), (42, 46)]), abs=0.5)
+    d.mouse.key(Qt.Key.Key_W)
+    d.settle()
+    assert len(d.viewer.layers['shapes'].data) == 0
+    labels = d.viewer.layers['objects'].data
+    assert (labels == 1).sum() == labels[16:40, 20:44].sum() > 500
+
+
 @pytest.mark.slow
 @pytest.mark.window
 def test_accept_writes_no_mask_that_is_not_of_the_prompts(desk, blobs):

@@ -16,6 +16,7 @@ from napari_mobilesam.types import SegmentationError
 from napari_mobilesam.widgets.parts.delayed_call import DelayedCall
 from napari_mobilesam.widgets.parts.viewer_widget import ViewerWidget
 from napari_mobilesam.widgets.prompts.collection import (
+    ROUNDING,
     end_drawing,
     remove_prompts,
 )
@@ -327,7 +328,13 @@ class PromptTools:
         # shape that is being drawn is already in the data
         if str(getattr(event, 'action', '')).endswith('ing'):
             return
-        self._notice_outside(event)
+        layer = getattr(event, 'source', None)
+        added = str(getattr(event, 'action', '')) == 'added'
+        if self._drawn_by_mouse and added and isinstance(layer, Shapes):
+            self._notice_outside(layer)
+        self._tell_edited()
+
+    def _tell_edited(self) -> None:
         if self._stray is not None:
             self._drop_later.restart()
             return
@@ -395,10 +402,41 @@ class PromptTools:
             self._unfinished_later.restart()
             return
         number = len(layer.data)
+        start = np.asarray(layer.world_to_data(event.position))
         if (yield from is_click(event)):
             # napari ends it after this
             self._stray = StrayPrompt(layer, number, DRAG)
             self._drop_later.restart()
+        elif number < len(layer.data) and 'Shift' not in event.modifiers:
+            self._end_at_release(layer, number, start, event)
+
+    def _end_at_release(
+        self,
+        layer: Shapes,
+        number: int,
+        start: NDArray[np.float64],
+        event: Any,
+    ) -> None:
+        """Draw a box to where the mouse button was released.
+
+        vispy drops moves within 10 ms of each other, such as those of a drag
+        while the window was busy, and napari ignores where a drag ends.
+        """
+        end = np.asarray(layer.world_to_data(event.position))
+        if np.isclose(layer.data[number], end, atol=ROUNDING).all(1).any():
+            return
+        offset = self._dock.viewer.dims.ndim - layer.ndim
+        columns = event.dims_displayed[-1] - offset
+        corners = np.array([start, start, end, end])
+        corners[1, columns], corners[3, columns] = end[columns], start[columns]
+        boxes = list(layer.data)
+        boxes[number] = corners
+        self._drawn_by_mouse = False
+        # also ends the drawing
+        with self.blocked():
+            layer.data = boxes
+        self._notice_outside(layer)
+        self._tell_edited()
 
     def _drop_unfinished(self) -> None:
         """Remove an unfinished line that belongs to another image."""
@@ -415,12 +453,8 @@ class PromptTools:
         if self.shapes is not None and self.shapes._is_creating:
             self._panel.status.say(UNFINISHED, keep=True)
 
-    def _notice_outside(self, event: Any) -> None:
+    def _notice_outside(self, layer: Shapes) -> None:
         """Notice a shape drawn outside the image."""
-        layer = getattr(event, 'source', None)
-        added = str(getattr(event, 'action', '')) == 'added'
-        if not (self._drawn_by_mouse and added and isinstance(layer, Shapes)):
-            return
         self._drawn_by_mouse = False
         if self._stray is None and len(layer.data):
             number = len(layer.data) - 1
