@@ -246,7 +246,7 @@ def test_cancel_while_a_run_is_planned(
         patch.setattr(large_estimate, 'shown_shares', sample)
         d.widget.panel.run_button.click()
         d.settle()
-    assert d.widget.status.text == 'Stopped before the first tile.'
+    assert d.widget.status.text == 'Stopped during planning.'
     assert d.widget.panel.run_button.isEnabled()
     assert not (tmp_path / 'out.ome.zarr').exists()
     d.widget.panel.run_button.click()

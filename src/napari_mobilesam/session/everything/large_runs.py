@@ -103,7 +103,7 @@ class LargeRuns:
     finished : Signal(LargeAnswer)
         The run is complete or was cancelled.
     stopped : Signal()
-        The run was cancelled before its first tile.
+        The run was cancelled while it was planned.
     conflicting : Signal(LargeRequest, JournalError)
         The unfinished run in the folder is a different one; nothing was done.
     estimated : Signal(str)

@@ -286,7 +286,7 @@ class LargeRunControl:
             return
         self.view.close()
         self._end()
-        self._panel.status.say('Stopped before the first tile.')
+        self._panel.status.say('Stopped during planning.')
 
     def _conflict(self, request: LargeRequest, error: JournalError) -> None:
         """Show why the unfinished run cannot continue with these settings."""
