@@ -21,7 +21,12 @@ import pytest
 import tifffile
 from PIL import Image
 
-from napari_mobilesam.cli import segment, segment_many, series_tables
+from napari_mobilesam.cli import (
+    large_options,
+    segment,
+    segment_many,
+    series_tables,
+)
 from napari_mobilesam.cli.exit_codes import InputError
 from napari_mobilesam.cli.image_files import FilePlane
 from napari_mobilesam.cli.kinds import SegmentOutput
@@ -222,6 +227,15 @@ def test_files_named_as_labels_are_no_images(
         'c_flows.tif',
     ]
     assert (tmp_path / 'out' / 'b_labels_labels.tif').exists()
+
+
+def test_a_large_image_is_refused_whatever_the_series_of_others(
+    quick: Any, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(large_options, 'LARGE_PIXELS', 100)
+    done = quick(folder, '--series', 1)
+    assert done.code == 4
+    assert 'a.tif has to be segmented tile by tile' in done.err
 
 
 def test_foreign_files_stay(quick: Any, folder: Path, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from napari_mobilesam.readers.open_image import (
 )
 from napari_mobilesam.readers.tiff import (
     TIFF_SUFFIXES,
+    holds_several,
     opened_series,
     plane_pixels,
 )
@@ -229,6 +230,8 @@ def _tiff_pixels(path: Path, series: int | None) -> int:
     """Return the number of pixels per plane of a TIFF, 0 for other files."""
     if is_url(str(path)) or path.suffix.lower() not in TIFF_SUFFIXES:
         return 0
+    if series is not None and not holds_several(path):
+        series = None
     try:
         with opened_series(path, series) as (_, chosen, _):
             return plane_pixels(chosen)

@@ -153,8 +153,8 @@ def _tell_labels(given: Sequence[Path], images: list[SeriesImage]) -> None:
     if found:
         warnings.warn(
             f'{counted(len(found), "file")} named as labels of another image '
-            f'left out: {first_few([file.name for file in found])}; give '
-            'images among them one by one',
+            f'left out: {first_few([file.name for file in found])}; if they '
+            'are images, give them as files',
             stacklevel=2,
         )
 
