@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import pickle
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -30,7 +32,7 @@ from napari_mobilesam.readers.open_image import (
     read_array,
     unreadable,
 )
-from napari_mobilesam.readers.tiff import tiff_axes
+from napari_mobilesam.readers.tiff import opened_series, tiff_axes
 from napari_mobilesam.training.label_pairs import read_pair
 from napari_mobilesam.training.labelled_images import TrainingDataError
 from napari_mobilesam.types import ImageError
@@ -725,3 +727,17 @@ def test_axes_without_the_channels_or_planes_asked_for() -> None:
         shape = (1, 1, 9, 9)[-len(names) :]
         with pytest.raises(ImageError, match=rf'these axes: {there}\.'):
             read_axes(shape, names, channels=0, select={'c': 0})
+
+
+def test_a_file_that_another_thread_finds_truncated_is_another_file(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / 'a.tif'
+    tifffile.imwrite(path, GRAY)
+    log = logging.getLogger('tifffile').error
+    with opened_series(path):
+        other = threading.Thread(target=log, args=['a page is missing'])
+        other.start()
+        other.join()
+    with pytest.raises(ImageError, match='truncated'), opened_series(path):
+        log('a page is missing')

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import threading
 from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -426,12 +427,16 @@ def _whole_pages(path: Path) -> Iterator[None]:
 
 
 class _LogMessages(logging.Handler):
+    """Messages of this thread: others read other files."""
+
     def __init__(self) -> None:
         super().__init__(logging.ERROR)
         self.texts: list[str] = []
+        self._thread = threading.get_ident()
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.texts.append(record.getMessage())
+        if record.thread == self._thread:
+            self.texts.append(record.getMessage())
 
 
 def _mapped(path: Path, file: Any, series: Any) -> Any:
