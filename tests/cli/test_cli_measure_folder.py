@@ -107,6 +107,7 @@ def test_labels_beside_their_images(
     folder.mkdir()
     tifffile.imwrite(folder / 'a.tif', PIXELS[..., 0])
     tifffile.imwrite(folder / 'a_masks.tif', labels)
+    tifffile.imwrite(folder / 'a_flows.tif', PIXELS)
     for given in ([], ['--image', folder]):
         done = run('measure', folder, *given, '-o', table, '--overwrite')
         assert done.code == 0, done.err

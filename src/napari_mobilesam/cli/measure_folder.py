@@ -20,7 +20,11 @@ from napari_mobilesam.cli.measure_planes import PLANE, TIME
 from napari_mobilesam.cli.progress import ProgressLine
 from napari_mobilesam.cli.series_tables import list_failed
 from napari_mobilesam.large.io.tables import read_table, write_table
-from napari_mobilesam.readers.label_names import ENDINGS
+from napari_mobilesam.readers.label_names import (
+    ENDINGS,
+    OTHER_RESULTS,
+    results_of,
+)
 from napari_mobilesam.series.series_files import (
     RECORDS,
     SEEN,
@@ -125,6 +129,9 @@ def _pairs(options: argparse.Namespace) -> list[Pair]:
         and not file.name.startswith('.')
         and not file.is_dir()
     }
+    # beside images and labels, these are neither
+    for file in results_of([*files.values()], OTHER_RESULTS):
+        del files[path_key(file)]
     if not files:
         raise InputError(
             f'{folder} has no label image ({", ".join(LABEL_SUFFIXES)})'

@@ -11,13 +11,17 @@ ENDINGS = ('_labels', '_cp_masks', '_masks', '_mask', '_seg')
 OTHER_RESULTS = ('_flows', '_cp_output')
 
 
-def results_of(files: Sequence[Path]) -> list[Path]:
+def results_of(
+    files: Sequence[Path], endings: Sequence[str] = ENDINGS + OTHER_RESULTS
+) -> list[Path]:
     """Return the files that are named as results of another of the files.
 
     Parameters
     ----------
     files : sequence of Path
         Files of one folder.
+    endings : sequence of str
+        What is appended to the name of the other file.
 
     Returns
     -------
@@ -25,12 +29,11 @@ def results_of(files: Sequence[Path]) -> list[Path]:
         Such as ``a_cp_masks.png`` if there is an ``a.tif``.
     """
     stems = {file.stem for file in files}
-    results = (*ENDINGS, *OTHER_RESULTS)
     return [
         file
         for file in files
         if any(
             file.stem.endswith(end) and file.stem.removesuffix(end) in stems
-            for end in results
+            for end in endings
         )
     ]
