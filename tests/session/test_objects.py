@@ -259,6 +259,23 @@ def test_areas_are_those_of_labels_not_of_masks(objects):
     assert shrunken_labels(objects) == []
 
 
+def test_redo_counts_what_was_erased_from_the_only_object(objects):
+    target = objects.target
+    with objects.step('1 object') as step:
+        record = record_of(square(0, 0), number=1, label=1)
+        step.put(record)
+        step.paint(plane_at(0), square(0, 0), 1)
+        step.describe({1}, pd.DataFrame({'index': [1], 'area': [16]}))
+    before = pixels(objects, 1)
+    target.data[0, 0, 0] = 0
+    target.edited.emit({1: -1})
+    objects.undo()
+    assert not len(target.features())
+    objects.redo()
+    assert target.features()['area'].tolist() == [before - 1]
+    assert pixels(objects, 1) == before - 1
+
+
 def test_tables_of_others_may_have_a_label_twice(objects):
     objects.target.data[0, :4, :4] = 9
     twice = pd.DataFrame({'index': [9, 9], 'area': [16, 16]})

@@ -265,7 +265,8 @@ class Objects(ObjectStore):
         """
         if rows is not None:
             now = rows_of(self.target, entry.labels)
-            if 'area' in rows and 'area' in now:
+            # an empty table has lost its columns
+            if 'area' in rows and ('area' in now or now.empty):
                 others = entry.rows_after if sign < 0 else entry.rows_before
                 known = set() if others is None else set(others['index'])
                 # all pixels of a label without a row are those of the step
