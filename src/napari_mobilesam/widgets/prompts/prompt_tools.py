@@ -407,7 +407,7 @@ class PromptTools:
             # napari ends it after this
             self._stray = StrayPrompt(layer, number, DRAG)
             self._drop_later.restart()
-        elif number < len(layer.data) and 'Shift' not in event.modifiers:
+        elif layer._is_creating and 'Shift' not in event.modifiers:
             self._end_at_release(layer, number, start, event)
 
     def _end_at_release(
