@@ -9,7 +9,7 @@ look there confirms it or leads further.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,7 +22,7 @@ from napari_mobilesam.segmentation.embedding_grid import (
     STRIDE,
     BlockKey,
 )
-from napari_mobilesam.segmentation.head_maps import InstanceMaps, maps_of
+from napari_mobilesam.segmentation.head_maps import maps_of
 from napari_mobilesam.segmentation.image_embedding import ImageEmbedding
 
 # Mean peak height at which a size is accepted at once, and at which it is
@@ -108,27 +108,6 @@ def head_diameter(
     return best.diameter
 
 
-def is_unsure(seen: Sequence[InstanceMaps]) -> bool:
-    """Return whether a grid of prompts finds more than the head shows.
-
-    Parameters
-    ----------
-    seen : sequence of InstanceMaps
-        Maps of the image, or of parts of it.
-
-    Returns
-    -------
-    bool
-        True if more of the maps is unclear than is foreground, unless the
-        peaks are high: then the background is noise, as in an image with few
-        objects.
-    """
-    if sum(m.unclear for m in seen) <= sum(m.likely for m in seen):
-        return False
-    heights = np.concatenate([m.instances.heights for m in seen])
-    return not len(heights) or float(heights.mean()) < CLEAR
-
-
 def seen_density(image: ImageEmbedding) -> float | None:
     """Return the objects per data pixel, as the instance head sees them.
 
@@ -146,7 +125,7 @@ def seen_density(image: ImageEmbedding) -> float | None:
     maps = image.kept_maps.newest
     if maps is None or not len(maps.instances.seeds):
         return None
-    if is_unsure([maps]):
+    if maps.unclear > maps.likely:
         # a run does not follow the head either
         return None
     scale = maps.pitch / MAP_PIXELS

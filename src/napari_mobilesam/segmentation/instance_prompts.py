@@ -25,7 +25,6 @@ from napari_mobilesam.segmentation.everything_plan import (
     expected_prompts,
 )
 from napari_mobilesam.segmentation.head_maps import InstanceMaps
-from napari_mobilesam.segmentation.head_sizes import is_unsure
 from napari_mobilesam.segmentation.instances import local_peaks
 from napari_mobilesam.segmentation.parameters import Thresholds
 from napari_mobilesam.segmentation.plan_parts import (
@@ -109,22 +108,22 @@ def ask_instances(run: Run, plan: Plan, collector: Collector) -> None:
 
 
 def _knows_little(look: Look, sample: Sequence[Part]) -> bool:
-    """Return whether the head is unsure, judged by a few parts.
+    """Return True if more of the maps is unclear than is foreground.
 
-    More parts are analysed if they are almost empty.
+    On validation images, the head loses objects to the grid there, and not
+    elsewhere. A few parts are analysed, more if they are almost empty.
     """
-    seen: list[InstanceMaps] = []
-    shown = pixels = 0
+    unclear = likely = pixels = 0
     for number, part in enumerate(sample, start=1):
         maps = look.at(part)
         if maps is None:
             break
-        seen.append(maps)
-        shown += maps.unclear + maps.likely
+        unclear += maps.unclear
+        likely += maps.likely
         pixels += maps.values[FOREGROUND].size
-        if number >= FEW_PARTS and shown > SOMETHING * pixels:
+        if number >= FEW_PARTS and unclear + likely > SOMETHING * pixels:
             break
-    return is_unsure(seen)
+    return unclear > likely
 
 
 def _ask(
