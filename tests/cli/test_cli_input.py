@@ -60,6 +60,7 @@ REFUSED = {
 }
 
 
+@pytest.mark.slow
 def test_prompts_on_a_plane_of_a_zarr(
     run: Run, tiny_model: Path, discs: np.ndarray, tmp_path: Path
 ) -> None:

@@ -232,6 +232,7 @@ def stop_at_first_tile(d, monkeypatch):
         d.settle()
 
 
+@pytest.mark.slow
 def test_cancel_while_a_run_is_planned(
     open_large, pyramid, monkeypatch, tmp_path
 ):

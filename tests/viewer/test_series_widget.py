@@ -1760,6 +1760,7 @@ def test_a_closed_dock_is_opened_again(series_desk, folder):
     assert set(np.unique(d.viewer.layers['labels'].data)) == {0, 9}
 
 
+@pytest.mark.slow
 def test_one_of_two_docks_is_closed(series_desk, folder, oracle):
     from napari.utils.notifications import notification_manager
 
@@ -1780,6 +1781,7 @@ def test_one_of_two_docks_is_closed(series_desk, folder, oracle):
     assert saved(folder, 'c').any()
 
 
+@pytest.mark.slow
 def test_labels_that_go_to_another_file_while_the_dock_is_closed(
     series_desk, folder
 ):

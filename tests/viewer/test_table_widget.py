@@ -774,7 +774,7 @@ def test_the_open_object_stays_if_it_cannot_be_deleted(table_desk):
     d.labels.editable = False
     d.widget.select('area', 256, 256)
     d.widget.delete()
-    assert 'locked' in d.widget.status.text
+    assert 'cannot be edited' in d.widget.status.text
     assert d.session.editor.base is not None
     assert (d.labels.data == 3).any()
 
