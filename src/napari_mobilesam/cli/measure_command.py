@@ -76,6 +76,31 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
         'table to write, one row per object and plane',
         'an existing table',
     )
+    _add_inputs(parser)
+    parser.add_argument(
+        '--scale',
+        type=pixel_sizes,
+        metavar='S,S',
+        help='pixel size along each axis (default: that of the labels, or '
+        'of the image)',
+    )
+    parser.add_argument(
+        '--units',
+        metavar='UNIT',
+        help='unit of the table, such as µm: the unit of --scale (by default '
+        '“units”); without --scale, the unit to which the pixel size of the '
+        'file is converted',
+    )
+    parser.add_argument(
+        '--volumes',
+        action='store_true',
+        help='measure objects of a stack in 3D, not plane by plane',
+    )
+    add_quiet(parser)
+    parser.set_defaults(run=measure_command)
+
+
+def _add_inputs(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--image',
         type=Path,
@@ -105,27 +130,6 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
         metavar='TABLE.csv',
         help='table whose class, score and stability are added',
     )
-    parser.add_argument(
-        '--scale',
-        type=pixel_sizes,
-        metavar='S,S',
-        help='pixel size along each axis (default: that of the labels, or '
-        'of the image)',
-    )
-    parser.add_argument(
-        '--units',
-        metavar='UNIT',
-        help='unit of the table, such as µm: the unit of --scale (by default '
-        '“units”); without --scale, the unit to which the pixel size of the '
-        'file is converted',
-    )
-    parser.add_argument(
-        '--volumes',
-        action='store_true',
-        help='measure objects of a stack in 3D, not plane by plane',
-    )
-    add_quiet(parser)
-    parser.set_defaults(run=measure_command)
 
 
 def measure_command(options: argparse.Namespace) -> int:
