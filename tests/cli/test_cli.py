@@ -62,6 +62,7 @@ def test_a_full_disk_is_a_matter_of_the_output() -> None:
     assert 'no space left for a.run/output.txt' in message(error)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('command', ['finetune', 'evaluate'])
 def test_missing_data_is_one_line(
     command: str, run: Run, tiny_model: Path, tmp_path: Path

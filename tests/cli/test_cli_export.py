@@ -16,6 +16,7 @@ from napari_mobilesam import read_labels
 from .conftest import Run
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     'name', ['c.zip', 'c.geojson', 'c.json', 'c.ome.zarr']
 )

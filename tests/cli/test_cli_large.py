@@ -65,6 +65,7 @@ def command(zarr_path: Path) -> list[object]:
     return ['segment', zarr_path, '--workers', 1, '--diameter', 24]
 
 
+@pytest.mark.slow
 def test_zarr_in_zarr_and_table_out(
     run: Run, command: list[object], tmp_path: Path
 ) -> None:
@@ -83,6 +84,7 @@ def test_zarr_in_zarr_and_table_out(
     assert 'tiles' in result.err
 
 
+@pytest.mark.slow
 def test_zarr_in_tiff_out(
     run: Run, command: list[object], tmp_path: Path
 ) -> None:

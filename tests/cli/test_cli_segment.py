@@ -197,6 +197,7 @@ def test_bad_image_is_one_line_and_code_2(
     assert not output.exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ('shape', 'value'),
     [

@@ -91,6 +91,7 @@ def quick(go: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     return go
 
 
+@pytest.mark.slow
 def test_folder(
     go: Any, run: Run, folder: Path, tiny_model: Path, tmp_path: Path
 ) -> None:
@@ -156,6 +157,7 @@ def test_goes_on_where_it_was(
     assert (out / 'b_labels.tif').exists()
 
 
+@pytest.mark.slow
 def test_labels_of_other_options_are_not_replaced_unasked(
     quick: Any, folder: Path, tmp_path: Path, tiny_model: Path
 ) -> None:
@@ -294,6 +296,7 @@ def test_labels_of_other_images_stay(
     assert (tmp_path / 'out' / 'a_labels.tif').read_bytes() != labels
 
 
+@pytest.mark.slow
 def test_labels_put_where_an_image_failed_stay(
     quick: Any, folder: Path, tmp_path: Path
 ) -> None:

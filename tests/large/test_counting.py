@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
+
 from napari_mobilesam.large.pipeline import segment_large
 
 from .images import DIAMETER, drawn, field_of_discs, small_model
 
 
+@pytest.mark.slow
 def test_what_tiles_share_is_counted_once() -> None:
     discs = field_of_discs((300, 512))
     said: list[str] = []

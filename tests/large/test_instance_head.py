@@ -92,6 +92,7 @@ def test_the_watershed_finds_every_object_once(image, discs):
         assert number and iou(result.labels == number, plane) > 0.7
 
 
+@pytest.mark.slow
 def test_the_estimate_leaves_out_empty_tiles():
     square = np.zeros((100, 100), np.uint8)
     square[40:70, 40:70] = 255

@@ -115,6 +115,7 @@ SEAMS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', SEAMS)
 def test_no_object_is_doubled_or_cut_at_a_seam(name):
     discs = SEAMS[name]
@@ -126,6 +127,7 @@ def test_no_object_is_doubled_or_cut_at_a_seam(name):
     assert result.cut == ()
 
 
+@pytest.mark.slow
 def test_faint_masks_of_coarser_tiles_are_told_at_their_size(monkeypatch):
     told = set()
 
@@ -384,6 +386,7 @@ def test_progress_counts_tiles_to_the_end():
     assert f'{result.tiles} of {result.tiles} tiles' in seen[-2][2]
 
 
+@pytest.mark.slow
 def test_progress_does_not_move_its_goal():
     """Objects on the borders of tiles are counted for themselves."""
     seen = []

@@ -92,6 +92,7 @@ def interrupted(image: Path, output: Path, tiles: int, **options):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     'tiles',
     [
@@ -144,6 +145,7 @@ def test_a_cancelled_run_keeps_what_it_found_and_goes_on(
     assert content(output) == uninterrupted
 
 
+@pytest.mark.slow
 def test_a_run_that_is_cancelled_again_soon_loses_no_object(
     image_path, tmp_path
 ):
@@ -273,6 +275,7 @@ KINDS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('kind', KINDS)
 def test_a_changed_block_is_refused(kind, image_path, tmp_path):
     """Even if it lies where no sample of the pixels is taken."""

@@ -71,6 +71,7 @@ def test_is_what_scikit_image_measures(
             assert row[f'intensity_sd {channel}'] == pytest.approx(of.std())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('kind', ['numpy', 'zarr', 'dask'])
 @pytest.mark.parametrize('part', [(16, 16), (7, 200), (90, 130)])
 def test_parts_make_no_difference(

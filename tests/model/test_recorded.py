@@ -155,6 +155,7 @@ def test_results_are_not_kept():
     assert gone() is None
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_weights_are_let_go_of_with_the_function():
     weight = torch.ones(3)

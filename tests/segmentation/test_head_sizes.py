@@ -35,6 +35,7 @@ def model():
     return SeeingOracle(best=64)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('radius', [12, 24, 60])
 @pytest.mark.parametrize('guess', [None, 20, 200])
 def test_any_start_leads_to_the_size(model, radius, guess):

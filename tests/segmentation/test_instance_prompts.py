@@ -168,6 +168,7 @@ def test_the_estimate_knows_how_many_objects_the_head_saw(count):
     assert count <= work.prompts <= 2 * count
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('count', [9, 2500])
 def test_a_look_at_a_part_tells_of_the_rest_by_its_contrast(count):
     shape = 1400, 1400
@@ -311,6 +312,7 @@ def test_nothing_is_left_out_where_not_all_blocks_are_kept(
     assert len(embedding._blocks) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('watershed', [False, True])
 def test_the_pixel_that_a_point_lies_on_can_be_skipped(image, watershed):
     def points(**options):

@@ -214,6 +214,7 @@ def test_masks_are_handed_over_region_by_region():
     assert {mask.box for mask in masks} <= {mask.box for mask in given}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('layers', [0, 1])
 def test_discs_are_found_in_the_whole_image(layers):
     planes = discs((120, 160), 12, 36)
@@ -257,6 +258,7 @@ def test_the_size_of_large_objects_is_found():
     assert_each_found_once(labels, planes)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('shift', [0, 5, 11, 17])
 def test_objects_on_seams_are_whole(shift):
     shape = (150, 260)

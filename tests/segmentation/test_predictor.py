@@ -347,6 +347,7 @@ def test_prompts_outside_the_image_are_refused_by_name(predictor, whole):
         predictor.predict(whole)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('factor', [0.25, 0.5, 2, 4])
 def test_a_click_finds_the_object_at_any_size(bundled, factor):
     """The bundled model finds a disc of 40 pixels resized by ¼ … 4."""

@@ -166,6 +166,7 @@ def test_the_pitch_of_a_frame_is_that_of_its_scale(shape):
         assert pitch_of(frame) == pitch
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('kind', ['vit_t', 'vit_b'])
 def test_a_scale_that_holds_two_clicks_shows_both(kind):
     record = ModelRecord('any', input_size=1024, architecture=kind)

@@ -306,6 +306,7 @@ def test_levels_give_the_window_where_it_is(tiny):
     assert window[0] + (rows[-1] + 1) * step == pytest.approx(3000, abs=step)
 
 
+@pytest.mark.slow
 def test_limits_embed_anew_only_if_blocks_look_different(tiny):
     kept = Kept()
     engine = Engine(lambda name: tiny)

@@ -154,6 +154,7 @@ def test_better_model_is_written_and_said(bench: Any, folder: Path) -> None:
         assert torch.equal(before[name], value), name
 
 
+@pytest.mark.slow
 def test_model_that_is_not_better_is_not_kept(
     bench: Any, folder: Path
 ) -> None:
@@ -230,6 +231,7 @@ def test_closing_gives_a_run_up(bench: Any, folder: Path) -> None:
     assert bench.heard('surveyed')
 
 
+@pytest.mark.slow
 def test_objects_are_counted_while_training(bench: Any) -> None:
     bench.score(0.5, 0.6)
     asked = []

@@ -83,6 +83,7 @@ def request_of(tmp_path, source):
     return make
 
 
+@pytest.mark.slow
 def test_a_run_does_not_wait_for_an_estimate(session, source, request_of):
     runs, told, answers = session.large, [], []
     runs.estimated.connect(told.append)

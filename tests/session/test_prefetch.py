@@ -80,6 +80,7 @@ def test_planes_to_embed_afterwards_are_embedded_once(
     assert prepared == planes + planes[:1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ('kind', 'expected'),
     [
@@ -122,6 +123,7 @@ def test_requests_do_not_wait_for_the_embedding(
     assert ready(engine, planes, tiny) == [True, True]
 
 
+@pytest.mark.slow
 def test_a_prompt_served_meanwhile_may_embed(engine, worker, tiny):
     other, answers = plane(5), []
     layers = iter(range(3))

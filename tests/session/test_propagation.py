@@ -370,6 +370,7 @@ def test_clicks_are_answered_meanwhile(session):
     assert session.editor.record.masks
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('aside', [False, True])
 def test_planes_reached_while_it_was_open_stay(patient, aside):
     session = patient

@@ -138,6 +138,7 @@ def test_plane_is_read_and_embedded_once(tiny):
     assert all(name.startswith('napari-mobilesam') for name in reads)
 
 
+@pytest.mark.slow
 def test_everything_delivers_labels_and_progress(session, plane):
     results = collect(session.everything)
     steps = collect(session.progress)

@@ -179,6 +179,7 @@ SHIFTS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('planes', [0, 2])
 def test_shift_of_all_objects_is_taken_off(dividing_cells, planes):
     wide = np.pad(dividing_cells.labels, ((0, 0), (80, 80), (80, 80)))

@@ -120,6 +120,7 @@ def test_embeddings_are_computed_once_and_resumed(
     assert third.embeddings.dtype == np.float16
 
 
+@pytest.mark.slow
 def test_embeddings_that_were_deleted_are_computed_again(
     teacher: Sam, disc_images: list[LabelledImage], tmp_path: Path
 ) -> None:

@@ -269,6 +269,7 @@ def test_too_few_or_too_small_objects_are_refused(sizes: list[int]) -> None:
         hold_back([image], 0.2)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures('rising')
 def test_cancelling_keeps_the_best_so_far(
     tiny: Sam, disc_images: list[LabelledImage], own_models: Path
@@ -344,6 +345,7 @@ def test_noise_is_that_of_the_change_of_each_object() -> None:
     assert noise_of(before, up_and_down) == pytest.approx(0.04, rel=0.05)
 
 
+@pytest.mark.slow
 def test_budget_includes_validation(
     tiny: Sam,
     disc_images: list[LabelledImage],
@@ -366,6 +368,7 @@ def test_budget_includes_validation(
     assert not result.improved
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('diameter', [None, 32])
 def test_each_object_held_back_counts_once(
     tiny: Sam, disc_images: list[LabelledImage], diameter: float | None

@@ -150,6 +150,7 @@ def test_a_second_ctrl_c_does_not_wait() -> None:
     assert not kept
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('content', [b'', b'no checkpoint'])
 def test_resume_says_what_is_damaged(
     content: bytes, disc_images: list[LabelledImage], tmp_path: Path
@@ -366,6 +367,7 @@ def test_quick_score_of_a_perfect_answer(
     assert scores['calibration'] == 0
 
 
+@pytest.mark.slow
 def test_quick_score_is_of_the_same_crops_each_time(
     disc_images: list[LabelledImage], tiny: Sam
 ) -> None:

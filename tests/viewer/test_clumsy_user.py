@@ -85,6 +85,7 @@ def test_status_says_that_labels_and_preview_are_hidden(desk, blobs):
     assert 'written to “objects”, which is hidden.' in d.widget.status.text
 
 
+@pytest.mark.slow
 def test_nothing_to_undo_is_no_error(desk, blobs):
     d = desk(blobs)
     d.mouse.key(Qt.Key.Key_U)

@@ -625,6 +625,7 @@ def test_small_images_are_segmented_as_ever(desk, blobs):
     assert d.widget.panel.result_group.isVisible()
 
 
+@pytest.mark.slow
 def test_a_folder_is_suggested(desk, large, tmp_path):
     image = squares(2, 2)
     np.save(tmp_path / 'plate.npy', image)

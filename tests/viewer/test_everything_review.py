@@ -70,6 +70,7 @@ def test_undo_takes_back_what_was_kept_and_redo_brings_it_back(reviewed):
     assert '4 objects, 1 kept' in review.count.text()
 
 
+@pytest.mark.slow
 def test_areas_follow_what_is_written_over(reviewed):
     """In the features, in the review, and through undo."""
     d = reviewed

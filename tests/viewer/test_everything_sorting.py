@@ -91,6 +91,7 @@ def test_masks_are_shown_and_kept_by_cancel(
     assert there(labels.data) == first
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('window', [False, True])
 def test_closing_keeps_what_was_found(
     everything_desk, image, oracle, qtbot, window

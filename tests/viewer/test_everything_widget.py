@@ -59,6 +59,7 @@ def test_plane_of_a_stack(desk, blobs):
     assert labels.data[1].max() == 4
 
 
+@pytest.mark.slow
 def test_existing_layer_is_added_to_in_one_undoable_step(desk, blobs):
     d = open_desk(desk, blobs)
     data = np.zeros(blobs.shape, np.uint16)
@@ -128,6 +129,7 @@ def test_prompts_are_answered_during_a_run(desk, blobs, oracle, qtbot):
     assert order == ['preview', 'everything']
 
 
+@pytest.mark.slow
 def test_image_removed_during_a_run(desk, blobs, oracle):
     d = open_desk(desk, blobs)
     oracle.go.clear()

@@ -74,6 +74,7 @@ def test_what_the_text_names_is_reviewed(d):
     assert len(np.unique(labels.data)) == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ('text', 'message'),
     [

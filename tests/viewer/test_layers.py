@@ -213,6 +213,7 @@ def test_an_open_object_stays_one_when_the_view_is_transposed(desk, blobs):
     )
 
 
+@pytest.mark.slow
 def test_volume_display_says_what_to_do(desk, blobs):
     d = desk(np.stack([blobs, blobs]))
     d.viewer.dims.ndisplay = 3
@@ -242,6 +243,7 @@ def test_rgb(desk, blobs):
     assert labels.data[INSIDE] == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('axis', [0, 1])
 def test_channel_axis(desk, blobs, axis):
     channels = np.stack([blobs, blobs], axis=0)

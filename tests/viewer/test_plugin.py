@@ -36,6 +36,7 @@ def test_samples(key):
     assert attributes['name']
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('key', ['nuclei_stack', 'nuclei_series'])
 def test_drawn_samples_are_always_the_same(key):
     draw = getattr(sample_data, key)
@@ -64,6 +65,7 @@ def test_dock_forms_and_samples_are_in_the_manifest():
     }
 
 
+@pytest.mark.slow
 def test_sample_opens(make_napari_viewer):
     viewer = make_napari_viewer(show=False)
     (layer,) = viewer.open_sample(PLUGIN, 'tissue')
@@ -103,6 +105,7 @@ def choose_model(d, name):
     return d.widget.header.model_box
 
 
+@pytest.mark.slow
 def test_bundled_model_is_named_and_the_official_one_offered(
     desk, blobs, empty_cache
 ):
@@ -160,6 +163,7 @@ def test_download_from_the_widget(
     assert box.button.isHidden()
 
 
+@pytest.mark.slow
 def test_failed_download_is_told(desk, blobs, empty_cache, monkeypatch):
     def download(name, progress=None):
         raise OSError('no route to host')
@@ -174,6 +178,7 @@ def test_failed_download_is_told(desk, blobs, empty_cache, monkeypatch):
     assert 'Download' in d.widget.header.model_box.button.text()
 
 
+@pytest.mark.slow
 def test_model_that_is_not_here_is_not_used(desk, blobs, empty_cache):
     d = desk(blobs)
     choose_model(d, 'vit_b')
@@ -199,6 +204,7 @@ def test_file_of_the_user_s_own(desk, blobs, empty_cache, monkeypatch):
     assert combo.currentText() == 'mine.pt'
 
 
+@pytest.mark.slow
 def test_other_model_answers_the_open_object_anew(desk, blobs, empty_cache):
     d = desk(blobs)
     d.viewer.layers['prompts'].add((28, 32))

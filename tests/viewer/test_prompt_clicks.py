@@ -91,6 +91,7 @@ def test_next_object_gets_the_next_free_id(desk, blobs):
         assert d.viewer.layers['objects'].data[position] == number
 
 
+@pytest.mark.slow
 def test_keys_commit_clear_flip_and_undo(desk, blobs):
     d = desk(blobs)
     d.mouse.click(d.image, INSIDE)
@@ -114,6 +115,7 @@ def test_keys_commit_clear_flip_and_undo(desk, blobs):
     ]
 
 
+@pytest.mark.slow
 def test_right_click_is_negative_and_the_next_click_positive(desk, blobs):
     d = desk(blobs)
     d.mouse.click(d.image, (28, 26))
@@ -186,6 +188,7 @@ def test_box_by_drag(desk, blobs):
     assert len(d.viewer.layers['shapes'].data) == 0
 
 
+@pytest.mark.slow
 def test_boxes_alone_are_one_object_each_and_one_undo(desk, blobs):
     d = desk(blobs)
     d.widget.panel.buttons['use_boxes_tool'].click()
@@ -202,6 +205,7 @@ def test_boxes_alone_are_one_object_each_and_one_undo(desk, blobs):
     assert not labels.data.any()
 
 
+@pytest.mark.slow
 def test_points_take_the_newest_box_and_leave_older_ones(desk, blobs):
     d = desk(blobs)
     d.widget.panel.buttons['use_boxes_tool'].click()
@@ -262,6 +266,7 @@ def test_one_embedding_serves_clicks_nearby(desk, blobs, oracle):
     assert oracle.encoded == once
 
 
+@pytest.mark.slow
 def test_contrast_limits_are_respected(desk, blobs):
     d = desk(blobs)
     # the squares are dark between these limits, so there is no blob
@@ -286,6 +291,7 @@ def slow_start(monkeypatch):
     return waiting
 
 
+@pytest.mark.slow
 def test_clicks_before_the_form_is_ready_are_answered(desk, blobs, slow_start):
     d = desk(blobs, rotate=10, scale=(2, 2))
     assert 'prompts' not in d.viewer.layers

@@ -313,6 +313,7 @@ def test_keep_policy_leaves_what_is_there(desk, blobs):
     assert (own.data[20, 32], own.data[34, 32]) == (9, 10)
 
 
+@pytest.mark.slow
 def test_classes_give_labels_and_are_remembered(desk, blobs):
     d = desk(blobs)
     combo = d.widget.panel.numbers_combo
@@ -389,6 +390,7 @@ def test_labels_removed_during_a_batch_come_back(desk, blobs, oracle):
     assert [labels.data[p] for p in (FIRST, SECOND, THIRD)] == [1, 0, 0]
 
 
+@pytest.mark.slow
 def test_propagation_follows_and_is_one_undo(desk, blobs):
     stack = np.stack([np.roll(blobs, shift, 1) for shift in (0, 1, 2, 3, 4)])
     d = desk(stack)

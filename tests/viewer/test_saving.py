@@ -79,6 +79,7 @@ def names(file):
     return sorted(p.name for p in file.parent.iterdir())
 
 
+@pytest.mark.slow
 def test_box_saves_beside_the_image_and_says_where(opened, file):
     d = opened(show=True)
     make(d, FIRST)
@@ -109,6 +110,7 @@ def test_nothing_is_made_before_the_first_object(opened, file):
     assert names(file) == ['cells.tif']
 
 
+@pytest.mark.slow
 @pytest.mark.own_viewer
 def test_opening_it_tomorrow_brings_objects_and_prompts_back(opened, file):
     d = opened()
@@ -293,6 +295,7 @@ def test_a_file_that_cannot_be_written_is_told_of_once(
     assert not tasks.get_status()
 
 
+@pytest.mark.slow
 @pytest.mark.own_viewer
 def test_objects_of_a_read_only_disk_come_back(opened, file, monkeypatch):
     real = saving_jobs.save
@@ -410,6 +413,7 @@ def test_commit_is_not_held_up_by_saving(opened, file, monkeypatch):
     assert len(saves) <= 2
 
 
+@pytest.mark.slow
 @pytest.mark.own_viewer
 def test_what_was_painted_by_hand_comes_back(opened, file):
     d = opened()

@@ -192,6 +192,7 @@ def test_a_click_in_the_table_opens_an_image(series_desk, folder):
     assert names(d) == ['c', 'labels']
 
 
+@pytest.mark.slow
 def test_prompts_go_from_image_to_image(series_desk, folder):
     d = series_desk(folder, prompts=True)
     d.session.click(28, 32)
@@ -367,6 +368,7 @@ def test_resuming_without_a_file_that_was_moved(series_desk, folder):
     assert again.widget.panel.summary.text().endswith('labels')
 
 
+@pytest.mark.slow
 def test_segment_everything_on_all_images(series_desk, folder):
     d = series_desk(folder)
     QTest.mouseClick(d.widget.panel.run_button, LEFT)
@@ -1730,6 +1732,7 @@ def test_labels_are_saved_without_their_image(
     assert saved(folder, 'a').any()
 
 
+@pytest.mark.slow
 def test_a_closed_dock_is_opened_again(series_desk, folder):
     d = series_desk(folder, prompts=True)
     d.viewer.window.remove_dock_widget(d.dock)
@@ -1953,6 +1956,7 @@ def test_boxes_that_are_no_objects_yet_stay_with_their_image(boxed, folder):
     assert 'b' in names(d)
 
 
+@pytest.mark.slow
 def test_objects_of_a_job_are_written_before_the_next_image(boxed, folder):
     d = boxed
     d.prompts.trigger('accept')
@@ -1972,6 +1976,7 @@ def test_objects_of_a_job_are_saved_when_the_dock_is_closed(boxed, folder):
     assert saved(folder, 'a').any()
 
 
+@pytest.mark.slow
 def test_a_job_goes_on_until_the_window_closes(boxed, folder, monkeypatch):
     d = boxed
     window = d.widget.main_window

@@ -59,6 +59,7 @@ def lines(d):
     return d.widget.shown.tracks
 
 
+@pytest.mark.slow
 def test_track_makes_two_layers(track_desk, dividing_cells):
     d = track_desk(
         scale=(1, 0.5, 0.5), translate=(0, 3, 4), units=('s', 'um', 'um')
@@ -894,6 +895,7 @@ def test_propagations_in_two_labels(gap_desk):
     assert np.array_equal(first.data, before)
 
 
+@pytest.mark.slow
 def test_added_objects_can_be_corrected_and_exported(gap_desk, tmp_path):
     d = gap_desk()
     d.choose(2, 1)

@@ -192,6 +192,7 @@ def test_renamed_layers_are_offered_by_their_new_names(desk, blobs):
     assert d.viewer.layers['cells'].data[SECOND] == 2
 
 
+@pytest.mark.slow
 def test_labels_and_channels_are_those_chosen_for_the_image(desk, blobs):
     d = desk(blobs)
     other = d.viewer.add_image(blobs.copy(), name='other')

@@ -206,6 +206,7 @@ def test_units_are_changed_in_place(units):
     assert layer.data_to_world((4, 5)) == pytest.approx(before * factors)
 
 
+@pytest.mark.slow
 def test_sliders_go_to_a_place_in_the_units_of_the_world(desk, blobs):
     stack = np.stack([blobs] * 5)
     d = desk(stack, units=('um', 'um', 'um'))

@@ -92,6 +92,7 @@ def planar_transforms(draw, ndim):
     return affine
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=60)
 @given(transforms(2), transforms(2), st.tuples(*[st.floats(0, 1)] * 2))
 def test_a_click_is_the_pixel_under_it(image_at, points_at, place):

@@ -57,6 +57,7 @@ def test_a_row_is_looked_at_in_the_channel_that_is_shown(measured):
     assert there[1 - axis] in (6, 7)
 
 
+@pytest.mark.slow
 def test_objects_are_deleted_in_all_channels(measured):
     _, scene, labels = measured
     objects = scene.objects_of(labels)

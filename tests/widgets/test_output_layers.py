@@ -47,6 +47,7 @@ def test_labels_of_the_user_are_output_whatever_their_name(viewer):
     assert not is_output(viewer.layers[0])
 
 
+@pytest.mark.slow
 def test_masks_found_so_far_are_never_written_to(viewer, qtbot):
     """They are ours, and lie on the image, but go away after the run."""
     scene = ViewerScene(viewer)
