@@ -619,8 +619,54 @@ def test_letters_that_tifffile_makes_up_are_planes() -> None:
     assert tiff_axes('QYX', (5, 9, 9)) is None
     assert tiff_axes('QZYX', (2, 5, 9, 9)) == 'tzyx'
     assert tiff_axes('RYXS', (5, 9, 9, 3)) == 'zyxs'
-    with pytest.raises(ImageError, match='QQYX .* has too many axes'):
-        tiff_axes('QQYX', (2, 5, 9, 9))
+    assert tiff_axes('QQYX', (2, 5, 9, 9)) is None
+    with pytest.raises(ImageError, match='QRYX .* has too many axes'):
+        tiff_axes('QRYX', (2, 5, 9, 9))
+
+
+@pytest.mark.parametrize(
+    ('shape', 'axes'),
+    [
+        ((1, 5, 9, 9), 'tzyx'),
+        ((5, 1, 9, 9), 'ztyx'),
+        ((1, 1, 9, 9), 'tzyx'),
+        ((1, 1, 5, 9, 9), 'tczyx'),
+        ((1, 5, 1, 9, 9), 'tzcyx'),
+        ((1, 5, 9, 9, 3), 'tzyxs'),
+    ],
+)
+@pytest.mark.parametrize('name', ['a.tif', 'a.npy'])
+def test_unnamed_axes_of_length_one_are_no_choice(
+    shape: tuple[int, ...], axes: str, name: str, tmp_path: Path
+) -> None:
+    stack = np.arange(np.prod(shape), dtype=np.uint16).reshape(shape)
+    path = tmp_path / name
+    if name == 'a.tif':
+        tifffile.imwrite(path, stack, photometric='minisblack')
+    else:
+        np.save(path, stack)
+    assert guessed_axes(shape) == axes
+    source = open_source(path)
+    planes = stack.reshape(-1, *(9, 9, 3)[: len(source.shape) + source.rgb])
+    last = len(planes) - 1
+    np.testing.assert_array_equal(
+        source.read(last, 0, (0, 0, 9, 9)), planes[last]
+    )
+    plane = read_image(path, [last] if last else None).pixels
+    np.testing.assert_array_equal(plane, planes[last])
+
+
+def test_two_unnamed_axes_are_named_by_the_user(tmp_path: Path) -> None:
+    stack = np.arange(2 * 5 * 81, dtype=np.uint16).reshape(2, 5, 9, 9)
+    path = tmp_path / 'a.tif'
+    tifffile.imwrite(path, stack)
+    with pytest.raises(ImageError, match='has 4 axes.*--axes'):
+        read_image(path)
+    found = read_image(path, [1, 3], axes='tzyx').pixels
+    np.testing.assert_array_equal(found, stack[1, 3])
+    labels = read_labels(path)
+    assert labels.axes == 'tzyx'
+    np.testing.assert_array_equal(labels.labels, stack)
 
 
 WELLS = [{'path': f'A/{n}'} for n in (1, 2, 3, 4)]

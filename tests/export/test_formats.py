@@ -701,7 +701,7 @@ def test_the_only_channel_of_ome_zarr_is_left_out(
     datasets = [{'path': '1', 'coordinateTransformations': [step]}]
     image = {**group.attrs['multiscales'][0], 'datasets': datasets}
     group.attrs['multiscales'] = [image]
-    with pytest.raises(ExportError, match=r'Labels of shape \(1, 2,'):
+    with pytest.raises(ExportError, match=r'have the shape \(1, 2,'):
         read_labels(tmp_path / 'x.zarr')
 
 

@@ -140,9 +140,9 @@ class LabelsWithTable:
             )
         if len(shape) not in AXES or 0 in shape:
             raise ExportError(
-                f'Labels of shape {shape} cannot be exported: give (rows, '
-                'columns), (planes, rows, columns) or (times, planes, rows, '
-                'columns).'
+                f'Labels cannot have the shape {shape}: give (rows, columns), '
+                '(planes, rows, columns) or (times, planes, rows, columns), '
+                'none of them 0.'
             )
         check_extent(shape)
         axes = self.axes or AXES[len(shape)]

@@ -33,10 +33,10 @@ from napari_mobilesam.readers.open_image import (
     with_plane_last,
 )
 from napari_mobilesam.readers.tiff import (
-    UNNAMED,
     opened_series,
     pixel_sizes,
     tiff_axes,
+    unnamed_axes,
 )
 from napari_mobilesam.types import SegmentationError
 from napari_mobilesam.units import METERS
@@ -171,9 +171,10 @@ def read_tiff(
             # channel is given
             if letters[0] == 'S' and (frames or channel is None):
                 letters = f'{"T" if frames else "Z"}{letters[1:]}'
-            # InstanSeg does not name its channels
-            unnamed = UNNAMED if channel is None else 'cyx'
-            axes = tiff_axes(letters, labels.shape) or unnamed
+            axes = tiff_axes(letters, labels.shape)
+            if axes is None and channel is not None and labels.ndim == 3:
+                axes = 'cyx'  # InstanSeg does not name its channels
+            axes = axes or unnamed_axes(labels.ndim)
             scale, units = pixel_sizes(path, file, series.keyframe, number)
     except SegmentationError:
         raise

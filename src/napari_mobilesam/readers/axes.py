@@ -159,12 +159,20 @@ def guessed_axes(
             f'{shape[0]} planes of {shape[1]} × {shape[2]}.'
         )
     leading = len(shape) - len(plane)
+    long = [axis for axis in range(leading) if shape[axis] > 1]
+    single = 'tc' if plane == 'yx' else 't'
+    if 1 < leading <= 1 + len(single) and len(long) < 2:
+        # nothing depends on the letter of an axis of length one
+        at = long[0] if long else leading - 1
+        others = single[: leading - 1]
+        return f'{others[:at]}z{others[at:]}{plane}'
     if leading < 0 or leading > 1:
         raise ImageError(
             f'The image has {counted(len(shape), "axis", "axes")}: its shape '
             f'is {shape}. Give '
             '(rows, columns) or (planes, rows, columns), either with 3 or 4 '
-            'colours last, or name the axes, for example axes="tzcyx".'
+            'colours last, or name the axes, for example axes="tzcyx" '
+            '(--axes tzcyx).'
         )
     return 'z' * leading + plane
 

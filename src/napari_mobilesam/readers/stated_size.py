@@ -9,10 +9,10 @@ from typing import NamedTuple
 from napari_mobilesam.readers.open_image import open_zarr
 from napari_mobilesam.readers.tiff import (
     TIFF_SUFFIXES,
-    UNNAMED,
     opened_series,
     pixel_sizes,
     tiff_axes,
+    unnamed_axes,
 )
 
 
@@ -107,7 +107,8 @@ def stated_size(path: Path) -> StatedSize | None:
     if path.suffix.lower() not in TIFF_SUFFIXES:
         return None
     with opened_series(path) as (file, series, number):
-        axes = tiff_axes(series.axes, series.shape) or UNNAMED
+        axes = tiff_axes(series.axes, series.shape)
+        axes = axes or unnamed_axes(series.ndim)
         scale, units = pixel_sizes(path, file, series.keyframe, number)
         shape = tuple(map(int, series.shape))
     return StatedSize(

@@ -31,8 +31,6 @@ OME_SIZES = {
 # most this share of the pixels of the largest series.
 THUMBNAIL = 0.5
 CHOOSE = 'choose one with series={0}, --series {0} on the command line.'
-# Axes of pages that the file does not name.
-UNNAMED = 'zyx'
 ORIENTATION, GDAL_NODATA = 'Orientation', 'GDAL_NODATA'
 
 
@@ -87,13 +85,15 @@ def open_tiff(
         files = _files(file, chosen)
         arrays: tuple[Any, ...] = ()
         if convert is not None:
-            array, axes = convert(chosen.asarray(), axes or UNNAMED)
+            array, axes = convert(
+                chosen.asarray(), axes or unnamed_axes(chosen.ndim)
+            )
             arrays = (array,)
         elif chosen.dataoffset is not None and page.is_memmappable:
             arrays = (_mapped(path, file, chosen),)
         elif not lazy and not _has_zarr():
             arrays = (chosen.asarray(),)
-    known = axes or UNNAMED
+    known = axes or unnamed_axes(chosen.ndim)
     # inks and palettes were converted
     colours = page.photometric not in (
         tifffile.PHOTOMETRIC.MINISBLACK,
@@ -465,12 +465,17 @@ def _decoded(path: Path, number: int) -> tuple[Any, ...]:
     )
 
 
+def unnamed_axes(count: int) -> str:
+    """Return letters for axes that a TIFF does not name; q is unknown."""
+    return 'tzyx'[-count:] if count < 5 else 'zyx'.rjust(count, 'q')
+
+
 def tiff_axes(axes: str, shape: Sequence[int]) -> str | None:
-    """Translate axis letters of tifffile, None if unknown.
+    """Translate axis letters of tifffile, None if all but YX are unknown.
 
     Q, I and others of unknown meaning are planes.
     """
-    if axes in ('QYX', 'IYX'):
+    if axes != 'YX' and axes.strip('QI') == 'YX':
         return None
     names = ''.join(
         name if name in 'tzcsyx' else 'z' if 'z' not in axes.lower() else 't'
