@@ -28,7 +28,7 @@ print('scores:', [f'{mask.score:.2f}' for mask in masks.masks])
 session.click(20, 120, positive=False)
 print(session.propagate().text)
 
-labels = session.scene.labels.data
+labels = viewer.layers['objects'].data
 filled = [z for z in range(len(stack)) if (labels[z] == 1).any()]
 print('filled planes:', filled)
 print('undone:', session.undo())  # the click's own plane stays
