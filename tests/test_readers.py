@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import pickle
+import struct
 import threading
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -107,12 +109,35 @@ def deep_rgb(path: Path) -> None:
     path.write_bytes(imagecodecs.png_encode(RGB.astype(np.uint16) * 5))
 
 
+def deep_turned(path: Path) -> None:
+    import imagecodecs
+
+    data = imagecodecs.png_encode(np.rot90(RGB).astype('u2', order='C'))
+    exif = Image.Exif()
+    exif[274] = 6
+    known = b'eXIf' + exif.tobytes().removeprefix(b'Exif\0\0')
+    chunk = struct.pack('>I', len(known) - 4) + known
+    chunk += struct.pack('>I', zlib.crc32(known))
+    at = data.index(b'IDAT') - 4
+    path.write_bytes(data[:at] + chunk + data[at:])
+
+
 RIGHT = {
     'gray PNG': ('a.png', picture(GRAY, 'L'), GRAY),
     'capitals': ('a.PNG', picture(GRAY, 'L', format='PNG'), GRAY),
     'gray and alpha PNG': ('a.png', gray_alpha, GRAY),
     'RGB PNG': ('a.png', picture(RGB, 'RGB'), RGB),
     'PNG of 16 bits per colour': ('a.png', deep_rgb, RGB.astype('u2') * 5),
+    'orientation of a PNG of 16 bits per colour': (
+        'a.png',
+        deep_turned,
+        RGB.astype('u2'),
+    ),
+    'TIFF of another suffix': (
+        'a.stk',
+        tiff(GRAY, photometric='miniswhite'),
+        GRAY,
+    ),
     'orientation of EXIF': ('a.png', turned, GRAY),
     'orientation of TIFF': ('a.tif', turned_tiff, GRAY),
     'capitals of TIFF': ('a.TIF', tiff(GRAY), GRAY),
@@ -259,6 +284,11 @@ REFUSED = {
         'a.png',
         lambda p: p.write_text('hello'),
         'damaged or not a PNG',
+    ),
+    'raw file of a camera': (
+        'a.dng',
+        tiff(GRAY, photometric='cfa'),
+        'has CFA colours',
     ),
     'five inks': (
         'a.tif',

@@ -15,8 +15,8 @@ from napari_mobilesam.readers.open_image import (
     open_pyramid,
 )
 from napari_mobilesam.readers.tiff import (
-    TIFF_SUFFIXES,
     holds_several,
+    is_tiff,
     opened_series,
     plane_pixels,
 )
@@ -228,7 +228,7 @@ def _array_pixels(path: Path) -> int:
 
 def _tiff_pixels(path: Path, series: int | None) -> int:
     """Return the number of pixels per plane of a TIFF, 0 for other files."""
-    if is_url(str(path)) or path.suffix.lower() not in TIFF_SUFFIXES:
+    if is_url(str(path)) or not is_tiff(path):
         return 0
     if series is not None and not holds_several(path):
         series = None

@@ -18,7 +18,7 @@ from napari_mobilesam.extra import need
 from napari_mobilesam.readers.axes import KNOWN_AXES, guessed_axes
 from napari_mobilesam.readers.pictures import PICTURE_SUFFIXES, open_picture
 from napari_mobilesam.readers.pyramid import Pyramid
-from napari_mobilesam.readers.tiff import TIFF_SUFFIXES, open_tiff
+from napari_mobilesam.readers.tiff import TIFF_SUFFIXES, is_tiff, open_tiff
 from napari_mobilesam.types import ImageError
 
 Read = TypeVar('Read')
@@ -86,7 +86,7 @@ def open_pyramid(
         )
     if not path.exists():
         raise ImageError(f'There is no file or folder {path}.')
-    tiff = path.suffix.lower() in TIFF_SUFFIXES and not path.is_dir()
+    tiff = is_tiff(path)
     if series is not None and not tiff:
         raise ImageError(
             f'{path} is not a TIFF, but only TIFFs can hold several images: '

@@ -11,11 +11,13 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, ImageSequence, UnidentifiedImageError
 
 from napari_mobilesam.readers.pyramid import Pyramid
+from napari_mobilesam.readers.tiff import turn_of
 from napari_mobilesam.types import ImageError
 
 # Lossy formats, unsuitable for label images.
 LOSSY_SUFFIXES = ('.jpg', '.jpeg', '.jfif', '.webp')
 PICTURE_SUFFIXES = ('.png', '.bmp', '.gif', *LOSSY_SUFFIXES)
+EXIF_ORIENTATION = 274
 # Modes of Pillow with gray values, and the modes to convert others to.
 GRAY_MODES = ('L', 'I', 'F', 'I;16', 'I;16B', 'I;16L', 'I;16N')
 WITH_ALPHA = {'LA': 'L', 'La': 'L', 'PA': 'RGB', 'RGBa': 'RGBA'}
@@ -137,4 +139,7 @@ def _deep_png(path: Path, picture: Any) -> NDArray[Any] | None:
             'imagecodecs`, or save it as a TIFF.'
         ) from error
     pixels: NDArray[Any] = png_decode(path.read_bytes())
+    turn = turn_of(int(picture.getexif().get(EXIF_ORIENTATION, 1)))
+    if turn is not None:
+        pixels = turn(pixels, 0, 1)
     return pixels[..., 0] if kind == 4 else pixels

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from napari_mobilesam.readers.open_image import open_zarr
 from napari_mobilesam.readers.tiff import (
-    TIFF_SUFFIXES,
+    is_tiff,
     opened_series,
     pixel_sizes,
     tiff_axes,
@@ -104,7 +104,7 @@ def stated_size(path: Path) -> StatedSize | None:
         pyramid = open_zarr(path)
         shape = tuple(pyramid.arrays[0].shape)
         return StatedSize(shape, pyramid.scale, pyramid.units, path)
-    if path.suffix.lower() not in TIFF_SUFFIXES:
+    if not is_tiff(path):
         return None
     with opened_series(path) as (file, series, number):
         axes = tiff_axes(series.axes, series.shape)

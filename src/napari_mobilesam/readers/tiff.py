@@ -20,6 +20,8 @@ from napari_mobilesam.types import ImageError
 from napari_mobilesam.units import is_time, unit_name
 
 TIFF_SUFFIXES = ('.tif', '.tiff', '.btf', '.tf8', '.svs', '.ndpi', '.scn')
+# First bytes of TIFF and BigTIFF in both byte orders; NDPI has those of TIFF.
+SIGNATURES = (b'II*\0', b'MM\0*', b'II+\0', b'MM\0+')
 # OME attributes of the pixel size along each axis
 OME_SIZES = {
     'x': 'PhysicalSizeX',
@@ -148,11 +150,26 @@ def opened_series(
         yield file, series, number
 
 
+def is_tiff(path: Path) -> bool:
+    """Return whether a file is a TIFF, by its suffix or its first bytes.
+
+    Microscopes write TIFFs under many suffixes, such as .lsm and .stk.
+    """
+    if not path.is_file():
+        return False
+    if path.suffix.lower() in TIFF_SUFFIXES:
+        return True
+    # errors are reported when the file is read
+    with contextlib.suppress(OSError), path.open('rb') as file:
+        return file.read(4) in SIGNATURES
+    return False
+
+
 def holds_several(path: Path) -> bool:
     """Return whether a file is a TIFF with several images, of any size."""
     import tifffile
 
-    if path.suffix.lower() not in TIFF_SUFFIXES:
+    if not is_tiff(path):
         return False
     try:
         with _whole_pages(path), tifffile.TiffFile(path) as file:
@@ -219,7 +236,7 @@ def _files(file: Any, series: Any) -> tuple[Path, ...]:
 
 
 def _refuse_colours(path: Path, page: Any) -> None:
-    """Refuse three samples that are not RGB and not converted to it."""
+    """Refuse colours that are not RGB and not converted to it."""
     import tifffile
 
     photometric = page.photometric
@@ -228,6 +245,7 @@ def _refuse_colours(path: Path, page: Any) -> None:
         'JP' not in getattr(page.compression, 'name', '')
     )
     if raw or photometric in (
+        tifffile.PHOTOMETRIC.CFA,  # raw files of cameras
         tifffile.PHOTOMETRIC.CIELAB,
         tifffile.PHOTOMETRIC.ICCLAB,
         tifffile.PHOTOMETRIC.ITULAB,
@@ -242,7 +260,8 @@ def _conversion(path: Path, page: Any, indices: bool) -> Any:
     """Return a function that converts pixels to gray or RGB, if needed."""
     import tifffile
 
-    turn = _turn(page)
+    tag = page.tags.get(ORIENTATION)
+    turn = None if tag is None else turn_of(int(tag.value))
     colours = None
     photometric = page.photometric
     if photometric == tifffile.PHOTOMETRIC.SEPARATED:
@@ -295,10 +314,14 @@ def _rgb_of_cmyk(pixels: NDArray[Any]) -> NDArray[Any]:
     return (255 * rgb + 0.5).astype(np.uint8)
 
 
-def _turn(page: Any) -> Any:
-    """Return a function that rotates pixels upright; None if they are."""
-    tag = page.tags.get(ORIENTATION)
-    orientation = 1 if tag is None else int(tag.value)
+def turn_of(orientation: int) -> Any:
+    """Return a function that rotates pixels upright; None if they are.
+
+    Parameters
+    ----------
+    orientation : int
+        Value of the tag of TIFF and EXIF.
+    """
     if orientation not in range(2, 9):
         return None
 
