@@ -21,6 +21,7 @@ from PIL import Image
 
 from napari_mobilesam.cli.exit_codes import InputError
 from napari_mobilesam.cli.image_files import read_image
+from napari_mobilesam.export.exported import ExportError
 from napari_mobilesam.export.formats import read_labels
 from napari_mobilesam.large.io.sources import open_source
 from napari_mobilesam.readers.axes import (
@@ -546,7 +547,7 @@ def test_label_images_are_whole_and_alone(tmp_path, name, write, message):
         ((8, 9, 2), True),
         ((9, 7, 2), False),
         ((9, 9, 1), False),
-        ((99, 99, 3), False),
+        ((99, 99, 3), True),
         ((9, 99, 99, 2), False),
     ],
 )
@@ -554,6 +555,23 @@ def test_few_columns_of_much_larger_planes_look_like_channels(
     shape: tuple[int, ...], looks: bool
 ) -> None:
     assert looks_like_channels_last(shape) == looks
+
+
+@pytest.mark.parametrize('name', ['a.npy', 'a.tif', 'a.zarr'])
+@pytest.mark.parametrize('count', [3, 5])
+def test_labels_with_channels_last_are_no_stack_of_planes(
+    name: str, count: int, tmp_path: Path
+) -> None:
+    path = tmp_path / name
+    labels = np.stack([LABELS] * count, axis=-1)
+    if name == 'a.npy':
+        np.save(path, labels)
+    elif name == 'a.tif':
+        tifffile.imwrite(path, labels, photometric='minisblack')
+    else:
+        zarr.save_array(str(path), labels)
+    with pytest.raises(ExportError, match=r'\(40, 56, .*colours or channels'):
+        read_labels(path)
 
 
 def test_channels_are_counted_from_0() -> None:

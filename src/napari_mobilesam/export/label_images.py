@@ -8,6 +8,7 @@ read as integers.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from napari_mobilesam.large.io.label_tiff import (
     imagej_unit,
     ome_sizes,
 )
+from napari_mobilesam.readers.axes import looks_like_channels_last
 from napari_mobilesam.readers.open_image import (
     reason,
     unreadable,
@@ -174,7 +176,9 @@ def read_tiff(
             axes = tiff_axes(letters, labels.shape)
             if axes is None and channel is not None and labels.ndim == 3:
                 axes = 'cyx'  # InstanSeg does not name its channels
-            axes = axes or unnamed_axes(labels.ndim)
+            if axes is None:
+                check_unnamed(labels.shape, path)
+                axes = unnamed_axes(labels.ndim)
             scale, units = pixel_sizes(path, file, series.keyframe, number)
     except SegmentationError:
         raise
@@ -189,6 +193,22 @@ def read_tiff(
         units=tuple(units.get(a) for a in axes) if units else (),
         name=stem(path),
     )
+
+
+def check_unnamed(shape: Sequence[int], path: Path) -> None:
+    """Refuse labels without named axes whose last one is not of columns.
+
+    Raises
+    ------
+    ExportError
+        If they look like an image with colours or channels.
+    """
+    if looks_like_channels_last(shape):
+        raise ExportError(
+            f'{path} has the shape {tuple(shape)}, whose last axis looks like '
+            'colours or channels: give labels as (rows, columns) or (planes, '
+            'rows, columns).'
+        )
 
 
 def _one_channel(

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.lib import format as npy
 
 from napari_mobilesam.export.exported import ExportError, LabelsWithTable
-from napari_mobilesam.export.label_images import as_labels
+from napari_mobilesam.export.label_images import as_labels, check_unnamed
 from napari_mobilesam.readers.open_image import reason
 
 MASKS = 'masks'
@@ -73,6 +73,7 @@ def read_npy_labels(path: Path) -> LabelsWithTable:
     labels = np.asarray(content)
     while labels.ndim > 2 and labels.shape[0] == 1:
         labels = labels[0]
+    check_unnamed(labels.shape, path)
     name = path.stem.removesuffix(SEG)
     return LabelsWithTable(as_labels(labels, path), name=name)
 

@@ -19,6 +19,7 @@ from napari_mobilesam.export.exported import (
     class_name,
     smallest_dtype,
 )
+from napari_mobilesam.export.label_images import check_unnamed
 from napari_mobilesam.extra import need
 from napari_mobilesam.files import named_errors, temporary_path
 from napari_mobilesam.large.io.interfaces import Source
@@ -325,6 +326,8 @@ def read_ome_zarr(path: Path) -> LabelsWithTable:
             f'{path} is unfinished: repeat the run that writes it first.'
         )
     pyramid = _without_channel(open_pyramid(path))
+    if pyramid.axes is None:
+        check_unnamed(pyramid.arrays[0].shape, path)
     attributes = dict(zarr.open(str(path), mode='r').attrs)
     told = dict(attributes.get('ome', attributes)).get('image-label', {})
     colors: dict[str, str] = {}

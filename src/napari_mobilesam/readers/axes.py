@@ -151,7 +151,7 @@ def guessed_axes(
         plane = 'yxc' if last else 'cyx'
     else:
         plane = 'yx'
-    if channels is None and looks_like_channels_last(shape):
+    if channels is None and not colours and looks_like_channels_last(shape):
         raise ImageError(
             f'The image has the shape {tuple(shape)}, in which the last axis '
             f'of {shape[-1]} is ambiguous: give axes="yxc" (--axes yxc) if it '
@@ -182,7 +182,7 @@ def looks_like_channels_last(shape: Sequence[int]) -> bool:
 
     Planes with so few columns are rare, images with so many channels are not.
     """
-    if len(shape) != 3 or shape[-1] in (3, 4):
+    if len(shape) != 3:
         return False
     return 2 <= shape[-1] <= MOST_CHANNELS and 4 * shape[-1] <= min(shape[:2])
 
