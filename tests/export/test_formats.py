@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import math
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -1021,6 +1022,30 @@ def test_damaged_files(name: str, content: bytes, tmp_path: Path) -> None:
             'feature 0 .* “geometry” is missing',
         ),
         ('a.geojson', {'features': [3]}, 'its content does not have'),
+        (
+            'a.geojson',
+            {
+                'features': [
+                    {
+                        'geometry': {
+                            'type': 'GeometryCollection',
+                            'geometries': [],
+                        }
+                    }
+                ]
+            },
+            'it is a GeometryCollection, not a Polygon',
+        ),
+        (
+            'a.json',
+            {
+                'images': [{'id': 1, 'height': 4, 'width': 4}],
+                'annotations': [
+                    {'id': 7, 'image_id': 1, 'segmentation': [[0, 0, 2, 2]]}
+                ],
+            },
+            'a polygon has fewer than three corners',
+        ),
     ],
 )
 def test_what_is_wrong_with_a_file_is_said_plainly(
@@ -1030,6 +1055,65 @@ def test_what_is_wrong_with_a_file_is_said_plainly(
     with pytest.raises(ExportError, match=message) as failure:
         read_labels(tmp_path / name)
     assert 'Error' not in str(failure.value)
+
+
+def test_careless_geojson(tmp_path: Path) -> None:
+    """Rings that are not closed, a byte order mark, useless properties."""
+    feature = {
+        'type': 'Feature',
+        'geometry': {
+            'type': 'Polygon',
+            'coordinates': [[[1, 2], [6, 2], [6, 5], [1, 5]]],
+        },
+        'properties': {
+            'classification': {'name': 'A', 'color': [300, 0, 0]},
+            'measurements': {'Area': 'x', 'Round': math.nan, 'Long': 5},
+        },
+    }
+    path = tmp_path / 'x.geojson'
+    path.write_text(json.dumps([feature]), 'utf-8-sig')
+    found = read_labels(path, shape=(8, 9))
+    expected = np.zeros((8, 9))
+    expected[2:5, 1:6] = 1
+    same(found, expected)
+    assert found.class_colors == {}
+    assert found.table is not None
+    assert list(found.table) == ['label', 'class', 'Long']
+
+
+def test_careless_coco(tmp_path: Path) -> None:
+    corners = [1, 2, 6, 2, 6, 5, 1, 5]
+    content = {
+        'images': [{'id': 1, 'height': 8, 'width': 9}],
+        'annotations': [
+            {
+                'image_id': 1,
+                'category_id': 1,
+                'segmentation': [corners],
+                'score': None,
+                'measurements': {'a': 'x', 'b': 2},
+            }
+        ],
+        'categories': [{'id': 1, 'name': 'A', 'color': 'red'}],
+    }
+    path = tmp_path / 'x.json'
+    path.write_text(json.dumps(content), 'utf-8')
+    found = read_labels(path)
+    assert found.class_colors == {}
+    assert found.table is not None
+    assert list(found.table) == ['label', 'class', 'b']
+
+
+def test_texts_of_imagej_are_no_objects(tmp_path: Path) -> None:
+    roifile = pytest.importorskip('roifile')
+    roi = roifile.ImagejRoi(roitype=roifile.ROI_TYPE.RECT)
+    roi.top, roi.left, roi.bottom, roi.right = 1, 2, 5, 6
+    path = tmp_path / 'x.roi'
+    for subtype, count in (('UNDEFINED', 16), ('TEXT', 0), ('IMAGE', 0)):
+        roi.subtype = roifile.ROI_SUBTYPE[subtype]
+        path.write_bytes(roi.tobytes())
+        found = read_labels(path, shape=(8, 9))
+        assert np.count_nonzero(found.labels) == count
 
 
 def test_points_and_lines_of_qupath_are_no_objects(

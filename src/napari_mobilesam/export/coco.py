@@ -24,8 +24,10 @@ from napari_mobilesam.export.exported import (
     ObjectProperties,
     Plane,
     PropertiesLookup,
+    finite_numbers,
     flaw,
     geometry_member,
+    hex_color,
     objects_of,
     smallest_dtype,
     with_geometry,
@@ -293,9 +295,10 @@ def _decoded(
         [_properties(entry, names) for entry in annotations],
     )
     colors = {
-        names[c['id']]: '#{:02x}{:02x}{:02x}'.format(*c['color'])
+        names[c['id']]: color
         for c in categories
-        if 'color' in c and names[c['id']]
+        for color in [hex_color(c.get('color'))]
+        if color and names[c['id']]
     }
     image = LabelsWithTable(out.reshape(shape), table, colors, name=path.stem)
     return with_geometry(image, info.get(OURS))
@@ -322,7 +325,7 @@ def _properties(entry: Any, names: dict[Any, str]) -> ObjectProperties:
     numbers = dict(entry.get('measurements') or {})
     if 'score' in entry:
         numbers['score'] = entry['score']
-    return ObjectProperties(name, numbers)
+    return ObjectProperties(name, finite_numbers(numbers))
 
 
 def _class_name(category: Any) -> str:
@@ -351,6 +354,8 @@ def _paint(mask: Any, label: int, columns: NDArray[Any]) -> None:
         return
     if any(len(polygon) % 2 for polygon in mask):
         raise ValueError('a polygon has an odd number of coordinates')
+    if any(len(polygon) < 6 for polygon in mask):
+        raise ValueError('a polygon has fewer than three corners')
     polygons = [[np.asarray(p, float).reshape(-1, 2)] for p in mask]
     # the plane is transposed: (x, y) are its row and column
     fill_polygons(polygons, [label] * len(polygons), columns)

@@ -310,6 +310,24 @@ def _number(value: Any) -> float | None:
     return number if math.isfinite(number) else None
 
 
+def finite_numbers(values: Any) -> dict[str, float]:
+    """Return the measurements of a file that are finite numbers."""
+    return {
+        str(name): value
+        for name, value in (values or {}).items()
+        if isinstance(value, int | float) and math.isfinite(value)
+    }
+
+
+def hex_color(levels: Any) -> str | None:
+    """Return ``'#rrggbb'`` of levels from 0 to 255; None if invalid."""
+    if not isinstance(levels, list) or len(levels) not in (3, 4):
+        return None
+    if not all(isinstance(n, int) and 0 <= n <= 255 for n in levels):
+        return None
+    return '#{:02x}{:02x}{:02x}'.format(*levels[:3])
+
+
 def smallest_dtype(largest: int) -> np.dtype[Any]:
     """Return the dtype for a label image: uint16, or uint32 if needed.
 

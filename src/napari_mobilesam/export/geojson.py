@@ -22,8 +22,10 @@ from napari_mobilesam.export.exported import (
     LabelsWithTable,
     ObjectProperties,
     Plane,
+    finite_numbers,
     flaw,
     geometry_member,
+    hex_color,
     with_geometry,
 )
 from napari_mobilesam.export.polygon_file import (
@@ -186,7 +188,7 @@ def read_json(path: Path) -> Any:
         If it is not JSON.
     """
     try:
-        return parse_json(path.read_text('utf-8'), str(path))
+        return parse_json(path.read_text('utf-8-sig'), str(path))
     except UnicodeDecodeError as error:
         raise ExportError(f'{path} is not JSON: {error}.') from error
     except SchemaError as error:
@@ -198,11 +200,12 @@ def _object(feature: Any) -> tuple[PolygonObject | None, dict[str, str]]:
     geometry = feature['geometry']
     if geometry is None or geometry['type'] in NO_AREA:
         return None, {}
-    kind, parts = geometry['type'], geometry['coordinates']
+    kind = geometry['type']
+    if kind not in ('Polygon', 'MultiPolygon'):
+        raise ValueError(f'it is a {kind}, not a Polygon or MultiPolygon')
+    parts = geometry['coordinates']
     if kind == 'Polygon':
         parts = [parts]
-    elif kind != 'MultiPolygon':
-        raise ValueError(f'a {kind} has no area')
     if not parts or not all(parts):
         raise ValueError('it has no corners')
     polygons = [
@@ -212,19 +215,13 @@ def _object(feature: Any) -> tuple[PolygonObject | None, dict[str, str]]:
     measurements = properties.get('measurements') or {}
     if isinstance(measurements, list):  # QuPath before 0.4
         measurements = {m['name']: m['value'] for m in measurements}
-    numbers = {
-        str(name): float(value)
-        for name, value in measurements.items()
-        if isinstance(value, int | float)
-    }
+    numbers = finite_numbers(measurements)
     label = numbers.pop(LABEL, None)
     known = properties.get('classification') or {}
     # a subclass, such as Tumor: Positive, lists both names
     name = ': '.join(known.get('names') or [str(known.get('name') or '')])
-    color = known.get('color')
-    colors = {}
-    if name and isinstance(color, list) and len(color) in (3, 4):
-        colors[name] = '#{:02x}{:02x}{:02x}'.format(*map(int, color[:3]))
+    color = hex_color(known.get('color'))
+    colors = {name: color} if name and color else {}
     at = geometry.get('plane') or {}
     return (
         PolygonObject(
@@ -239,12 +236,16 @@ def _object(feature: Any) -> tuple[PolygonObject | None, dict[str, str]]:
 
 
 def _ring(points: Any) -> Any:
-    """Return the (N, 2) (row, column) of a ring without the last point."""
-    if points.ndim != 2 or points.shape[1] < 2 or len(points) < 4:
-        raise ValueError('a ring needs at least four (x, y) points')
+    """Return the (N, 2) (row, column) of the corners of a ring."""
+    if points.ndim != 2 or points.shape[1] < 2:
+        raise ValueError('a ring is not a list of (x, y) points')
     if not np.isfinite(points).all():
         raise ValueError('a corner is not a number')
-    return points[:-1, 1::-1]
+    # some programs do not repeat the first point at the end
+    corners = points[:-1] if (points[0] == points[-1]).all() else points
+    if len(corners) < 3:
+        raise ValueError('a ring needs at least three corners')
+    return corners[:, 1::-1]
 
 
 def is_geojson(path: Path) -> bool:

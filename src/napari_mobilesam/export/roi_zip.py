@@ -318,7 +318,9 @@ def _object(
         roifile.ROI_TYPE.ANGLE,
         roifile.ROI_TYPE.POINT,
     )
-    if not rings or roi.roitype in lines:
+    # texts and images are drawn in a rectangle
+    overlays = (roifile.ROI_SUBTYPE.TEXT, roifile.ROI_SUBTYPE.IMAGE)
+    if not rings or roi.roitype in lines or roi.subtype in overlays:
         return None
     numbers = {}
     for key, value in known.items():
