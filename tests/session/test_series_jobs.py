@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import threading
 from dataclasses import replace
 
 import numpy as np
@@ -262,3 +264,96 @@ def test_tracks_that_are_set_aside_do_not_return(session, tracked):
     jobs.tracks.set_aside(jobs.required, 0)
     session.finish()
     assert not file.exists()
+
+
+def opened_again(session, tmp_path, found, failures):
+    """Open the first image in another series, and ask for its tracks."""
+    jobs = session.series
+    found.clear()
+    failures.clear()
+    jobs.open(Series.open(tmp_path))
+    jobs.ask(0)
+    session.finish()
+    jobs.tracks.ask(jobs.required, 0, (3, 12, 16))
+    session.finish()
+
+
+@pytest.mark.parametrize('copied', [False, True])
+def test_tracks_belong_to_the_labels_that_were_tracked(
+    session, tracked, tmp_path, copied
+):
+    jobs, found, failures = session.series, [], []
+    jobs.tracks.found.connect(lambda *each: found.append(each))
+    jobs.failed.connect(failures.append)
+    image = jobs.required.read_image(0)
+    mine = np.ones(image.label_shape, np.uint16)
+    # tracks are saved before their labels, which then change
+    saved_tracks(session, tracked)
+    for value in 1, 2:
+        jobs.save(SaveRequest(0, value * mine, None, image))
+        session.finish()
+    folder = tmp_path
+    if copied:
+        # with other times
+        folder = tmp_path / 'copy'
+        shutil.copytree(
+            tmp_path,
+            folder,
+            ignore=shutil.ignore_patterns('copy', '.lock'),
+            copy_function=shutil.copyfile,
+        )
+    for _ in range(2):
+        opened_again(session, folder, found, failures)
+        assert len(found) == 1
+        assert not failures
+        jobs.mark(0, 'done')
+    file = jobs.required[0].tracks
+    # another program replaces the labels
+    tifffile.imwrite(folder / 'labels' / 'a_labels.tif', mine)
+    opened_again(session, folder, found, failures)
+    assert not found
+    assert 'The labels of a.tif are not those that were tracked' in failures[0]
+    assert (file.parent / f'removed-{file.name}').exists()
+    # they are tracked anew
+    saved_tracks(session, tracked)
+    opened_again(session, folder, found, failures)
+    assert len(found) == 1
+
+
+def test_tracks_of_labels_that_segment_replaced(session, tracked, tmp_path):
+    jobs, found, failures = session.series, [], []
+    jobs.tracks.found.connect(lambda *each: found.append(each))
+    image = jobs.required.read_image(0)
+    mine = np.ones(image.label_shape, np.uint16)
+    jobs.save(SaveRequest(0, mine, None, image))
+    saved_tracks(session, tracked)
+    files = jobs.required[0].files
+    files.begin(overwrite=True)
+    tifffile.imwrite(files.labels, mine)
+    files.finish(1, 1.0)
+    opened_again(session, tmp_path, found, failures)
+    assert not found
+    # deleted labels are not those that are saved next
+    saved_tracks(session, tracked)
+    files.labels.unlink()
+    jobs.save(SaveRequest(0, mine, None, image))
+    session.finish()
+    opened_again(session, tmp_path, found, failures)
+    assert not found
+
+
+def test_tracks_edited_while_they_are_saved_are_saved_later(session, tracked):
+    saved_tracks(session, tracked)
+    jobs = session.series
+    file = jobs.required[0].tracks
+    before = file.read_bytes()
+    edited = threading.Event()
+    edited.set()
+    tracked.pixels[0, 0, 15] = 40
+    jobs.tracks.save(jobs.required, 0, tracked.result(), edited)
+    session.finish()
+    assert file.read_bytes() == before
+    assert len(list(file.parent.glob('*tracks*'))) == 2
+    jobs.tracks.save(jobs.required, 0, tracked.result(), threading.Event())
+    session.finish()
+    assert tifffile.imread(file)[0, 0, 15] == 40

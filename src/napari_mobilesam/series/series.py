@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import (
     Callable,
     Collection,
@@ -23,6 +22,11 @@ from napari_mobilesam.export.formats import read_labels
 from napari_mobilesam.export.label_images import write_tiff
 from napari_mobilesam.files import atomic_path
 from napari_mobilesam.large.io.tables import read_table
+from napari_mobilesam.series.saved_tables import (
+    check_table,
+    complete_table,
+    known_values,
+)
 from napari_mobilesam.series.series_entry import (
     STATUSES,
     SeriesEntry,
@@ -34,6 +38,7 @@ from napari_mobilesam.series.series_files import (
     PATTERN,
     RECORDS,
     SUFFIX,
+    TRACKED,
     SeriesError,
     SeriesImage,
     distinct_names,
@@ -218,10 +223,30 @@ class Series:
         known = self[number].reviewed | {int(label) for label in labels}
         self._note(number, reviewed=sorted(known))
 
+    def note_tracks(self, number: int) -> None:
+        """Record that tracks of the labels read or saved here are saved.
+
+        Parameters
+        ----------
+        number : int
+            Number of the image, from 0.
+
+        Raises
+        ------
+        SeriesError
+            If it cannot be saved.
+        """
+        entry = self[number]
+        if entry.newest_record.get(TRACKED, ()) != entry.labels_state:
+            self._note(number, **{TRACKED: entry.labels_state})
+
     def _note(self, number: int, **values: Any) -> None:
         """Add values to the record of an image."""
         entry = self[number]
         known = entry.newest_record
+        if entry.tracked_in(known):
+            # tracks follow the changes of their labels
+            values[TRACKED] = values.get('written', entry.labels_state)
         changed = {
             **known,
             'made_of': {
@@ -290,6 +315,7 @@ class Series:
         """
         entry, shape = self[number], tuple(shape)
         known, entry.replaceable = entry.replaceable, None
+        known_state, entry.labels_state = entry.labels_state, None
         entry.record = entry.newest_record
         path = entry.labels
         state = file_state(path)
@@ -302,6 +328,7 @@ class Series:
                 self._check_shape(number, shape)
             except SeriesError:
                 entry.replaceable = known
+                entry.labels_state = known_state
                 raise
             raise SeriesError(
                 f'{path} has the shape {labels.shape}, but the image '
@@ -311,6 +338,7 @@ class Series:
         # never replace labels of other programs, even to continue them
         if 'written' in entry.record or is_written(entry.record, state):
             entry.replaceable = state
+        entry.labels_state = state
         return SavedLabels(labels, self._table(entry))
 
     def _check_shape(self, number: int, shape: tuple[int, ...]) -> None:
@@ -380,7 +408,10 @@ class Series:
         used = np.unique(labels)
         # forget labels of deleted objects, as new objects may get them
         reviewed = entry.reviewed_of(used.tolist())
-        _check_table(table)
+        if not entry.labelled:
+            # perhaps deleted: tracks are not of these labels
+            entry.labels_state = None
+        check_table(table)
         given = LabelsWithTable(
             labels,
             axes=image.label_axes if image else '',
@@ -396,7 +427,7 @@ class Series:
                 )
             entry.replaceable = file_state(path)
             with atomic_path(entry.files.table) as temporary:
-                _complete(table, used).to_csv(temporary, index=False)
+                complete_table(table, used).to_csv(temporary, index=False)
 
         _write_into(entry.files.record.parent, path, write)
         self._note(
@@ -406,6 +437,7 @@ class Series:
             objects=int(np.count_nonzero(used)),
             reviewed=reviewed,
         )
+        entry.labels_state = entry.replaceable
         return path
 
     def kept(self, number: int) -> tuple[Path, Path] | None:
@@ -486,9 +518,9 @@ class Series:
             labels = rows['label'].astype(int).tolist()
             scores = list(
                 zip(
-                    _known(rows, 'score'),
+                    known_values(rows, 'score'),
                     labels,
-                    _known(rows, 'stability'),
+                    known_values(rows, 'stability'),
                     strict=True,
                 )
             )
@@ -525,25 +557,6 @@ def _series_images(
         yield SeriesImage(image, labels, record, made_of)
 
 
-def _known(rows: pd.DataFrame, name: str) -> list[float]:
-    """Return the values of a column; infinite where they are unknown."""
-    import pandas as pd
-
-    if name not in rows:
-        return [math.inf] * len(rows)
-    values = pd.to_numeric(rows[name], errors='coerce').fillna(math.inf)
-    return [float(value) for value in values]
-
-
-def _check_table(table: pd.DataFrame | None) -> None:
-    """Raise `SeriesError` if rows have no valid labels."""
-    if table is not None and len(table) and 'label' not in table:
-        raise SeriesError(
-            'The table has no column “label”, so the object of a row is '
-            f'unknown; there are: {", ".join(map(str, table.columns))}.'
-        )
-
-
 def _write_into(folder: Path, path: Path, write: Callable[[], None]) -> None:
     """Write into a folder that an ending run may remove while it is empty.
 
@@ -567,18 +580,3 @@ def _write_into(folder: Path, path: Path, write: Callable[[], None]) -> None:
         raise SeriesError(
             f'{path} cannot be written ({text}): {room}choose another folder.'
         ) from error
-
-
-def _complete(table: pd.DataFrame | None, used: NDArray[Any]) -> pd.DataFrame:
-    """Return a table with a row for each label in use, and no others."""
-    import pandas as pd
-
-    labels = used[used != 0].astype(np.int64)
-    if table is None or not len(table):
-        return pd.DataFrame({'label': labels})
-    known = table[table['label'].isin(labels)]
-    missing = np.setdiff1d(labels, known['label'].to_numpy(np.int64))
-    if not len(missing):
-        return known
-    rows = pd.DataFrame({'label': missing}).reindex(columns=known.columns)
-    return pd.concat([known, rows], ignore_index=True) if len(known) else rows

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
 from napari_mobilesam.series.series_files import (
+    TRACKED,
     SeriesImage,
     file_state,
     is_written,
@@ -54,12 +55,15 @@ class SeriesEntry:
         saved here, or saved by this program before the series was opened.
     image_state : list or None
         `file_state` of the image that was read, to which the labels belong.
+    labels_state : list or None
+        `file_state` of the labels last read or saved here.
     """
 
     files: SeriesImage
     record: dict[str, Any]
     replaceable: list[int] | None = field(default=None, init=False)
     image_state: list[int] | None = field(default=None, init=False)
+    labels_state: list[int] | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         self.image_state = self.files.made_of.get('file')
@@ -85,21 +89,43 @@ class SeriesEntry:
 
     @property
     def image_replaced(self) -> bool:
-        """Return whether the image has changed since labels were saved.
-
-        An image that was copied or moved may have another time.
-        """
-        known = self.record.get('made_of')
-        known = known if isinstance(known, dict) else {}
-        then, now = known.get('file'), file_state(self.files.image)
+        """Return whether the image has changed since labels were saved."""
+        then, now = self._made_of.get('file'), file_state(self.files.image)
         if not then or now is None or not self.labelled:
             return False
         if self.files.image.is_dir():
             # the folder of a zarr changes with any file beside its pixels
             return False
-        if known.get('image') != self.files.made_of['image']:
-            return bool(then[0] != now[0])
-        return bool(then != now)
+        return self._differ(then, now)
+
+    @property
+    def tracks_replaced(self) -> bool:
+        """Return whether saved tracks are not of the labels read here.
+
+        Earlier versions did not record of which labels tracks are.
+        """
+        return TRACKED in self.record and not self.tracked_in(self.record)
+
+    def tracked_in(self, record: Mapping[str, Any]) -> bool:
+        """Return whether tracks noted in a record are of the labels here."""
+        return TRACKED in record and not self._differ(
+            record[TRACKED], self.labels_state
+        )
+
+    @property
+    def _made_of(self) -> dict[str, Any]:
+        known = self.record.get('made_of')
+        return known if isinstance(known, dict) else {}
+
+    def _differ(self, then: list[int] | None, now: list[int] | None) -> bool:
+        """Return whether a file of this image has changed.
+
+        One that was copied or moved with the image may have another time.
+        """
+        moved = self._made_of.get('image') != self.files.made_of['image']
+        if moved and then and now:
+            return then[0] != now[0]
+        return then != now
 
     @property
     def objects(self) -> int | None:

@@ -37,6 +37,8 @@ EDITED = 'edited'
 COMING = 'coming'
 # key of the path of the image relative to its labels
 SEEN = 'from'
+# key of the state of the labels to which the saved tracks belong
+TRACKED = 'tracked'
 # key of the options that would not have changed the labels
 UNUSED = 'unused'
 # what tells of which image labels are, and not how they were made
@@ -185,9 +187,12 @@ class SeriesImage:
                 f'{self.labels} exists and was not written by this command, '
                 'or was edited since; --overwrite replaces it'
             )
-        self.write_record(
-            {'made_of': self.made_of, **({'written': state} if ours else {})}
-        )
+        record: dict[str, Any] = {'made_of': self.made_of}
+        if ours:
+            record['written'] = state
+        if TRACKED in known:
+            record[TRACKED] = known[TRACKED]
+        self.write_record(record)
         return state is not None
 
     def expect(self, path: Path, known: dict[str, Any] | None = None) -> None:
@@ -225,6 +230,7 @@ class SeriesImage:
         unused : sequence of str
             Names of parameters that would not have changed the labels.
         """
+        before = self.known()
         known: dict[str, Any] = {
             'made_of': self.made_of,
             'written': file_state(self.labels),
@@ -235,6 +241,9 @@ class SeriesImage:
             known['channel'] = channel
         if unused:
             known[UNUSED] = list(unused)
+        if TRACKED in before:
+            # tracks of other labels
+            known[TRACKED] = before[TRACKED]
         self.write_record(known)
         return known
 

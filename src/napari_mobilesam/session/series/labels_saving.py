@@ -179,7 +179,8 @@ class LabelsSaving:
             if image is None or saved.labels.shape != image.label_shape:
                 continue
             # they may replace what was saved before, but nothing newer
-            series[number].replaceable = files.replaceable
+            entry = series[number]
+            entry.replaceable = entry.labels_state = files.replaceable
             request = SaveRequest(
                 number, saved.labels, saved.table, image, files.copy_session
             )

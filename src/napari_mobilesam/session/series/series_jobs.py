@@ -139,7 +139,7 @@ class SeriesJobs:
         self.series: Series | None = None
         self.current = -1
         self.saving = LabelsSaving(services)
-        self.tracks = TracksSaving(services, self._files)
+        self.tracks = TracksSaving(services, self.saving.lock)
         self.tracks.failed.connect(self.failed.emit)
         self.saving.saved.connect(self.changed.emit)
         self.saving.failed.connect(
@@ -176,7 +176,7 @@ class SeriesJobs:
             Labels cannot be saved, and another series would replace them.
         """
         self.abandon()
-        self._files.wait()
+        self.wait()
         if self.series is not None:
             self.saving.save_waiting(self.series)
         if self.saving.unsaved:
@@ -489,7 +489,7 @@ class SeriesJobs:
 
     def wait(self, timeout: float | None = None) -> bool:
         """Block until files are read and written; return False on timeout."""
-        return self._files.wait(timeout)
+        return self._files.wait(timeout) and self.tracks.wait(timeout)
 
     def close(self) -> None:
         """Stop segmenting, finish saving, and end the thread."""
@@ -501,3 +501,4 @@ class SeriesJobs:
             self.saving.save_waiting(self.series)
             self.saving.rescue(self.series)
         self._files.close()
+        self.tracks.close()

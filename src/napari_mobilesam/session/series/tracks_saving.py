@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +19,10 @@ from napari_mobilesam.large.io.tables import read_table, write_table
 from napari_mobilesam.series.series import Series
 from napari_mobilesam.series.series_entry import SeriesEntry
 from napari_mobilesam.session.runtime.services import Services
-from napari_mobilesam.session.runtime.worker import LatestWorker
+from napari_mobilesam.session.runtime.worker import (
+    LatestWorker,
+    SupersededError,
+)
 from napari_mobilesam.session.series.rescued import rescued_tracks
 from napari_mobilesam.session.track.tracked_labels import (
     TrackResult,
@@ -26,13 +30,18 @@ from napari_mobilesam.session.track.tracked_labels import (
 )
 from napari_mobilesam.text import explain
 from napari_mobilesam.tracking.tracks import TrackError
+from napari_mobilesam.types import SegmentationError
 
 # column of the table: whether the labels were edited after tracking
 EDITED = 'labels_edited'
+# start of the names of tracks that are set aside
+REMOVED = 'removed-'
+# kind of the job that reads tracks
+READ = 'read tracks'
 
 
 class TracksSaving:
-    """Save and read tracks on the thread of the files of a series.
+    """Save and read tracks on a thread, which no other file waits for.
 
     If the folder of the labels cannot be written to, tracks are saved in the
     user's folder, and read from there.
@@ -41,8 +50,8 @@ class TracksSaving:
     ----------
     services : Services
         Services, which deliver signals to the main thread.
-    files : LatestWorker
-        Thread that reads and writes the files of the series.
+    lock : Lock
+        Held while records are read or written.
 
     Attributes
     ----------
@@ -55,12 +64,29 @@ class TracksSaving:
     found = Signal(object, int, object)
     failed = Signal(str)
 
-    def __init__(self, services: Services, files: LatestWorker) -> None:
+    def __init__(self, services: Services, lock: threading.Lock) -> None:
         self._deliver = services.deliver
-        self._files = files
+        self._lock = lock
+        self._files = LatestWorker('napari-mobilesam-tracks')
 
-    def save(self, series: Series, number: int, kept: TrackResult) -> None:
-        """Save tracks of an image, which nobody changes, in place of others.
+    def wait(self, timeout: float | None = None) -> bool:
+        """Block until files are read and written; return False on timeout."""
+        return self._files.wait(timeout)
+
+    def close(self) -> None:
+        """Finish saving, and end the thread."""
+        self._files.discard(READ)
+        self._files.wait()
+        self._files.close()
+
+    def save(
+        self,
+        series: Series,
+        number: int,
+        kept: TrackResult,
+        edited: threading.Event | None = None,
+    ) -> None:
+        """Save tracks of an image, in place of others.
 
         Parameters
         ----------
@@ -70,10 +96,14 @@ class TracksSaving:
             Number of the image.
         kept : TrackResult
             Its tracks.
+        edited : Event, optional
+            Set when they are edited: what is half written is then discarded,
+            and they must be saved again.
         """
-        entry = series[number]
+        edited = edited or threading.Event()
         self._files.submit(
-            f'save tracks {number}', lambda: self._save(entry, kept)
+            f'save tracks {number}',
+            lambda: self._save(series, number, kept, edited),
         )
 
     def set_aside(self, series: Series, number: int) -> None:
@@ -87,15 +117,8 @@ class TracksSaving:
             Number of the image.
         """
         places = _places(series[number])
-
-        def work() -> None:
-            for path in places:
-                for each in (path, _table(path)):
-                    with contextlib.suppress(OSError):
-                        each.replace(each.with_name(f'removed-{each.name}'))
-
         # instead of a waiting save
-        self._files.submit(f'save tracks {number}', work)
+        self._files.submit(f'save tracks {number}', lambda: _set_aside(places))
 
     def ask(self, series: Series, number: int, shape: Sequence[int]) -> None:
         """Read the tracks of an image; `found` emits them, if there are any.
@@ -112,29 +135,52 @@ class TracksSaving:
         entry = series[number]
 
         def work() -> None:
-            path = next((p for p in _places(entry)[::-1] if p.exists()), None)
+            places = _places(entry)
+            path = next((p for p in places[::-1] if p.exists()), None)
             if path is None:
                 return
             try:
+                with self._lock:
+                    replaced = entry.tracks_replaced
+                if replaced:
+                    _set_aside(places)
+                    self._tell(
+                        f'The labels of {entry.name} are not those that were '
+                        f'tracked: its tracks are kept as {REMOVED}'
+                        f'{path.name}, and not shown. Track again.'
+                    )
+                    return
                 found = read_tracks(path, tuple(shape))
             except Exception as error:  # noqa: BLE001 - told to the user
                 self._tell(f'The tracks of {entry.name}: {explain(error)}')
                 return
             self._deliver(lambda: self.found.emit(series, number, found))
 
-        self._files.submit('read tracks', work)
+        self._files.submit(READ, work)
 
     # below: on the thread
 
     def _tell(self, text: str) -> None:
         self._deliver(lambda: self.failed.emit(text))
 
-    def _save(self, entry: SeriesEntry, kept: TrackResult) -> None:
+    def _save(
+        self,
+        series: Series,
+        number: int,
+        kept: TrackResult,
+        edited: threading.Event,
+    ) -> None:
         problem: Exception | None = None
+        entry = series[number]
         places = _places(entry)
         for path in places:
             try:
-                write_tracks(path, kept)
+                write_tracks(path, kept, edited)
+                # without it, old tracks might be shown with other labels
+                with contextlib.suppress(SegmentationError), self._lock:
+                    series.note_tracks(number)
+            except SupersededError:
+                return
             except Exception as error:  # noqa: BLE001 - told to the user
                 problem = problem or error
                 continue
@@ -162,6 +208,13 @@ def _places(entry: SeriesEntry) -> list[Path]:
     return [entry.tracks, *rescued_tracks(entry.tracks)]
 
 
+def _set_aside(places: Sequence[Path]) -> None:
+    for path in places:
+        for each in (path, _table(path)):
+            with contextlib.suppress(OSError):
+                each.replace(each.with_name(f'{REMOVED}{each.name}'))
+
+
 def _remove(path: Path) -> None:
     for each in (path, _table(path)):
         with contextlib.suppress(OSError):
@@ -173,7 +226,9 @@ def _table(path: Path) -> Path:
     return path.with_suffix('.csv')
 
 
-def write_tracks(path: Path, kept: TrackResult) -> None:
+def write_tracks(
+    path: Path, kept: TrackResult, edited: threading.Event | None = None
+) -> None:
     """Write labels with one number per track, and a table of the tracks.
 
     Parameters
@@ -182,17 +237,23 @@ def write_tracks(path: Path, kept: TrackResult) -> None:
         TIFF file to write; the table has the suffix ``.csv``.
     kept : TrackResult
         The tracks.
+    edited : Event, optional
+        Set when they are edited.
 
     Raises
     ------
     OSError
         If a file cannot be written.
+    SupersededError
+        If they were edited in the meantime; an earlier file is kept.
     """
     pixels = kept.pixels
     path.parent.mkdir(parents=True, exist_ok=True)
     axes = 'tyx' if pixels.ndim == 3 else 'tzyx'
     with atomic_path(path, keep_suffix=True) as temporary:
         write_tiff(LabelsWithTable(pixels, axes=axes), temporary)
+        if edited is not None and edited.is_set():
+            raise SupersededError
     table = kept.tracks.table()
     table[EDITED] = int(kept.edited)
     write_table(table, _table(path))

@@ -312,15 +312,14 @@ class TrackedLabels:
         return replace(self._tracks, labels=self._tracks.ids)
 
     def result(self, edited: bool = False) -> TrackResult:
-        """Return the tracks as they are, with a copy of the pixels.
+        """Return the tracks as they are, with the pixels that are edited.
 
         Parameters
         ----------
         edited : bool
             Whether the labels were edited since they were tracked.
         """
-        pixels = self.pixels.copy()
-        return TrackResult(self._tracks, pixels, self._boxes, edited)
+        return TrackResult(self._tracks, self.pixels, self._boxes, edited)
 
     def index(self, frame: int, track: int) -> int:
         """Return the index of a track's object in a frame.

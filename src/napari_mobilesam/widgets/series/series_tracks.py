@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -16,7 +17,7 @@ from napari_mobilesam.widgets.parts.delayed_call import DelayedCall
 from napari_mobilesam.widgets.parts.viewer_widget import ViewerWidget
 from napari_mobilesam.widgets.viewer.track_layers import EDITS, ShownTracks
 
-# Tracks are saved after a pause, as all of their labels are copied.
+# Tracks are saved after a pause, as all of their labels are written.
 PAUSE_MS = 500
 
 
@@ -42,6 +43,8 @@ class SeriesTracks:
         self._number = -1
         self._labels: Labels | None = None
         self._shown: ShownTracks | None = None
+        # set when the tracks that are being saved change
+        self._edited = threading.Event()
         self._save_later = DelayedCall(self._save, PAUSE_MS, dock)
         # once others have replaced the layer, or its image is gone, too
         self._check_later = DelayedCall(self._check, parent=dock)
@@ -85,7 +88,7 @@ class SeriesTracks:
         shown = self._layers.shown_of(self._labels)
         if shown is not None and shown.tracked is tracked:
             self._watch(shown)
-            self._save_later.restart()
+            self._change()
 
     def _check(self) -> None:
         """Follow older tracks, or none, if a user has removed the newest."""
@@ -99,7 +102,7 @@ class SeriesTracks:
             return
         self._watch(shown)
         if shown is not None:
-            self._save_later.restart()
+            self._change()
             return
         self._save_later.cancel()
         assert series is not None
@@ -108,19 +111,24 @@ class SeriesTracks:
     def _watch(self, shown: ShownTracks | None) -> None:
         """Save other tracks as they change, or none."""
         before, self._shown = self._shown, shown
+        self._edited = threading.Event()
         if before is not None:
-            before.tracked.changed.disconnect(self._save_later.restart)
-            before.source_edited.disconnect(self._save_later.restart)
+            before.tracked.changed.disconnect(self._change)
+            before.source_edited.disconnect(self._change)
         if shown is not None:
-            shown.tracked.changed.connect(self._save_later.restart)
-            shown.source_edited.connect(self._save_later.restart)
+            shown.tracked.changed.connect(self._change)
+            shown.source_edited.connect(self._change)
         for name in EDITS:
             if before is not None and before.labels is not None:
                 event = getattr(before.labels.events, name)
-                event.disconnect(self._save_later.restart)
+                event.disconnect(self._change)
             if shown is not None and shown.labels is not None:
                 event = getattr(shown.labels.events, name)
-                event.connect(self._save_later.restart)
+                event.connect(self._change)
+
+    def _change(self, event: object = None) -> None:
+        self._edited.set()
+        self._save_later.restart()
 
     def _save(self) -> None:
         self._save_later.cancel()
@@ -129,7 +137,8 @@ class SeriesTracks:
             # another series may replace the one that is open
             return
         kept = shown.tracked.result(shown.edited)
-        self._jobs.tracks.save(series, self._number, kept)
+        self._edited = edited = threading.Event()
+        self._jobs.tracks.save(series, self._number, kept, edited)
 
     def _restore(
         self, series: Series, number: int, found: TrackResult
