@@ -538,6 +538,22 @@ def test_review_across_images(reviewed, folder):
     assert Series.open(folder).uncertain() == []
 
 
+def test_the_image_after_a_review_is_shown_whole(reviewed):
+    d = reviewed
+    camera = d.viewer.camera
+    whole = camera.zoom
+    for zoomed, expected in ((None, whole), (7, 7)):
+        camera.zoom = 9
+        d.widget.review.accept()
+        d.settle()
+        assert camera.zoom == 9
+        if zoomed:
+            camera.zoom = zoomed
+        d.widget.next() if shown(d)[0] == 0 else d.widget.previous()
+        d.settle()
+        assert camera.zoom == pytest.approx(expected)
+
+
 def test_the_list_is_worked_through_with_mouse_and_keys(reviewed, folder):
     d = reviewed
     table = d.widget.panel.uncertain

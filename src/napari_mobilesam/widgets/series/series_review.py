@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from napari_mobilesam.widgets.series.review_outline import ReviewOutline
 from napari_mobilesam.widgets.series.series_layers import SeriesLayers
 from napari_mobilesam.widgets.series.uncertain_table import UncertainTable
 from napari_mobilesam.widgets.viewer.delete_labels import delete_labels
+from napari_mobilesam.widgets.viewer.layer_plane import camera_of
 from napari_mobilesam.widgets.viewer.look_at import look_at
 
 NO_OBJECT = 'No object is left to review; images not segmented yet have none.'
@@ -67,6 +69,8 @@ class SeriesReview:
         self._wanted: UncertainObject | None = None
         # the object under review, if it lies on the displayed plane
         self._record: ObjectRecord | None = None
+        # zoom and centre of the view at the last object
+        self._view: tuple[Any, ...] | None = None
         # whether to show the first object once the list arrives
         self._starting = False
         # number of the image in which an object was last deleted
@@ -234,14 +238,26 @@ class SeriesReview:
             self._wanted = None
 
     def image_shown(self) -> None:
-        """Show the object for which an image was opened."""
+        """Show the object for which an image was opened, or all of it.
+
+        A view that the user has chosen since the last object is kept.
+        """
         wanted, self._wanted = self._wanted, None
         if wanted is not None:
             self.show(wanted)
+            return
+        view, self._view = self._view, None
+        if view is not None and view == self._camera_view:
+            self._dock.viewer.reset_view()
 
     def image_failed(self) -> None:
         """Drop the object whose image cannot be read."""
         self._wanted = None
+
+    @property
+    def _camera_view(self) -> tuple[Any, ...]:
+        camera = camera_of(self._dock.viewer)
+        return camera.zoom, *camera.center
 
     def _look_at(self, found: UncertainObject) -> bool:
         """Move the view to an object and open it; return False if gone."""
@@ -257,6 +273,7 @@ class SeriesReview:
         for axis in range(labels.ndim - 2):
             low[axis] = high[axis] = int(places[axis][middle])
         look_at(self._dock.viewer, labels, low, high)
+        self._view = self._camera_view
         labels.selected_label = found.label
         with contextlib.suppress(SegmentationError):
             shown = self._scene.shown()
