@@ -73,7 +73,7 @@ ALLOWED: dict[str, set[str]] = {
     'measure': BASE | {'export'},
     # many images: files, labels and records
     'series': BASE | {'export', 'large', 'model', 'readers', 'segmentation'},
-    'training': BASE | {'readers', 'segmentation', 'model'},
+    'training': BASE | {'export', 'readers', 'segmentation', 'model'},
     # objects through time: links, corrections and files
     'tracking': BASE | {'export', 'extra', 'large'},
     'session': BELOW_SESSION,

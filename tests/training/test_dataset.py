@@ -160,6 +160,39 @@ def test_labels_of_an_image_that_is_named_as_one(tmp_path: Path) -> None:
         read_folder(tmp_path)
 
 
+@pytest.mark.parametrize('folder', ['', 'labels'])
+def test_labels_as_cellpose_saves_them(folder: str, tmp_path: Path) -> None:
+    there = tmp_path / folder
+    there.mkdir(exist_ok=True)
+    pixels = np.arange(120, dtype=np.uint8).reshape(12, 10)
+    for name in ('a', 'b.ome', 'c_image', 'd_mask', 'e'):
+        tifffile.imwrite(tmp_path / f'{name}.tif', pixels)
+    labels, other = two_objects().astype(np.uint16), 0 * two_objects()
+    content = {'masks': labels, 'outlines': labels, 'filename': 'a.tif'}
+    np.save(there / 'a_seg.npy', content, allow_pickle=True)
+    tifffile.imwrite(there / 'b.ome_cp_masks.tif', labels)
+    # less than the masks of the same image
+    np.save(there / 'b.ome_seg.npy', {'masks': other}, allow_pickle=True)
+    imsave(there / 'c_image_cp_masks.png', labels, check_contrast=False)
+    tifffile.imwrite(there / 'e_labels.tif', labels)
+    tifffile.imwrite(there / 'e_masks.tif', other)
+    # neither images nor labels, and an image that is named as labels
+    tifffile.imwrite(tmp_path / 'a_flows.tif', pixels)
+    tifffile.imwrite(tmp_path / 'd.tif', pixels)
+    tifffile.imwrite(there / 'd_mask_labels.tif', labels)
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        images = read_folder(tmp_path)
+    names = {image.name.rpartition('/')[2] for image in images}
+    assert names == {'a', 'b', 'c', 'd_mask', 'e'}
+    assert len(images) == 5
+    assert all(np.array_equal(i.image, pixels) for i in images)
+    assert all(len(image.objects) == 2 for image in images)
+    (there / 'a_seg.npy').write_bytes(b'no array')
+    with pytest.raises(TrainingDataError, match=r'a_seg.npy cannot be read'):
+        read_folder(tmp_path)
+
+
 def test_manifest_chooses_the_split(tmp_path: Path) -> None:
     (tmp_path / 'cells').mkdir()
     for name in 'ab':

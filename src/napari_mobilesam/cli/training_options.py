@@ -15,8 +15,9 @@ from napari_mobilesam.training.training_parameters import TrainConfig
 
 DATA_HELP = (
     'folder of images and labels: <id>.* or <id>_image.* beside '
-    '<id>_labels.*, which may be in labels/, or images/ and labels/, or a '
-    'folder of such folders (TIFF, PNG, zarr)'
+    '<id>_labels.* (or <id>_cp_masks.*, <id>_seg.npy), which may be in '
+    'labels/, or images/ and labels/, or a folder of such folders (TIFF, '
+    'PNG, zarr)'
 )
 
 

@@ -3,8 +3,10 @@
 A folder holds pairs ``<id>_image.*``, or ``<id>.*``, and ``<id>_labels.*``;
 the labels may be in a subfolder ``labels/``, as a series saves them. Or it has
 two subfolders ``images/`` and ``labels/`` whose files have the same names
-except for the suffix, or the end ``_labels``. TIFF, PNG, .npy, zarr and
-OME-Zarr are read, and JPEG for images only; a stack gives one entry per plane.
+except for the suffix, or the end ``_labels``. Labels may end as those of other
+programs do, such as Cellpose's ``<id>_cp_masks.png``; of several, the first of
+`ENDINGS` is read. TIFF, PNG, .npy, zarr and OME-Zarr are read, and JPEG for
+images only; a stack gives one entry per plane.
 A ``MANIFEST.csv`` with the columns dataset, id, split and modality is used if
 present.
 """
@@ -13,15 +15,22 @@ from __future__ import annotations
 
 import csv
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import (
+    Collection,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_mobilesam.readers.label_names import ENDINGS
 from napari_mobilesam.readers.open_image import IMAGE_SUFFIXES
 from napari_mobilesam.text import counted, first_few
 from napari_mobilesam.training.label_pairs import TrainingPair, read_pair
@@ -93,20 +102,24 @@ def _images_and_labels(
     folder: Path,
 ) -> tuple[dict[str, list[Path]], dict[str, list[Path]]]:
     """Return the images and label images of a folder by identifier."""
-    inside, beside = folder / 'images', folder / 'labels'
-    drawn = list(files_by_stem(beside).items()) if beside.is_dir() else []
-    if inside.is_dir() and beside.is_dir():
+    inside, below = folder / 'images', folder / 'labels'
+    drawn = files_by_stem(below) if below.is_dir() else {}
+    if inside.is_dir() and below.is_dir():
         images = files_by_stem(inside)
-        return images, _by_image(drawn, images)
+        return images, _by_image(_named(drawn, images))
     found = files_by_stem(folder)
-    drawn += [item for item in found.items() if item[0].endswith(LABELS)]
+    named_labels = [*_named(drawn, found)]
+    # what has labels is an image
+    known = {each.image for each in named_labels}
+    known |= {s.removesuffix(LABELS) for s in found if s.endswith(LABELS)}
+    named_labels += _named_beside(found, known)
     images = {
         stem.removesuffix(IMAGE): files
         for stem, files in found.items()
         if stem.endswith(IMAGE)
     }
     labels: dict[str, list[Path]] = {}
-    for stem, files in _by_image(drawn, found).items():
+    for stem, files in _by_image(named_labels).items():
         name = stem.removesuffix(IMAGE) if stem in found else stem
         labels[name] = labels.get(name, []) + files
     # an image need not be named as one if there are labels of it
@@ -114,18 +127,57 @@ def _images_and_labels(
     return named | images, labels
 
 
-def _by_image(
-    drawn: Iterable[tuple[str, list[Path]]], images: dict[str, list[Path]]
-) -> dict[str, list[Path]]:
-    """Return label images by the identifier of their image."""
+class _NamedLabels(NamedTuple):
+    """Label images, the identifier of their image, and rank of their name."""
+
+    image: str
+    rank: int
+    files: list[Path]
+
+
+def _named(
+    drawn: Mapping[str, list[Path]], images: Collection[str]
+) -> Iterator[_NamedLabels]:
+    """Yield the label images of a folder of their own."""
+    for stem, files in drawn.items():
+        exact = stem in images and not stem.endswith(LABELS)
+        name, rank = (stem, 0) if exact else _image_of(stem, images)
+        yield _NamedLabels(name, rank, files)
+
+
+def _named_beside(
+    found: Mapping[str, list[Path]], known: Collection[str]
+) -> Iterator[_NamedLabels]:
+    """Yield the label images among images, but not images with labels."""
+    for stem, files in found.items():
+        name, rank = _image_of(stem, found)
+        if name != stem and not (rank and stem in known):
+            yield _NamedLabels(name, rank, files)
+
+
+def _image_of(stem: str, images: Collection[str]) -> tuple[str, int]:
+    """Return the image of a label image by its name, and rank of the name."""
+    for rank, ending in enumerate(ENDINGS):
+        if not stem.endswith(ending):
+            continue
+        name = stem.removesuffix(ending)
+        # some programs append to all but the last suffix
+        name = name if name in images else name.removesuffix(OME)
+        if ending == LABELS or name in images or name + IMAGE in images:
+            return name, rank
+    return stem, 0
+
+
+def _by_image(found: Iterable[_NamedLabels]) -> dict[str, list[Path]]:
+    """Return label images by the identifier of their image.
+
+    Those of the first rank are used.
+    """
     labels: dict[str, list[Path]] = {}
-    for stem, files in drawn:
-        name = stem
-        if stem.endswith(LABELS):
-            name = stem.removesuffix(LABELS)
-            # a series names them after all but the last suffix
-            name = name if name in images else name.removesuffix(OME)
-        labels[name] = labels.get(name, []) + files
+    ranks: dict[str, int] = {}
+    for name, rank, files in sorted(found, key=lambda each: each.rank):
+        if ranks.setdefault(name, rank) == rank:
+            labels[name] = labels.get(name, []) + files
     return labels
 
 
@@ -263,9 +315,10 @@ def read_folder(
         raise TrainingDataError(
             f'{folder} holds no labelled images'
             + (f' of the split {split!r}' if split else '')
-            + ': expected <id>.* or <id>_image.* beside <id>_labels.*, which '
-            'may be in a folder labels/, or images/ and labels/ with equal '
-            'file names (TIFF, PNG, .npy or zarr).'
+            + ': expected <id>.* or <id>_image.* beside <id>_labels.* '
+            '(or <id>_cp_masks.*, <id>_seg.npy), which may be in a folder '
+            'labels/, or images/ and labels/ with equal file names (TIFF, '
+            'PNG, .npy or zarr).'
         )
     return images
 

@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_mobilesam.readers.label_names import ENDINGS
-from napari_mobilesam.readers.open_image import read_array
 from napari_mobilesam.readers.pictures import LOSSY_SUFFIXES
 from napari_mobilesam.text import first_few
 from napari_mobilesam.training.dataset import (
@@ -21,7 +20,11 @@ from napari_mobilesam.training.dataset import (
     files_by_stem,
 )
 from napari_mobilesam.training.evaluate import Evaluation, label_scores
-from napari_mobilesam.training.label_pairs import lossy_text, refuse_mask
+from napari_mobilesam.training.label_pairs import (
+    lossy_text,
+    read_label_array,
+    refuse_mask,
+)
 from napari_mobilesam.training.labelled_images import (
     LabelledImage,
     TrainingDataError,
@@ -57,9 +60,8 @@ def evaluate_labels(
     ------
     TrainingDataError
         If images have no label image, two with the same name, or one that has
-        another shape, is lossily compressed, or is a binary mask.
-    ImageError
-        If a label image cannot be read.
+        another shape, is lossily compressed, is a binary mask, or cannot be
+        read.
     """
     if not folder.is_dir():
         raise TrainingDataError(f'There is no folder {folder}.')
@@ -139,7 +141,7 @@ def _plane(path: Path, image: LabelledImage) -> NDArray[np.integer]:
     """Return the labels of the plane of an image."""
     if _is_lossy(path):
         raise TrainingDataError(lossy_text(path))
-    stack = read_array(path, indices=True)[0]
+    stack = read_label_array(path)[0]
     try:
         labels = np.squeeze(stack[image.plane])
     except IndexError:

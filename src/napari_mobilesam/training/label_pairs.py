@@ -8,11 +8,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_mobilesam.export.npy_labels import read_npy_labels
 from napari_mobilesam.readers.open_image import open_pyramid, read_array
 from napari_mobilesam.readers.pictures import LOSSY_SUFFIXES
 from napari_mobilesam.training.labelled_images import TrainingDataError
-from napari_mobilesam.types import ImageError
+from napari_mobilesam.types import ImageError, SegmentationError
 
+# end of the names of Cellpose's files, which hold more than labels
+SEG_NPY = '_seg.npy'
 # red, green, blue and alpha
 MOST_COLOURS = 4
 
@@ -55,7 +58,7 @@ def read_pair(
         channels, are colours or a binary mask.
     """
     image, axes = _read(image_path, indices=False)
-    labels, label_axes = _read(labels_path, indices=True)
+    labels, label_axes = read_label_array(labels_path)
     channels = 1
     # channels with their own labels are planes
     if 'c' in (axes or '') and image.shape != labels.shape:
@@ -85,6 +88,29 @@ def _read(path: Path, indices: bool) -> tuple[NDArray[Any], str | None]:
     try:
         return read_array(path, indices=indices)
     except (ImageError, ImportError) as error:
+        raise TrainingDataError(str(error)) from error
+
+
+def read_label_array(path: Path) -> tuple[NDArray[Any], str | None]:
+    """Read all planes of a label image, or of Cellpose's ``_seg.npy``.
+
+    Returns
+    -------
+    labels : ndarray
+        (..., H, W) or (..., H, W, samples).
+    axes : str or None
+        As from `read_array`.
+
+    Raises
+    ------
+    TrainingDataError
+        If it cannot be read.
+    """
+    if not path.name.lower().endswith(SEG_NPY):
+        return _read(path, indices=True)
+    try:
+        return read_npy_labels(path).labels, None
+    except SegmentationError as error:
         raise TrainingDataError(str(error)) from error
 
 
