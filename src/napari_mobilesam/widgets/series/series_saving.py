@@ -20,7 +20,10 @@ from napari_mobilesam.types import SegmentationError
 from napari_mobilesam.widgets.parts.delayed_call import DelayedCall
 from napari_mobilesam.widgets.parts.viewer_widget import ViewerWidget
 from napari_mobilesam.widgets.series.series_tracks import SeriesTracks
-from napari_mobilesam.widgets.viewer.brush_history import BrushHistory
+from napari_mobilesam.widgets.viewer.brush_history import (
+    REPLAYED,
+    replayed_event,
+)
 from napari_mobilesam.widgets.viewer.layers import rows_by_label
 
 if TYPE_CHECKING:
@@ -31,7 +34,7 @@ if TYPE_CHECKING:
 # Labels with more bytes are saved after a pause, as copying them takes time.
 AT_ONCE = 1 << 25
 PAUSE_MS = 500
-EVENTS = ('paint', 'data', 'features', 'labels_update')
+EVENTS = ('paint', 'data', 'features', 'labels_update', REPLAYED)
 
 
 class SeriesSaving:
@@ -65,8 +68,6 @@ class SeriesSaving:
         # whether there is a label image, or was one to be saved
         self._labelled = False
         self._encoder: RecordEncoder | None = None
-        # undone and redone brush strokes, for which napari has no event
-        self._brush: BrushHistory | None = None
         self._save_later = DelayedCall(self._save, PAUSE_MS, dock)
         self._tracks = SeriesTracks(dock, lambda: self.changes)
 
@@ -94,9 +95,9 @@ class SeriesSaving:
         self._records_known = self._objects in self._complete
         self._labelled = self._series[found.number].labelled
         self._encoder = RecordEncoder(self._scene)
+        replayed_event(labels)
         for name in EVENTS:
             getattr(labels.events, name).connect(self._touched)
-        self._brush = BrushHistory(labels, self._touched)
         self._objects.changed.connect(self._touched)
         self._objects.forgotten.connect(self.wait_for_records)
         self._tracks.follow(found.number, labels)
@@ -134,13 +135,11 @@ class SeriesSaving:
         if self._labels is not None:
             for name in EVENTS:
                 getattr(self._labels.events, name).disconnect(self._touched)
-        if self._brush is not None:
-            self._brush.close()
         if self._objects is not None:
             self._objects.changed.disconnect(self._touched)
             self._objects.forgotten.disconnect(self.wait_for_records)
         self._number, self._labels = -1, None
-        self._objects = self._image = self._series = self._brush = None
+        self._objects = self._image = self._series = None
         self._changed = False
 
     def leave(self) -> None:

@@ -45,7 +45,10 @@ from napari_mobilesam.widgets.table.measured_layers import (
     request_of,
 )
 from napari_mobilesam.widgets.table.object_rows import LABEL, ObjectRows
-from napari_mobilesam.widgets.viewer.brush_history import BrushHistory
+from napari_mobilesam.widgets.viewer.brush_history import (
+    REPLAYED,
+    replayed_event,
+)
 from napari_mobilesam.widgets.viewer.delete_labels import delete_labels
 from napari_mobilesam.widgets.viewer.layers import data_of, file_of
 from napari_mobilesam.widgets.viewer.look_at import (
@@ -93,7 +96,6 @@ class TableWidget(ViewerWidget):
         super().__init__(viewer)
         show_focus(self)
         self._listened: Labels | None = None
-        self._brush: BrushHistory | None = None
         self._choosing = False
         # behind another tab, whose objects are looked at
         self._hidden = False
@@ -233,13 +235,11 @@ class TableWidget(ViewerWidget):
             'features': self._features_changed,
             'selected_label': self._label_selected,
             'paint': self._repaint,
+            REPLAYED: self._repaint,
         }
-        self.listen_instead(before, labels, callbacks)
-        if self._brush is not None:
-            self._brush.close()
-        self._brush = None
         if labels is not None:
-            self._brush = BrushHistory(labels, self._repaint)
+            replayed_event(labels)
+        self.listen_instead(before, labels, callbacks)
 
     def _changed(self, event: Any = None) -> None:
         """Schedule another measurement, if enabled."""

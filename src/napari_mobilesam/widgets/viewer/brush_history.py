@@ -1,29 +1,30 @@
-"""napari's own undo and redo of painted labels."""
+"""Labels changed by napari's brush, and by its own undo and redo."""
 
 from __future__ import annotations
 
 import weakref
 from collections import defaultdict
-from collections.abc import Callable, Iterable
-from itertools import islice
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 from napari.layers import Labels
+from napari.utils.events import EventEmitter
 
-UNDO, REDO = '_undo_history', '_redo_history'
+# event of a layer; see `replayed_event`
+REPLAYED = 'napari_mobilesam_replayed'
+# methods of a layer, and where they take a stroke from
+_HISTORIES = {'undo': '_undo_history', 'redo': '_redo_history'}
 
 
-def grown_labels(changes: Iterable[Any], sign: int = 1) -> dict[int, int]:
+def grown_labels(changes: Iterable[Any]) -> dict[int, int]:
     """Return the labels that gained or lost pixels, and how many.
 
     Parameters
     ----------
     changes : iterable
-        Changes in napari's history; each ends with the values before and
+        Changes, as in napari's history; each ends with the values before and
         after.
-    sign : {1, -1}
-        -1 if the changes were undone.
 
     Returns
     -------
@@ -34,7 +35,7 @@ def grown_labels(changes: Iterable[Any], sign: int = 1) -> dict[int, int]:
     for *_, old, new in changes:
         before = np.atleast_1d(old)
         after = np.broadcast_to(new, before.shape)
-        for values, way in ((before, -sign), (after, sign)):
+        for values, way in ((before, -1), (after, 1)):
             labels, counts = np.unique(values, return_counts=True)
             for label, count in zip(labels, counts, strict=True):
                 grown[int(label)] += way * int(count)
@@ -42,52 +43,57 @@ def grown_labels(changes: Iterable[Any], sign: int = 1) -> dict[int, int]:
     return dict(grown)
 
 
-class BrushHistory:
-    """Detect when napari has undone or redone a brush stroke.
+def replayed_event(layer: Labels) -> EventEmitter:
+    """Return the event of a layer for strokes that napari undid or redid.
 
-    napari emits an event when something is painted, but not when that is
-    undone, so its history is compared whenever the layer is drawn.
-
-    Parameters
-    ----------
-    layer : napari.layers.Labels
-        Labels; not kept alive.
-    told : callable
-        Called with the labels that gained or lost pixels, and how many.
+    napari has an event for strokes only. The value is like that of its
+    ``paint``: a list of tuples with the indices of changed pixels and their
+    values before and after. These were compared, since objects may have been
+    written over the stroke.
     """
+    if REPLAYED not in layer.events.emitters:
+        layer.events.add(**{REPLAYED: None})
+        for name in _HISTORIES:
+            _tell_after(layer, name)
+    event: EventEmitter = layer.events[REPLAYED]
+    return event
 
-    def __init__(
-        self, layer: Labels, told: Callable[[dict[int, int]], None]
-    ) -> None:
-        self._layer = weakref.ref(layer)
-        self._told = told
-        self._known = self._lengths()
-        layer.events.paint.connect(self._note)
-        layer.events.set_data.connect(self._look)
 
-    def close(self) -> None:
-        """Stop listening."""
-        layer = self._layer()
-        if layer is not None:
-            layer.events.paint.disconnect(self._note)
-            layer.events.set_data.disconnect(self._look)
+def _tell_after(layer: Labels, name: str) -> None:
+    """Emit the event after each call of a method of a layer."""
+    find_layer = weakref.ref(layer)
 
-    def _lengths(self) -> tuple[int, int]:
-        # private names; without them, nothing is reported
-        layer = self._layer()
-        undo, redo = (len(getattr(layer, name, ())) for name in (UNDO, REDO))
-        return undo, redo
+    def replay() -> None:
+        own = find_layer()
+        assert own is not None
+        # a private name; without it, nothing is told
+        strokes = getattr(own, _HISTORIES[name], ())
+        box = _box_of(strokes[-1]) if strokes else None
+        before = None if box is None else np.array(own.data[box])
+        getattr(type(own), name)(own)
+        if box is None or before is None:
+            return
+        after = np.asarray(own.data[box])
+        changed = np.nonzero(before != after)
+        indices = tuple(
+            found + part.start
+            for found, part in zip(changed, box, strict=True)
+        )
+        own.events[REPLAYED](
+            value=[(indices, before[changed], after[changed])]
+        )
 
-    def _note(self, event: Any) -> None:
-        self._known = self._lengths()
+    # hides the method of the class
+    vars(layer)[name] = replay
 
-    def _look(self, event: Any) -> None:
-        (undo, redo), now = self._known, self._lengths()
-        steps = now[1] - redo
-        self._known = now
-        # napari forgets its history when another plane is shown
-        if steps and now[0] == undo - steps:
-            items = getattr(self._layer(), REDO if steps > 0 else UNDO)
-            newest = islice(reversed(items), abs(steps))
-            changes = [change for item in newest for change in item]
-            self._told(grown_labels(changes, -1 if steps > 0 else 1))
+
+def _box_of(stroke: Sequence[Any]) -> tuple[slice, ...]:
+    """Return the slices around a stroke of napari's history."""
+    boxes = [
+        [(int(np.min(part)), int(np.max(part)) + 1) for part in change[0]]
+        if type(change) is tuple
+        else [(part.start, part.stop) for part in change.slice_key]
+        for change in stroke
+    ]
+    low, high = np.min(boxes, axis=0)[:, 0], np.max(boxes, axis=0)[:, 1]
+    return tuple(map(slice, low.tolist(), high.tolist()))

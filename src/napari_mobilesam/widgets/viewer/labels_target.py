@@ -25,8 +25,8 @@ from napari_mobilesam.session.objects.targets import (
 )
 from napari_mobilesam.types import Box
 from napari_mobilesam.widgets.viewer.brush_history import (
-    BrushHistory,
     grown_labels,
+    replayed_event,
 )
 from napari_mobilesam.widgets.viewer.label_writer import (
     channel_axis_of,
@@ -87,7 +87,7 @@ class LabelsTarget:
             show_copies(layer)
         layer.events.paint.connect(self._painted)
         layer.events.data.connect(self._replaced)
-        self._brush = BrushHistory(layer, self._tell)
+        replayed_event(layer).connect(self._painted)
 
     @property
     def layer(self) -> Labels:
@@ -251,9 +251,7 @@ class LabelsTarget:
         self.layer.features = with_class_text(table)
 
     def _painted(self, event: Any) -> None:
-        self._tell(grown_labels(event.value))
-
-    def _tell(self, labels: dict[int, int]) -> None:
+        labels = grown_labels(event.value)
         if self._highest is not None:
             self._highest = max(self._highest, *labels, 0)
         self.edited.emit(labels)

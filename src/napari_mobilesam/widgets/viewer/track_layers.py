@@ -23,7 +23,7 @@ from napari_mobilesam.session.track.tracked_labels import (
 from napari_mobilesam.tracking.pixel_size import PixelSize
 from napari_mobilesam.tracking.tracks import Tracks
 from napari_mobilesam.types import ImageError
-from napari_mobilesam.widgets.viewer.brush_history import REDO, UNDO
+from napari_mobilesam.widgets.viewer.brush_history import replayed_event
 from napari_mobilesam.widgets.viewer.labels_target import LabelsTarget
 from napari_mobilesam.widgets.viewer.layers import (
     PIXEL,
@@ -137,6 +137,7 @@ class ShownTracks:
         # undo names them
         labels.events.name.connect(self._renamed)
         labels.events.paint.connect(self._brush)
+        replayed_event(labels).connect(self._brush)
         # napari reports a stroke before or after it writes the pixels
         labels.events.labels_update.connect(self._drawn)
         labels.events.set_data.connect(self._drawn)
@@ -169,8 +170,8 @@ class ShownTracks:
                 self.source.visible = True
             self.source_edited.emit()
 
-    # edits of the tracked labels: by an object step, by a brush, whose undo
-    # napari does not report, or with another array
+    # edits of the tracked labels: by an object step, by a brush or its undo,
+    # or with another array
 
     def watch_source(self, objects: Objects) -> None:
         """Note objects written to the source.
@@ -204,13 +205,9 @@ class ShownTracks:
         self.tracked.follow(self._brushed)
 
     def _drawn(self, event: Any) -> None:
-        layer = self.labels
-        if not self._brushed or layer is None:
-            return
-        self.tracked.follow(self._brushed)
-        # private names; napari forgets its history in another frame
-        if not any(getattr(layer, name, ()) for name in (UNDO, REDO)):
-            self._brushed.clear()
+        brushed, self._brushed = self._brushed, set()
+        if brushed:
+            self.tracked.follow(brushed)
 
     def _replaced(self, event: Any) -> None:
         layer = self.labels
