@@ -392,6 +392,19 @@ def test_what_was_painted_belongs_to_the_object_of_its_label(objects):
     assert objects.at(plane_at(0), 2, 6) is None
 
 
+def test_area_of_a_redone_object_includes_what_was_painted(objects):
+    objects.target.table = pd.DataFrame({'index': [9], 'area': [5]})
+    write(objects, record_of(square(0, 0)), label=2)
+    areas = objects.target.table.set_index('index')['area']
+    assert areas[2] == 16
+    objects.undo()
+    objects.target.data[1, :3, :3] = 2
+    objects.target.edited.emit({2: 9})
+    objects.redo()
+    areas = objects.target.table.set_index('index')['area']
+    assert areas[2] == 16 + 9
+
+
 def test_planes_of_a_closed_image_are_let_go(objects):
     write(objects, record_of(square(0, 0)))
     both = write(objects, record_of(square(10, 10), square(10, 10)))

@@ -162,7 +162,13 @@ class Walk:
 
     def brush(self):
         """Paint a new label, or erase."""
-        label = self.rng.choice([0, self.done.count('brush')])
+        self._paint(self.rng.choice([0, self.done.count('brush')]))
+
+    def paint_any(self):
+        """Paint with the label of an object, also of one that was undone."""
+        self._paint(self.rng.randint(0, self.objects.last_label + 1))
+
+    def _paint(self, label):
         mask = self._mask()
         row0, column0, row1, column1 = mask.box
         part = np.s_[self.rng.randrange(3), row0:row1, column0:column1]
@@ -301,8 +307,9 @@ class Walk:
         others = range(1, LEFT + 1)
         assert set(areas) >= records, self.done
         assert set(areas) <= records | {LEFT}, self.done
-        assert set(pixels) <= records.union(others), self.done
-        if 'brush' not in self.done:
+        if 'paint_any' not in self.done:
+            assert set(pixels) <= records.union(others), self.done
+        if not {'brush', 'paint_any'} & set(self.done):
             assert records <= set(pixels), self.done
         counted = {label: pixels.get(label, 0) for label in areas}
         assert areas == counted, self.done
@@ -329,6 +336,7 @@ KINDS = {
     'jobs': USER + JOBS,
     'run and jobs': USER + RUN + JOBS,
     'brush': USER + RUN + JOBS + ' brush brush',
+    'any label': USER + RUN + JOBS + ' paint_any paint_any',
 }
 
 
@@ -348,8 +356,10 @@ def walk_and_return(seed, kind, steps=40):
         walk.check()
         states.append(walk.state())
     walk.output.close()
-    assert np.array_equal(walk.target.data, walk.brushed), walk.done
-    if 'brush' not in walk.done:
+    if 'paint_any' not in walk.done:
+        # a pixel painted with the label of an object belongs to it
+        assert np.array_equal(walk.target.data, walk.brushed), walk.done
+    if not {'brush', 'paint_any'} & set(walk.done):
         assert not len(walk.objects)
         assert walk.state()[2] == {'index': [LEFT], 'area': [16]}
     for after, before in pairwise(reversed(states)):

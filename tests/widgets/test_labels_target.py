@@ -209,6 +209,31 @@ def test_areas_follow_the_brush(viewer):
     assert row()['area'] == 0
 
 
+def test_areas_after_an_undo_of_a_stroke_under_an_object(viewer):
+    scene = scene_on(viewer)
+    objects = paint(scene)
+    labels = scene.labels
+    labels.features = {'index': [1], 'area': [disk().sum()]}
+
+    def wrong():
+        area = labels.features.set_index('index')['area'].to_dict()
+        return {n: a for n, a in area.items() if a != (labels.data == n).sum()}
+
+    labels.brush_size = 5
+    with labels.block_history():
+        for column in (26, 27, 28):
+            labels.paint((16, column), 7)
+    plane = scene.plane()
+    view = ObjectView(plane, Prompts(), ObjectCandidates((mask(10, 22),)))
+    record = ObjectRecord(2, 2, {plane.place: view})
+    write_object(objects, record, None, 'overwrite')
+    written = labels.data.copy()
+    for step in (labels.undo, labels.redo, labels.undo):
+        step()
+        assert not np.array_equal(labels.data, written)
+        assert not wrong()
+
+
 def test_areas_are_counted_in_pixels_of_the_labels(viewer):
     labels = Labels(
         np.zeros((20, 25), np.uint16), scale=(2, 2), translate=(0.5, 0.5)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -56,6 +56,8 @@ class ObjectStore(ABC):
         # by identity, which records keep if only their class changes: views of
         # objects that were painted by hand since
         self._painted: dict[int, Views] = {}
+        # labels that were ever painted or erased by hand
+        self._brushed: set[int] = set()
         self.version = 0
 
     def __len__(self) -> int:
@@ -206,6 +208,25 @@ class ObjectStore(ABC):
         if array is None or self.namesakes(record):
             return None
         return np.nonzero(array == record.label)
+
+    def brushed_areas(self, labels: Collection[int]) -> dict[int, int]:
+        """Return the areas of labels that were ever painted by hand.
+
+        They are counted: such labels may have pixels of no step. Areas are
+        those of one channel; see `LabelTarget.channels`. Without labels that
+        are not a single array in memory.
+        """
+        painted = self._brushed.intersection(labels)
+        array = self.target.array() if painted else None
+        if array is None:
+            return {}
+        areas = {n: int(np.count_nonzero(array == n)) for n in painted}
+        for record in self._records.values():
+            if record.label in painted and record.views:
+                painted.discard(record.label)
+                plane = next(iter(record.views.values())).plane
+                areas[record.label] //= self.target.channels(plane)
+        return areas
 
     def has_loose_pixels(self, label: int) -> bool | None:
         """Return whether a label without an object has pixels.

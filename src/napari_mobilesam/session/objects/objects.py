@@ -84,6 +84,7 @@ class Objects(ObjectStore):
 
     def note_painted(self, labels: Collection[int]) -> None:
         """Note labels that gained or lost pixels by hand."""
+        self._brushed.update(labels)
         self._painted.update(
             (id(record.views), record.views)
             for record in self
@@ -267,15 +268,14 @@ class Objects(ObjectStore):
             now = rows_of(self.target, entry.labels)
             # an empty table has lost its columns
             if 'area' in rows and ('area' in now or now.empty):
-                others = entry.rows_after if sign < 0 else entry.rows_before
-                known = set() if others is None else set(others['index'])
-                # all pixels of a label without a row are those of the step
-                grown = Counter(
-                    {n: 0 for n in rows['index'] if n not in known}
-                )
+                # all pixels of a label without a row are those of the step,
+                # unless a brush has painted it
+                new = set(rows['index']).difference(now['index'])
+                grown = Counter(dict.fromkeys(new, 0))
                 for patch in done:
                     grown.update(pixel_changes(patch))
                 changes = {label: sign * n for label, n in grown.items()}
+                changes |= self.brushed_areas(new)
                 rows = described_rows(rows, now, changes)
             set_rows(self.target, entry.labels, rows)
         self.changed.emit()

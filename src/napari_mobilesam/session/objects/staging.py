@@ -82,6 +82,7 @@ class StagedObjects(ObjectStore):
         self._reserved = objects._reserved
         self._held.update(objects._held)
         self._painted.update(objects._painted)
+        self._brushed = set(objects._brushed)
         self.writes = OpenWrites(objects.writes)
         self._last = last
         self._written: list[Patch] = []

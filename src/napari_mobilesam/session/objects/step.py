@@ -73,6 +73,9 @@ class Store(Protocol):
     def painted_pixels(self, record: ObjectRecord) -> Indices | None:
         """Return all pixels of an object painted by hand, else None."""
 
+    def brushed_areas(self, labels: Collection[int]) -> dict[int, int]:
+        """Return the areas of labels that were ever painted by hand."""
+
     def check_idle(
         self, record: ObjectRecord, but: Step | None = None
     ) -> None:
@@ -421,6 +424,8 @@ class Step:
         if not self._labels and beside.empty:
             return None, None
         before = rows_of(target, self._labels)
+        new = self._labels.difference(before['index'].tolist())
+        brushed = self._objects.brushed_areas(new)
         if self._rows is None:
             known = changed_rows(before, changes)
             after = _with_measurements(
@@ -429,11 +434,11 @@ class Step:
             if 'area' in after:
                 # computed from the masks only if it was unknown: labels may
                 # have pixels of other objects, and of the brush
-                areas = self._areas | self._new_areas(changes)
+                areas = self._areas | self._new_areas(changes) | brushed
                 areas |= column_of(known, 'area')
                 after['area'] = after['index'].map(areas)
         else:
-            after = described_rows(self._rows, before, changes)
+            after = described_rows(self._rows, before, changes | brushed)
         if len(beside):
             self._labels.update(beside['index'].tolist())
             before = rows_of(target, self._labels)
@@ -457,15 +462,7 @@ class Step:
         new = (n for n, before in self._before.items() if before is None)
         records = [r for r in map(self._objects.get, new) if r is not None]
         labels = {record.label for record in records}
-        areas = {label: changes[label] for label in labels & changes.keys()}
-        for record in records:
-            # while the step was open
-            painted = self._objects.painted_pixels(record)
-            if painted is not None:
-                plane = next(iter(record.views.values())).plane
-                copies = self._objects.target.channels(plane)
-                areas[record.label] = len(painted[0]) // copies
-        return areas
+        return {label: changes[label] for label in labels & changes.keys()}
 
     def _remember(self, record: ObjectRecord) -> None:
         self._objects.check_idle(record, self)
