@@ -10,8 +10,10 @@ from napari_mobilesam.readers.stated_size import SizedFile
 from napari_mobilesam.session.measuring import (
     MeasureRequest,
     Measuring,
+    with_entered_scale,
     with_stated_scale,
 )
+from napari_mobilesam.types import SegmentationError
 
 PIXELS = np.arange(8 * 9, dtype=np.uint16).reshape(8, 9)
 OME = {'PhysicalSizeX': 0.5, 'PhysicalSizeY': 0.25}
@@ -92,3 +94,31 @@ def test_other_files_and_a_known_scale_are_left_alone(tmp_path):
         request(write(tmp_path / 'a.txt.tif').with_suffix('.txt')),
     ):
         assert with_stated_scale(asked) is asked
+
+
+@pytest.mark.parametrize(
+    ('text', 'ndim', 'scale', 'unit'),
+    [
+        ('20.2 nm', 2, (20.2, 20.2), 'nm'),
+        (' 0,5um ', 2, (0.5, 0.5), 'µm'),
+        ('0.25 × 0.5 µm', 2, (0.25, 0.5), 'µm'),
+        ('0.8, 0.2, 0.2 µm', 3, (0.8, 0.2, 0.2), 'µm'),
+        ('1 2 2 microns', 3, (1, 2, 2), 'µm'),
+    ],
+)
+def test_an_entered_pixel_size_replaces_any_other(text, ndim, scale, unit):
+    known = MeasureRequest(np.zeros((3,) * ndim), scale=(9,) * ndim, units='m')
+    used = with_entered_scale(known, text)
+    assert (used.scale, used.units) == (scale, unit)
+    assert with_entered_scale(known, '  ') is known
+
+
+@pytest.mark.parametrize(
+    'text', ['20', 'nm', '20 s', '0 nm', '-1 nm', '1 2 3 nm', 'a nm', '2 nm²']
+)
+def test_what_is_no_pixel_size_is_refused(text):
+    with pytest.raises(SegmentationError, match='such as 20.2 nm'):
+        with_entered_scale(MeasureRequest(np.zeros((3, 3))), text)
+    # the planes of a stack, or times, are not as far apart as pixels
+    with pytest.raises(SegmentationError, match='such as 0.8 0.2 0.2 µm'):
+        with_entered_scale(MeasureRequest(np.zeros((3, 3, 3))), '20 nm')

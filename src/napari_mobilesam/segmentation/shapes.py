@@ -90,8 +90,8 @@ def region_of(
     Returns
     -------
     Mask or None
-        Pixels whose centre is inside (even-odd rule); None if there are none in
-        the image.
+        Pixels whose centre is inside (even-odd rule); None if there are none
+        in the image.
     """
     box = box_of(outline, image_shape)
     origin = np.floor(box[:2]).astype(int)

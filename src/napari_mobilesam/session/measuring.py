@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,8 +13,13 @@ from psygnal import Signal
 from napari_mobilesam.readers.stated_size import SizedFile, stated_sizes
 from napari_mobilesam.session.runtime.watched_jobs import WatchedJobs
 from napari_mobilesam.session.runtime.worker import LatestWorker
-from napari_mobilesam.types import Deliver, Progress
-from napari_mobilesam.units import in_one_unit
+from napari_mobilesam.types import Deliver, Progress, SegmentationError
+from napari_mobilesam.units import METERS, in_one_unit, symbol_of, unit_name
+
+# Numbers and their unit, such as “20.2 nm” or “0.8 × 0.2 × 0.2 µm”.
+SIZE = re.compile(r'(.*[\d.])\s*([^\d.]+)')
+# A comma with a space is no decimal one.
+BETWEEN_SIZES = re.compile(r',?\s*[\s×x;]\s*')
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,6 +109,46 @@ class Measuring(WatchedJobs):
     def save(self, job: Callable[[], Callable[[], None]]) -> None:
         """Run a function that writes a file; no such call is skipped."""
         self._worker.keep(lambda: self._deliver(job()))
+
+
+def with_entered_scale(request: MeasureRequest, text: str) -> MeasureRequest:
+    """Return a request with the pixel size that a user has entered.
+
+    Parameters
+    ----------
+    request : MeasureRequest
+        The request.
+    text : str
+        One size for a plane, or one for each axis, and the unit: ``20.2 nm``,
+        ``0.8 0.2 0.2 µm``. If empty, the request is returned as it is.
+
+    Raises
+    ------
+    SegmentationError
+        The text cannot be understood.
+    """
+    text, ndim = text.strip(), len(request.labels.shape)
+    if not text:
+        return request
+    found = SIZE.fullmatch(text)
+    numbers, unit = found.groups() if found else ('', '')
+    try:
+        parts = BETWEEN_SIZES.split(numbers)
+        scale = tuple(float(part.replace(',', '.')) for part in parts)
+    except ValueError:
+        scale = ()
+    if ndim == 2 and len(scale) == 1:
+        scale *= 2
+    usable = all(math.isfinite(size) and size > 0 for size in scale)
+    if len(scale) != ndim or not usable or unit_name(unit) not in METERS:
+        wanted = (
+            'a number and a unit, such as 20.2 nm'
+            if ndim == 2
+            else f'{ndim} numbers, one for each axis, and a unit, such as '
+            f'{"0.8 " * (ndim - 2)}0.2 0.2 µm'
+        )
+        raise SegmentationError(f'Pixel size “{text}”: enter {wanted}.')
+    return replace(request, scale=scale, units=symbol_of(unit))
 
 
 def with_stated_scale(request: MeasureRequest) -> MeasureRequest:

@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING, Any
 import napari.viewer
 import numpy as np
 from napari.layers import Labels
-from qtpy.QtWidgets import QApplication, QCheckBox, QComboBox, QDockWidget
+from qtpy.QtWidgets import (
+    QApplication,
+    QCheckBox,
+    QComboBox,
+    QDockWidget,
+    QLineEdit,
+)
 
 from napari_mobilesam.large.io.tables import write_table
 from napari_mobilesam.measure.table_columns import (
@@ -19,7 +25,11 @@ from napari_mobilesam.measure.table_columns import (
     numbers_of,
     within,
 )
-from napari_mobilesam.session.measuring import MeasureRequest, Measuring
+from napari_mobilesam.session.measuring import (
+    MeasureRequest,
+    Measuring,
+    with_entered_scale,
+)
 from napari_mobilesam.text import counted, explain, file_name
 from napari_mobilesam.widgets.parts.controls import (
     explain_rows,
@@ -80,6 +90,8 @@ ROWS_TIP = (
 ROW_TIPS = {
     'Labels': 'Layer whose objects are measured.',
     'Intensities of': 'Image whose intensities are measured.',
+    'Pixel size': 'Such as 20.2 nm; for a stack 0.8 0.2 0.2 µm.\n'
+    'If empty, that of the layer or its file.',
 }
 
 
@@ -120,6 +132,8 @@ class TableWidget(ViewerWidget):
         self._layers = LayerChoices(self, NO_IMAGE)
         self.labels_combo = self._layers.labels
         self.image_combo = self._layers.image
+        self.size_edit = QLineEdit()
+        self.size_edit.setPlaceholderText('of the layer or file')
         self.measure_button = wide_button('Measure')
         self.cancel_button = wide_button('Cancel')
         self.follow_box = QCheckBox('Keep up to date')
@@ -144,6 +158,7 @@ class TableWidget(ViewerWidget):
         data, form = group_form('Measure')
         form.addRow('Labels', self.labels_combo)
         form.addRow('Intensities of', self.image_combo)
+        form.addRow('Pixel size', self.size_edit)
         explain_rows(form, ROW_TIPS)
         form.addRow(self.follow_box)
         form.addRow(row(self.measure_button, self.cancel_button))
@@ -159,6 +174,7 @@ class TableWidget(ViewerWidget):
     def _connect(self) -> None:
         self.labels_combo.layer_changed.connect(self._labels_chosen)
         self.measure_button.clicked.connect(self.measure)
+        self.size_edit.returnPressed.connect(self.measure)
         self.cancel_button.clicked.connect(self.measuring.cancel)
         self.follow_box.toggled.connect(self._changed)
         self.rows.chosen.connect(self._row_chosen)
@@ -270,6 +286,7 @@ class TableWidget(ViewerWidget):
             return
         with self.status.errors():
             request = request_of(labels, image, self.scene)
+            request = with_entered_scale(request, self.size_edit.text())
             self._later.cancel()
             self._stale = False
             self.measuring.start(request)
