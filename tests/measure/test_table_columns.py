@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from napari_mobilesam.measure.table_columns import (
+    class_counts,
     histogram,
     histogram_columns,
     numbers_of,
@@ -75,3 +76,12 @@ def test_smallest_and_largest_value_are_not_edges_of_bins() -> None:
     found = histogram(np.array([1, 2, 2, 5]))
     assert found is not None
     assert found.extremes == (1, 5)
+
+
+def test_objects_of_each_class_are_counted() -> None:
+    names = ['stroma', 'tumour', '', None, 'tumour']
+    table = pd.DataFrame({'class': pd.Categorical(names)})
+    assert class_counts(table) == 'tumour 2, stroma 1, no class 2'
+    assert class_counts(table[:2]) == 'stroma 1, tumour 1'
+    assert class_counts(table[2:4]) == ''
+    assert class_counts(pd.DataFrame({'area': [3]})) == ''

@@ -109,3 +109,26 @@ def within(values: NDArray[Any], low: float, high: float) -> NDArray[np.bool_]:
     """Return which values lie in a closed range; NaN never does."""
     with np.errstate(invalid='ignore'):
         return np.asarray((values >= low) & (values <= high))
+
+
+def class_counts(table: pd.DataFrame) -> str:
+    """Return the number of objects of each class, largest first.
+
+    Parameters
+    ----------
+    table : DataFrame
+        One row per object.
+
+    Returns
+    -------
+    str
+        Such as ``'tumour 12, stroma 3, no class 1'``; empty if no object has a
+        class.
+    """
+    if 'class' not in table:
+        return ''
+    counts = table['class'].astype(object).fillna('').value_counts()
+    named = [f'{name} {n:,}' for name, n in counts.items() if str(name) != '']
+    if named and '' in counts:
+        named.append(f'no class {counts[""]:,}')
+    return ', '.join(named)

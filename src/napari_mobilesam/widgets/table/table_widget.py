@@ -20,6 +20,7 @@ from qtpy.QtWidgets import (
 
 from napari_mobilesam.large.io.tables import write_table
 from napari_mobilesam.measure.table_columns import (
+    class_counts,
     histogram,
     histogram_columns,
     numbers_of,
@@ -390,12 +391,14 @@ class TableWidget(ViewerWidget):
             text += f': {name} from {span[0]:.4g} to {span[1]:.4g}'
         elif len(selected):
             text += f': object {selected[0]}'
-        self.count_label.setText(f'{text}.')
         if not self._show_marks():
-            self.count_label.setText(
-                f'{text}; the labels are too large, or not in memory, to '
-                'highlight them.'
-            )
+            text += '; the labels are too large, or not in memory, to '
+            text += 'highlight them'
+        table = self.table
+        if len(selected):
+            table = table[table['index'].isin(selected)]
+        classes = class_counts(table)
+        self.count_label.setText(f'{text}.\n{classes}'.strip())
 
     def _show_marks(self) -> bool:
         """Outline the selected objects and the object of the current row."""
