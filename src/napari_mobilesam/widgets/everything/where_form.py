@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +30,11 @@ from napari_mobilesam.widgets.parts.controls import (
 from napari_mobilesam.widgets.parts.delayed_call import DelayedCall
 from napari_mobilesam.widgets.parts.layer_combo import LayerCombo
 from napari_mobilesam.widgets.parts.line_width import fit_lines
+from napari_mobilesam.widgets.viewer.drawn_boxes import (
+    BOX_MODE,
+    end_box,
+    released_box,
+)
 from napari_mobilesam.widgets.viewer.large_source import check_size
 from napari_mobilesam.widgets.viewer.layer_plane import LayerPlane
 from napari_mobilesam.widgets.viewer.layers import (
@@ -37,9 +44,9 @@ from napari_mobilesam.widgets.viewer.layers import (
     use_units,
     world_units,
 )
+from napari_mobilesam.widgets.viewer.mouse_clicks import is_click
 
 PLANE, VIEW, DRAWN = 'the whole plane', 'the current view', 'drawn regions'
-RECTANGLE = 'add_rectangle'
 REGION_NAME, REGION_MARK = 'regions', 'napari-mobilesam regions'
 # axes along which objects are not linked by default
 TIME_NAMES = ('t', 'time', 'frame', 'frames')
@@ -269,7 +276,7 @@ class WhereForm(QWidget):
         self._viewer.layers.selection.active = shapes
         # napari draws nothing into a hidden layer
         shapes.visible = True
-        shapes.mode = RECTANGLE
+        shapes.mode = BOX_MODE
 
     def _own(self, plane: LayerPlane) -> Shapes:
         for layer in self.shapes_combo.layers:
@@ -298,20 +305,35 @@ class WhereForm(QWidget):
         self._followed = shapes
         if shapes is not None:
             shapes.events.data.connect(self._drawn)
+            shapes.mouse_drag_callbacks.insert(0, self._press)
         self._tell()
+
+    def _press(self, layer: Any, event: Any) -> Generator[None]:
+        """End a rectangle where the mouse button is released."""
+        if layer.mode != BOX_MODE:
+            return
+        number = len(layer.data)
+        start = np.asarray(layer.world_to_data(event.position))
+        if (yield from is_click(event)):
+            return
+        corners = released_box(layer, number, start, event)
+        if corners is not None:
+            end_box(layer, number, corners)
 
     def _drawn(self, event: Any) -> None:
         # “adding” and similar events come before the change
         action = str(getattr(event, 'action', ''))
         if not action.endswith('ing'):
             self._tell()
-        if action == 'added' and event.source.mode == RECTANGLE:
+        if action == 'added' and event.source.mode == BOX_MODE:
             self._drop_later.restart()
 
     def let_go(self) -> None:
         """Stop listening to shapes."""
         if self._followed is not None:
             self._followed.events.data.disconnect(self._drawn)
+            with contextlib.suppress(ValueError):
+                self._followed.mouse_drag_callbacks.remove(self._press)
         self._followed = None
 
     def _drop_tiny(self) -> None:

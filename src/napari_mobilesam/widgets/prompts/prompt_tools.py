@@ -16,7 +16,6 @@ from napari_mobilesam.types import SegmentationError
 from napari_mobilesam.widgets.parts.delayed_call import DelayedCall
 from napari_mobilesam.widgets.parts.viewer_widget import ViewerWidget
 from napari_mobilesam.widgets.prompts.collection import (
-    ROUNDING,
     end_drawing,
     remove_prompts,
 )
@@ -31,6 +30,11 @@ from napari_mobilesam.widgets.prompts.prompt_layers import (
     set_next_polarity,
 )
 from napari_mobilesam.widgets.prompts.prompt_panel import TOOLS, PromptPanel
+from napari_mobilesam.widgets.viewer.drawn_boxes import (
+    BOX_MODE,
+    end_box,
+    released_box,
+)
 from napari_mobilesam.widgets.viewer.layer_plane import LayerPlane
 from napari_mobilesam.widgets.viewer.layers import (
     RIGHT_BUTTON,
@@ -48,7 +52,7 @@ UNFINISHED = (
 DRAG = 'Drag the mouse to draw a box: a click draws none.'
 OUTSIDE = 'That was outside the image{}: no prompt was added.'
 SHAPE_MODES = {
-    'use_boxes_tool': 'add_rectangle',
+    'use_boxes_tool': BOX_MODE,
     'use_outline_tool': 'add_polygon_lasso',
     'use_scribble_tool': 'add_path',
 }
@@ -395,7 +399,7 @@ class PromptTools:
         if layer.mode not in SHAPE_MODES.values():
             return
         self._drawn_by_mouse = True
-        if layer.mode != SHAPE_MODES['use_boxes_tool']:
+        if layer.mode != BOX_MODE:
             while event.type != 'mouse_release':
                 yield
             # napari may end it after this
@@ -407,36 +411,14 @@ class PromptTools:
             # napari ends it after this
             self._stray = StrayPrompt(layer, number, DRAG)
             self._drop_later.restart()
-        elif layer._is_creating and 'Shift' not in event.modifiers:
-            self._end_at_release(layer, number, start, event)
-
-    def _end_at_release(
-        self,
-        layer: Shapes,
-        number: int,
-        start: NDArray[np.float64],
-        event: Any,
-    ) -> None:
-        """Draw a box to where the mouse button was released.
-
-        vispy drops moves within 10 ms of each other, such as those of a drag
-        while the window was busy, and napari ignores where a drag ends.
-        """
-        end = np.asarray(layer.world_to_data(event.position))
-        if np.isclose(layer.data[number], end, atol=ROUNDING).all(1).any():
             return
-        offset = self._dock.viewer.dims.ndim - layer.ndim
-        columns = event.dims_displayed[-1] - offset
-        corners = np.array([start, start, end, end])
-        corners[1, columns], corners[3, columns] = end[columns], start[columns]
-        boxes = list(layer.data)
-        boxes[number] = corners
-        self._drawn_by_mouse = False
-        # also ends the drawing
-        with self.blocked():
-            layer.data = boxes
-        self._notice_outside(layer)
-        self._tell_edited()
+        corners = released_box(layer, number, start, event)
+        if corners is not None:
+            self._drawn_by_mouse = False
+            with self.blocked():
+                end_box(layer, number, corners)
+            self._notice_outside(layer)
+            self._tell_edited()
 
     def _drop_unfinished(self) -> None:
         """Remove an unfinished line that belongs to another image."""
