@@ -7,6 +7,7 @@ import pytest
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 
+from napari_mobilesam.widgets.prompts.prompt_panel import HINTS
 from napari_mobilesam.widgets.prompts.prompt_tools import DRAG, OUTSIDE
 
 INSIDE, SECOND = (28, 32), (28, 92)
@@ -46,8 +47,12 @@ def test_click_with_the_pan_tool_says_what_to_press(desk, blobs):
     assert d.widget.panel.tool is None
     d.mouse.click(d.image, INSIDE)
     assert d.widget.status.text == (
-        '“prompts” is selected. Press Points (Shift+D) to click objects.'
+        '“prompts” is selected. Press Points (Shift+D), then click an object.'
     )
+    d.widget.trigger('use_points_tool')
+    assert d.widget.status.text == HINTS['use_points_tool']
+    d.widget.trigger('use_boxes_tool')
+    assert d.widget.status.text == HINTS['use_boxes_tool']
 
 
 @pytest.mark.slow

@@ -360,7 +360,7 @@ def test_click_with_another_layer_selected_says_what_to_press(desk, blobs):
     assert 'selected' not in d.widget.status.text
     d.mouse.click(d.image, (28, 92))
     assert d.widget.status.text == (
-        '“objects” is selected. Press Points (Shift+D) to click objects.'
+        '“objects” is selected. Press Points (Shift+D), then click an object.'
     )
     # the brush has a use for clicks
     d.widget.status.say('')

@@ -7,7 +7,7 @@ import pytest
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 
-from napari_mobilesam.widgets.prompts.prompt_panel import HINT
+from napari_mobilesam.widgets.prompts.prompt_panel import HINTS
 
 FIRST = (28, 32)
 SHIFT = Qt.KeyboardModifier.ShiftModifier
@@ -226,7 +226,7 @@ def test_the_volume_says_to_switch_to_2d(desk, blobs, planes):
     d.viewer.dims.ndisplay = 2
     d.settle()
     assert d.widget.panel.buttons['use_boxes_tool'].isChecked()
-    assert d.widget.status.text.endswith(HINT)
+    assert d.widget.status.text.endswith(HINTS['use_boxes_tool'])
 
 
 @pytest.mark.slow

@@ -46,10 +46,7 @@ class IdleClicks:
             return
         active = self._dock.viewer.layers.selection.active
         where = 'No layer is' if active is None else f'“{active.name}” is'
-        points = self._panel.buttons['use_points_tool'].text()
-        self._panel.status.say(
-            f'{where} selected. Press {points} to click objects.'
-        )
+        self._panel.status.say(f'{where} selected. {self._panel.press_points}')
 
     @property
     def _idle(self) -> bool:

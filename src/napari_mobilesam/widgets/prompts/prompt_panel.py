@@ -46,12 +46,15 @@ from napari_mobilesam.widgets.viewer.layers import (
 )
 
 HINT = 'Click an object; right-click what does not belong to it.'
-TOOLS = (
-    'use_points_tool',
-    'use_boxes_tool',
-    'use_outline_tool',
-    'use_scribble_tool',
-)
+# what to do with each tool
+HINTS = {
+    'use_points_tool': HINT,
+    'use_boxes_tool': 'Drag a box around an object.',
+    'use_outline_tool': 'Draw around an object with the mouse button down.',
+    'use_scribble_tool': 'Draw a line over an object; over something that '
+    'does not belong to it, with the right button.',
+}
+TOOLS = tuple(HINTS)
 CHECKABLE = (*TOOLS, 'edit_object', 'toggle_hover')
 DECISIONS = (
     'accept',
@@ -225,11 +228,23 @@ class PromptPanel(QWidget):
         chosen = (name for name in TOOLS if self.buttons[name].isChecked())
         return next(chosen, None)
 
+    @property
+    def press_points(self) -> str:
+        """What to do while no tool is active."""
+        return f'Press {self.buttons[TOOLS[0]].text()}, then click an object.'
+
     def hint(self) -> str:
         """Return what to do next, whether or not a tool is active."""
-        if self.tool is not None:
-            return HINT
-        return f'Press {self.buttons[TOOLS[0]].text()}, then click an object.'
+        return self.press_points if self.tool is None else HINTS[self.tool]
+
+    def show_tool(self, active: str | None) -> None:
+        """Check the button of the active tool, and show its hint."""
+        for action in TOOLS:
+            self.buttons[action].setChecked(action == active)
+        text, hint = self.status.text, self.hint()
+        outdated = text.endswith((self.press_points, *HINTS.values()))
+        if outdated and not text.endswith(hint):
+            self.status.say(hint, keep=self.status.kept)
 
     def show_candidates(self, masks: Sequence[Mask], chosen: int) -> None:
         """Show candidate masks."""

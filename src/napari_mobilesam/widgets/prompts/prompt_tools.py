@@ -56,6 +56,7 @@ SHAPE_MODES = {
     'use_outline_tool': 'add_polygon_lasso',
     'use_scribble_tool': 'add_path',
 }
+TOOL_OF_MODE = {mode: tool for tool, mode in SHAPE_MODES.items()}
 
 
 class StrayPrompt(NamedTuple):
@@ -220,15 +221,14 @@ class PromptTools:
     def show_tool(self) -> None:
         """Check the button of the active tool."""
         active = self._dock.viewer.layers.selection.active
-        mode = str(getattr(active, 'mode', ''))
-        for action in TOOLS:
-            layer = self.points if action == TOOLS[0] else self.shapes
-            self._panel.buttons[action].setChecked(
-                active is not None
-                and active is layer
-                and mode != PAN_ZOOM
-                and SHAPE_MODES.get(action, mode) == mode
-            )
+        mode = str(getattr(active, 'mode', PAN_ZOOM))
+        tool = None
+        if active is not None and mode != PAN_ZOOM:
+            if active is self.points:
+                tool = TOOLS[0]
+            elif active is self.shapes:
+                tool = TOOL_OF_MODE.get(mode)
+        self._panel.show_tool(tool)
         self._panel.show_selecting(
             active is not None and active is self.points and mode == 'select'
         )
