@@ -60,8 +60,6 @@ class Settings:
         Size of the disk cache of embeddings; 0 turns it off.
     keys : mapping of str to str
         Action to key, for changed keys; an empty string means no key.
-    seconds : mapping of str to float
-        Seconds that each model took to embed an image.
     sections : mapping of str to bool
         Sections of the forms that were expanded (True) or collapsed.
     """
@@ -81,7 +79,6 @@ class Settings:
     threads: int = 0
     cache_mb: int = 2048
     keys: Mapping[str, str] = field(default_factory=dict)
-    seconds: Mapping[str, float] = field(default_factory=dict)
     sections: Mapping[str, bool] = field(default_factory=dict)
 
 
@@ -127,7 +124,6 @@ def load_settings() -> Settings:
     }
     for name, kind in (
         ('keys', str),
-        ('seconds', (int, float)),
         ('class_colors', str),
         ('sections', bool),
     ):

@@ -8,6 +8,7 @@ import torch
 from endless import Endless
 
 from napari_mobilesam.model.sam import build_sam
+from napari_mobilesam.segmentation import estimate
 from napari_mobilesam.segmentation.predictor import Predictor
 from napari_mobilesam.session.images.engine import Engine, click
 from napari_mobilesam.session.images.planes import (
@@ -75,6 +76,22 @@ def endless_pyramid(side, levels, **kwargs):
 
 def side_of(prediction):
     return max(prediction.frame.window_shape)
+
+
+def test_the_preparation_takes_the_time_of_what_it_embeds(
+    engine, tiny, monkeypatch
+):
+    monkeypatch.setattr(estimate, 'known_speed', lambda model: None)
+    small = plane_of_array(np.zeros((100, 100), np.uint8))
+    assert engine.preparation_seconds(small, tiny) is None
+    engine.prepare(small, tiny)
+    assert engine.preparation_seconds(small, tiny) == 0
+    assert engine.blocks.seconds[tiny.key] > 0
+    engine.blocks.seconds[tiny.key] = 2.0
+    other = plane_of_array(np.ones((100, 100), np.uint8), 'b')
+    # the scales of a click, in cells of blocks; the model takes 8 x 8
+    cells = 8 * 8 + 13 * 13 + 25 * 25 + 14 * 14
+    assert engine.preparation_seconds(other, tiny) == 2 * cells / 64
 
 
 class Kept:

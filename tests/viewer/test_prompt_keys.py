@@ -208,7 +208,6 @@ def test_settings_come_back(own_settings):
         min_area=7,
         classes=['a', 'b'],
         keys={'accept': 'Y'},
-        seconds={'model': 1.5},
     )
     save_settings(settings)
     assert load_settings() == settings

@@ -17,13 +17,13 @@ class EmbeddingCommands:
 
     Attributes
     ----------
-    embedding : Signal(ImagePlane)
-        A plane is being embedded.
+    embedding : Signal(ImagePlane, float or None)
+        A plane is being embedded, which takes so many seconds.
     ready : Signal(ImagePlane)
         A plane can be clicked.
     """
 
-    embedding = Signal(object)
+    embedding = Signal(object, object)
     ready = Signal(object)
 
     def __init__(self, parts: SessionParts) -> None:
@@ -92,8 +92,11 @@ class EmbeddingCommands:
         if model is None:
             return
         try:
-            if not self._engine.prepared(plane, model):
-                self._services.deliver(lambda: self.embedding.emit(plane))
+            seconds = self._engine.preparation_seconds(plane, model)
+            if seconds != 0:
+                self._services.deliver(
+                    lambda: self.embedding.emit(plane, seconds)
+                )
             done = self._engine.prepare(
                 plane, model, lambda: self._worker.waits(1)
             )

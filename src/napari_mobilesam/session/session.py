@@ -497,8 +497,15 @@ class Session:
     def _clean_queued(self) -> None:
         self._queue_prompting.clean_up = self.prompting.clean_up
 
-    def _say_embedding(self, plane: ImagePlane) -> None:
-        self.status.emit(f'Embedding {plane.name} …', 'prompts')
+    def _say_embedding(
+        self, plane: ImagePlane, seconds: float | None = None
+    ) -> None:
+        from napari_mobilesam.segmentation.estimate import duration
+
+        about = ''
+        if seconds is not None and seconds >= 1:
+            about = f', about {duration(seconds)}'
+        self.status.emit(f'Embedding {plane.name}{about} …', 'prompts')
 
     def _objects(self, create: bool) -> Objects | None:
         return None if self.scene is None else self.scene.objects(create)
@@ -519,10 +526,10 @@ class Session:
             return repr(plane.name)
         return find_code(self.scene, plane)
 
-    def _say_preparing(self, plane: ImagePlane) -> None:
+    def _say_preparing(self, plane: ImagePlane, seconds: float | None) -> None:
         # messages about an open object stay
         if self.editor.record.empty and not self.editor.pending:
-            self._say_embedding(plane)
+            self._say_embedding(plane, seconds)
 
 
 def _check_model(name: str) -> None:

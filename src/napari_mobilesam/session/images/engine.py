@@ -223,11 +223,36 @@ class Engine:
 
     def prepared(self, plane: ImagePlane, model: Sam) -> bool:
         """Return whether `prepare` has nothing left to do."""
+        return not self._unprepared(plane, model)
+
+    def preparation_seconds(
+        self, plane: ImagePlane, model: Sam
+    ) -> float | None:
+        """Return how long `prepare` takes if nothing is on disk.
+
+        0 if it has nothing to do, None if the speed of the model is unknown.
+        """
+        from napari_mobilesam.segmentation.estimate import known_speed
+
+        grid = self.image(plane, model).grid
+        blocks = self._unprepared(plane, model)
+        cells = sum(math.prod(grid.canvas(key).cells) for key in blocks)
+        seconds = self.blocks.seconds.get(model.key)
+        if cells and seconds is None:
+            speed = known_speed(model)
+            if speed is None:
+                return None
+            seconds = speed.embedding
+        return cells / grid.cells**2 * (seconds or 0.0)
+
+    def _unprepared(self, plane: ImagePlane, model: Sam) -> set[BlockKey]:
+        """Return the blocks that `prepare` has yet to embed."""
         image = self.image(plane, model)
-        return all(
-            image.has(center, pitch)
+        blocks = {
+            image.block_at(center, pitch)
             for center, pitch in self._likely(plane, model)
-        )
+        }
+        return {key for key in blocks if not image.knows(key)}
 
     def _likely(
         self, plane: ImagePlane, model: Sam

@@ -48,11 +48,14 @@ class SeenBlocks:
         Cache of features on disk.
     on_embedded : callable
         Called with the model and the seconds per embedding of one model input.
+    seconds : dict of str to float
+        These seconds when a model, given by its key, last embedded a block.
     """
 
     def __init__(self) -> None:
         self.cache: EmbeddingCache | None = None
         self.on_embedded: Callable[[Sam, float], None] = _ignore
+        self.seconds: dict[str, float] = {}
         self._small = LeastRecentlyUsed[_SeenBlock](LOOKS_KEPT)
         self._large = LeastRecentlyUsed[_SeenBlock](LARGE_LOOKS_KEPT)
 
@@ -97,7 +100,9 @@ class SeenBlocks:
             start = time.perf_counter()
             features = make()
             share = frame.input_size**2 / model.input_size**2
-            self.on_embedded(model, (time.perf_counter() - start) / share)
+            seconds = (time.perf_counter() - start) / share
+            self.seconds[model.key] = seconds
+            self.on_embedded(model, seconds)
             return features
 
         # the viewer's thread may turn it off

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -49,9 +48,8 @@ class SessionMessages:
     ) -> None:
         self._dock, self._panel = dock, panel
         self._image, self._opened = image, opened
-        self._saving, self._settings = saving, panel.settings
+        self._saving = saving
         self._tell_ready = ready
-        self._embedding_since: float | None = None
         # message when the sliders were last moved
         self._said_before = ''
 
@@ -78,11 +76,6 @@ class SessionMessages:
             if self._image.layer is None:
                 # of an image removed in the meantime
                 return
-            self._embedding_since = time.monotonic()
-            model = self._dock.session.models.name
-            seconds = self._settings.current.seconds.get(model)
-            if seconds is not None:
-                text = f'{text.removesuffix(" …")}, about {seconds:.1f} s …'
             if self._is_news and self._opened.empty:
                 self._panel.status.show_progress(0, 0)
                 return
@@ -95,7 +88,6 @@ class SessionMessages:
         return status.kept and status.text != self._said_before
 
     def _ready(self, plane: ImagePlane) -> None:
-        self._save_embedding_time()
         self._tell_ready()
         if not (self._is_shown(plane) and self._opened.empty):
             return
@@ -113,20 +105,6 @@ class SessionMessages:
             return scene is not None and scene.plane().place == plane.place
         except SegmentationError:
             return False
-
-    def _save_embedding_time(self) -> None:
-        """Save how long embedding takes, for later estimates."""
-        since, self._embedding_since = self._embedding_since, None
-        seconds = 0.0 if since is None else time.monotonic() - since
-        # shorter ones come from the cache
-        if seconds > 0.1:
-            self._settings.save(
-                self._panel.status,
-                seconds={
-                    **self._settings.current.seconds,
-                    self._dock.session.model_name: round(seconds, 1),
-                },
-            )
 
     def _fail(self, text: str, topic: str) -> None:
         if topic in TOPICS:
