@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import threading
 from pathlib import Path
@@ -27,6 +28,7 @@ from napari_mobilesam.session.fine_tuning_messages import (
     HELD_BACK,
     SMALLEST,
     FineTuneRequest,
+    FineTuneResult,
     LabelledPlane,
     Survey,
     survey,
@@ -138,8 +140,8 @@ def test_better_model_is_written_and_said(bench: Any, folder: Path) -> None:
     ((result,),) = bench.heard('finished')
     assert result.path == folder / 'mine.safetensors'
     assert (
-        result.text == 'Validation IoU 0.81 → 0.89 on 2 objects held back; '
-        'segment everything: F1 0.50 → 0.50. '
+        result.text == 'Clicks and boxes: IoU 0.81 → 0.89 on 2 objects held '
+        'back. Segment everything: F1 0.50 → 0.50 around them. '
         'mine is selected now.'
     )
     assert [score for _, score in bench.heard('validated')][0] == 0.81
@@ -154,6 +156,29 @@ def test_better_model_is_written_and_said(bench: Any, folder: Path) -> None:
         assert torch.equal(before[name], value), name
 
 
+@pytest.mark.parametrize(
+    ('complete', 'f1', 'said'),
+    [
+        (True, 0.8, 'F1 0.70 → 0.80 around them. mine is'),
+        (True, 0.6, 'F1 0.70 → 0.60 around them, which is worse. Compare'),
+        (
+            True,
+            math.nan,
+            'not measured, for lack of time. Compare its results',
+        ),
+        (False, math.nan, 'was not measured. Compare'),
+    ],
+)
+def test_the_text_says_what_was_not_measured_or_got_worse(
+    complete: bool, f1: float, said: str
+) -> None:
+    request = FineTuneRequest(lambda: (), 'tiny', 'mine')
+    result = FineTuneResult(
+        request, 0.4, 0.7, 8, complete, Path('mine'), 0.02, 0.7, f1
+    )
+    assert said in result.text
+
+
 @pytest.mark.slow
 def test_model_that_is_not_better_is_not_kept(
     bench: Any, folder: Path
@@ -163,7 +188,8 @@ def test_model_that_is_not_better_is_not_kept(
     ((result,),) = bench.heard('finished')
     assert result.path is None
     assert result.text.startswith(
-        'No improvement; keeping tiny. Validation IoU 0.810 on 2 objects'
+        'No improvement; keeping tiny. Clicks and boxes: IoU 0.810 on 2 '
+        'objects'
     )
     assert list(folder.iterdir()) == []
 
@@ -214,7 +240,7 @@ def test_cancel_keeps_the_best_so_far(bench: Any, folder: Path) -> None:
     bench.train()
     ((result,),) = bench.heard('finished')
     assert not result.complete
-    assert result.text.startswith('Stopped. Validation IoU 0.50 → 0.60')
+    assert result.text.startswith('Stopped. Clicks and boxes: IoU 0.50 → 0.60')
     assert (folder / 'mine.safetensors').is_file()
     assert load_model('mine').record.training['steps'] == 1
 

@@ -98,7 +98,7 @@ def test_better_model_is_selected_everywhere(
     assert not d.widget.panel.run_button.isEnabled()
     d.settle()
     assert (
-        'Validation IoU 0.81 → 0.89 on 1 object held back; segment '
+        'Clicks and boxes: IoU 0.81 → 0.89 on 1 object held back. Segment '
         'everything: F1 ' in d.widget.status.text
     )
     assert 'mine is selected now' in d.widget.status.text
@@ -146,7 +146,7 @@ def test_clicks_are_answered_while_training(
     assert d.widget.tuning.running
     trainer.go.set()
     d.settle()
-    assert 'Validation IoU' in d.widget.status.text
+    assert 'Clicks and boxes: IoU' in d.widget.status.text
 
 
 @pytest.mark.slow

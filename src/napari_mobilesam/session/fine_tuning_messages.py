@@ -147,33 +147,45 @@ class FineTuneResult:
         """Summary for the user."""
         if math.isnan(self.score):
             return 'Stopped before the training began; nothing was changed.'
-        objects = counted(self.held_back, 'object')
-        digits = 2 if abs(self.score - self.base_score) >= 0.01 else 3
-        base = Path(self.request.base).name
         stopped = '' if self.complete else 'Stopped. '
+        base = Path(self.request.base).name
         if self.path is None:
-            change = f'{self.base_score:.{digits}f}'
-            why = ''
-            if self.score > self.base_score:
-                change += f' → {self.score:.{digits}f}'
-                why = f', within the noise of ±{self.noise:.{digits}f}'
             return (
-                f'{stopped}No improvement; keeping {base}. Validation IoU '
-                f'{change} on {objects} held back{why}{self._everything}. '
-                'Label more objects, especially those it gets wrong, or train '
-                'longer.'
+                f'{stopped}No improvement; keeping {base}. {self._clicks}. '
+                f'{self._everything} Label more objects, especially those it '
+                'gets wrong, or train longer.'
             )
+        compare = ''
+        if not self.f1 >= self.base_f1:
+            compare = f' Compare its results with those of {base}.'
         return (
-            f'{stopped}Validation IoU {self.base_score:.{digits}f} → '
-            f'{self.score:.{digits}f} on {objects} held '
-            f'back{self._everything}. {self.request.name} is selected now.'
+            f'{stopped}{self._clicks}. {self._everything}{compare} '
+            f'{self.request.name} is selected now.'
         )
 
     @property
+    def _clicks(self) -> str:
+        """What was measured with prompts, without a full stop."""
+        digits = 2 if abs(self.score - self.base_score) >= 0.01 else 3
+        change, why = f'{self.base_score:.{digits}f}', ''
+        if self.score > self.base_score:
+            change += f' → {self.score:.{digits}f}'
+            if self.path is None:
+                why = f', within the noise of ±{self.noise:.{digits}f}'
+        objects = counted(self.held_back, 'object')
+        return f'Clicks and boxes: IoU {change} on {objects} held back{why}'
+
+    @property
     def _everything(self) -> str:
+        """What was measured without prompts."""
         if not math.isfinite(self.base_f1 + self.f1):
-            return '; segment everything was not measured'
-        return f'; segment everything: F1 {self.base_f1:.2f} → {self.f1:.2f}'
+            why = ', for lack of time' if self.complete else ''
+            return f'Segment everything was not measured{why}.'
+        worse = ', which is worse' if self.f1 < self.base_f1 else ''
+        return (
+            f'Segment everything: F1 {self.base_f1:.2f} → {self.f1:.2f} '
+            f'around them{worse}.'
+        )
 
 
 def survey(planes: Iterable[LabelledPlane]) -> Survey:
