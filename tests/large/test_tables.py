@@ -79,3 +79,14 @@ def test_classes_are_read_as_they_are_written(tmp_path: Path) -> None:
     table['class'] = [1, None, 2, 2, None]
     write_table(table, path)
     assert read_table(path)['class'].dropna().tolist() == ['1', '2', '2']
+
+
+@pytest.mark.parametrize('rows', ['1,5,x\n2,6,y\n', '7,5,\n3,6,\n'])
+def test_rows_longer_than_the_names_are_refused(
+    rows: str, tmp_path: Path
+) -> None:
+    """Otherwise pandas takes their first column for an index."""
+    path = tmp_path / 'table.csv'
+    path.write_text(f'label,score\n{rows}')
+    with pytest.raises(ImageError, match='is not a table'):
+        read_table(path)

@@ -168,7 +168,7 @@ def _read_text(path: Path, separator: str | None) -> pd.DataFrame:
         ) from error
     except (ValueError, csv.Error) as error:
         raise ImageError(NO_TABLE.format(path)) from error
-    if not isinstance(table.index, pd.RangeIndex):
+    if not table.index.equals(pd.RangeIndex(len(table))):
         # pandas takes values without a column name for an index
         raise ImageError(NO_TABLE.format(path))
     return table
