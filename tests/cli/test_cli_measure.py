@@ -233,6 +233,50 @@ def test_every_plane_of_every_time_is_measured(
     assert pd.read_csv(table)['label'].value_counts()[1] == 2
 
 
+def test_axes_of_the_image_are_those_of_the_labels(
+    run: Run, in_time: tuple[Path, Path], labels: np.ndarray, tmp_path: Path
+) -> None:
+    path, image = in_time
+    pixels = tifffile.imread(image)
+    # in one of another order, or without names
+    other, unnamed = tmp_path / 'zt.ome.tif', tmp_path / 'image.npy'
+    tifffile.imwrite(
+        other, pixels.swapaxes(0, 1), metadata={'axes': 'ZTYX'}, ome=True
+    )
+    np.save(unnamed, pixels)
+    table = tmp_path / 'table.csv'
+    for given in (other, unnamed):
+        for plane in ([], ['--plane', '1,2']):
+            options = ['-o', table, '--overwrite', *plane]
+            done = run('measure', path, '--image', given, *options)
+            assert done.code == 0, done.err
+            found = pd.read_csv(table)
+            assert (found['intensity_mean'] == found['label']).all()
+    # `segment --plane` counts along the axes of the file
+    flat = tmp_path / 'flat.tif'
+    tifffile.imwrite(flat, pixels[0, 2])
+    options = ['--plane', '2,0', '-o', table, '--overwrite']
+    assert run('measure', flat, '--image', other, *options).code == 0
+    found = pd.read_csv(table)
+    assert (found['intensity_mean'] == found['label']).all()
+
+
+def test_planes_that_were_written_as_colours_are_measured(
+    run: Run, labels: np.ndarray, tmp_path: Path
+) -> None:
+    stack = np.stack([labels] * 3).astype(np.uint8)
+    tifffile.imwrite(tmp_path / 'labels.tif', stack)
+    tifffile.imwrite(tmp_path / 'image.tif', stack)
+    table = tmp_path / 'table.csv'
+    done = run(
+        'measure', tmp_path / 'labels.tif', '--image', tmp_path / 'image.tif',
+        '-o', table,
+    )  # fmt: skip
+    assert done.code == 0, done.err
+    found = pd.read_csv(table)
+    assert (found['intensity_mean'] == found['label']).all()
+
+
 def test_an_image_of_other_time_points_is_refused(
     run: Run, in_time: tuple[Path, Path], tmp_path: Path
 ) -> None:

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from napari_mobilesam.cli.exit_codes import InputError, UsageError
+from napari_mobilesam.cli.exit_codes import UsageError
 from napari_mobilesam.cli.export_commands import warn_of_mask
 from napari_mobilesam.cli.measure_planes import (
     MeasuredPart,
@@ -21,7 +21,7 @@ from napari_mobilesam.cli.measure_planes import (
 from napari_mobilesam.export.exported import LabelsWithTable
 from napari_mobilesam.export.formats import read_labels
 from napari_mobilesam.measure.table_columns import RGB
-from napari_mobilesam.readers.axes import read_axes
+from napari_mobilesam.readers.axes import check_names, guessed_axes
 from napari_mobilesam.readers.open_image import open_pyramid
 from napari_mobilesam.readers.unread_views import Reordered
 from napari_mobilesam.types import Progress
@@ -30,6 +30,8 @@ from napari_mobilesam.units import in_one_unit, symbol_of
 if TYPE_CHECKING:
     import pandas as pd
 
+# Axes of images that are measured.
+ORDER = 'tzyxcs'
 PICTURES = ('.png', '.jpg', '.jpeg')
 
 
@@ -87,7 +89,7 @@ def measured(
         labels = _with_axes(labels, 3)
     image = None
     if image_path is not None:
-        image = open_image(image_path, labels.axes, options.plane)
+        image = open_image(image_path, labels, options.plane)
         flat = tuple(image.pixels.shape[:2]) == labels.shape[-2:]
         if flat and plane is None:
             labels = _with_axes(labels, 2)
@@ -188,7 +190,7 @@ def _scale(
 
 
 def open_image(
-    path: Path, wanted: str, plane: Sequence[int] | None = None
+    path: Path, labels: LabelsWithTable, plane: Sequence[int] | None = None
 ) -> Intensities:
     """Open an image with channels last, read in parts if possible.
 
@@ -196,8 +198,8 @@ def open_image(
     ----------
     path : Path
         File or folder of the image.
-    wanted : str
-        Axes of the labels; see `channels_last`.
+    labels : LabelsWithTable
+        Labels, whose axes are kept even if their length is one.
     plane : sequence of int, optional
         Plane of an image with several.
 
@@ -217,15 +219,24 @@ def open_image(
     pyramid = open_pyramid(path)
     array = pyramid.arrays[0]
     names = pyramid.axes
+    colours = pyramid.rgb
+    if names in (None, 'syx') and tuple(array.shape) == labels.shape:
+        # tifffile writes three or four planes of integers as colours
+        names, colours = labels.axes, False
     if names is None:
-        axes = read_axes(array.shape)
-        names = axes.names
+        names = guessed_axes(array.shape)
+    check_names(names, array.shape)
     sizes = dict(zip(names, pyramid.scale, strict=False))
     units = dict(zip(names, pyramid.units, strict=False))
+    if max(labels.shape[:-2], default=1) > 1:
+        # a plane is chosen along the axes of the labels, which have this
+        # order; for labels of one plane, along those of the file
+        array, names = _in_order(array, names)
     if plane is not None:
         array, names = plane_of_image(array, names, path, plane)
-    opened = channels_last(array, names, wanted)
-    colours = pyramid.rgb and opened.shape[-1] in (3, 4)
+    array, names = _in_order(array, names)
+    opened = _without_single(array, names, labels.axes)
+    colours = colours and opened.shape[-1] in (3, 4)
     return Intensities(
         opened,
         sizes,
@@ -234,35 +245,17 @@ def open_image(
     )
 
 
-def channels_last(array: Any, names: str, wanted: str) -> Reordered:
-    """Return an array as (…, rows, columns[, channels]), without reading it.
+def _in_order(array: Any, names: str) -> tuple[Reordered, str]:
+    """Return an array as (t, z, y, x, channels), without reading it."""
+    order = sorted(range(len(names)), key=lambda n: ORDER.index(names[n]))
+    return Reordered(array, order), ''.join(names[axis] for axis in order)
 
-    Unwanted axes of length one are left out.
 
-    Parameters
-    ----------
-    array : array
-        Array indexed like a NumPy array.
-    names : str
-        A letter from ``'tzcsyx'`` for each axis.
-    wanted : str
-        Letters of axes to keep in any case.
-
-    Raises
-    ------
-    InputError
-        If columns come before rows.
-    """
+def _without_single(array: Any, names: str, wanted: str) -> Reordered:
+    """Return an array without unwanted axes of length one."""
     kept = [
         axis
         for axis, name in enumerate(names)
         if name in wanted or array.shape[axis] > 1
     ]
-    order = [axis for axis in kept if names[axis] not in 'cs']
-    order += [axis for axis in kept if names[axis] in 'cs']
-    if [names[a] for a in order if names[a] in 'yx'] != ['y', 'x']:
-        raise InputError(
-            f'the axes {names} do not have rows before columns: save the '
-            'image as (…, y, x)'
-        )
-    return Reordered(array, order)
+    return Reordered(array, kept)
