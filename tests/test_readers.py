@@ -704,6 +704,24 @@ def test_unnamed_axes_of_length_one_are_no_choice(
     np.testing.assert_array_equal(plane, planes[last])
 
 
+@pytest.mark.parametrize(
+    ('shape', 'kept'),
+    [
+        ((1, 9, 8), (9, 8)),
+        ((1, 1, 9, 8), (9, 8)),
+        ((1, 5, 9, 8), (5, 9, 8)),
+        ((5, 1, 9, 8), (5, 1, 9, 8)),
+        ((1, 1, 9, 3), (1, 9, 3)),
+        ((), ()),
+    ],
+)
+def test_arrays_are_read_without_leading_axes_of_length_one(
+    shape: tuple[int, ...], kept: tuple[int, ...], tmp_path: Path
+) -> None:
+    np.save(tmp_path / 'a.npy', np.zeros(shape))
+    assert read_array(tmp_path / 'a.npy')[0].shape == kept
+
+
 def test_two_unnamed_axes_are_named_by_the_user(tmp_path: Path) -> None:
     stack = np.arange(2 * 5 * 81, dtype=np.uint16).reshape(2, 5, 9, 9)
     path = tmp_path / 'a.tif'

@@ -199,7 +199,8 @@ def read_image(
 def _sizes(path: Path, pyramid: Pyramid) -> dict[str, int]:
     """Return the size of an image along each axis, by axis letter."""
     names, shape = axis_names(pyramid), pyramid.arrays[0].shape
-    if not len(set(names)) == len(names) == len(shape):
+    fits = len(set(names)) == len(names) == len(shape)
+    if not fits or not {'y', 'x'} <= set(names):
         raise InputError(
             f'{path} names the axes {names}, but its shape is {shape}: '
             'specify them with --axes'

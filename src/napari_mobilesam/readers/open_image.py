@@ -137,6 +137,8 @@ def read_array(
 ) -> tuple[NDArray[Any], str | None]:
     """Read all planes of an image file at full resolution.
 
+    Leading axes of length one that hold no channels are dropped.
+
     Parameters
     ----------
     path, indices
@@ -157,9 +159,15 @@ def read_array(
     pyramid = open_pyramid(path, indices=indices, lazy=False)
     check_pixels(pyramid.arrays[0].shape, str(path))
     pixels = _guarded(path, lambda: np.asarray(pyramid.arrays[0][...]))
-    if pyramid.axes is None:
-        return pixels, None
-    return with_plane_last(pixels, pyramid.axes)
+    axes = pyramid.axes
+    if axes is not None:
+        pixels, axes = with_plane_last(pixels, axes)
+    plane = 3 if pixels.shape[-1:] in ((3,), (4,)) else 2
+    while (
+        pixels.ndim > plane and len(pixels) == 1 and (axes or 'z')[0] in 'tz'
+    ):
+        pixels, axes = pixels[0], axes and axes[1:]
+    return pixels, axes
 
 
 def with_plane_last(
