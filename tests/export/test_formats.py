@@ -1081,6 +1081,57 @@ def test_careless_geojson(tmp_path: Path) -> None:
     assert list(found.table) == ['label', 'class', 'Long']
 
 
+BROKEN = [
+    [3],
+    {'properties': [{'class': 'A'}, 3]},
+    {'properties': [{'label-value': 1}], 'colors': [{'rgba': [0, 0, 0, 0]}]},
+]
+
+
+@pytest.mark.parametrize('told', BROKEN)
+def test_broken_properties_of_ome_zarr(
+    told: Any, labels: NDArray[Any], tmp_path: Path
+) -> None:
+    zarr = pytest.importorskip('zarr')
+    path = tmp_path / 'x.zarr'
+    export_labels(labels, path)
+    group = zarr.open_group(str(path))
+    group.attrs['image-label'] = told
+    with pytest.raises(ExportError, match='“image-label” of .* cannot be'):
+        read_labels(path)
+
+
+def test_careless_properties_of_ome_zarr(
+    labels: NDArray[Any], tmp_path: Path
+) -> None:
+    zarr = pytest.importorskip('zarr')
+    path = tmp_path / 'x.zarr'
+    export_labels(labels, path)
+    group = zarr.open_group(str(path))
+    group.attrs['image-label'] = {
+        'properties': [{'label-value': 1, 'class': 'A', 'box': [1, 2]}],
+        'colors': [{'label-value': 1, 'rgba': 'red'}],
+    }
+    found = read_labels(path)
+    assert found.table is not None
+    assert list(found.table) == ['label', 'class']
+    assert found.class_colors == {}
+
+
+def test_files_that_may_not_be_read(
+    labels: NDArray[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / 'x.geojson'
+    export_labels(labels, path)
+
+    def forbidden(*args: Any, **options: Any) -> None:
+        raise PermissionError(errno.EACCES, 'Permission denied', str(path))
+
+    monkeypatch.setattr(Path, 'read_text', forbidden)
+    with pytest.raises(ImageError, match='cannot be read: .* denied'):
+        read_labels(path)
+
+
 def test_careless_coco(tmp_path: Path) -> None:
     corners = [1, 2, 6, 2, 6, 5, 1, 5]
     content = {

@@ -19,6 +19,7 @@ from napari_mobilesam.argument_checks import (
 from napari_mobilesam.export.exported import ExportError, LabelsWithTable
 from napari_mobilesam.files import atomic_path
 from napari_mobilesam.palette import rgb
+from napari_mobilesam.readers.open_image import unreadable
 from napari_mobilesam.types import ImageError, SegmentationError
 
 if TYPE_CHECKING:
@@ -387,9 +388,12 @@ def read_labels(
         kind = format_of(path, format)
     else:
         kind = 'ome-zarr'
-    if kind in ('roi', 'geojson', 'coco'):
-        return _read_objects(path, kind, shape)
-    image = _read_pixels(path, kind, channel, frames)
+    try:
+        if kind in ('roi', 'geojson', 'coco'):
+            return _read_objects(path, kind, shape)
+        image = _read_pixels(path, kind, channel, frames)
+    except OSError as error:
+        raise ImageError(unreadable(path, error)) from error
     return _as_asked(image, path, shape, None if kind == 'tiff' else channel)
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -17,6 +17,8 @@ from napari_mobilesam.export.exported import (
     LabelsWithTable,
     Plane,
     class_name,
+    flaw,
+    hex_color,
     smallest_dtype,
 )
 from napari_mobilesam.export.label_images import check_unnamed
@@ -39,6 +41,9 @@ from napari_mobilesam.readers.unread_views import Reordered
 from napari_mobilesam.schema import parse_json
 from napari_mobilesam.text import file_name
 from napari_mobilesam.types import ImageError, SegmentationError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 CHUNK = 1024
 VALUE = 'label-value'
@@ -329,26 +334,15 @@ def read_ome_zarr(path: Path) -> LabelsWithTable:
     if pyramid.axes is None:
         check_unnamed(pyramid.arrays[0].shape, path)
     attributes = dict(zarr.open(str(path), mode='r').attrs)
-    told = dict(attributes.get('ome', attributes)).get('image-label', {})
-    colors: dict[str, str] = {}
-    table = None
-    if told.get('properties'):
-        import pandas as pd
-
-        table = pd.DataFrame(told['properties'])
-        table = table.rename(columns={VALUE: 'label'})
-        shades = {
-            entry[VALUE]: '#{:02x}{:02x}{:02x}'.format(*entry['rgba'][:3])
-            for entry in told.get('colors', [])
-            if entry.get('rgba')
-        }
-        if 'class' in table:
-            pairs = zip(table['class'], table['label'], strict=True)
-            colors = {
-                class_name(name): shades[label]
-                for name, label in pairs
-                if class_name(name) and label in shades
-            }
+    told = dict(attributes.get('ome', attributes)).get('image-label')
+    try:
+        table, colors = _table_and_colors(told or {})
+    # something is missing or has another type
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        raise ExportError(
+            f'The metadata “image-label” of {path} cannot be read: '
+            f'{flaw(error)}. Write it again, or give {path / "0"}.'
+        ) from error
     return LabelsWithTable(
         pyramid.arrays[0],
         table,
@@ -359,6 +353,34 @@ def read_ome_zarr(path: Path) -> LabelsWithTable:
         path.name.removesuffix('.zarr').removesuffix('.ome'),
         pyramid.translation,
     )
+
+
+def _table_and_colors(
+    told: Mapping[str, Any],
+) -> tuple[pd.DataFrame | None, dict[str, str]]:
+    """Return the table of the objects, and the colours of their classes."""
+    import pandas as pd
+
+    if not told.get('properties'):
+        return None, {}
+    rows = [
+        {k: v for k, v in row.items() if not isinstance(v, dict | list)}
+        for row in told['properties']
+    ]
+    table = pd.DataFrame(rows).rename(columns={VALUE: 'label'})
+    shades = {
+        entry[VALUE]: hex_color(entry.get('rgba'))
+        for entry in told.get('colors') or []
+    }
+    if 'class' not in table:
+        return table, {}
+    pairs = zip(table['class'], table['label'], strict=True)
+    return table, {
+        class_name(name): color
+        for name, label in pairs
+        for color in [shades.get(label)]
+        if class_name(name) and color
+    }
 
 
 def _without_channel(pyramid: Pyramid) -> Pyramid:
