@@ -169,6 +169,7 @@ def test_images_of_the_same_name_need_names(
     [
         (['{labels}', '--names', 'x.tif'], '--names is for a folder'),
         (['{labels}', '--image', '{images}'], 'is a folder: give the image'),
+        (['nothing', '--image', '{images}'], 'no file or folder nothing'),
         (['{found}', '--image', '{labels}'], 'is a file: give the folder'),
         (['{found}', '--image', 'none'], 'There is no folder none'),
         (['{found}', '--table', 'a.csv'], '--table is only for one label'),

@@ -11,6 +11,7 @@ from napari_mobilesam.cli.command_parser import add_output, add_quiet
 from napari_mobilesam.cli.exit_codes import (
     EXIT_CODES_HELP,
     ExitCode,
+    InputError,
     UsageError,
 )
 from napari_mobilesam.cli.export_commands import add_labels_argument
@@ -143,6 +144,8 @@ def measure_command(options: argparse.Namespace) -> int:
         return measure_folder_command(options)
     if options.names is not None:
         raise UsageError('--names is for a folder of labels: leave it out')
+    if not options.labels.exists():
+        raise InputError(f'there is no file or folder {options.labels}')
     if options.image is not None and is_image_folder(options.image):
         raise UsageError(
             f'--image {options.image} is a folder: give the image of '
