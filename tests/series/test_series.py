@@ -74,6 +74,26 @@ def test_a_folder_is_a_series(folder: Path) -> None:
     assert not series.folder.exists()
 
 
+def test_opening_asks_the_disk_little(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / Path(*'abcdefgh')
+    folder.mkdir(parents=True)
+    for number in range(50):
+        (folder / f'{number}.tif').touch()
+    calls = []
+    for name in ('stat', 'lstat', 'readlink'):
+        ask = getattr(os, name)
+
+        def counted(*given: Any, ask: Any = ask, **options: Any) -> Any:
+            calls.append(given)
+            return ask(*given, **options)
+
+        monkeypatch.setattr(os, name, counted)
+    assert len(Series.open(folder)) == 50
+    assert len(calls) < 50 * 10
+
+
 def test_labels_are_saved_and_read_again(
     folder: Path, labels: np.ndarray
 ) -> None:

@@ -35,10 +35,11 @@ from napari_mobilesam.series.series_files import (
     image_files,
     is_image_folder,
     is_written,
-    left_out,
     numbered,
     output_name,
     path_key,
+    place_key,
+    resolved,
 )
 from napari_mobilesam.text import as_utf8, counted, explain, first_few
 from napari_mobilesam.types import ImageError
@@ -123,8 +124,8 @@ def _pairs(options: argparse.Namespace) -> list[Pair]:
     """Return the label images, each with its image if there are images."""
     folder = options.labels
     files = {
-        path_key(file): file
-        for file in sorted(folder.iterdir())
+        place_key(place): file
+        for file, place in resolved(sorted(folder.iterdir())).items()
         if file.suffix.lower() in LABEL_SUFFIXES
         and not file.name.startswith('.')
         and not file.is_dir()
@@ -144,18 +145,22 @@ def _pairs(options: argparse.Namespace) -> list[Pair]:
             # an image beside its labels is none
             if not any(file.stem + ending in stems for ending in ENDINGS)
         ]
-    images = list(image_files([options.image]))
+    images, left_out = image_files([options.image])
     # what is named as labels is an image if labels of it were saved
-    images += _noted(left_out([options.image], images), files, folder)
+    images += _noted(left_out, files, folder)
     found = _labels_of(images, files, folder, options.names)
     taken = set(found.values())
+    at_images = {
+        image: files.get(place_key(place))
+        for image, place in resolved(images).items()
+    }
     pairs = [Pair(found[image], image) for image in images if image in found]
     pairs += [
         Pair(None, image)
         for image in images
-        if image not in found and files.get(path_key(image)) not in taken
+        if image not in found and at_images[image] not in taken
     ]
-    others = taken | {files.get(path_key(image)) for image in images}
+    others = taken.union(at_images.values())
     pairs += [
         Pair(file, None) for file in files.values() if file not in others
     ]
@@ -172,6 +177,7 @@ def _labels_of(
     noted = {} if pattern else _noted(images, files, folder)
     found = dict(noted)
     image_of = {labels: image for image, labels in noted.items()}
+    others, by_name = set(noted.values()), _by_name(files)
     for number, image in numbered(folder, pattern or '', images):
         if image in noted:
             continue
@@ -184,10 +190,12 @@ def _labels_of(
             name = output_name(pattern, image, number)
             # a series appends the suffix
             names = [name, name + SUFFIX]
-        keys = [path_key(folder / name) for name in names]
-        there = [files[key] for key in keys if key in files]
-        others = {image, *noted.values()}
-        labels = next((file for file in there if file not in others), None)
+        keys = [name.casefold() for name in names]
+        drawn = [by_name[key] for key in keys if key in by_name]
+        labels = next(
+            (file for file in drawn if file != image and file not in others),
+            None,
+        )
         if labels is None:
             continue
         if labels in image_of:
@@ -201,16 +209,24 @@ def _labels_of(
     return found
 
 
+def _by_name(files: dict[str, Path]) -> dict[str, Path]:
+    """Return label images by their names, ignoring case."""
+    return {file.name.casefold(): file for file in files.values()}
+
+
 def _noted(
     images: list[Path], files: dict[str, Path], folder: Path
 ) -> dict[Path, Path]:
     """Return labels of images as `segment` and a series have noted them."""
-    image_of = {path_key(image): image for image in images}
+    image_of = {
+        place_key(place): path for path, place in resolved(images).items()
+    }
+    by_name = _by_name(files)
     found: dict[Path, Path] = {}
     for record in sorted((folder / RECORDS).glob('*.json')):
         known = SeriesImage(folder, folder, record, {}).known()
         name = str(known.get('file') or record.stem)
-        labels = files.get(path_key(folder / name))
+        labels = by_name.get(name.casefold())
         made_of = known.get(MADE_OF)
         if labels is None or not isinstance(made_of, dict):
             continue

@@ -62,10 +62,11 @@ from napari_mobilesam.series.series_files import (
     image_files,
     image_identity,
     is_image_folder,
-    left_out,
     numbered,
     output_name,
     path_key,
+    place_key,
+    resolved,
     series_lock,
 )
 from napari_mobilesam.text import as_utf8, counted, explain, first_few
@@ -129,8 +130,9 @@ def segment_many_command(
     """
     refuse_for_series(options)
     folder = options.output
-    images = list(series_of(options))
-    _tell_labels(options.images, images)
+    found = image_files(options.images)
+    images = list(series_of(options, found.images))
+    _tell_labels(found.left_out)
     if not options.overwrite:
         _refuse_other_options(folder, images)
     _check_table(options.table, images, folder / SUMMARY)
@@ -147,13 +149,13 @@ def segment_many_command(
         raise OutputError(str(error)) from error
 
 
-def _tell_labels(given: Sequence[Path], images: list[SeriesImage]) -> None:
+def _tell_labels(left_out: Sequence[Path]) -> None:
     """Warn about files of folders that are taken for labels."""
-    found = left_out(given, [each.image for each in images])
-    if found:
+    if left_out:
+        names = first_few([file.name for file in left_out])
         warnings.warn(
-            f'{counted(len(found), "file")} named as labels of another image '
-            f'left out: {first_few([file.name for file in found])}; if they '
+            f'{counted(len(left_out), "file")} named as labels of another '
+            f'image left out: {names}; if they '
             'are images, give them as files',
             stacklevel=2,
         )
@@ -233,7 +235,9 @@ def refuse_for_series(options: argparse.Namespace) -> None:
     checked_parameters(None, given_options(options, EverythingParameters))
 
 
-def series_of(options: argparse.Namespace) -> Iterator[SeriesImage]:
+def series_of(
+    options: argparse.Namespace, images: Sequence[Path]
+) -> Iterator[SeriesImage]:
     """Return the images of a series with their output files.
 
     Raises
@@ -250,12 +254,12 @@ def series_of(options: argparse.Namespace) -> Iterator[SeriesImage]:
     parameters = _parameters(options)
     summary = options.output / SUMMARY
     taken = {path_key(summary): summary}
-    images = list(image_files(options.images))
-    inputs = {path_key(image) for image in images}
+    places, there = resolved(images), options.output.resolve()
+    inputs = {place_key(place) for place in places.values()}
     for number, image in numbered(options.output, pattern, images):
         name = output_name(pattern, image, number)
         labels = options.output / name
-        key = path_key(labels)
+        key = place_key(there / name)
         if key in taken:
             other = distinct_names(image, taken[key], suffix)
             raise UsageError(
@@ -269,7 +273,7 @@ def series_of(options: argparse.Namespace) -> Iterator[SeriesImage]:
             argparse.Namespace(**vars(options) | {'output': labels}), False
         )
         taken[key] = image
-        made_of = image_identity(image, labels) | parameters
+        made_of = image_identity(places[image], there) | parameters
         record = records / f'{name}.json'
         each = SeriesImage(image, labels, record, made_of)
         if not options.overwrite:

@@ -47,10 +47,10 @@ from napari_mobilesam.series.series_files import (
     image_identity,
     is_read_only,
     is_written,
-    left_out,
     numbered,
     output_name,
-    path_key,
+    place_key,
+    resolved,
 )
 from napari_mobilesam.series.series_images import (
     ImageArray,
@@ -142,7 +142,7 @@ class Series:
             if not Path(path).exists():
                 raise SeriesError(f'There is no file or folder {path}.')
         paths = [Path(path) for path in given]
-        files = list(image_files(paths))
+        files, named = image_files(paths)
         if not files:
             raise SeriesError('There is no image: give files, or a folder.')
         folder = files[0].parent / FOLDER if output is None else Path(output)
@@ -154,7 +154,7 @@ class Series:
         for each in _series_images(files, folder, names):
             each.check_image()
             entries.append(SeriesEntry(each, each.known()))
-        return cls(entries, folder, left_out(paths, files))
+        return cls(entries, folder, named)
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -533,13 +533,14 @@ def _series_images(
 ) -> Iterator[SeriesImage]:
     """Yield the images with the paths of their output files."""
     taken: dict[str, Path] = {}
-    inputs = {path_key(path) for path in files}
+    places, there = resolved(files), folder.resolve()
+    inputs = {place_key(place) for place in places.values()}
     for number, image in numbered(folder, names, files):
         name = output_name(names, image, number)
         if Path(name).suffix.lower() not in ('.tif', '.tiff'):
             name += SUFFIX
         labels = folder / name
-        key = path_key(labels)
+        key = place_key(there / name)
         if key in taken:
             other = distinct_names(image, taken[key], '_labels')
             raise SeriesError(
@@ -552,7 +553,7 @@ def _series_images(
                 'for the labels.'
             )
         taken[key] = image
-        made_of = image_identity(image, labels)
+        made_of = image_identity(places[image], there)
         record = folder / RECORDS / f'{name}.json'
         yield SeriesImage(image, labels, record, made_of)
 

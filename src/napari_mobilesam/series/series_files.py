@@ -12,11 +12,11 @@ import itertools
 import json
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from napari_mobilesam.files import made_folders, write_text_atomic
 from napari_mobilesam.large.journal import differences
@@ -107,7 +107,7 @@ class SeriesImage:
         known = known if isinstance(known, dict) else {}
         same = (known.get(name) == self.made_of[name] for name in OF_IMAGE)
         other = str(known.get('image', ''))
-        if other and Path(other).exists() and not any(same):
+        if other and not any(same) and Path(other).exists():
             raise SeriesError(
                 f'{self.labels} is for the labels of {other}, but those of '
                 f'{self.image} would be saved there too: choose another '
@@ -279,26 +279,43 @@ def is_read_only(path: Path) -> bool:
         return False
 
 
-def image_identity(image: Path, labels: Path) -> dict[str, Any]:
+def resolved(paths: Iterable[Path]) -> dict[Path, Path]:
+    """Return files without links; each folder is looked at once.
+
+    `Path.resolve` asks the disk for every part of every path, which takes
+    minutes for thousands of files on a slow one.
+    """
+    folders: dict[Path, Path] = {}
+    found = {}
+    for path in paths:
+        if path.name in ('', '..') or path.is_symlink():
+            found[path] = path.resolve()
+            continue
+        if path.parent not in folders:
+            folders[path.parent] = path.parent.resolve()
+        found[path] = folders[path.parent] / path.name
+    return found
+
+
+def image_identity(place: Path, folder: Path) -> dict[str, Any]:
     """Return data that identify the image of a file of labels.
 
     Parameters
     ----------
-    image, labels : Path
-        Image file and label file.
+    place, folder : Path
+        Image file and folder of the labels, `resolved`.
 
     Returns
     -------
     dict
         Its path, also relative to the labels, its size and time.
     """
-    place = image.resolve()
     try:
-        seen = os.path.relpath(place, labels.parent.resolve())
+        seen = os.path.relpath(place, folder)
     except ValueError:
         # on another drive
         seen = str(place)
-    return {'image': str(place), 'file': file_state(image), SEEN: seen}
+    return {'image': str(place), 'file': file_state(place), SEEN: seen}
 
 
 def is_written(known: dict[str, Any], state: list[int] | None) -> bool:
@@ -333,8 +350,15 @@ def is_image_folder(path: Path) -> bool:
     )
 
 
-def image_files(given: Sequence[Path]) -> Iterator[Path]:
-    """Yield image files, including those in folders, each once.
+class ImageFiles(NamedTuple):
+    """Image files, and files of folders that are named as their labels."""
+
+    images: list[Path]
+    left_out: list[Path]
+
+
+def image_files(given: Sequence[Path]) -> ImageFiles:
+    """Return image files, including those in folders, each once.
 
     In folders, labels are skipped that a series has written, or that are
     named as those of another image there.
@@ -344,49 +368,41 @@ def image_files(given: Sequence[Path]) -> Iterator[Path]:
     SeriesError
         If a folder has no image.
     """
-    seen = set()
+    images: dict[Path, Path] = {}
+    named: list[Path] = []
     for path in given:
         found = [path]
         if is_image_folder(path):
             files = _pictures(path)
-            labels = {*results_of(files)}
-            found = [file for file in files if file not in labels]
+            labels = results_of(files)
+            named += labels
+            taken = set(labels)
+            found = [file for file in files if file not in taken]
             if not found:
                 raise SeriesError(
                     f'{path} is a folder without images '
                     f'({", ".join(SUFFIXES)})'
                 )
-        for file in found:
-            if file.resolve() not in seen:
-                seen.add(file.resolve())
-                yield file
-
-
-def left_out(given: Sequence[Path], images: Sequence[Path]) -> list[Path]:
-    """Return files of folders that are named as labels of another image.
-
-    Parameters
-    ----------
-    given, images : sequence of Path
-        Files and folders, and their `image_files`.
-    """
-    folders = (path for path in given if is_image_folder(path))
-    found = (file for path in folders for file in results_of(_pictures(path)))
-    taken = {image.resolve() for image in images}
-    return [file for file in found if file.resolve() not in taken]
+        for file, place in resolved(found).items():
+            images.setdefault(place, file)
+    left_out = [
+        file for file, place in resolved(named).items() if place not in images
+    ]
+    return ImageFiles([*images.values()], left_out)
 
 
 def _pictures(folder: Path) -> list[Path]:
     """Return the image files of a folder that no series has written."""
     written = _written_names(folder)
-    return sorted(
-        file
-        for file in folder.iterdir()
-        if file.suffix.lower() in SUFFIXES
-        and not file.name.startswith('.')
-        and not file.is_dir()
-        and file.name not in written
-    )
+    with os.scandir(folder) as entries:
+        return sorted(
+            folder / entry.name
+            for entry in entries
+            if Path(entry.name).suffix.lower() in SUFFIXES
+            and not entry.name.startswith('.')
+            and not entry.is_dir()
+            and entry.name not in written
+        )
 
 
 def _written_names(folder: Path) -> set[str]:
@@ -420,11 +436,13 @@ def output_name(pattern: str, image: Path, number: int) -> str:
     SeriesError
         If the pattern does not give a file name.
     """
+    # resolving thousands of paths takes time on a slow disk
+    folder = image.resolve().parent.name if '{folder' in pattern else ''
     try:
         name = pattern.format(
             name=image.stem,
             suffix=image.suffix.removeprefix('.'),
-            folder=image.resolve().parent.name,
+            folder=folder,
             number=number,
         )
     except (
@@ -493,8 +511,9 @@ def _known_numbers(
             for key in made_of.get('image'), made_of.get(SEEN):
                 names.setdefault(key, []).append(record.stem)
     numbers = {}
-    for image in images:
-        identity = image_identity(image, folder / RECORDS)
+    there = folder.resolve()
+    for image, place in resolved(images).items():
+        identity = image_identity(place, there)
         found = names.get(identity['image']) or names.get(identity[SEEN], [])
         for name in found:
             for number in map(int, re.findall('[0-9]+', name)):
@@ -527,4 +546,9 @@ def distinct_names(first: Path, second: Path, end: str) -> str:
 
 def path_key(path: Path) -> str:
     """Return a key for a file that ignores case."""
-    return str(path.resolve()).casefold()
+    return place_key(path.resolve())
+
+
+def place_key(place: Path) -> str:
+    """Return the `path_key` of a file that is `resolved`."""
+    return str(place).casefold()
