@@ -535,6 +535,14 @@ def test_least_certain_objects_of_all_images(
     # saving the labels again keeps what was reviewed
     again.save_labels(2, labels)
     assert again[2].reviewed == {1}
+    # only what was saved here is read again, unless others are looked for
+    pd.DataFrame({'label': [1, 4], 'score': [0.1, 0.2]}).to_csv(
+        series[0].files.table, index=False
+    )
+    for check, expected in ((False, [0.9, np.inf]), (True, [0.1, 0.2])):
+        found = again.uncertain(check)
+        assert [o.score for o in found if o.image == 0] == expected
+        assert [o.score for o in found if o.image == 2] == [np.inf]
 
 
 # images

@@ -269,6 +269,7 @@ class Series:
         """Read changes by another program to the record of an image."""
         entry = self[number]
         entry.record = entry.newest_record
+        self._known_scores.pop(number, None)
 
     def read_image(self, number: int) -> ImageArray:
         """Read an image.
@@ -438,6 +439,7 @@ class Series:
             reviewed=reviewed,
         )
         entry.labels_state = entry.replaceable
+        self._known_scores.pop(number, None)
         return path
 
     def kept(self, number: int) -> tuple[Path, Path] | None:
@@ -478,10 +480,16 @@ class Series:
 
     # review
 
-    def uncertain(self) -> list[UncertainObject]:
+    def uncertain(self, check: bool = True) -> list[UncertainObject]:
         """Return the objects not yet reviewed, least certain first.
 
         Reads the tables saved with the labels.
+
+        Parameters
+        ----------
+        check : bool
+            Whether to look for changes by other programs, too, which takes
+            time for thousands of images on a slow disk.
 
         Returns
         -------
@@ -495,20 +503,24 @@ class Series:
             reviewed = entry.reviewed
             found += [
                 UncertainObject(score, number, label, stability)
-                for score, label, stability in self._certainties(number)
+                for score, label, stability in self._certainties(number, check)
                 if label not in reviewed
             ]
         return sorted(found)
 
-    def _certainties(self, number: int) -> list[tuple[float, int, float]]:
+    def _certainties(
+        self, number: int, check: bool
+    ) -> list[tuple[float, int, float]]:
         """Return score, label and stability of each object.
 
         Unknown values are infinite. Tables that have not changed are not read
         again.
         """
         entry = self[number]
-        state = file_state(entry.files.table)
         known = self._known_scores.get(number)
+        if known is not None and not check:
+            return known[1]
+        state = file_state(entry.files.table)
         if known is not None and known[0] == state:
             return known[1]
         table = self._table(entry)

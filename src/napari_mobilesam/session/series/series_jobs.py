@@ -324,14 +324,20 @@ class SeriesJobs:
         with self.saving.lock:
             self.required.review(number, [label])
 
-    def ask_uncertain(self) -> None:
-        """List the unreviewed objects; `uncertain` emits them."""
+    def ask_uncertain(self, check: bool = False) -> None:
+        """List the unreviewed objects; `uncertain` emits them.
+
+        Parameters
+        ----------
+        check : bool
+            Whether to look for changes by other programs, too.
+        """
         series = self.required
 
         def work() -> None:
             try:
-                with self.saving.lock:
-                    found = series.uncertain()
+                # without the lock, for which the viewer may wait
+                found = series.uncertain(check)
             except Exception as error:  # noqa: BLE001
                 self._tell_failure(error)
                 return

@@ -106,10 +106,16 @@ class SeriesReview:
 
     # the list
 
-    def refresh(self) -> None:
-        """List the objects as currently saved."""
+    def refresh(self, check: bool = False) -> None:
+        """List the objects as currently saved.
+
+        Parameters
+        ----------
+        check : bool
+            Whether other programs may have changed them.
+        """
         if self._jobs.series is not None:
-            self._jobs.ask_uncertain()
+            self._jobs.ask_uncertain(check)
 
     def saved(self, number: int) -> None:
         """Update the list after an image was saved."""
@@ -189,7 +195,7 @@ class SeriesReview:
     def _begin(self) -> None:
         self._starting = True
         self._status.say('Looking for the least certain object …', True)
-        self.refresh()
+        self.refresh(check=True)
 
     def _go_on(self, done: UncertainObject) -> None:
         following = self._table.take_out(done)
