@@ -66,14 +66,16 @@ class FakeTarget:
     def channels(self, plane):
         return 1
 
-    def picture(self, plane, box):
+    def picture(self, plane, box, data=None):
+        data = self.data if data is None else data
         rows, columns = np.mgrid[box[0] : box[2], box[1] : box[3]]
         rows, columns = rows + self.offset[0], columns + self.offset[1]
         height, width = self.data.shape[1:]
         inside = (rows >= 0) & (rows < height)
         inside &= (columns >= 0) & (columns < width)
-        seen = np.zeros(rows.shape, self.data.dtype)
-        seen[inside] = self.data[plane.geometry, rows[inside], columns[inside]]
+        seen = np.zeros(rows.shape, data.dtype)
+        z = np.full(inside.sum(), plane.geometry)
+        seen[inside] = data[z, rows[inside], columns[inside]]
         return seen
 
     def read(self, indices):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from fakes import FakeTarget, plane_at
 from test_everything_output import result, shown
@@ -152,10 +153,10 @@ def test_failures_are_told_and_the_next_is_written(desk):
     assert 'read-only' in desk.failures[1]
 
 
-def test_planes_that_share_their_pixels_are_written_at_once():
-    desk = Desk(planes=2)
+def test_planes_that_share_their_pixels_are_prepared_like_others(monkeypatch):
+    desk, other = Desk(planes=2), Desk(planes=2)
     # both planes lie on the same pixels of the labels
-    for plane in desk.output._planes:
+    for plane in (*desk.output._planes, *other.output._planes):
         object.__setattr__(plane, 'geometry', 0)
     one = result(1)
     both = replace(
@@ -171,10 +172,14 @@ def test_planes_that_share_their_pixels_are_written_at_once():
         },
         table=result(1, 2).table,
     )
+    other.output.write(both)
+    monkeypatch.setattr(desk.output, 'write', None)
     desk.rewriter.write(both)
     desk.settle()
-    assert len(desk.told) == 1
+    assert desk.told == [both]
+    assert np.array_equal(desk.target.data, other.target.data)
     assert desk.target.data[0].any()
+    assert desk.target.table.equals(other.target.table)
 
 
 def test_undo_and_redo_tell_what_the_labels_show(desk):

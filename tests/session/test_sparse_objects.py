@@ -46,8 +46,9 @@ class SparseTarget(FakeTarget):
         where = rows + corner[0], columns + corner[1]
         return Pixels(where, picture[rows, columns])
 
-    def picture(self, plane, box):
-        return self.data[box[0] : box[2], box[1] : box[3]]
+    def picture(self, plane, box, data=None):
+        data = self.data if data is None else data
+        return data[box[0] : box[2], box[1] : box[3]]
 
     def write(self, indices, values):
         write_levels(self.levels, indices, values)

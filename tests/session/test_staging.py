@@ -13,7 +13,6 @@ from napari_mobilesam.session.objects.records import (
     ObjectRecord,
     ObjectView,
 )
-from napari_mobilesam.session.objects.staging import OverlappingWriteError
 from napari_mobilesam.session.objects.targets import LabelsError
 from napari_mobilesam.types import Prompts
 
@@ -154,11 +153,28 @@ def test_labels_that_cannot_be_edited_any_more(objects):
         objects.commit(staged)
 
 
-def test_pixels_that_are_written_twice_are_refused(objects):
+def test_pixels_may_be_written_twice(objects):
+    other = Objects(FakeTarget())
     staged = objects.stage()
-    with pytest.raises(OverlappingWriteError), staged.step('twice') as step:
-        for label in (1, 2):
+    for store in (staged, other):
+        with store.step('twice') as step:
+            for label, row in ((1, 2), (2, 4), (0, 5)):
+                step.paint(plane_at(1), square(row, 3), label)
+    assert not objects.target.data.any()
+    assert np.array_equal(staged.labels.array(), other.target.data)
+    assert objects.commit(staged)
+    assert state(objects) == state(other)
+    objects.undo()
+    assert not objects.target.data.any()
+
+
+def test_pixels_may_be_as_before_at_the_end(objects):
+    staged = objects.stage()
+    with staged.step('twice') as step:
+        for label in (1, 0):
             step.paint(plane_at(1), square(2, 3), label)
+    assert objects.commit(staged)
+    assert not objects.target.data.any()
 
 
 def test_far_apart_pixels_are_found_again(objects, monkeypatch):

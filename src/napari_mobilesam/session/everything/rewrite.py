@@ -235,7 +235,6 @@ class Rewrite:
         removed = set()
         for record, left in self._covering.covered(result, labels):
             own = partial(np.equal, record.label)
-            # not `Step.erase`: a staged step writes no pixel twice
             for plane, mask in left:
                 step.paint(plane, mask, 0, own)
             step.remove(record)

@@ -14,7 +14,6 @@ from napari_mobilesam.session.everything.everything_output import (
     EverythingOutput,
     PreparedWrite,
 )
-from napari_mobilesam.session.objects.staging import OverlappingWriteError
 from napari_mobilesam.text import explain
 
 Job = Callable[[], None]
@@ -121,9 +120,6 @@ class Rewriter:
 
     def _done(self, attempt: _Attempt) -> bool:
         """Write; return False if the changes must be computed again."""
-        if isinstance(attempt.error, OverlappingWriteError):
-            self._output.write(attempt.result, attempt.key)
-            return True
         if attempt.error is not None:
             raise attempt.error
         return self._output.finish(attempt.prepared)

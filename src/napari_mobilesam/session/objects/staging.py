@@ -1,7 +1,7 @@
 """Steps staged on one thread and committed on another.
 
 Computing the changes to thousands of objects is slow; writing them is not. The
-changes are computed on `StagedObjects`, a copy that writes nothing.
+changes are computed on `StagedObjects`, a copy that keeps what is written.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from napari_mobilesam.session.objects.history import Entry, Records, joined
 from napari_mobilesam.session.objects.object_store import ObjectStore
 from napari_mobilesam.session.objects.patch import OpenWrites, Patch
+from napari_mobilesam.session.objects.sparse_labels import SparseLabels
 from napari_mobilesam.session.objects.targets import (
     Indices,
     LabelTarget,
@@ -28,10 +29,6 @@ if TYPE_CHECKING:
     from napari_mobilesam.session.images.planes import ImagePlane
     from napari_mobilesam.session.objects.step import Step
     from napari_mobilesam.types import Box
-
-
-class OverlappingWriteError(ValueError):
-    """A step writes a pixel twice, which cannot be staged."""
 
 
 class StagedStep(NamedTuple):
@@ -96,23 +93,14 @@ class StagedObjects(ObjectStore):
         self._written.append(patch)
 
     def merge_writes(self, step: Step) -> list[Patch]:
-        """Merge the patches of a step into one, if there are any.
-
-        Raises
-        ------
-        OverlappingWriteError
-            A pixel is written twice.
-        """
+        """Merge the patches of a step into one, if there are any."""
         # without what is erased beneath the writes of other steps: the labels
         # show those
         written = self._written
         if written:
             patch = Patch.of_all(written)
-            if len(patch) < sum(map(len, written)):
-                raise OverlappingWriteError(
-                    'A step cannot write pixels twice.'
-                )
-            self._pixels = PreparedPatch(patch, self.labels.target)
+            if len(patch):
+                self._pixels = PreparedPatch(patch, self.labels.target)
             if self.writes.of(step) == written:
                 self.writes.forget(step)
                 self.writes.add(step, patch)
@@ -190,7 +178,7 @@ class PreparedPatch:
 
 
 class StagedTarget:
-    """Labels target that is only read; writes are kept in the copy.
+    """Labels target that is only read; what is written is kept beside it.
 
     Parameters
     ----------
@@ -207,6 +195,8 @@ class StagedTarget:
         self.edited = target.edited
         self._shape = target.shape
         self._highest: int | None = None
+        # which pixels were written, and their values
+        self._kept: tuple[SparseLabels, SparseLabels] | None = None
         self._before: pd.DataFrame | None = None
         self._after: pd.DataFrame | None = None
 
@@ -255,22 +245,47 @@ class StagedTarget:
         """Return the number of image channels that share the labels."""
         return self.target.channels(plane)
 
-    def picture(self, plane: ImagePlane, box: Box) -> NDArray[Any]:
+    # pixels, with those that were written
+
+    def picture(
+        self, plane: ImagePlane, box: Box, data: Any = None
+    ) -> NDArray[Any]:
         """Return the labels in a box of a plane, in the plane's pixels."""
-        return self.target.picture(plane, box)
+        seen = self.target.picture(plane, box, data)
+        if self._kept is None or data is not None:
+            return seen
+        written, values = (
+            self.target.picture(plane, box, kept) for kept in self._kept
+        )
+        return np.where(written, values, seen)
 
     def read(self, indices: Indices) -> NDArray[Any]:
         """Return the values of pixels, (N,)."""
-        return self.target.read(indices)
+        found = self.target.read(indices)
+        if self._kept is None:
+            return found
+        written, values = (kept[indices] for kept in self._kept)
+        return np.where(written, values, found)
 
     def array(self) -> NDArray[Any] | None:
         """Return all pixels; None if they are not a single array in memory."""
-        return self.target.array()
-
-    # keep what is written
+        array = self.target.array()
+        if array is None or self._kept is None:
+            return array
+        written, values = (np.asarray(kept) for kept in self._kept)
+        return np.where(written, values, array)
 
     def write(self, indices: Indices, values: NDArray[Any]) -> None:
-        """Do nothing: the step keeps its patches."""
+        """Keep the values of pixels."""
+        if self._kept is None:
+            row, column = np.argsort(self._shape, kind='stable')[-2:].tolist()
+            self._kept = (
+                SparseLabels(self._shape, bool, (row, column)),
+                SparseLabels(self._shape, values.dtype, (row, column)),
+            )
+        written, kept = self._kept
+        written[indices] = True
+        kept[indices] = values
 
     def row(self, pixels: int) -> None:
         """Return None: there is no memory to write into."""

@@ -155,7 +155,9 @@ class LabelTarget(Protocol):
         channel.
         """
 
-    def picture(self, plane: ImagePlane, box: Box) -> NDArray[Any]:
+    def picture(
+        self, plane: ImagePlane, box: Box, data: Any = None
+    ) -> NDArray[Any]:
         """Return the labels in a box of a plane, in the plane's pixels.
 
         Parameters
@@ -164,6 +166,8 @@ class LabelTarget(Protocol):
             Plane to read.
         box : tuple of int
             (row0, column0, row1, column1), half open, inside the plane.
+        data : array, optional
+            Array of the same shape that is read instead of the labels.
 
         Returns
         -------

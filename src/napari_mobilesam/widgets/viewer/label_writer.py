@@ -134,7 +134,10 @@ def _moved(
 
 
 def seen_on_plane(
-    labels: Labels, plane: LayerPlane, box: tuple[int, int, int, int]
+    labels: Labels,
+    plane: LayerPlane,
+    box: tuple[int, int, int, int],
+    data: Any = None,
 ) -> NDArray[Any]:
     """Return the labels of a layer in the pixels of a plane.
 
@@ -146,6 +149,8 @@ def seen_on_plane(
         Plane of the image.
     box : tuple of int
         (row0, column0, row1, column1), half open, inside the plane.
+    data : array, optional
+        Array of the same shape that is read instead of that of the layer.
 
     Returns
     -------
@@ -153,21 +158,21 @@ def seen_on_plane(
         (h, w) labels by nearest neighbour; 0 outside the layer. For a layer
         with a channel axis, those of the first channel.
     """
+    data = data_of(labels) if data is None else data
     to_labels = _to_labels(labels, plane)
     shift = _shift(to_labels)
     first_axis = plane.offset + min(plane.rows, plane.columns)
     if shift is not None and first_axis >= plane.ndim - labels.ndim:
-        return _cut_out(labels, plane, box, shift)
+        return _cut_out(data, plane, box, shift)
     pixels = np.mgrid[box[0] : box[2], box[1] : box[3]]
     points = plane.data_points(pixels.reshape(2, -1).T)
     if plane.channel_axis is not None:
         points[:, plane.offset + plane.channel_axis] = 0
     found = apply(to_labels, points)
     found = np.round(found[:, plane.ndim - labels.ndim :]).astype(np.intp)
-    inside = np.all((found >= 0) & (found < labels.data.shape), axis=1)
-    seen = np.zeros(len(points), dtype=labels.data.dtype)
+    inside = np.all((found >= 0) & (found < data.shape), axis=1)
+    seen = np.zeros(len(points), dtype=data.dtype)
     indices = tuple(found[inside].T)
-    data = data_of(labels)
     seen[inside] = np.asarray(
         data.vindex[indices] if hasattr(data, 'dask') else data[indices]
     )
@@ -175,13 +180,13 @@ def seen_on_plane(
 
 
 def _cut_out(
-    labels: Labels,
+    data: Any,
     plane: LayerPlane,
     box: tuple[int, int, int, int],
     shift: NDArray[np.intp],
 ) -> NDArray[Any]:
     """Return a box of a plane from a layer aligned pixel by pixel."""
-    data, skip = data_of(labels), plane.ndim - labels.ndim
+    skip = plane.ndim - data.ndim
     before = plane.offset - skip
     seen = np.zeros((box[2] - box[0], box[3] - box[1]), dtype=data.dtype)
     corner = plane.data_points(np.array([box[:2]]))[0]

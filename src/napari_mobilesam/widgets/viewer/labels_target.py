@@ -175,9 +175,11 @@ class LabelsTarget:
         axis = channel_axis_of(self.layer, plane.geometry)
         return 1 if axis is None else int(data_of(self.layer).shape[axis])
 
-    def picture(self, plane: ImagePlane, box: Box) -> NDArray[Any]:
+    def picture(
+        self, plane: ImagePlane, box: Box, data: Any = None
+    ) -> NDArray[Any]:
         """Return the labels in a box of a plane, in the plane's pixels."""
-        return seen_on_plane(self.layer, plane.geometry, box)
+        return seen_on_plane(self.layer, plane.geometry, box, data)
 
     def read(self, indices: Indices) -> NDArray[Any]:
         """Return the values of pixels."""
