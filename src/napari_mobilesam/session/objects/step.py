@@ -70,9 +70,6 @@ class Store(Protocol):
     def namesakes(self, record: ObjectRecord) -> Sequence[ObjectRecord]:
         """Return the other objects with the label of an object."""
 
-    def painted_pixels(self, record: ObjectRecord) -> Indices | None:
-        """Return all pixels of an object painted by hand, else None."""
-
     def brushed_areas(self, labels: Collection[int]) -> dict[int, int]:
         """Return the areas of labels that were ever painted by hand."""
 
