@@ -88,6 +88,11 @@ ROWS_TIP = (
     'A click shows an object; a double click or Enter opens it for editing.\n'
     'Delete deletes the selected objects, Ctrl+C copies their rows.'
 )
+EXPORT_TIP = (
+    'Save the table as CSV or Parquet.\n'
+    'For QuPath, Fiji and others, select the labels layer, choose\n'
+    'File ▸ Save Selected Layers…, and a format in Files of type.'
+)
 ROW_TIPS = {
     'Labels': 'Layer whose objects are measured.',
     'Intensities of': 'Image whose intensities are measured.',
@@ -154,7 +159,7 @@ class TableWidget(ViewerWidget):
         )
         self.undo_button = wide_button('Undo')
         self.export_button = wide_button('Export …')
-        self.export_button.setToolTip('Save the table as CSV or Parquet.')
+        self.export_button.setToolTip(EXPORT_TIP)
         self.status = StatusLine()
         data, form = group_form('Measure')
         form.addRow('Labels', self.labels_combo)
