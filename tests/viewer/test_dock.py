@@ -771,6 +771,16 @@ def test_no_text_is_cut(desk, blobs, theme):
     no_flaws(dock)
 
 
+@pytest.mark.slow
+def test_an_open_dock_becomes_as_wide_as_a_larger_font_needs(desk, blobs):
+    d = desk(blobs)
+    dock = dock_in(d.viewer)
+    narrow(d)
+    dock.setStyleSheet('QPushButton { font-size: 16pt; }')
+    no_flaws(dock)
+    assert dock.width() > NARROW
+
+
 # colours
 
 

@@ -78,8 +78,8 @@ class MobileSamDock(QWidget):
         self._starting.setMargin(8)
         # otherwise napari adds a stretch that takes half the height
         self._starting.setSizePolicy(_FILLING, QSizePolicy.Policy.Expanding)
-        stack(self, self._starting)
-        self.setMinimumWidth(MIN_WIDTH)
+        # a minimum width of the widget would replace that of a larger font
+        stack(self, self._starting).addStrut(MIN_WIDTH)
         # one step for each turn of the event loop
         self._next_step = DelayedCall(self._build_step, parent=self)
         # kept alive, as its deletion would drop events

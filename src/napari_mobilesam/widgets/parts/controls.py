@@ -88,6 +88,7 @@ def scrollable(
     status: StatusLine,
     top: QLayout | None = None,
     bottom: QWidget | None = None,
+    width: int = 0,
 ) -> QScrollArea:
     """Fill a form with scrolling contents between fixed parts.
 
@@ -103,6 +104,8 @@ def scrollable(
         Part above the scrolling part, always visible.
     bottom : QWidget, optional
         Widget between the scrolling part and the status line.
+    width : int, optional
+        Minimum width; a larger font may need more.
 
     Returns
     -------
@@ -120,6 +123,7 @@ def scrollable(
     layout = QVBoxLayout(widget)
     layout.setContentsMargins(0, 0, 0, 4)
     layout.setSpacing(4)
+    layout.addStrut(width)
     if top is not None:
         top.setContentsMargins(8, 4, 8, 0)
         top.setSpacing(6)

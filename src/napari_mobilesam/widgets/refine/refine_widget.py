@@ -111,9 +111,8 @@ class RefineWidget(ViewerWidget):
         contents = column(data, refinement)
         contents.addStretch(1)
         buttons = row(self.run_button, self.cancel_button, self.undo_button)
-        scrollable(self, contents, self.status, buttons)
         # napari's theme, applied later, needs more width
-        self.setMinimumWidth(WIDTH)
+        scrollable(self, contents, self.status, buttons, width=WIDTH)
 
     def attach(self) -> None:
         """Connect to viewer and session."""

@@ -176,8 +176,7 @@ class TrackWidget(ViewerWidget):
             self.open_button,
             self.export_button,
         )
-        scrollable(self, contents, self.status, top)
-        self.setMinimumWidth(WIDTH)
+        scrollable(self, contents, self.status, top, width=WIDTH)
 
     def _arrange_corrections(self, form: QFormLayout) -> None:
         form.addRow('First', self.first_label)
