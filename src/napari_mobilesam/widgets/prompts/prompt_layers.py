@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 POLARITY = 'polarity'
 POSITIVE, NEGATIVE = 'positive', 'negative'
 COLORS = {POSITIVE: '#2ee65c', NEGATIVE: '#ff3b5c'}
+# in screen pixels: visible at any zoom, without hiding the object
+POINT_SIZES = (9, 12)
 SHAPE_COLOR = '#ffd54f'
 
 
@@ -36,10 +38,21 @@ def add_points(viewer: ViewerModel, plane: LayerPlane) -> Points:
         size=max(2.0, max(plane.shape) / 80),
         **plane.transform(),
     )
-    # screen pixels: visible at any zoom, without hiding the object
-    layer.canvas_size_limits = (9, 12)
+    layer.canvas_size_limits = POINT_SIZES
+    layer.events.set_data.connect(_hide_stand_in)
     layer.mode = 'add'
     return layer
+
+
+def _hide_stand_in(event: Any) -> None:
+    """Draw no dot at pixel 0, 0 of planes without points.
+
+    There napari draws a point of size 0, which the lower limit would enlarge.
+    """
+    layer: Points = event.source
+    none_seen = len(getattr(layer, '_view_indices', '?')) == 0
+    low, high = POINT_SIZES
+    layer.canvas_size_limits = (0 if none_seen else low, high)
 
 
 def polarities(values: Any) -> pd.Categorical:
