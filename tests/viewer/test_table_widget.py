@@ -22,6 +22,8 @@ from napari_mobilesam.widgets.table.marked_objects import (
     overlay_of,
 )
 from napari_mobilesam.widgets.table.measured_layers import merged, request_of
+from napari_mobilesam.widgets.table.table_widget import SORT
+from napari_mobilesam.widgets.viewer.layers import insert_below_prompts
 from napari_mobilesam.widgets.viewer.look_at import canvas_size
 
 LEFT = Qt.MouseButton.LeftButton
@@ -270,6 +272,25 @@ def test_the_selected_labels_are_chosen_and_stay(desk, blobs):
     table.labels_combo.layer = theirs
     d.viewer.add_image(blobs)
     assert table.labels_combo.layer is theirs
+
+
+def test_labels_of_the_image_are_chosen_rather_than_others(desk, blobs):
+    d = desk(blobs)
+    d.viewer.add_labels(squares(), name='cells')
+    image = d.viewer.add_image(blobs[:50, :60], name='small')
+    found = Labels(squares()[:50, :60], name='small objects')
+    found.features = {'index': [1], 'score': [0.5]}
+    # not selected, like the labels of a run
+    insert_below_prompts(d.viewer, found)
+    d.viewer.layers.selection.active = image
+    d.settle()
+    _, table = d.viewer.window.add_plugin_dock_widget(
+        'napari-mobilesam', 'Table'
+    )
+    assert table.image_combo.layer is image
+    assert table.labels_combo.layer is found
+    assert table.rows.text(0, 'score') == '0.5'
+    assert table.status.text == SORT
 
 
 def test_the_table_is_named_after_the_image(table_desk, tmp_path, blobs):

@@ -372,6 +372,10 @@ def summary(answer: LargeAnswer) -> str:
     if not result.complete:
         return f'Stopped at {found}. Continue resumes from the finished tiles.'
     said = f'{found} in {duration(answer.seconds)}, in {path}.'
+    if count:
+        said += (
+            ' Table lists them; sort it by score to see doubtful ones first.'
+        )
     if result.cut:
         said += (
             f' {len(result.cut)} are too large for the tiles and have no '

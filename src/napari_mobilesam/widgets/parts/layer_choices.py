@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from functools import partial
 from typing import Any
 
 from napari.layers import Image, Labels, Layer
@@ -14,6 +15,7 @@ from napari_mobilesam.widgets.viewer.layers import (
     PREVIEW_MARK,
     is_of,
     is_output,
+    suitability,
 )
 
 
@@ -65,18 +67,32 @@ class LayerChoices:
 
     def follow_scene(self) -> None:
         """Choose the image and labels of the scene if they have changed."""
-        self._follow(0, self.image, self._scene.image)
+        other_image = self._follow(0, self.image, self._scene.image)
         self._follow(1, self.labels, self._scene.labels)
+        if other_image:
+            self._choose_suitable()
         self.changed.emit()
+
+    def _choose_suitable(self) -> None:
+        """Choose labels of the image if those chosen do not suit it."""
+        image, chosen = self.image.layer, self.labels.layer
+        if image is None or chosen is None or suitability(chosen, image):
+            return
+        best = max(self.labels.layers, key=partial(suitability, image=image))
+        if suitability(best, image):
+            self.labels.layer = best
 
     def _follow(
         self, which: int, combo: LayerCombo, layer: Layer | None
-    ) -> None:
+    ) -> bool:
+        """Choose a layer of the scene; return whether it is another one."""
         known = self._followed[which]
         before = None if known is None else known()
         if layer is not None and layer is not before:
             combo.layer = layer
             self._followed[which] = weakref.ref(layer)
+            return True
+        return False
 
     def take_active(self, event: Any = None) -> None:
         """Choose the active layer if it is labels to work on.

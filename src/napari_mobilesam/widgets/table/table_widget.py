@@ -78,6 +78,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 HINT = 'Measure fills the table; click a row to see its object.'
+SORT = 'Click a row to see its object, a title to sort. Measure adds columns.'
 NO_IMAGE = 'no intensities'
 NOTHING = 'The table has no rows: the labels have no object.'
 # Labels with at most this many pixels are measured again after each change.
@@ -247,7 +248,7 @@ class TableWidget(ViewerWidget):
         if labels is None:
             self.status.say(NO_LABELS)
         elif not self.measuring.running:
-            self.status.say(HINT)
+            self.status.say(SORT if self.rows.count else HINT)
 
     def _listen_to(self, labels: Labels | None) -> None:
         before, self._listened = self._listened, labels
