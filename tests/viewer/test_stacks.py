@@ -7,6 +7,7 @@ import pytest
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 
+from napari_mobilesam.widgets.prompts.open_object import WAIT
 from napari_mobilesam.widgets.prompts.prompt_panel import HINTS
 
 FIRST = (28, 32)
@@ -257,6 +258,16 @@ def test_a_propagation_waits_for_the_mask(desk, blobs, oracle, qtbot):
     d.settle()
     labels = d.viewer.layers['objects'].data
     assert [int(plane[68, 32]) for plane in labels] == [1, 1, 1]
+    assert 'was propagated to 2 planes' in d.widget.status.text
+    d.mouse.key(Qt.Key.Key_Q)
+    d.mouse.click(d.image, (1, *FIRST))
+    d.settle()
+    oracle.go.clear()
+    d.mouse.key(Qt.Key.Key_G, SHIFT)
+    d.mouse.key(Qt.Key.Key_W)
+    assert d.widget.status.text == WAIT
+    oracle.go.set()
+    d.settle()
     assert 'was propagated to 2 planes' in d.widget.status.text
 
 

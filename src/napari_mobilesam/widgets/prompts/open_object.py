@@ -36,6 +36,7 @@ from napari_mobilesam.widgets.viewer.viewer_scene import ShownPlane
 
 NO_PROMPT = 'No prompt yet: click an object or draw a box.'
 NONE_OPEN = ' No other object is open.'
+WAIT = f'Wait until this is done, or press Stop.{NONE_OPEN}'
 OTHER_AXES = (
     'Its planes lie along other axes: change the order of the axes back to '
     'see it.'
@@ -416,6 +417,9 @@ class OpenObject:
             # object
             self._written = self._written.removesuffix(NONE_OPEN) + NONE_OPEN
             self._panel.status.say(self._written)
+        elif self._session.background.running:
+            # a propagated object is open again afterwards
+            self._panel.status.say(WAIT, busy=True)
         else:
             self._panel.status.fail(NO_PROMPT)
 
