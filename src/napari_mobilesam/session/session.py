@@ -7,14 +7,13 @@ requests superseded by newer ones are dropped.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
-from typing import TYPE_CHECKING
+from functools import partial, wraps
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from psygnal import Signal
 
 from napari_mobilesam.session.class_commands import ClassCommands
 from napari_mobilesam.session.class_jobs import ClassJobs
-from napari_mobilesam.session.commands import command_of
 from napari_mobilesam.session.embedding_commands import EmbeddingCommands
 from napari_mobilesam.session.everything.everything_runs import EverythingRuns
 from napari_mobilesam.session.everything.large_runs import LargeRuns
@@ -62,6 +61,30 @@ from napari_mobilesam.types import (
 
 if TYPE_CHECKING:
     from napari_mobilesam.model.sam import Sam
+
+P = ParamSpec('P')
+R = TypeVar('R')
+
+
+def command_of(
+    method: Callable[Concatenate[Any, P], R],
+) -> Callable[Concatenate[Any, P], R]:
+    """Return a method that calls a part, with its name, signature and help.
+
+    Parameters
+    ----------
+    method : function
+        Method of the class of the part, which is in ``commands`` of the
+        owner by the name of that class.
+    """
+    part, name = method.__qualname__.split('.')
+
+    @wraps(method)
+    def call(owner: Any, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        result: R = getattr(owner.commands[part], name)(*args, **kwargs)
+        return result
+
+    return call
 
 
 class Session:

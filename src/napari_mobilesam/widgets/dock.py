@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import napari.viewer
 from qtpy.QtCore import QEvent, Qt
 from qtpy.QtWidgets import (
-    QDockWidget,
     QLabel,
     QSizePolicy,
     QTabWidget,
@@ -23,6 +22,7 @@ from qtpy.QtWidgets import (
 from napari_mobilesam.background_imports import import_gently
 from napari_mobilesam.settings import load_settings
 from napari_mobilesam.widgets.parts.delayed_call import DelayedCall
+from napari_mobilesam.widgets.parts.dock_tabs import dock_around
 from napari_mobilesam.widgets.parts.layouts import stack
 from napari_mobilesam.widgets.prompts.actions import key_of
 from napari_mobilesam.widgets.prompts.early_clicks import STARTING, EarlyClicks
@@ -250,7 +250,7 @@ class MobileSamDock(QWidget):
                 self._clicks, other._clicks = other._clicks, self._clicks
                 self._wanted = None
                 self._put(forms)
-            self._viewer.window.remove_dock_widget(_dock_around(other))
+            self._viewer.window.remove_dock_widget(dock_around(other))
 
 
 def _import_and_tell(
@@ -278,19 +278,11 @@ def _docks_of(viewer: Any) -> list[MobileSamDock]:
     ]
 
 
-def _dock_around(widget: QWidget) -> QDockWidget:
-    """Return the dock that contains a widget."""
-    parent = widget.parentWidget()
-    while parent is not None and not isinstance(parent, QDockWidget):
-        parent = parent.parentWidget()
-    assert parent is not None
-    return parent
-
-
 def _open_dock(viewer: Any, name: FormName) -> MobileSamDock:
     """Raise the dock of a viewer, or open one with a form."""
     for found in _docks_of(viewer):
-        dock = _dock_around(found)
+        dock = dock_around(found)
+        assert dock is not None
         dock.show()
         dock.raise_()
         return found

@@ -12,14 +12,16 @@ from napari.components import ViewerModel
 from napari.layers import Image, Labels, Layer
 from qtpy.QtWidgets import QTabWidget, QToolButton, QWidget
 
+from napari_mobilesam.widgets.parts.collapsible_section import (
+    CollapsibleSection,
+)
 from napari_mobilesam.widgets.parts.controls import (
     fill,
     order_tabs,
     show_focus,
 )
 from napari_mobilesam.widgets.parts.delayed_call import DelayedCall
-from napari_mobilesam.widgets.parts.dock_tabs import raise_dock
-from napari_mobilesam.widgets.parts.fold_memory import keep_folds
+from napari_mobilesam.widgets.parts.dock_tabs import dock_around
 from napari_mobilesam.widgets.parts.guide import Guide
 from napari_mobilesam.widgets.parts.image_header import ImageHeader
 from napari_mobilesam.widgets.parts.keys import Keys, bind_keys, unbind_keys
@@ -88,7 +90,10 @@ class DockForms(ViewerWidget):
         self._active: ref[Layer] | None = None
         # deferred: an added layer is selected for a moment
         self._active_later = DelayedCall(self._follow_active, parent=self)
-        self._prompts_later = DelayedCall(self._build_prompts, parent=self)
+        # the form that saves and restores objects
+        self._prompts_later = DelayedCall(
+            partial(self._finish, 'prompts'), parent=self
+        )
         self.header = ImageHeader(self)
         self.tabs = QTabWidget()
         for title in TITLES.values():
@@ -125,8 +130,7 @@ class DockForms(ViewerWidget):
         PromptWidget, EverythingWidget or TrainingWidget
             The form, built if it has not been shown before.
         """
-        while step := self.next_step(name):
-            step()
+        self._finish(name)
         self.tabs.setCurrentIndex(list(TITLES).index(name))
         form = self._forms[name]
         if name == 'everything':
@@ -136,9 +140,9 @@ class DockForms(ViewerWidget):
             self._prompts_later.restart()
         return form
 
-    def _build_prompts(self) -> None:
-        """Build the form that saves and restores objects."""
-        while step := self.next_step('prompts'):
+    def _finish(self, name: FormName) -> None:
+        """Build a form, and put it into its tab."""
+        while step := self.next_step(name):
             step()
 
     def next_step(self, name: FormName) -> Callable[[], None] | None:
@@ -175,7 +179,7 @@ class DockForms(ViewerWidget):
 
     def _build(self, name: FormName) -> None:
         form = self._forms[name] = self._new_form(name)
-        keep_folds(form, name, self._settings, form.status)
+        _keep_folds(form, name, self._settings)
 
     def _new_form(self, name: FormName) -> Form:
         # imported lazily: each has many modules
@@ -215,7 +219,9 @@ class DockForms(ViewerWidget):
         """Show the prompts form, also if another dock covers this one."""
         prompts = cast('PromptWidget', self.show_form('prompts'))
         prompts.tools.use_some_tool()
-        raise_dock(self)
+        dock = dock_around(self)
+        if dock is not None:
+            dock.raise_()
 
     # undo and redo
 
@@ -316,3 +322,18 @@ class DockForms(ViewerWidget):
         # an edge layer becomes active when it is added
         if isinstance(active, Image) and not is_ours(active):
             self.header.image_combo.layer = active
+
+
+def _keep_folds(form: Form, name: FormName, settings: SettingsStore) -> None:
+    """Restore which sections of a form are open, and save their changes."""
+
+    def save(key: str, is_open: bool) -> None:
+        sections = {**settings.current.sections, key: is_open}
+        settings.save(form.status, sections=sections)
+
+    for section in form.findChildren(CollapsibleSection):
+        key = f'{name}: {section.title}'
+        is_open = settings.current.sections.get(key)
+        if is_open is not None:
+            section.fold(not is_open)
+        section.toggled.connect(partial(save, key))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from psygnal import Signal
 
@@ -23,43 +22,17 @@ KIND = 'hover'
 RANK = 1
 
 
-@dataclass(frozen=True, eq=False)
-class HoverResult:
-    """Mask that a click would give.
-
-    Attributes
-    ----------
-    plane : ImagePlane
-        Plane under the cursor.
-    point : tuple of float
-        (row, column) in data pixels.
-    mask : Mask or None
-        Best mask; None if the model finds nothing or the image is not
-        embedded yet.
-    """
-
-    plane: ImagePlane
-    point: tuple[float, float]
-    mask: Mask | None
-
-
 class Hover:
     """Predict the mask under the cursor without delaying clicks.
 
     Where the image is not embedded, there is no answer while the cursor moves.
     Where the cursor rests, the image is embedded, since a click will need it.
 
-    Parameters
-    ----------
-    services : Services
-        Worker, engine and messages of the session.
-    clean_up : callable
-        Returns the clean-up of masks that a click would use.
-
     Attributes
     ----------
-    shown : Signal(HoverResult)
-        Answer to the newest position, or to a recent one.
+    shown : Signal(Mask or None)
+        Mask at the newest position, or at a recent one; None if the model
+        finds nothing or the image is not embedded yet.
     """
 
     shown = Signal(object)
@@ -112,13 +85,12 @@ class Hover:
         # an error here occurs again on the click, which reports it
         with contextlib.suppress(Exception):
             mask = self._mask(plane, point, rests)
-        answer = HoverResult(plane, point, mask)
 
         def show() -> None:
-            # answers to earlier positions are shown, too: while the cursor
+            # masks at earlier positions are shown, too: while the cursor
             # moves, the preview follows it
             if generation > self._forgotten:
-                self.shown.emit(answer)
+                self.shown.emit(mask)
 
         self._services.deliver(show)
 

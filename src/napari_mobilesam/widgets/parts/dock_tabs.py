@@ -45,13 +45,12 @@ def show_as_tab(form: QWidget, kind: type[QWidget]) -> None:
             return
 
 
-def raise_dock(widget: QWidget) -> None:
-    """Bring the dock around a widget to the front."""
+def dock_around(widget: QWidget) -> QDockWidget | None:
+    """Return the dock that contains a widget; None outside a dock."""
     parent = widget.parentWidget()
     while parent is not None and not isinstance(parent, QDockWidget):
         parent = parent.parentWidget()
-    if parent is not None:
-        parent.raise_()
+    return parent
 
 
 def _fit_screen(window: QMainWindow) -> None:

@@ -7,8 +7,8 @@ from typing import Any
 
 from napari.components import ViewerModel
 
-from napari_mobilesam.session.prompts.hover import Hover, HoverResult
-from napari_mobilesam.types import SegmentationError
+from napari_mobilesam.session.prompts.hover import Hover
+from napari_mobilesam.types import Mask, SegmentationError
 from napari_mobilesam.widgets.parts.delayed_call import DelayedCall
 from napari_mobilesam.widgets.parts.preview import (
     HOVER_COLOR,
@@ -85,14 +85,11 @@ class HoverView:
         self.switch(False)
         self.preview.remove()
 
-    def show(self, answer: HoverResult) -> None:
+    def show(self, mask: Mask | None) -> None:
         """Show an answer of the session."""
         if self._asked is None or self._quiet:
             return
-        if answer.mask is None:
-            self.preview.hide()
-        else:
-            self.preview.show(self._asked, [answer.mask])
+        self.preview.show(self._asked, [] if mask is None else [mask])
 
     def _moved(self, viewer: Any, event: Any) -> None:
         if not self._quiet:

@@ -47,21 +47,24 @@ class TrackCorrections:
         frame, track = self._chosen.shown.tracked.place(index)
         return f'track {track}, frame {frame}'
 
-    def _two(self) -> tuple[TrackedLabels, int, int] | None:
-        """Return the tracks and the two chosen objects; None if not chosen."""
-        if self._chosen.shown is None:
-            self._status.fail(NO_TRACKS)
-        elif len(self._chosen.indices) < 2:
-            self._status.fail(CHOOSE_TWO)
-        else:
-            first, second = self._chosen.indices
-            return self._chosen.shown.tracked, first, second
-        return None
+    def tracks_of(self, count: int) -> TrackedLabels:
+        """Return the tracks from which some objects are chosen.
 
-    def _correct(self, correct: Callable[[], None]) -> None:
-        """Correct the shown tracks; undo restores the choice of objects."""
-        assert self._chosen.shown is not None
-        tracked = self._chosen.shown.tracked
+        Raises
+        ------
+        TrackError
+            There are no tracks, or fewer objects are chosen.
+        """
+        if self._chosen.shown is None:
+            raise TrackError(NO_TRACKS)
+        if len(self._chosen.indices) < count:
+            raise TrackError(CHOOSE_TWO if count > 1 else CHOOSE_ONE)
+        return self._chosen.shown.tracked
+
+    def _correct(
+        self, tracked: TrackedLabels, correct: Callable[[], None]
+    ) -> None:
+        """Correct tracks; undo restores the choice of objects."""
         last = self._chosen.last
         clicked = sorted(self._chosen.indices, key=lambda index: index == last)
         places = [tracked.place(index) for index in clicked]
@@ -71,24 +74,20 @@ class TrackCorrections:
 
     def link(self) -> None:
         """Continue the first object with the second."""
-        found = self._two()
-        if found is None:
-            return
-        tracked, first, second = found
         with self._status.errors():
-            self._correct(lambda: tracked.link(first, second))
+            tracked = self.tracks_of(2)
+            first, second = self._chosen.indices
+            self._correct(tracked, lambda: tracked.link(first, second))
             # the next click continues from here
             self._chosen.choose(second)
             self._status.say(f'Linked: {self.describe(second)}.')
 
     def divide(self) -> None:
         """Make the second object a child of the first."""
-        found = self._two()
-        if found is None:
-            return
-        tracked, parent, child = found
         with self._status.errors():
-            self._correct(lambda: tracked.divide(parent, [child]))
+            tracked = self.tracks_of(2)
+            parent, child = self._chosen.indices
+            self._correct(tracked, lambda: tracked.divide(parent, [child]))
             self._chosen.choose(parent)
             children = [
                 tracked.place(index)[1]
@@ -99,24 +98,11 @@ class TrackCorrections:
                 f'{" and ".join(map(str, sorted(children)))}.'
             )
 
-    def one(self) -> tuple[TrackedLabels, int] | None:
-        """Return the tracks and the object clicked last, or None."""
-        if self._chosen.shown is None:
-            self._status.fail(NO_TRACKS)
-        elif not self._chosen.indices:
-            self._status.fail(CHOOSE_ONE)
-        else:
-            return self._chosen.shown.tracked, self._chosen.last
-        return None
-
     def unlink(self) -> None:
         """Start a new track at the object clicked last."""
-        found = self.one()
-        if found is None:
-            return
-        tracked, index = found
         with self._status.errors():
-            self._correct(lambda: tracked.unlink(index))
+            tracked, index = self.tracks_of(1), self._chosen.last
+            self._correct(tracked, lambda: tracked.unlink(index))
             self._chosen.choose(index)
             self._status.say(f'Unlinked: {self.describe(index)}.')
 

@@ -17,7 +17,7 @@ from napari_mobilesam.session.prompts.propagation import (
 )
 from napari_mobilesam.session.prompts.propagation_run import PropagationResult
 from napari_mobilesam.session.track.tracked_labels import TrackedLabels
-from napari_mobilesam.text import counted
+from napari_mobilesam.text import counted, file_name
 from napari_mobilesam.tracking.track_linking import LinkingParameters
 from napari_mobilesam.tracking.tracks import TrackError
 from napari_mobilesam.types import ImageError
@@ -40,9 +40,8 @@ from napari_mobilesam.widgets.track.track_corrections import (
     NO_TRACKS,
     TrackCorrections,
 )
-from napari_mobilesam.widgets.track.track_export import KINDS, proposed_path
 from napari_mobilesam.widgets.track.track_rows import TrackRows
-from napari_mobilesam.widgets.viewer.layers import data_of
+from napari_mobilesam.widgets.viewer.layers import data_of, file_of
 from napari_mobilesam.widgets.viewer.look_at import look_at
 from napari_mobilesam.widgets.viewer.sized_layers import sized_files
 from napari_mobilesam.widgets.viewer.track_layers import (
@@ -60,6 +59,15 @@ CORRECT = (
 )
 EDITED = '“{}” was edited since it was tracked: track again to follow it.'
 BACKGROUND = 'There is no tracked object.'
+# dialog filter, and the suffix added to names without one
+KINDS = {
+    'Cell Tracking Challenge, a folder (*)': '',
+    'TrackMate in Fiji (*.xml)': '.xml',
+    'Graph exchange file format (*.geff)': '.geff',
+    'Table (*.csv)': '.csv',
+    'Table (*.parquet)': '.parquet',
+    'Labels, one per track (*.tif)': '.tif',
+}
 # size in pixels at which the form is not cut off
 WIDTH = 316
 
@@ -420,11 +428,8 @@ class TrackWidget(ViewerWidget):
         self._propagate('forward')
 
     def _propagate(self, direction: Direction) -> None:
-        found = self.corrections.one()
-        if found is None:
-            return
-        tracked, index = found
         with self.status.errors():
+            tracked, index = self.corrections.tracks_of(1), self.chosen.last
             self.session.start_track_propagation(
                 tracked, index, PropagationOptions(direction=direction)
             )
@@ -487,7 +492,7 @@ class TrackWidget(ViewerWidget):
             self.status.fail(NO_TRACKS)
             return
         self._clear_error()
-        proposed = proposed_path(labels)
+        proposed = _proposed_path(labels)
         ask_where_to_save(
             self, 'Save the tracks', proposed, KINDS, self.export
         )
@@ -511,6 +516,14 @@ class TrackWidget(ViewerWidget):
         files = sized_files(source, axes, None, self.scene)
         self.status.say(f'Saving {Path(path).name} …', busy=True)
         self._jobs.export(shown.tracked, Path(path), size, True, files)
+
+
+def _proposed_path(labels: Labels) -> str:
+    """Return a name like that of the labels, next to their file."""
+    # text after a dot would determine the format
+    name = file_name(str(labels.name)).replace('.', '_') + '_tracks'
+    file = file_of(labels)
+    return name if file is None else str(file.with_name(name))
 
 
 def _summary(tracked: TrackedLabels) -> str:

@@ -21,7 +21,7 @@ from napari_mobilesam.widgets.viewer.napari_preferences import read_settings
 from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
 
 if TYPE_CHECKING:
-    from napari_mobilesam.widgets.viewer.unfinished_work import UnfinishedWork
+    from napari_mobilesam.widgets.viewer.running_task import UnfinishedWork
 
 
 class _ViewerState(NamedTuple):
@@ -100,7 +100,7 @@ def _new_state(viewer: ViewerModel) -> _ViewerState:
 
 def _watch_closing(viewer: ViewerModel, session: Session) -> UnfinishedWork:
     # viewers without a window need no Qt
-    from napari_mobilesam.widgets.viewer.unfinished_work import UnfinishedWork
+    from napari_mobilesam.widgets.viewer.running_task import UnfinishedWork
 
     return UnfinishedWork(viewer, session)
 
