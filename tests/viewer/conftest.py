@@ -221,7 +221,7 @@ def oracle(monkeypatch):
         'napari_mobilesam.session.session.load_by_name', lambda name: model
     )
     monkeypatch.setattr(
-        'napari_mobilesam.session.session._check_model', lambda name: None
+        'napari_mobilesam.model.registry.check_known', lambda name: None
     )
     yield model
     model.go.set()

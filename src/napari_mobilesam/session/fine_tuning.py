@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -293,11 +292,15 @@ class FineTuning:
         complete: bool,
     ) -> None:
         """Write the model if it is better, and emit the result."""
+        from napari_mobilesam.training.train_job import write_result
+
         path = None
         if tuned.improved:
             path = user_model_path(request.name)
             self._unsaved = request, tuned, complete
-            _write(tuned, path)
+            record = replace(tuned.model.record, name=path.stem)
+            tuned.model.record = record
+            write_result(tuned.model, path, record)
             self._unsaved = None
         result = FineTuneResult(
             request,
@@ -353,11 +356,3 @@ def sentence(error: BaseException) -> str:
     text = str(error) if isinstance(error, TrainingError) else explain(error)
     text = text[:1].upper() + text[1:]
     return text if text.endswith(('.', '!', '?')) else f'{text}.'
-
-
-def _write(tuned: FineTuned, path: Path) -> None:
-    from napari_mobilesam.training.train_job import write_result
-
-    record = replace(tuned.model.record, name=path.stem)
-    tuned.model.record = record
-    write_result(tuned.model, path, record)

@@ -246,7 +246,7 @@ class Session:
         self._worker = LatestWorker()
         self._engine = Engine(load_model or load_by_name)
         # another loader has names of its own
-        self._check_model = _no_check if load_model else _check_model
+        self._known_names = load_model is None
         self._users = 0
         self.scene = scene
         self.models = Models(
@@ -386,7 +386,10 @@ class Session:
             No model has this name, or there is no such file. Damaged files and
             failed downloads are reported by `failed`.
         """
-        self._check_model(name)
+        if self._known_names:
+            from napari_mobilesam.model.registry import check_known
+
+            check_known(name)
         self.models.use(name)
 
     def predict(self, plane: ImagePlane, objects: Sequence[Prompts]) -> int:
@@ -553,13 +556,3 @@ class Session:
         # messages about an open object stay
         if self.editor.record.empty and not self.editor.pending:
             self._say_embedding(plane, seconds)
-
-
-def _check_model(name: str) -> None:
-    from napari_mobilesam.model.registry import check_known
-
-    check_known(name)
-
-
-def _no_check(name: str) -> None:
-    """Take any name."""

@@ -92,8 +92,7 @@ class EverythingRuns:
         self._experience = CostHistory()
         self.jobs = PlaneJobs(services, self._experience)
         services.engine.blocks.on_embedded = EmbeddingWatch(self._experience)
-        # by name; loaded on the worker thread
-        # by name and device
+        # by name and device; loaded on the worker thread
         self._detectors: dict[tuple[str, str], BoxDetector] = {}
         self._sorting = LatestWorker('napari-mobilesam-sorting')
         self._runs = LatestRun[EverythingRun](services.deliver)

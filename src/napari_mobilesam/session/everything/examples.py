@@ -59,12 +59,9 @@ def examples_on(
             'at least one example there first.'
         )
     if len(masks) > MOST_EXAMPLES:
-        step = len(masks) / MOST_EXAMPLES
-        names = list(masks)
-        masks = {
-            names[int(n * step)]: masks[names[int(n * step)]]
-            for n in range(MOST_EXAMPLES)
-        }
+        step, names = len(masks) / MOST_EXAMPLES, list(masks)
+        kept = [names[int(n * step)] for n in range(MOST_EXAMPLES)]
+        masks = {name: masks[name] for name in kept}
     return ExampleObjects(
         plane,
         tuple(masks.values()),

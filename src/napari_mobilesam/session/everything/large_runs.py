@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Hashable
+from collections.abc import Hashable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -214,9 +214,12 @@ class LargeRuns:
         self, run: _LargeRun, key: Hashable, plan: LargePlan, model: Sam
     ) -> str:
         """Describe a plan; a run does not read the sample again."""
+        from napari_mobilesam.large.executors import available_cores
+        from napari_mobilesam.large.large_estimate import describe_run
+
         known, text = self._text
         if known != key:
-            text = _estimate_of(plan, model, run.check)
+            text = describe_run(plan, model, available_cores(), run.check)
             self._text = key, text
         return text
 
@@ -291,13 +294,3 @@ class LargeRuns:
             resume=request.resume,
             plan=plan,
         )
-
-
-def _estimate_of(
-    plan: LargePlan, model: Sam, between: Callable[[], None]
-) -> str:
-    """Describe a plan: its tiles, and the time that they take."""
-    from napari_mobilesam.large.executors import available_cores
-    from napari_mobilesam.large.large_estimate import describe_run
-
-    return describe_run(plan, model, available_cores(), between)

@@ -20,7 +20,6 @@ from napari_mobilesam.session.objects.overwritten import (
 from napari_mobilesam.session.objects.records import (
     ObjectRecord,
     ObjectView,
-    Origin,
 )
 from napari_mobilesam.session.objects.replay_code import ReplayCode
 from napari_mobilesam.session.objects.step import Step
@@ -206,7 +205,9 @@ class _PropagationRun:
         self.record = replace(
             record.with_view(view) if written else record,
             number=record.number or self.objects.number_for(record.label),
-            origin=_origin_of(record),
+            origin=(
+                'propagation' if record.origin == 'labels' else record.origin
+            ),
         )
         self.step.put(self.record)
         (self.reached if written else self.hidden).append(found.number)
@@ -260,11 +261,6 @@ class _PropagationRun:
         view = self.old.pop(plane.place, None)
         if view is not None:
             self.step.erase(replace(self.record, views={plane.place: view}))
-
-
-def _origin_of(record: ObjectRecord) -> Origin:
-    """Return the origin of a propagated object."""
-    return 'propagation' if record.origin == 'labels' else record.origin
 
 
 def _views_along(

@@ -522,12 +522,8 @@ def _places(tracks: Tracks) -> Iterator[FrameAndTrack]:
 
 def _seen_objects(frame: int, pixels: NDArray[Any]) -> Iterator[_SeenObject]:
     """Find the objects in the pixels of a frame."""
-    from scipy import ndimage
+    from skimage.measure import regionprops
 
-    for track, box in enumerate(ndimage.find_objects(pixels), start=1):
-        if box is None:
-            continue
-        own = pixels[box] == track
-        corner = [side.start for side in box]
-        position = np.add(ndimage.center_of_mass(own), corner)
-        yield _SeenObject((frame, track), box, position)
+    for found in regionprops(pixels):
+        position = np.array(found.centroid)
+        yield _SeenObject((frame, found.label), found.slice, position)

@@ -67,9 +67,8 @@ class DelayedCall:
         pause_ms : int, optional
             Pause of this call, in milliseconds.
         """
-        if self._alive and not self.pending:
-            pause = self._pause_ms if pause_ms is None else pause_ms
-            self._timer.start(pause)
+        if not self.pending:
+            self.restart(pause_ms=pause_ms)
 
     def cancel(self) -> None:
         """Drop the request."""

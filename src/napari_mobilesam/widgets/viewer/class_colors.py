@@ -90,7 +90,8 @@ class ClassPainter:
         # its type may have changed
         table = _no_class(layer)
         limit = len(table) - 1
-        if _wraps(layer) and labels.max(initial=0) > limit:
+        # only labels of 8 and 16 bits all have a colour of their own
+        if len(table) == MOST_COLORS and labels.max(initial=0) > limit:
             self._give_up(layer, limit)
             return
         colors = self._classes.colors
@@ -184,11 +185,6 @@ def coded_classes(
     names = [name for name, good in zip(found, named, strict=True) if good]
     # the last entry is for -1, which is not a value at all
     return labels, np.append(places, -1)[codes], names
-
-
-def _wraps(layer: Labels) -> bool:
-    """Return whether colours repeat because there are more labels."""
-    return bool(np.dtype(data_of(layer).dtype).itemsize not in COLORS)
 
 
 def _no_class(layer: Labels) -> Table:

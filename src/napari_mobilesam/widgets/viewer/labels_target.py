@@ -316,9 +316,7 @@ def show_copies(layer: Labels) -> None:
 
 def can_be_edited(layer: Labels) -> bool:
     """Return False for pyramids of others, and if *editable* is off."""
-    return _is_sparse(layer) if layer.multiscale else bool(layer.editable)
-
-
-def _is_sparse(layer: Labels) -> bool:
-    """Return True for pyramids from `empty_labels`, which are writable."""
-    return isinstance(layer.data[0], SparseLabels)
+    if layer.multiscale:
+        # those of `empty_labels` are writable
+        return isinstance(layer.data[0], SparseLabels)
+    return bool(layer.editable)

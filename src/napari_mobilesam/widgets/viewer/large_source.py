@@ -10,7 +10,12 @@ import numpy as np
 from napari_mobilesam.segmentation.sampling import in_memory
 from napari_mobilesam.types import ImageError
 from napari_mobilesam.widgets.viewer.layer_plane import LayerPlane
-from napari_mobilesam.widgets.viewer.layers import MARK, data_of, pixel_sizes
+from napari_mobilesam.widgets.viewer.layers import (
+    MARK,
+    PIXEL,
+    data_of,
+    pixel_sizes,
+)
 
 if TYPE_CHECKING:
     from napari_mobilesam.large.io.interfaces import Source
@@ -137,12 +142,13 @@ def large_image(
         count = int(data_of(image).shape[plane.channel_axis])
         channels = tuple(range(min(3, count)))
     origin = image.data_to_world((0,) * image.ndim)
+    units = [None if str(u) == PIXEL else str(u) for u in image.units]
     pyramid = Pyramid(
         tuple(image.data) if image.multiscale else (image.data,),
         names + 's' * image.rgb,
         scale=(*map(float, pixel_sizes(image)), *[1.0] * image.rgb),
         translation=(*map(float, origin), *[0.0] * image.rgb),
-        units=(*map(_unit, image.units), *[None] * image.rgb),
+        units=(*units, *[None] * image.rgb),
     )
     source = open_source(pyramid, channels=channels, select=select)
     start = (0, 0)
@@ -192,8 +198,3 @@ def _axis_names(plane: LayerPlane) -> str:
         elif axis in plane.travel_axes:
             names.append(next(letters))
     return ''.join([*names, 'yx'])
-
-
-def _unit(unit: Any) -> str | None:
-    name = str(unit)
-    return None if name == 'pixel' else name
