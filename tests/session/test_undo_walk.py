@@ -35,12 +35,16 @@ from napari_mobilesam.session.objects.writing import (
     write_object,
 )
 from napari_mobilesam.session.prompts.batch import (
+    Batch,
     BatchItem,
     BatchSegmentation,
     _Answer,
 )
 from napari_mobilesam.session.prompts.propagation import PropagatedPlane
-from napari_mobilesam.session.prompts.propagation_run import Propagation
+from napari_mobilesam.session.prompts.propagation_run import (
+    Propagation,
+    PropagationRun,
+)
 from napari_mobilesam.types import (
     EverythingParameters,
     Mask,
@@ -247,11 +251,9 @@ class Walk:
             background = HeldBackground()
             view = self._view()
             item = BatchItem(view.plane, view.prompts)
+            overlaps = self.rng.choice(['first', 'last', 'best'])
             BatchSegmentation(background).start(
-                [item] * 6,
-                self.objects,
-                self._options(),
-                self.rng.choice(['first', 'last', 'best']),
+                Batch([item] * 6, self.objects, self._options(), overlaps)
             )
             answers = [_Answer(n, self._view()) for n in range(6)]
             self.jobs.append([background.job, answers])
@@ -260,7 +262,7 @@ class Walk:
         background = HeldBackground()
         record, policy = self._any(), self._options().policy
         Propagation(background).start(
-            record, self.objects, PLANES, policy=policy
+            PropagationRun(record, self.objects, PLANES, policy=policy)
         )
         views = [record.view(plane) for plane in PLANES]
         asked = [z for z, view in enumerate(views) if not _prompted(view)]

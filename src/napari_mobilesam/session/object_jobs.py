@@ -9,14 +9,13 @@ from napari_mobilesam.segmentation.refinement import RefineParameters
 from napari_mobilesam.session.images.planes import ImagePlane
 from napari_mobilesam.session.objects.objects import Objects
 from napari_mobilesam.session.objects.records import ObjectRecord
-from napari_mobilesam.session.prompts.batch import (
-    BatchItem,
-    Overlaps,
-)
+from napari_mobilesam.session.prompts.batch import Batch, BatchItem, Overlaps
 from napari_mobilesam.session.prompts.propagation import (
     PropagationOptions,
     innermost_point,
 )
+from napari_mobilesam.session.prompts.propagation_run import PropagationRun
+from napari_mobilesam.session.prompts.refine_all import RefinementRun
 from napari_mobilesam.session.session_parts import SessionParts
 from napari_mobilesam.session.track.along_track import AlongTrack, label_mask
 from napari_mobilesam.session.track.tracked_labels import TrackedLabels
@@ -63,16 +62,18 @@ class ObjectJobs:
             objects = scene.objects(False)
         assert objects is not None
         self._parts.propagation.start(
-            record,
-            objects,
-            planes,
-            options,
-            editor.options.policy,
-            self._parts.prompting.clean_up,
-            self._parts.recorder.propagation(
-                record, shown, axis, options, editor.options
-            ),
-            self._track_of(record, objects, planes),
+            PropagationRun(
+                record,
+                objects,
+                planes,
+                options,
+                editor.options.policy,
+                self._parts.prompting.clean_up,
+                self._parts.recorder.propagation(
+                    record, shown, axis, options, editor.options
+                ),
+                self._track_of(record, objects, planes),
+            )
         )
 
     def start_track_propagation(
@@ -148,13 +149,15 @@ class ObjectJobs:
         assert objects is not None
         options = self._parts.editor.options
         self._parts.batching.start(
-            items,
-            objects,
-            options,
-            overlaps,
-            self._parts.prompting.clean_up,
-            partial(self._parts.recorder.batch, items, overlaps, options),
-            first_label,
+            Batch(
+                items,
+                objects,
+                options,
+                overlaps,
+                self._parts.prompting.clean_up,
+                partial(self._parts.recorder.batch, items, overlaps, options),
+                first_label,
+            )
         )
 
     def start_refinement(
@@ -188,12 +191,14 @@ class ObjectJobs:
             editor.reject()
         chosen = parameters or RefineParameters()
         self._parts.refining.start(
-            planes,
-            objects,
-            chosen,
-            self._parts.prompting.clean_up,
-            before,
-            lambda found: self._parts.recorder.refinement(
-                found, chosen, editor.options
-            ),
+            RefinementRun(
+                planes,
+                objects,
+                chosen,
+                self._parts.prompting.clean_up,
+                before,
+                lambda found: self._parts.recorder.refinement(
+                    found, chosen, editor.options
+                ),
+            )
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -21,7 +21,6 @@ from napari_mobilesam.session.objects.records import (
     ObjectView,
 )
 from napari_mobilesam.session.objects.replay_code import ReplayCode
-from napari_mobilesam.session.objects.step import Step
 from napari_mobilesam.session.objects.targets import WriteOptions
 from napari_mobilesam.session.objects.writing import (
     check_class_label,
@@ -112,23 +111,69 @@ class BatchResult:
         return text
 
 
-@dataclass
-class _RunningBatch:
-    """A batch in progress: objects written so far."""
+@dataclass(eq=False)
+class Batch:
+    """One object per prompt item, written as one step, which it opens.
+
+    Attributes
+    ----------
+    items : sequence of BatchItem
+        Prompts, one object each; object ``i`` gets the ``i``-th free label,
+        whether or not others are found.
+    objects : Objects
+        Objects of the labels.
+    options : WriteOptions
+        Options of writing.
+    overlaps : {'best', 'first', 'last'}
+        Which object gets a pixel covered by several: the one with the highest
+        predicted IoU, the first or the last. For existing labels, ``options``
+        decides.
+    clean_up : CleanUp or None
+        Clean-up of the masks.
+    replay_code : callable or None
+        Returns the code of the step in the script, given the label of the
+        first prompt.
+    first_label : int or None
+        Label of the first prompt; by default the next free one.
+
+    Raises
+    ------
+    PromptError
+        There is no prompt.
+    LabelsError
+        The labels are locked or full, or cannot hold the label.
+    """
 
     items: Sequence[BatchItem]
-    step: Step
     objects: Objects
     options: WriteOptions
-    overlaps: Overlaps
-    clean_up: CleanUp | None
-    replay_code: Callable[[int], ReplayCode] | None
-    first_label: int
-    scores: dict[int, float] = field(default_factory=dict)
-    records: dict[int, ObjectRecord] = field(default_factory=dict)
-    missing: dict[int, str] = field(default_factory=dict)
-    # labels of earlier objects that were removed
-    covered: list[int] = field(default_factory=list)
+    overlaps: Overlaps = 'best'
+    clean_up: CleanUp | None = None
+    replay_code: Callable[[int], ReplayCode] | None = None
+    first_label: int | None = None
+
+    def __post_init__(self) -> None:
+        if not self.items:
+            raise PromptError(
+                'No boxes or points: choose a layer that has some.'
+            )
+        # done first: an error here must not leave a step open
+        self._first_label = self._reserved_label()
+        self._step = self.objects.begin(f'{len(self.items)} prompts')
+        self._scores: dict[int, float] = {}
+        self._records: dict[int, ObjectRecord] = {}
+        self._missing: dict[int, str] = {}
+        # numbers of earlier objects that were removed
+        self._covered: list[int] = []
+
+    def _reserved_label(self) -> int:
+        """Reserve the labels of all prompts, and return the first."""
+        check_class_label(self.objects, self.options)
+        if self.options.label is None:
+            count = len(self.items)
+            return self.objects.reserve_labels(count, self.first_label)
+        check_label(self.objects, self.options.label)
+        return self.options.label
 
     def answers(self, engine: Engine, model: Sam) -> Iterator[_Answer]:
         """Predict the objects, on the worker thread."""
@@ -158,20 +203,20 @@ class _RunningBatch:
         """Write an answer, if it contains an object."""
         mask = answer.view.mask
         if mask is None:
-            self.missing[answer.number] = answer.problem
+            self._missing[answer.number] = answer.problem
             return
         semantic = self.options.label
-        label = semantic or self.first_label + answer.number
+        label = semantic or self._first_label + answer.number
 
         def overwritable(values: NDArray[Any]) -> NDArray[np.bool_]:
             return self._overwritable(values, mask.score)
 
-        before = self.step.pixels
-        self.step.paint(answer.view.plane, mask, label, overwritable)
-        if self.step.pixels == before:
-            self.missing[answer.number] = COVERED
+        before = self._step.pixels
+        self._step.paint(answer.view.plane, mask, label, overwritable)
+        if self._step.pixels == before:
+            self._missing[answer.number] = COVERED
             return
-        self.scores[label] = mask.score
+        self._scores[label] = mask.score
         record = ObjectRecord(
             self.objects.number_for(label),
             label,
@@ -179,51 +224,51 @@ class _RunningBatch:
             self.options.class_name,
             'batch',
         )
-        self.step.put(record)
-        self.records[answer.number] = record
+        self._step.put(record)
+        self._records[answer.number] = record
         self._clear_beneath(record)
 
     def _clear_beneath(self, record: ObjectRecord) -> None:
-        numbers = {each.number: n for n, each in self.records.items()}
+        numbers = {each.number: n for n, each in self._records.items()}
         for other in clear_beneath(
-            self.objects, self.step, record, self.options.policy, numbers
+            self.objects, self._step, record, self.options.policy, numbers
         ):
             number = numbers.get(other.number)
             if number is None:
-                self.covered.append(other.number)
+                self._covered.append(other.number)
             else:
-                del self.records[number]
-                self.missing[number] = COVERED
+                del self._records[number]
+                self._missing[number] = COVERED
 
     def end(self, complete: bool) -> BatchResult:
         """End the step and return the outcome."""
         # a cancelled batch cannot be replayed exactly
         if complete and self.replay_code is not None:
-            self.step.replay_code = self.replay_code(self.first_label)
+            self._step.replay_code = self.replay_code(self._first_label)
         self._forget_covered()
-        self.step.title = counted(len(self.records), 'object')
-        self.step.finish()
-        ordered = tuple(self.records[n] for n in sorted(self.records))
+        self._step.title = counted(len(self._records), 'object')
+        self._step.finish()
+        ordered = tuple(self._records[n] for n in sorted(self._records))
         return BatchResult(
             ordered,
-            self.first_label,
-            dict(sorted(self.missing.items())),
+            self._first_label,
+            dict(sorted(self._missing.items())),
             len(self.items),
             complete,
-            tuple(sorted(self.records)),
-            tuple(sorted(self.covered)),
+            tuple(sorted(self._records)),
+            tuple(sorted(self._covered)),
         )
 
     def _forget_covered(self) -> None:
         """Remove objects that others have covered since they were written."""
         if self.options.label is not None:
             return
-        left = self.step.pixel_changes()
-        for number, record in list(self.records.items()):
+        left = self._step.pixel_changes()
+        for number, record in list(self._records.items()):
             if not left.get(record.label):
-                self.step.remove(record)
-                del self.records[number]
-                self.missing[number] = COVERED
+                self._step.remove(record)
+                del self._records[number]
+                self._missing[number] = COVERED
 
     def _overwritable(
         self, values: NDArray[Any], score: float
@@ -231,14 +276,14 @@ class _RunningBatch:
         """Return where an object with this score may be written."""
         keep = self.options.policy == 'keep' or self.objects.target.preserved
         free = values == 0
-        labels = np.fromiter(self.scores, dtype=np.int64)
+        labels = np.fromiter(self._scores, dtype=np.int64)
         ours = np.isin(values, labels)
         theirs = ~free & ~ours
         allowed = free | (theirs & (not keep))
         if self.overlaps == 'last':
             allowed |= ours
         elif self.overlaps == 'best':
-            worse = [n for n, other in self.scores.items() if other < score]
+            worse = [n for n, other in self._scores.items() if other < score]
             allowed |= np.isin(values, worse)
         return np.asarray(allowed)
 
@@ -262,80 +307,17 @@ class BatchSegmentation:
     def __init__(self, background: Background) -> None:
         self._background = background
 
-    def start(
-        self,
-        items: Sequence[BatchItem],
-        objects: Objects,
-        options: WriteOptions,
-        overlaps: Overlaps = 'best',
-        clean_up: CleanUp | None = None,
-        replay_code: Callable[[int], ReplayCode] | None = None,
-        first_label: int | None = None,
-    ) -> None:
-        """Start a batch; everything is written as one step.
-
-        Parameters
-        ----------
-        items : sequence of BatchItem
-            Prompts, one object each; object ``i`` gets the ``i``-th free
-            label, whether or not others are found.
-        objects : Objects
-            Objects of the labels.
-        options : WriteOptions
-            Options of writing.
-        overlaps : {'best', 'first', 'last'}
-            Which object gets a pixel covered by several: the one with the
-            highest predicted IoU, the first or the last. For existing labels,
-            ``options`` decides.
-        clean_up : CleanUp, optional
-            Clean-up of the masks.
-        replay_code : callable, optional
-            Returns the code of the step in the script, given the label of
-            the first prompt.
-        first_label : int, optional
-            Label of the first prompt; by default the next free one.
-
-        Raises
-        ------
-        PromptError
-            There is no prompt.
-        LabelsError
-            The labels are locked or full, or cannot hold the label.
-        """
-        if not items:
-            raise PromptError(
-                'No boxes or points: choose a layer that has some.'
-            )
-        # done first: an error here must not leave a step open
-        first_label = _first_label(len(items), objects, options, first_label)
-        batch = _RunningBatch(
-            items,
-            objects.begin(f'{len(items)} prompts'),
-            objects,
-            options,
-            overlaps,
-            clean_up,
-            replay_code,
-            first_label,
-        )
+    def start(self, batch: Batch) -> None:
+        """Start a batch."""
 
         def end(complete: bool) -> None:
             self.finished.emit(batch.end(complete))
 
         self._background.start(
-            BackgroundJob(batch.answers, batch.take, end, len(items), 'Object')
+            BackgroundJob(
+                batch.answers, batch.take, end, len(batch.items), 'Object'
+            )
         )
-
-
-def _first_label(
-    count: int, objects: Objects, options: WriteOptions, chosen: int | None
-) -> int:
-    """Reserve the labels of all prompts, and return the first."""
-    check_class_label(objects, options)
-    if options.label is None:
-        return objects.reserve_labels(count, chosen)
-    check_label(objects, options.label)
-    return options.label
 
 
 def _by_place(items: Sequence[BatchItem]) -> list[int]:

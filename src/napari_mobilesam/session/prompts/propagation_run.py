@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
@@ -22,7 +22,6 @@ from napari_mobilesam.session.objects.records import (
     ObjectView,
 )
 from napari_mobilesam.session.objects.replay_code import ReplayCode
-from napari_mobilesam.session.objects.step import Step
 from napari_mobilesam.session.objects.targets import WritePolicy
 from napari_mobilesam.session.objects.writing import clear_beneath
 from napari_mobilesam.session.prompts.prompting import candidates_of
@@ -151,55 +150,96 @@ class PropagationTrack(Limits, Protocol):
         """Return the pixels of the track on a plane; None if none."""
 
 
-@dataclass
-class _PropagationRun:
-    """A propagation in progress: planes written so far."""
+@dataclass(eq=False)
+class PropagationRun:
+    """A propagation of an object, written as one step, which it opens.
 
-    planes: Sequence[ImagePlane]
-    # views with prompts of the user, by index of their plane
-    keys: dict[int, ObjectView]
-    step: Step
+    Planes with prompts of the user stay unchanged; planes of an earlier
+    propagation are predicted again.
+
+    Attributes
+    ----------
+    record : ObjectRecord
+        The object; labelled pixels without a record get this one.
+    objects : Objects
+        Objects that it belongs to.
+    planes : sequence of ImagePlane
+        All planes, in order along the axis.
+    options : PropagationOptions or None
+        Direction and stopping criteria.
+    policy : {'overwrite', 'keep'}
+        Treatment of existing labels.
+    clean_up : CleanUp or None
+        Clean-up of the masks.
+    replay_code : ReplayCode or None
+        Code of the step in the script.
+    track : PropagationTrack or None
+        Track of the object; its pixels on the planes are replaced if they
+        differ, and other tracks are left alone.
+    most : int
+        Number of planes that may be reached.
+
+    Raises
+    ------
+    SegmentationError
+        The object has no prompt of the user on these planes.
+    LabelsError
+        Its labels cannot be written, or a job is writing the object.
+    """
+
+    record: ObjectRecord
     objects: Objects
-    base: ObjectRecord
-    options: PropagationOptions | None
-    policy: WritePolicy
-    clean_up: CleanUp | None
-    replay_code: ReplayCode | None
-    # views of an earlier propagation not replaced yet
-    old: dict[Hashable, ObjectView]
-    track: PropagationTrack | None
-    reached: list[int] = field(default_factory=list)
-    ended: list[PropagationEnd] = field(default_factory=list)
-    skipped: list[int] = field(default_factory=list)
-    hidden: list[int] = field(default_factory=list)
+    planes: Sequence[ImagePlane]
+    options: PropagationOptions | None = None
+    policy: WritePolicy = 'overwrite'
+    clean_up: CleanUp | None = None
+    replay_code: ReplayCode | None = None
+    track: PropagationTrack | None = None
 
     def __post_init__(self) -> None:
-        self.record = self.base
+        record, planes = self.record, self.planes
+        self._base = record
+        # views with prompts of the user, and automatic ones, by plane
+        self._keys, old = _views_along(record, planes)
+        reach = asked(self._keys, len(planes), self.options)
+        self.most = len(reach)
+        # views of an earlier propagation not replaced yet
+        self._old = {old[n].plane.place: old[n] for n in reach if n in old}
+        if self.track is not None:
+            # a track continues where it is met again
+            self._old, self.policy = {}, 'keep'
+        self._step = self.objects.begin(
+            f'propagating {record.text}', propagated=record
+        )
+        self._reached: list[int] = []
+        self._ended: list[PropagationEnd] = []
+        self._skipped: list[int] = []
+        self._hidden: list[int] = []
 
     def follow(self, engine: Engine, model: Sam) -> Iterator[PropagationStep]:
         """Predict the planes, on the worker thread."""
         predict = partial(candidates_of, engine, model, self.clean_up)
         return propagate(
-            predict, self.planes, self.keys, self.options, self.track
+            predict, self.planes, self._keys, self.options, self.track
         )
 
     def take(self, found: PropagationStep) -> None:
         """Write a plane."""
         if isinstance(found, SkippedPlane):
-            self.skipped.append(found.number)
+            self._skipped.append(found.number)
             return
         if isinstance(found, PropagationEnd):
-            self.ended.append(found)
+            self._ended.append(found)
             return
         view = found.view
         self._erase(view.plane)
         before = None if self.track is None else self.track.mask(view.plane)
         if before is not None:
             own = self.record.label
-            self.step.paint(view.plane, before, 0, lambda here: here == own)
+            self._step.paint(view.plane, before, 0, lambda here: here == own)
         mask = view.mask
         assert mask is not None
-        self.step.paint(view.plane, mask, self.record.label, self.policy)
+        self._step.paint(view.plane, mask, self.record.label, self.policy)
         written = self._has_pixels(view.plane, mask)
         record = self.record.without(view.plane)
         self.record = replace(
@@ -209,31 +249,31 @@ class _PropagationRun:
                 'propagation' if record.origin == 'labels' else record.origin
             ),
         )
-        self.step.put(self.record)
-        (self.reached if written else self.hidden).append(found.number)
+        self._step.put(self.record)
+        (self._reached if written else self._hidden).append(found.number)
 
     def end(self, complete: bool) -> PropagationResult:
         """Erase planes of an earlier propagation that were not reached."""
         # a cancelled propagation cannot be replayed exactly
-        self.step.replay_code = self.replay_code if complete else None
+        self._step.replay_code = self.replay_code if complete else None
         if complete:
-            for view in list(self.old.values()):
+            for view in list(self._old.values()):
                 self._erase(view.plane)
                 self.record = self.record.without(view.plane)
-                self.step.put(self.record)
+                self._step.put(self.record)
         covered = clear_beneath(
-            self.objects, self.step, self.record, self.policy
+            self.objects, self._step, self.record, self.policy
         )
         removed = self._finish()
         return PropagationResult(
             self.record,
             self.objects,
-            tuple(sorted(self.reached)),
-            tuple(self.ended),
+            tuple(sorted(self._reached)),
+            tuple(self._ended),
             complete,
-            tuple(sorted(self.skipped)),
+            tuple(sorted(self._skipped)),
             tuple(sorted(other.number for other in covered)),
-            tuple(sorted(self.hidden)),
+            tuple(sorted(self._hidden)),
             removed,
         )
 
@@ -242,12 +282,12 @@ class _PropagationRun:
 
         That is, if others have overwritten all of it meanwhile.
         """
-        objects, record, base = self.objects, self.record, self.base
+        objects, record, base = self.objects, self.record, self._base
         removed = record.number in objects and is_overwritten(objects, record)
         overwritten = base.number in objects and is_overwritten(objects, base)
         if removed:
-            self.step.remove(record)
-        self.step.finish()
+            self._step.remove(record)
+        self._step.finish()
         if overwritten:
             move_removal(objects, base)
         return removed
@@ -258,9 +298,9 @@ class _PropagationRun:
         return bool((picture[mask.data] == self.record.label).any())
 
     def _erase(self, plane: ImagePlane) -> None:
-        view = self.old.pop(plane.place, None)
+        view = self._old.pop(plane.place, None)
         if view is not None:
-            self.step.erase(replace(self.record, views={plane.place: view}))
+            self._step.erase(replace(self.record, views={plane.place: view}))
 
 
 def _views_along(
@@ -304,75 +344,17 @@ class Propagation:
 
     def __init__(self, background: Background) -> None:
         self._background = background
-        self._run: _PropagationRun | None = None
+        self._run: PropagationRun | None = None
 
-    def start(
-        self,
-        record: ObjectRecord,
-        objects: Objects,
-        planes: Sequence[ImagePlane],
-        options: PropagationOptions | None = None,
-        policy: WritePolicy = 'overwrite',
-        clean_up: CleanUp | None = None,
-        replay_code: ReplayCode | None = None,
-        track: PropagationTrack | None = None,
-    ) -> None:
-        """Start a propagation; everything is written as one step.
-
-        Planes with prompts of the user stay unchanged; planes of an earlier
-        propagation are predicted again.
-
-        Parameters
-        ----------
-        record : ObjectRecord
-            The object; labelled pixels without a record get this one.
-        objects : Objects
-            Objects that it belongs to.
-        planes : sequence of ImagePlane
-            All planes, in order along the axis.
-        options : PropagationOptions, optional
-            Direction and stopping criteria.
-        policy : {'overwrite', 'keep'}
-            Treatment of existing labels.
-        clean_up : CleanUp, optional
-            Clean-up of the masks.
-        replay_code : ReplayCode, optional
-            Code of the step in the script.
-        track : PropagationTrack, optional
-            Track of the object; its pixels on the planes are replaced if they
-            differ, and other tracks are left alone.
-
-        Raises
-        ------
-        SegmentationError
-            The object has no prompt of the user on these planes.
-        LabelsError
-            Its labels cannot be written, or a job is writing the object.
-        """
-        keys, old = _views_along(record, planes)
-        reach = asked(keys, len(planes), options)
-        # a track continues where it is met again
-        replaced = reach if track is None else ()
-        run = _PropagationRun(
-            planes,
-            keys,
-            objects.begin(f'propagating {record.text}', propagated=record),
-            objects,
-            record,
-            options,
-            policy if track is None else 'keep',
-            clean_up,
-            replay_code,
-            {old[n].plane.place: old[n] for n in replaced if n in old},
-            track,
-        )
+    def start(self, run: PropagationRun) -> None:
+        """Start a propagation."""
         self._run = run
         end = partial(self._end, run)
         self._background.start(
-            BackgroundJob(run.follow, run.take, end, len(reach), 'Plane')
+            BackgroundJob(run.follow, run.take, end, run.most, 'Plane')
         )
 
-    def _end(self, run: _PropagationRun, complete: bool) -> None:
+    def _end(self, run: PropagationRun, complete: bool) -> None:
         if self._run is run:
             self._run = None
         self.finished.emit(run.end(complete))

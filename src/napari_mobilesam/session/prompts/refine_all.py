@@ -156,30 +156,63 @@ class _PlaneObjects:
         self.answers = kept
 
 
-@dataclass
-class _RunningRefinement:
-    """A job in progress; its answers are written when it ends."""
+@dataclass(eq=False)
+class RefinementRun:
+    """Refinement of the objects of labels, written as one step when it ends.
 
+    Attributes
+    ----------
+    planes : sequence of ImagePlane
+        Planes whose labels are refined, each independently.
+    objects : Objects
+        Objects of the labels, which may come from any program.
+    parameters : RefineParameters
+        Thresholds.
+    clean_up : CleanUp
+        Clean-up of the masks.
+    before : mapping of int to Mask or None
+        Objects to start from, drawn over the labels of the first plane.
+    replay_code : callable
+        Returns the code of the step, given planes and their objects.
+
+    Raises
+    ------
+    SegmentationError
+        There is no object.
+    LabelsError
+        The labels cannot be written, or are full.
+    """
+
+    planes: Sequence[ImagePlane]
     objects: Objects
-    planes: list[_PlaneObjects]
     parameters: RefineParameters
-    clean_up: CleanUp | None
-    replay_code: ReplayOf | None
+    clean_up: CleanUp
+    before: Mapping[int, Mask] | None
+    replay_code: ReplayOf
+
+    def __post_init__(self) -> None:
+        self.objects.target.check()
+        self._planes = [
+            _read(self.objects, plane, None if number else self.before)
+            for number, plane in enumerate(self.planes)
+        ]
+        if not self.total:
+            raise SegmentationError(NO_OBJECT)
 
     @property
     def total(self) -> int:
         """Number of objects on all planes."""
-        return sum(len(each.found.masks) for each in self.planes)
+        return sum(len(each.found.masks) for each in self._planes)
 
     @property
     def planes_with_objects(self) -> int:
         """Number of planes with objects."""
-        return sum(bool(each.found.masks) for each in self.planes)
+        return sum(bool(each.found.masks) for each in self._planes)
 
     def answers(self, engine: Engine, model: Sam) -> Iterator[_RefineAnswer]:
         """Ask for the objects, on the worker thread."""
         answer = partial(candidates_of, engine, model, self.clean_up)
-        for number, each in enumerate(self.planes):
+        for number, each in enumerate(self._planes):
             # the viewport says nothing about objects that are not clicked
             ask = partial(answer, replace(each.plane, viewport=None))
             for label, before in each.found.masks.items():
@@ -197,14 +230,14 @@ class _RunningRefinement:
 
     def take(self, answer: _RefineAnswer) -> None:
         """Store an answer."""
-        self.planes[answer.plane].answers.append(answer)
+        self._planes[answer.plane].answers.append(answer)
 
     def write(self, complete: bool) -> RefineResult:
         """Write the refined objects as one step."""
         changes: list[PlaneChange] = []
-        for each in self.planes:
+        for each in self._planes:
             each.forget_erased(self.objects.target)
-        answers = [a for each in self.planes for a in each.answers]
+        answers = [a for each in self._planes for a in each.answers]
         # a cancelled job without changes leaves nothing to undo
         refined = any(answer.refinement.refined for answer in answers)
         if answers and (complete or refined):
@@ -212,12 +245,12 @@ class _RunningRefinement:
             if not complete:
                 count = f'{len(answers)} of {count}'
             with self.objects.step(f'refining {count}') as step:
-                for each in self.planes:
+                for each in self._planes:
                     changes += self._write_plane(step, each)
                 self._put_records(step, answers)
                 # a cancelled job cannot be replayed exactly
-                if complete and self.replay_code is not None:
-                    given = [(p.plane, p.found.masks) for p in self.planes]
+                if complete:
+                    given = [(p.plane, p.found.masks) for p in self._planes]
                     step.replay_code = self.replay_code(given)
         return RefineResult(
             tuple(answer.refinement for answer in answers),
@@ -270,7 +303,7 @@ class _RunningRefinement:
                     class_name=classes.get(label, ''),
                     origin='labels',
                 )
-            plane = self.planes[answer.plane].plane
+            plane = self._planes[answer.plane].plane
             if answer.refinement.refined or record.view(plane) is None:
                 record = record.with_view(_view(plane, answer))
             # at once, so that the next new one gets another number
@@ -344,58 +377,14 @@ class RefineAll:
     def __init__(self, background: Background) -> None:
         self._background = background
 
-    def start(
-        self,
-        planes: Sequence[ImagePlane],
-        objects: Objects,
-        parameters: RefineParameters | None = None,
-        clean_up: CleanUp | None = None,
-        before: Mapping[int, Mask] | None = None,
-        replay_code: ReplayOf | None = None,
-    ) -> None:
-        """Refine the objects of labels; everything is written as one step.
-
-        Parameters
-        ----------
-        planes : sequence of ImagePlane
-            Planes whose labels are refined, each independently.
-        objects : Objects
-            Objects of the labels, which may come from any program.
-        parameters : RefineParameters, optional
-            Thresholds.
-        clean_up : CleanUp, optional
-            Clean-up of the masks.
-        before : mapping of int to Mask, optional
-            Objects to start from, drawn over the labels of the first plane.
-        replay_code : callable, optional
-            Returns the code of the step, given planes and their objects.
-
-        Raises
-        ------
-        SegmentationError
-            There is no object.
-        LabelsError
-            The labels cannot be written, or are full.
-        """
-        objects.target.check()
-        run = _RunningRefinement(
-            objects,
-            [
-                _read(objects, plane, None if number else before)
-                for number, plane in enumerate(planes)
-            ],
-            parameters or RefineParameters(),
-            clean_up,
-            replay_code,
-        )
-        if not run.total:
-            raise SegmentationError(NO_OBJECT)
+    def start(self, run: RefinementRun) -> None:
+        """Start a refinement."""
         end = partial(self._end, run)
         self._background.start(
             BackgroundJob(run.answers, run.take, end, run.total, 'Object')
         )
 
-    def _end(self, run: _RunningRefinement, complete: bool) -> None:
+    def _end(self, run: RefinementRun, complete: bool) -> None:
         try:
             result = run.write(complete)
         except LabelsError as error:
