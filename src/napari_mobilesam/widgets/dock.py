@@ -23,7 +23,7 @@ from napari_mobilesam.background_imports import import_gently
 from napari_mobilesam.settings import load_settings
 from napari_mobilesam.widgets.parts.delayed_call import DelayedCall
 from napari_mobilesam.widgets.parts.dock_tabs import dock_around
-from napari_mobilesam.widgets.parts.layouts import stack
+from napari_mobilesam.widgets.parts.layouts import DOCK_WIDTH, stack
 from napari_mobilesam.widgets.prompts.actions import key_of
 from napari_mobilesam.widgets.prompts.early_clicks import STARTING, EarlyClicks
 from napari_mobilesam.widgets.viewer.layers import unwrap
@@ -42,8 +42,6 @@ _MODULES: dict[FormName, str] = {
     'training': 'napari_mobilesam.widgets.training.training_widget',
 }
 _FILLING = QSizePolicy.Policy.Preferred
-# wide enough for every text in a window of 1366 pixels
-MIN_WIDTH = 316
 # as in the Plugins menu, so that the menu finds the dock
 DOCK_NAME = 'Segmentation (MobileSAM)'
 
@@ -79,7 +77,7 @@ class MobileSamDock(QWidget):
         # otherwise napari adds a stretch that takes half the height
         self._starting.setSizePolicy(_FILLING, QSizePolicy.Policy.Expanding)
         # a minimum width of the widget would replace that of a larger font
-        stack(self, self._starting).addStrut(MIN_WIDTH)
+        stack(self, self._starting).addStrut(DOCK_WIDTH)
         # one step for each turn of the event loop
         self._next_step = DelayedCall(self._build_step, parent=self)
         # kept alive, as its deletion would drop events

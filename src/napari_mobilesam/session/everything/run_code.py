@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -38,7 +38,17 @@ def run_code(
     request = result.request
     if not result.complete:
         return None
-    lines = _lines(request, plane_code, overwrite, semantic)
+    if request.examples is None and request.query is None:
+        options = {
+            'linked': request.linked,
+            'overwrite': overwrite,
+            'semantic': semantic,
+        }
+        lines = _everything_lines(request, plane_code, options)
+    elif overwrite or semantic:
+        return None
+    else:
+        lines = _search_lines(request, plane_code)
     if lines is None:
         return None
     model = f'session.use_model({request.model_name!r})'
@@ -78,20 +88,13 @@ def _default(field: Any) -> Any:
     return field.default
 
 
-def _lines(
-    request: EverythingRequest,
-    plane_code: PlaneCode,
-    overwrite: bool,
-    semantic: bool,
+def _search_lines(
+    request: EverythingRequest, plane_code: PlaneCode
 ) -> tuple[str, ...] | None:
     parameters = code_of(request.parameters)
     examples, query = request.examples, request.query
-    if examples is None and query is None:
-        return _everything_lines(
-            request, parameters, plane_code, overwrite, semantic
-        )
     (task, *others), plane = request.tasks, request.plane
-    if others or task.region is not None or overwrite or semantic:
+    if others or task.region is not None:
         return None
     show = f'scene.show({plane_code(plane)})'
     if query is not None:
@@ -108,19 +111,13 @@ def _lines(
 
 def _everything_lines(
     request: EverythingRequest,
-    parameters: str,
     plane_code: PlaneCode,
-    overwrite: bool,
-    semantic: bool,
+    options: Mapping[str, bool],
 ) -> tuple[str, ...] | None:
     regions = [task.region for task in request.tasks]
     if any(r is not None and r.size > MOST_BYTES for r in regions):
         return None
-    options = {
-        'linked': request.linked,
-        'overwrite': overwrite,
-        'semantic': semantic,
-    }
+    parameters = code_of(request.parameters)
     given = ''.join(f', {name}=True' for name, on in options.items() if on)
     return (
         'session.segment_everything(',

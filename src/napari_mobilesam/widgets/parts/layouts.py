@@ -15,6 +15,8 @@ from qtpy.QtWidgets import (
 )
 
 Part = QWidget | QLayout
+# in which every text of a dock fits in a window of 1366 pixels
+DOCK_WIDTH = 316
 Box = TypeVar('Box', bound=QBoxLayout)
 
 

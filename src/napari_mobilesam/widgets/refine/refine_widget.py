@@ -24,7 +24,7 @@ from napari_mobilesam.widgets.parts.controls import (
     wide_button,
 )
 from napari_mobilesam.widgets.parts.layer_choices import LayerChoices
-from napari_mobilesam.widgets.parts.layouts import column, row
+from napari_mobilesam.widgets.parts.layouts import DOCK_WIDTH, column, row
 from napari_mobilesam.widgets.parts.model_box import ModelBox
 from napari_mobilesam.widgets.parts.parameter_form import ParameterForm
 from napari_mobilesam.widgets.parts.status_line import StatusLine
@@ -38,8 +38,6 @@ HINT = (
     'as a mask, and keeps the better answer.'
 )
 NO_IMAGE = 'There is no image: open the image of the labels first.'
-# size in pixels at which the form is not cut off
-WIDTH = 316
 TOPICS = ('objects', 'model')
 ROW_TIPS = {
     'Image': 'Image of the labels.',
@@ -112,7 +110,7 @@ class RefineWidget(ViewerWidget):
         contents.addStretch(1)
         buttons = row(self.run_button, self.cancel_button, self.undo_button)
         # napari's theme, applied later, needs more width
-        scrollable(self, contents, self.status, buttons, width=WIDTH)
+        scrollable(self, contents, self.status, buttons, width=DOCK_WIDTH)
 
     def attach(self) -> None:
         """Connect to viewer and session."""

@@ -29,7 +29,12 @@ from napari_mobilesam.widgets.parts.controls import (
 )
 from napari_mobilesam.widgets.parts.keys import Keys, bind_keys, unbind_keys
 from napari_mobilesam.widgets.parts.layer_combo import LayerCombo
-from napari_mobilesam.widgets.parts.layouts import column, row, two_columns
+from napari_mobilesam.widgets.parts.layouts import (
+    DOCK_WIDTH,
+    column,
+    row,
+    two_columns,
+)
 from napari_mobilesam.widgets.parts.message_label import MessageLabel
 from napari_mobilesam.widgets.parts.parameter_form import ParameterForm
 from napari_mobilesam.widgets.parts.save_dialog import ask_where_to_save
@@ -68,8 +73,6 @@ KINDS = {
     'Table (*.parquet)': '.parquet',
     'Labels, one per track (*.tif)': '.tif',
 }
-# size in pixels at which the form is not cut off
-WIDTH = 316
 
 # keys shared with “Segment by prompts” are its own while it is visible
 ACTIONS = {
@@ -184,7 +187,7 @@ class TrackWidget(ViewerWidget):
             self.open_button,
             self.export_button,
         )
-        scrollable(self, contents, self.status, top, width=WIDTH)
+        scrollable(self, contents, self.status, top, width=DOCK_WIDTH)
 
     def _arrange_corrections(self, form: QFormLayout) -> None:
         form.addRow('First', self.first_label)
