@@ -18,6 +18,7 @@ from napari_mobilesam.training.training_parameters import (
 from napari_mobilesam.types import ModelRecord, ObjectDiameter
 from napari_mobilesam.widgets import open_form
 from napari_mobilesam.widgets.training.labelled_planes import labelled_planes
+from napari_mobilesam.widgets.viewer.layer_plane import plane_of
 
 TRAINING = 'Fine-tune on labels'
 RECORD = ModelRecord(
@@ -227,7 +228,7 @@ def test_planes_of_a_stack(desk, blobs, drawn, trainer):
     labels = np.stack([drawn, drawn * 0, drawn])
     d = open_desk(desk, stack, labels, scale=(4, 2, 2))
     assert '8 objects on 2 planes' in d.widget.panel.count_label.text()
-    found = list(labelled_planes(d.viewer, d.image, d.labels)())
+    found = list(labelled_planes(plane_of(d.viewer, d.image), d.labels)())
     for plane, index in zip(found, (0, 2), strict=True):
         np.testing.assert_array_equal(plane.image.read(), stack[index])
         np.testing.assert_array_equal(plane.labels, labels[index])
@@ -255,11 +256,11 @@ def test_labels_of_part_of_a_stack_and_of_one_plane(
     stack = np.stack([blobs, blobs // 2, blobs // 3])
     d = open_desk(desk, stack)
     part = d.viewer.add_labels(drawn[None], translate=(2, 0, 0))
-    (plane,) = labelled_planes(d.viewer, d.image, part)()
+    (plane,) = labelled_planes(plane_of(d.viewer, d.image), part)()
     np.testing.assert_array_equal(plane.image.read(), stack[2])
     flat = d.viewer.add_labels(drawn)
     d.viewer.dims.set_current_step(0, 1)
-    (plane,) = labelled_planes(d.viewer, d.image, flat)()
+    (plane,) = labelled_planes(plane_of(d.viewer, d.image), flat)()
     np.testing.assert_array_equal(plane.image.read(), stack[1])
 
 
@@ -353,5 +354,5 @@ def test_labels_of_all_channels_are_those_of_one_plane(desk, blobs, drawn):
     labels = np.stack([drawn, np.zeros_like(drawn)])
     labels[1, -4:, -4:] = 9
     layer = d.viewer.add_labels(labels)
-    (plane,) = labelled_planes(d.viewer, d.image, layer, channel_axis=0)()
+    (plane,) = labelled_planes(plane_of(d.viewer, d.image, 0), layer)()
     np.testing.assert_array_equal(plane.labels, labels.max(0))

@@ -8,7 +8,7 @@ import numpy as np
 
 from napari_mobilesam.segmentation.masks import shared_area
 from napari_mobilesam.segmentation.shapes import LOW_RES_STRIDE
-from napari_mobilesam.types import Frame, Mask, Prompts
+from napari_mobilesam.types import Mask, Prompts
 
 if TYPE_CHECKING:
     from napari_mobilesam.model.sam import Sam
@@ -76,51 +76,32 @@ def in_larger_window(
         The same prediction if it is not cut, or if a larger window gives no
         better one.
     """
-    best = prediction
-    for _ in range(TRIES):
-        if not is_cut(best):
-            break
-        larger = _in_larger_window(
-            engine, plane, prompts, model, best.frame, prediction.frame
-        )
-        if larger is None or not _continues(best.mask(), larger.mask()):
-            break
-        best = larger
-    return best
-
-
-def _in_larger_window(
-    engine: Engine,
-    plane: ImagePlane,
-    prompts: Prompts,
-    model: Sam,
-    before: Frame,
-    first: Frame,
-) -> Prediction | None:
-    """Predict at the next coarser scale; return None if there is none."""
     from napari_mobilesam.segmentation.scale_choice import (
         known_diameter,
         pitch_of,
     )
 
-    pitch = pitch_of(before)
-    coarser = [
-        each
-        for each in engine.image(plane, model).grid.pitches
-        if each >= 2 * pitch
-    ]
-    if not coarser:
-        return None
-    known = known_diameter(prompts)
-    if known is None:
-        found = engine.predict(plane, prompts, model, scales=[min(coarser)])
-    else:
-        # a box or region determines the scale; its object continues outside
-        larger = known * min(coarser) / pitch_of(first)
-        found = engine.predict(plane, prompts, model, diameter=larger)
-    if max(found.frame.window_shape) <= max(before.window_shape):
-        return None
-    return found
+    best, known = prediction, known_diameter(prompts)
+    for _ in range(TRIES):
+        if not is_cut(best):
+            break
+        least = 2 * pitch_of(best.frame)
+        pitches = engine.image(plane, model).grid.pitches
+        pitch = min((each for each in pitches if each >= least), default=None)
+        if pitch is None:
+            break
+        if known is None:
+            larger = engine.predict(plane, prompts, model, scales=[pitch])
+        else:
+            # a box or region determines the scale; its object continues
+            # outside
+            diameter = known * pitch / pitch_of(prediction.frame)
+            larger = engine.predict(plane, prompts, model, diameter=diameter)
+        sides = [max(each.frame.window_shape) for each in (best, larger)]
+        if sides[1] <= sides[0] or not _continues(best.mask(), larger.mask()):
+            break
+        best = larger
+    return best
 
 
 def _continues(mask: Mask, other: Mask) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -192,7 +193,8 @@ class SeriesLayers:
             center = (height - 1) / 2, (width - 1) / 2
             seen = Viewport(center, max(height, width) / SHOWN)
         axes = PlaneAxes(ndim - 2, ndim - 1, index, None)
-        return [image_plane([layer], axes, layer.name, None, seen)]
+        plane = image_plane([layer], axes)
+        return [replace(plane, name=layer.name, viewport=seen)]
 
     def _layers(
         self, number: int, image: ImageArray, entry: SeriesEntry

@@ -10,7 +10,6 @@ from napari_mobilesam.session.fine_tuning import FineTuning
 from napari_mobilesam.session.fine_tuning_messages import Planes, Survey
 from napari_mobilesam.types import ImageError, SegmentationError
 from napari_mobilesam.widgets.parts.delayed_call import DelayedCall
-from napari_mobilesam.widgets.parts.image_header import NO_IMAGE
 from napari_mobilesam.widgets.parts.viewer_widget import ViewerWidget
 from napari_mobilesam.widgets.training.labelled_planes import labelled_planes
 from napari_mobilesam.widgets.training.training_panel import TrainingPanel
@@ -59,22 +58,11 @@ class LabelledObjects:
         ImageError
             Image or labels are missing, or do not match.
         """
-        image, labels = (
-            self._panel.header.image_combo.layer,
-            self._panel.labels_combo.layer,
-        )
-        if image is None:
-            raise ImageError(NO_IMAGE)
+        plane = self._panel.header.plane
+        labels = self._panel.labels_combo.layer
         if labels is None:
             raise ImageError(NO_LABELS)
-        channels = self._panel.header.channel_combo
-        return labelled_planes(
-            self._dock.viewer,
-            image,
-            labels,
-            channels.axis,
-            channels.composed,
-        )
+        return labelled_planes(plane, labels)
 
     def attach(self) -> None:
         """Follow the displayed axes and the counts until the dock closes."""

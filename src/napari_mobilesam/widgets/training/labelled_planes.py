@@ -2,40 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from napari.components import ViewerModel
-from napari.layers import Image, Labels
+from napari.layers import Labels
 
 from napari_mobilesam.session.fine_tuning_messages import LabelledPlane, Planes
 from napari_mobilesam.types import ImageError
-from napari_mobilesam.widgets.viewer.layer_plane import LayerPlane, plane_of
+from napari_mobilesam.widgets.viewer.layer_plane import LayerPlane
 from napari_mobilesam.widgets.viewer.layers import data_of
 
 
-def labelled_planes(
-    viewer: ViewerModel,
-    image: Image,
-    labels: Labels,
-    channel_axis: int | None = None,
-    composed: Sequence[Image] = (),
-) -> Planes:
+def labelled_planes(plane: LayerPlane, labels: Labels) -> Planes:
     """Pair an image with its labels, plane by plane.
 
     Parameters
     ----------
-    viewer : napari.components.ViewerModel
-        Viewer (not a proxy) whose displayed axes are rows and columns.
-    image, labels : napari layers
-        Layers with equally large planes at the same position. Labels without
+    plane : LayerPlane
+        The displayed plane of the image.
+    labels : napari.layers.Labels
+        Layer with equally large planes at the same position. Labels without
         the leading axes of the image belong to the displayed plane.
-    channel_axis : int, optional
-        As in `plane_of`.
-    composed : sequence of napari.layers.Image
-        As in `plane_of`.
 
     Returns
     -------
@@ -47,7 +36,7 @@ def labelled_planes(
     ImageError
         If the labels do not belong to the image.
     """
-    plane = plane_of(viewer, image, channel_axis, composed)
+    image = plane.layer
     rows, columns = plane.rows + plane.offset, plane.columns + plane.offset
     missing = plane.ndim - labels.ndim
     if min(rows, columns) < missing:

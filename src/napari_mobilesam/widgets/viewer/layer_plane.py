@@ -273,13 +273,13 @@ class LayerPlane:
             0 if axis == self.channel_axis else place
             for axis, place in enumerate(self.index)
         )
-        return image_plane(
+        found = image_plane(
             (self.layer, *self.composed),
             PlaneAxes(self.rows, self.columns, index, self.channel_axis),
-            self.name,
-            self,
-            self.viewport,
             contrast,
+        )
+        return replace(
+            found, name=self.name, geometry=self, viewport=self.viewport
         )
 
     @property

@@ -16,7 +16,6 @@ from napari_mobilesam.session.files.record_json import fingerprint
 from napari_mobilesam.session.images.planes import (
     ImagePlane,
     PlaneLevel,
-    Viewport,
     strided_levels,
     view_plane,
 )
@@ -51,12 +50,7 @@ class PlaneAxes:
 
 
 def image_plane(
-    layers: Sequence[Image],
-    axes: PlaneAxes,
-    name: str,
-    geometry: Any,
-    viewport: Viewport | None,
-    contrast: Contrast | None = None,
+    layers: Sequence[Image], axes: PlaneAxes, contrast: Contrast | None = None
 ) -> ImagePlane:
     """Describe a plane of an image, and of layers composed with it.
 
@@ -66,35 +60,18 @@ def image_plane(
         The image, and layers added to it in their colours.
     axes : PlaneAxes
         Which plane.
-    name : str
-        Name for messages.
-    geometry : object
-        Returned by the session, to find the layer again.
-    viewport : Viewport or None
-        Visible part of the plane.
     contrast : (limits, gamma), optional
         Contrast of the first layer; by default its current contrast.
     """
-    colors: Sequence[Colors | None] = [None]
-    if len(layers) > 1:
-        colors = colors_of(layers)
-    first, *others = (
-        replace(
-            _single(layer, axes, color, chosen),
-            name=name,
-            geometry=geometry,
-            viewport=viewport,
+    if len(layers) == 1:
+        return _single(layers[0], axes, None, contrast)
+    colors = colors_of(layers)
+    parts = [
+        _single(layer, axes, color, None if number else contrast)
+        for number, (layer, color) in enumerate(
+            zip(layers, colors, strict=True)
         )
-        for layer, color, chosen in zip(
-            layers,
-            colors,
-            [contrast, *[None] * (len(layers) - 1)],
-            strict=True,
-        )
-    )
-    if not others:
-        return first
-    parts = [first, *others]
+    ]
     if len({tuple(level.shape for level in p.coarser) for p in parts}) > 1:
         # an array next to a pyramid: they only share the finest level
         parts = [replace(part, coarser=()) for part in parts]
