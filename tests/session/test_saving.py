@@ -423,7 +423,7 @@ def test_next_saves_write_down_only_what_is_new(sessions, tmp_path):
 
     def save_again(name):
         snapshot = Snapshot.of(objects, session.files.parameters())
-        save(tmp_path / name, session.scene, snapshot, writer)
+        save(tmp_path / name, snapshot, writer)
         return (tmp_path / name).read_bytes()
 
     first = save_again('one')
@@ -1174,7 +1174,7 @@ def test_objects_of_pixels_that_were_replaced_are_saved_as_pixels(
     def write():
         objects = session.scene.objects(False)
         snapshot = Snapshot.of(objects, session.files.parameters())
-        save(tmp_path / 'one', session.scene, snapshot, writer)
+        save(tmp_path / 'one', snapshot, writer)
 
     write()
     other = np.array(IMAGES)

@@ -10,6 +10,7 @@ from weakref import WeakKeyDictionary
 from psygnal import Signal
 
 from napari_mobilesam.argument_checks import check_path
+from napari_mobilesam.session.files.record_json import RecordEncoder
 from napari_mobilesam.session.files.saving import (
     LoadedSession,
     SessionParameters,
@@ -86,7 +87,8 @@ class FileCommands:
             raise SegmentationError(
                 'The selected image has no labels with objects to save.'
             )
-        save(path, scene, Snapshot.of(objects, self.parameters()))
+        snapshot = Snapshot.of(objects, self.parameters())
+        save(path, snapshot, RecordEncoder(scene))
         if self._paths.get(objects) == Path(path):
             self.note_file(objects, Path(path))
 

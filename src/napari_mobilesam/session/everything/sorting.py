@@ -168,7 +168,7 @@ def _one_row_each(table: pd.DataFrame) -> pd.DataFrame:
 def extent_of(
     planes: Sequence[Candidates],
     floor: Thresholds | None,
-    request: EverythingRequest | None = None,
+    request: EverythingRequest,
 ) -> Extent:
     """Return the filter ranges of candidates.
 
@@ -178,38 +178,32 @@ def extent_of(
         Candidates of each plane.
     floor : Thresholds or None
         Lowest thresholds of the run; None if it ended before setting them.
-    request : EverythingRequest, optional
-        Request with the examples or text.
+    request : EverythingRequest
+        The run.
     """
+    from napari_mobilesam.segmentation.similar import SIMILARITY_FLOOR
+    from napari_mobilesam.segmentation.text_prompts import TEXT_FLOOR
+
     areas = [mask.area for plane in planes for mask in plane.masks]
     values = [
         np.asarray(plane.intensity, dtype=float)
         for plane in planes
         if plane.masks
     ]
-    ends = [(np.nanmin(v), np.nanmax(v)) for v in values]
-    intensity = (
-        (float(min(low for low, _ in ends)), float(max(h for _, h in ends)))
-        if ends
-        else Extent().intensity
-    )
+    intensity = Extent().intensity
+    if values:
+        lowest, highest = map(np.nanmin, values), map(np.nanmax, values)
+        intensity = float(min(lowest)), float(max(highest))
+    iou, stability = floor or (0.0, 0.0)
+    similarity = -1.0
+    if request.query is not None:
+        iou, stability, similarity = 0.0, 0.0, TEXT_FLOOR
+    elif request.examples is not None:
+        similarity = request.examples.similarity - SIMILARITY_FLOOR
     return Extent(
         (float(min(areas, default=1)), float(max(areas, default=1))),
         intensity,
-        *_thresholds(floor, request),
+        iou,
+        stability,
+        similarity,
     )
-
-
-def _thresholds(
-    floor: Thresholds | None, request: EverythingRequest | None
-) -> tuple[float, float, float]:
-    """Return the lowest predicted IoU, stability and similarity of a run."""
-    from napari_mobilesam.segmentation.similar import SIMILARITY_FLOOR
-    from napari_mobilesam.segmentation.text_prompts import TEXT_FLOOR
-
-    if request is not None and request.query is not None:
-        return 0.0, 0.0, TEXT_FLOOR
-    iou, stability = floor or (0.0, 0.0)
-    if request is None or request.examples is None:
-        return iou, stability, -1.0
-    return iou, stability, request.examples.similarity - SIMILARITY_FLOOR

@@ -146,10 +146,7 @@ class Snapshot:
 
 
 def save(
-    path: str | os.PathLike[str],
-    scene: Scene,
-    snapshot: Snapshot,
-    writer: RecordEncoder | None = None,
+    path: str | os.PathLike[str], snapshot: Snapshot, encoder: RecordEncoder
 ) -> None:
     """Write a session file, atomically.
 
@@ -160,12 +157,10 @@ def save(
     ----------
     path : path
         File to write; an existing file is replaced.
-    scene : Scene
-        Describes planes.
     snapshot : Snapshot
         State to write.
-    writer : RecordEncoder, optional
-        Encoder of the last save, with its cache.
+    encoder : RecordEncoder
+        Encoder of the planes and objects, with the cache of earlier saves.
 
     Raises
     ------
@@ -174,8 +169,7 @@ def save(
     OSError
         The file cannot be written.
     """
-    writer = writer or RecordEncoder(scene)
-    records = writer.present(snapshot.records)
+    records = encoder.present(snapshot.records)
     head = {
         'format': FORMAT,
         'owner': snapshot.owner,
@@ -185,11 +179,11 @@ def save(
     }
     with atomic_path(Path(path)) as temporary, temporary.open('wb') as file:
         file.write(pack(f'{as_json(head)[:-1]}, "objects": [\n'))
-        file.writelines(writer.lines(records, snapshot.target))
+        file.writelines(encoder.lines(records, snapshot.target))
         painted = painted_pixels(snapshot.target, records)
         labels = {record.label for record in records} | _labels_of(painted)
         features = _features(snapshot.rows, labels)
-        tail: Json = {'planes': writer.planes}
+        tail: Json = {'planes': encoder.planes}
         _check_readable({**head, **tail, 'objects': []}, features)
         if painted is not None:
             tail['painted'] = painted_json(painted)

@@ -116,7 +116,7 @@ class AutoSave:
         self.failed = False
         # a written file is noted as theirs, or forgotten
         self._noting = threading.Lock()
-        self._writer: RecordEncoder | None = None
+        self._encoder = RecordEncoder(session.scene())
         self._worker = LatestWorker('napari-mobilesam-saving')
         objects.changed.connect(self._later)
         objects.target.edited.connect(self._later)
@@ -174,15 +174,12 @@ class AutoSave:
 
     def _save(self, objects: Objects, snapshot: Snapshot) -> None:
         try:
-            scene = self._session.scene()
-            if self._writer is None:
-                self._writer = RecordEncoder(scene)
             self._check_file(objects)
-            if not self._returned(scene, snapshot):
+            if not self._returned(snapshot):
                 try:
-                    save(self.path, scene, snapshot, self._writer)
+                    save(self.path, snapshot, self._encoder)
                 except OSError as error:
-                    self._rescue(error, scene, snapshot)
+                    self._rescue(error, snapshot)
             self._note(objects)
         except Exception as error:  # noqa: BLE001 - every failure is reported
             # reported once, not after each object
@@ -196,7 +193,7 @@ class AutoSave:
         else:
             self.failed = False
 
-    def _returned(self, scene: Scene, snapshot: Snapshot) -> bool:
+    def _returned(self, snapshot: Snapshot) -> bool:
         """Save to the file itself if it can be written again by now."""
         home = self._home
         if home is None or version_of(home) != self._home_version:
@@ -205,7 +202,7 @@ class AutoSave:
             # another window could not write it either
             return False
         try:
-            save(home, scene, snapshot, self._writer)
+            save(home, snapshot, self._encoder)
         except OSError:
             return False
         # of both, the newer one counts
@@ -214,9 +211,7 @@ class AutoSave:
         self.path, self._home = home, None
         return True
 
-    def _rescue(
-        self, error: OSError, scene: Scene, snapshot: Snapshot
-    ) -> None:
+    def _rescue(self, error: OSError, snapshot: Snapshot) -> None:
         """Save to the user's folder from now on.
 
         Raises
@@ -230,7 +225,7 @@ class AutoSave:
         try:
             first.parent.mkdir(parents=True, exist_ok=True)
             other = free(first)
-            save(other, scene, snapshot, self._writer)
+            save(other, snapshot, self._encoder)
         except OSError:
             raise error from None
         self._session.tell(

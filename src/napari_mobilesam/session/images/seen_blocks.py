@@ -83,33 +83,24 @@ class SeenBlocks:
         newest = looks.peek(slot)
         if newest is not None and _alike(picture, newest.picture):
             return newest.features
-        features = self._made(model, rgb, frame, make)
-        looks.put(slot, _SeenBlock(features, picture))
-        return features
-
-    def _made(
-        self,
-        model: Sam,
-        rgb: NDArray[np.uint8],
-        frame: Frame,
-        make: Callable[[], torch.Tensor],
-    ) -> torch.Tensor:
-        """Embed a block, or take its features from the cache."""
 
         def timed() -> torch.Tensor:
             start = time.perf_counter()
-            features = make()
+            made = make()
             share = frame.input_size**2 / model.input_size**2
             seconds = (time.perf_counter() - start) / share
             self.seconds[model.key] = seconds
             self.on_embedded(model, seconds)
-            return features
+            return made
 
         # the viewer's thread may turn it off
         cache = self.cache
         if cache is None:
-            return timed()
-        return cache.features(rgb, frame, model.key, timed)
+            features = timed()
+        else:
+            features = cache.features(rgb, frame, model.key, timed)
+        looks.put(slot, _SeenBlock(features, picture))
+        return features
 
 
 class BlocksOfPlace(NamedTuple):

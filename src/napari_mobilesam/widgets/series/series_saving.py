@@ -67,7 +67,7 @@ class SeriesSaving:
         self._complete: WeakSet[Objects] = WeakSet()
         # whether there is a label image, or was one to be saved
         self._labelled = False
-        self._encoder: RecordEncoder | None = None
+        self._encoder = RecordEncoder(dock.scene)
         self._save_later = DelayedCall(self._save, PAUSE_MS, dock)
         self._tracks = SeriesTracks(dock, lambda: self.changes)
 
@@ -217,7 +217,7 @@ class SeriesSaving:
             return lambda path: path.unlink(missing_ok=True)
         parameters = self._dock.session.files.parameters()
         snapshot = Snapshot.of(objects, parameters)
-        return lambda path: save(path, self._scene, snapshot, encoder)
+        return lambda path: save(path, snapshot, encoder)
 
     def _removing(self, event: Any) -> None:
         """Save labels before they are removed."""
