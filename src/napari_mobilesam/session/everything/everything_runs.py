@@ -32,8 +32,8 @@ from napari_mobilesam.session.runtime.latest_run import (
 from napari_mobilesam.session.runtime.services import Services
 from napari_mobilesam.session.runtime.worker import (
     LatestWorker,
-    ServeBetween,
     SupersededError,
+    serve_between,
 )
 from napari_mobilesam.text import explain
 from napari_mobilesam.types import BlankImageError, EverythingParameters, Mask
@@ -403,7 +403,7 @@ class EverythingRuns:
         self, run: EverythingRun, plane: ImagePlane, model: Sam
     ) -> float | None:
         """Return the object diameter used to process a plane."""
-        between = ServeBetween(self._services.worker, run.cancelled.is_set)
+        between = serve_between(self._services.worker, run.cancelled.is_set)
         return self._services.engine.working_diameter(
             plane, run.request.parameters, model, between
         )

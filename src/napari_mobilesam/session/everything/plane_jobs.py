@@ -19,8 +19,8 @@ from napari_mobilesam.session.runtime.latest_run import (
 )
 from napari_mobilesam.session.runtime.services import Services
 from napari_mobilesam.session.runtime.worker import (
-    ServeBetween,
     SupersededError,
+    serve_between,
 )
 from napari_mobilesam.types import (
     MOST_POINTS_PER_SIDE,
@@ -254,7 +254,7 @@ class PlaneJobs:
         """Diameter for a plane, and the seconds that looking for it takes."""
         if parameters.scale_given:
             return parameters.diameter, 0.0
-        between = ServeBetween(
+        between = serve_between(
             self._services.worker, lambda: run is not self._estimates.current
         )
         start, diameter = time.perf_counter(), None

@@ -17,8 +17,8 @@ from napari_mobilesam.session.images.engine import Engine
 from napari_mobilesam.session.images.planes import ImagePlane
 from napari_mobilesam.session.runtime.worker import (
     LatestWorker,
-    ServeBetween,
     SupersededError,
+    serve_between,
 )
 
 if TYPE_CHECKING:
@@ -161,7 +161,7 @@ class Prefetch:
         True if a job of a lower rank interrupted it, or if ``embed`` returned
         True because there is more to do.
         """
-        between = ServeBetween(self._worker, lambda: self._worker.waits(rank))
+        between = serve_between(self._worker, lambda: self._worker.waits(rank))
         try:
             with model.giving_way(between):
                 return embed(model)

@@ -156,35 +156,28 @@ class SupersededError(Exception):
     """The result of a job is no longer needed."""
 
 
-class ServeBetween:
-    """Run what the user waits for between the steps of a longer job.
+def serve_between(
+    worker: LatestWorker, superseded: Callable[[], bool]
+) -> Callable[[], None]:
+    """Return a function for a longer job to call between its steps.
 
-    Parameters
-    ----------
-    worker : LatestWorker
-        Worker; call the instance only on its thread.
-    superseded : callable
-        Returns True if the longer job should stop, which raises
-        `SupersededError`.
+    It runs, on the worker's thread, what the user waits for. It then raises
+    `SupersededError` if ``superseded`` returns True, to stop the job.
     """
+    serving = False
 
-    def __init__(
-        self, worker: LatestWorker, superseded: Callable[[], bool]
-    ) -> None:
-        self._worker = worker
-        self._superseded = superseded
-        self._serving = False
-
-    def __call__(self) -> None:
-        """Run waiting jobs, then return, or raise to stop."""
+    def between() -> None:
+        nonlocal serving
         # a job served here has steps, too
-        if self._serving:
+        if serving:
             return
-        self._serving = True
+        serving = True
         try:
             for kind in USER_JOBS:
-                self._worker.serve(kind)
+                worker.serve(kind)
         finally:
-            self._serving = False
-        if self._superseded():
+            serving = False
+        if superseded():
             raise SupersededError
+
+    return between
