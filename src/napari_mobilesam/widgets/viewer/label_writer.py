@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import numpy as np
@@ -32,34 +32,30 @@ def new_labels(plane: LayerPlane, name: str, dtype: Any = np.uint16) -> Labels:
     return Labels(data, multiscale=pyramid, name=name, **plane.transform())
 
 
-def next_label(labels: Labels) -> int:
-    """Return the lowest id above all ids of a layer."""
-    data = data_of(labels)
-    if isinstance(data, SparseLabels):
-        return data.max() + 1
-    if isinstance(data, np.ndarray):
-        return int(data.max(initial=0)) + 1
-    # lazy arrays are read one index of the first axis at a time
-    return 1 + max(
-        (int(np.max(np.asarray(data[i]))) for i in range(data.shape[0])),
-        default=0,
-    )
+def highest_label(labels: Labels) -> int:
+    """Return the largest id of a layer; 0 if it has none."""
+    parts = _parts(labels)
+    return max((int(part.max(initial=0)) for part in parts), default=0)
 
 
 def labels_present(labels: Labels, ids: Collection[int]) -> set[int]:
     """Return those ids that have pixels in a layer."""
-    data = data_of(labels)
-    parts: Iterable[NDArray[Any]]
-    if isinstance(data, SparseLabels):
-        parts = data.squares()
-    elif isinstance(data, np.ndarray):
-        parts = [data]
-    else:
-        parts = (np.asarray(data[i]) for i in range(data.shape[0]))
     wanted, found = list(ids), set()
-    for part in parts:
+    for part in _parts(labels):
         found.update(np.unique(part[np.isin(part, wanted)]).tolist())
     return found
+
+
+def _parts(labels: Labels) -> Iterator[NDArray[Any]]:
+    """Yield all ids of a layer, of lazy arrays one index at a time."""
+    data = data_of(labels)
+    if isinstance(data, SparseLabels):
+        yield from data.squares()
+    elif isinstance(data, np.ndarray):
+        yield data
+    else:
+        for number in range(data.shape[0]):
+            yield np.asarray(data[number])
 
 
 def layer_pixels(

@@ -30,9 +30,9 @@ from napari_mobilesam.widgets.viewer.brush_history import (
 )
 from napari_mobilesam.widgets.viewer.label_writer import (
     channel_axis_of,
+    highest_label,
     labels_present,
     layer_pixels,
-    next_label,
     seen_on_plane,
 )
 from napari_mobilesam.widgets.viewer.layers import (
@@ -155,7 +155,7 @@ class LabelsTarget:
         """Return the largest label; cached for large arrays."""
         layer = self.layer
         if self._highest is None or data_of(layer).size <= COUNTED_PIXELS:
-            self._highest = next_label(layer) - 1
+            self._highest = highest_label(layer)
         return self._highest
 
     def present(self, labels: Collection[int]) -> set[int]:
