@@ -13,7 +13,7 @@ from napari.layers import Labels
 from napari_mobilesam.argument_checks import quoted
 from napari_mobilesam.session import Session
 from napari_mobilesam.settings import load_settings
-from napari_mobilesam.types import Deliver, ImageError, SegmentationError
+from napari_mobilesam.types import ImageError, SegmentationError
 from napari_mobilesam.widgets.viewer.class_colors import ClassPainter
 from napari_mobilesam.widgets.viewer.gl_context import CanvasContext
 from napari_mobilesam.widgets.viewer.layers import unwrap
@@ -75,12 +75,18 @@ def known_session(viewer: Any) -> Session | None:
 def _new_state(viewer: ViewerModel) -> _ViewerState:
     context = CanvasContext(viewer)
     scene = ViewerScene(viewer)
-    session = Session(deliver=_deliverer(viewer), scene=scene)
+    # without a window there is no event loop to wait for, and Qt is not needed
+    windowed = hasattr(viewer, 'window')
+    deliver = None
+    if windowed:
+        from napari_mobilesam.widgets.viewer.main_thread import MainThread
+
+        deliver = MainThread()
+    session = Session(deliver=deliver, scene=scene)
     session.tracking.scene = scene.tracks
     scene.labels_removed.connect(session.editor.release)
     scene.planes_gone.connect(session.forget_planes)
     # napari's settings are for its windows
-    windowed = hasattr(viewer, 'window')
     settings = read_settings() if windowed else load_settings()
     session.use_cache(settings.cache_mb)
     session.classes.restore(settings.classes, settings.class_colors)
@@ -94,21 +100,9 @@ def _new_state(viewer: ViewerModel) -> _ViewerState:
     painter = ClassPainter(session.classes, find_labels, session.tell)
     scene.labels_changed.connect(painter.follow)
     session.color_by_class(settings.color_by_class)
-    unfinished = _watch_closing(viewer, session) if windowed else None
+    unfinished = None
+    if windowed:
+        from napari_mobilesam.widgets.viewer.running_task import UnfinishedWork
+
+        unfinished = UnfinishedWork(viewer, session)
     return _ViewerState(session, painter, context, unfinished)
-
-
-def _watch_closing(viewer: ViewerModel, session: Session) -> UnfinishedWork:
-    # viewers without a window need no Qt
-    from napari_mobilesam.widgets.viewer.running_task import UnfinishedWork
-
-    return UnfinishedWork(viewer, session)
-
-
-def _deliverer(viewer: Any) -> Deliver | None:
-    if not hasattr(viewer, 'window'):
-        # a viewer model without a window has no event loop to wait for
-        return None
-    from napari_mobilesam.widgets.viewer.main_thread import MainThread
-
-    return MainThread()
