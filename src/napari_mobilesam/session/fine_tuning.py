@@ -147,7 +147,7 @@ class FineTuning:
         check_name(request.name)
         check_folder()
         self._unsaved = None
-        self._begin(self._fine_tune, request)
+        self._begin(request, lambda run: self._fine_tune(run, request))
 
     def save(self, name: str) -> None:
         """Write a model that could not be written, under this name.
@@ -162,15 +162,14 @@ class FineTuning:
         check_name(name)
         check_folder()
         request, tuned, complete = self._unsaved
-        self._begin(self._keep, replace(request, name=name), tuned, complete)
+        named = replace(request, name=name)
+        self._begin(named, lambda run: self._keep(run, named, tuned, complete))
 
     def _begin(
-        self, job: Callable[..., None], request: FineTuneRequest, *args: Any
+        self, request: FineTuneRequest, job: Callable[[_FineTuningRun], None]
     ) -> None:
         run = self._runs.start(_FineTuningRun())
-        self._worker.submit(
-            'train', lambda: self._guard(job, run, request, *args)
-        )
+        self._worker.submit('train', lambda: self._guard(run, request, job))
 
     def cancel(self) -> None:
         """Stop after the current step and keep the best so far."""
@@ -199,13 +198,12 @@ class FineTuning:
 
     def _guard(
         self,
-        job: Callable[..., None],
         run: _FineTuningRun,
         request: FineTuneRequest,
-        *args: Any,
+        job: Callable[[_FineTuningRun], None],
     ) -> None:
         try:
-            job(run, request, *args)
+            job(run)
         except StoppedError:
             # before the first step; nobody is told of an abandoned run
             result = FineTuneResult(

@@ -48,7 +48,6 @@ if TYPE_CHECKING:
         Candidates,
         Selection,
     )
-    from napari_mobilesam.session.images.planes import ImagePlane
     from napari_mobilesam.session.objects.objects import Objects
 
 # Margin below the thresholds within which a run keeps masks, so that the
@@ -360,13 +359,16 @@ class EverythingRuns:
             # takes seconds if the plane is almost empty
             step = (number, count, f'{named}Measuring the size of the objects')
             self._runs.tell(run, self._show_progress, *step)
+        between = serve_between(self._services.worker, run.cancelled.is_set)
         work = PlaneWork(
             self._experience,
             task,
             skip,
             request.parameters,
             image,
-            self._diameter(run, plane, model),
+            self._services.engine.working_diameter(
+                plane, request.parameters, model, between
+            ),
         )
 
         def progress(done: int, total: int, message: str) -> None:
@@ -398,15 +400,6 @@ class EverythingRuns:
             # runs
             work.learn(time.perf_counter() - started, candidates.complete)
         return candidates
-
-    def _diameter(
-        self, run: EverythingRun, plane: ImagePlane, model: Sam
-    ) -> float | None:
-        """Return the object diameter used to process a plane."""
-        between = serve_between(self._services.worker, run.cancelled.is_set)
-        return self._services.engine.working_diameter(
-            plane, run.request.parameters, model, between
-        )
 
     def _search(self, run: EverythingRun) -> Callable[..., Candidates]:
         """Return the function that finds candidates."""
