@@ -182,6 +182,9 @@ def test_a_damaged_npy(tmp_path: Path, content: bytes, message: str) -> None:
 def test_other_npy_files(tmp_path: Path) -> None:
     np.save(tmp_path / 'plain.npy', np.eye(4, dtype=np.int32)[None])
     assert nm.read_labels(tmp_path / 'plain.npy').shape == (4, 4)
+    with (tmp_path / 'plain.npy').open('wb') as file:
+        np.lib.format.write_array(file, np.eye(3, dtype=int), version=(2, 0))
+    assert nm.read_labels(tmp_path / 'plain.npy').shape == (3, 3)
     np.save(tmp_path / 'other.npy', {'a': 1})
     with pytest.raises(SegmentationError, match='has no masks'):
         nm.read_labels(tmp_path / 'other.npy')
