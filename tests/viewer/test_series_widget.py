@@ -834,6 +834,24 @@ def test_a_listed_object_that_is_gone(reviewed):
     assert len(rows(d)) == 3
 
 
+def test_the_object_of_a_removed_image_is_not_written_to_the_next(reviewed):
+    d = reviewed
+    d.widget.review.accept()
+    d.settle()
+    assert shown(d) == (2, 1)
+    assert not d.session.editor.record.empty
+    d.viewer.layers.select_all()
+    d.viewer.layers.remove_selected()
+    d.widget.previous()
+    d.settle()
+    assert names(d)[:2] == ['b', 'labels']
+    assert d.session.editor.record.empty
+    d.widget.previous()
+    d.settle()
+    assert not d.session.series.required[1].labelled
+    assert names(d)[:2] == ['a', 'labels']
+
+
 @pytest.mark.slow
 def test_sorting_the_list(reviewed):
     d = reviewed

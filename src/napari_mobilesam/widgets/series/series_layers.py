@@ -14,6 +14,7 @@ from napari_mobilesam.series.series_entry import SeriesEntry
 from napari_mobilesam.series.series_files import file_state
 from napari_mobilesam.series.series_images import ImageArray, SavedLabels
 from napari_mobilesam.session.images.planes import ImagePlane, Viewport
+from napari_mobilesam.session.objects.records import ObjectRecord
 from napari_mobilesam.session.series.series_jobs import ReadImage
 from napari_mobilesam.types import ImageError
 from napari_mobilesam.widgets.parts.viewer_widget import ViewerWidget
@@ -116,6 +117,14 @@ class SeriesLayers:
     def image_shown(self) -> bool:
         """True if the image is in the viewer; its labels may be removed."""
         return any(image in self._viewer.layers for image in self._images)
+
+    def contain(self, record: ObjectRecord) -> bool:
+        """Return whether an object lies on the open image."""
+        planes = [view.plane.geometry for view in record.views.values()]
+        return any(
+            plane is not None and plane.layer in self._images
+            for plane in planes
+        )
 
     @property
     def unsaved_output(self) -> str:

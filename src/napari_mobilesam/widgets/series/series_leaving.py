@@ -16,6 +16,7 @@ SEVERAL = (
     'Several drawn boxes are not accepted yet: accept or reject them in '
     'Segment by prompts first.'
 )
+DROPPED = 'The open object was dropped, as its image was removed.'
 SETTLED = 'No object is open any more: you can continue.'
 PENDING = 'Waiting for the mask of the open object …'
 RUNNING = 'Waiting for the objects that are being segmented …'
@@ -100,6 +101,7 @@ class SeriesLeaving:
         """
         self._then = None
         if self._session.series.current < 0 or not self._layers.image_shown:
+            self._drop_objects()
             # labels may be there without their image
             self._save()
             return True
@@ -135,6 +137,19 @@ class SeriesLeaving:
         if labels is None or to is None:
             return False
         return to is self._dock.scene.objects_of(labels)
+
+    def _drop_objects(self) -> None:
+        """Close open objects whose image was removed.
+
+        They would be written to the labels of the next image.
+        """
+        editor = self._session.editor
+        # closing one object opens the next
+        for _ in range(1 + len(editor.aside)):
+            if not self._layers.contain(editor.record):
+                break
+            editor.reject()
+            self._session.tell(DROPPED)
 
     def _close_objects(self) -> bool:
         """Accept the open object, and those kept aside."""
