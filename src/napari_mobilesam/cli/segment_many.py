@@ -277,7 +277,7 @@ def series_of(
         record = records / f'{name}.json'
         each = SeriesImage(image, labels, record, made_of)
         if not options.overwrite:
-            each.check_image()
+            each.check_image(each.known())
         yield each
 
 

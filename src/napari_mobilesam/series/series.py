@@ -152,8 +152,9 @@ class Series:
             )
         entries = []
         for each in _series_images(files, folder, names):
-            each.check_image()
-            entries.append(SeriesEntry(each, each.known()))
+            known = each.known()
+            each.check_image(known)
+            entries.append(SeriesEntry(each, known))
         return cls(entries, folder, named)
 
     def __len__(self) -> int:

@@ -93,20 +93,25 @@ class SeriesImage:
     record: Path
     made_of: dict[str, Any]
 
-    def check_image(self) -> None:
+    def check_image(self, known: dict[str, Any]) -> None:
         """Refuse labels that belong to another image.
 
         Images may be moved or copied together with their labels.
+
+        Parameters
+        ----------
+        known : dict
+            The record, see `known`.
 
         Raises
         ------
         SeriesError
             If they belong to another image.
         """
-        known = self.known().get('made_of')
-        known = known if isinstance(known, dict) else {}
-        same = (known.get(name) == self.made_of[name] for name in OF_IMAGE)
-        other = str(known.get('image', ''))
+        then = known.get('made_of')
+        then = then if isinstance(then, dict) else {}
+        same = (then.get(name) == self.made_of[name] for name in OF_IMAGE)
+        other = str(then.get('image', ''))
         if other and not any(same) and Path(other).exists():
             raise SeriesError(
                 f'{self.labels} is for the labels of {other}, but those of '
