@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from qtpy.QtCore import QModelIndex, Qt
-from qtpy.QtGui import QColor
+from qtpy.QtGui import QColor, QResizeEvent
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView
 
 from napari_mobilesam.series.series import Series
@@ -138,6 +138,15 @@ class SeriesTable(ObjectTable):
     def choose(self, number: int) -> None:
         """Choose the row of an image, without emitting `chosen`."""
         self.setCurrentIndex(self._model.index(number, 0))
+
+    def resizeEvent(self, event: QResizeEvent | None) -> None:  # noqa: N802
+        """Keep the chosen row in view when a long message takes its place."""
+        super().resizeEvent(event)
+        chosen = self.currentIndex()
+        row = self.visualRect(chosen)
+        before = event.oldSize().height() if event is not None else 0
+        if row.top() >= 0 and row.bottom() <= before:
+            self.scrollTo(chosen)
 
     def text(self, number: int, column: int) -> str:
         """Return the text of a cell."""

@@ -1,0 +1,34 @@
+"""The table of the images of a series, without a viewer."""
+
+import pytest
+
+from napari_mobilesam.series.series import Series
+from napari_mobilesam.widgets.series.series_table import SeriesTable
+
+pytest.importorskip('pytestqt')
+
+
+def in_view(table: SeriesTable) -> bool:
+    row = table.visualRect(table.currentIndex())
+    return row.top() >= 0 and row.bottom() <= table.viewport().height()
+
+
+def test_the_chosen_row_stays_in_view_beside_a_long_message(qtbot, tmp_path):
+    for number in range(40):
+        (tmp_path / f'{number:02}.tif').touch()
+    table = SeriesTable()
+    qtbot.addWidget(table)
+    table.resize(300, 400)
+    table.show_series(Series.open(tmp_path))
+    with qtbot.waitExposed(table):
+        table.show()
+    table.choose(20)
+    assert in_view(table)
+    table.resize(300, 330)
+    qtbot.waitUntil(lambda: table.viewport().height() < 320)
+    assert in_view(table)
+    # where others are looked at, they stay in view
+    table.scrollToTop()
+    table.resize(300, 200)
+    qtbot.waitUntil(lambda: table.viewport().height() < 200)
+    assert not in_view(table)
