@@ -446,6 +446,25 @@ def test_labels_of_hidden_objects_are_not_given_again(output, objects, target):
     assert sorted(record.label for record in objects) == [1, 2, 3]
 
 
+def test_objects_beneath_pixels_of_a_brush_are_not_written(
+    output, objects, target
+):
+    target.data[0, 10:20, 10:20] = 50
+    output.write(result(1, 2, 3))
+    assert objects.history.last.title == '2 objects'
+    assert {target.data[INSIDE[n]] for n in (1, 3)} == {
+        record.label for record in objects
+    }
+    assert set(target.table['index']) == {record.label for record in objects}
+    # another selection finds the place free
+    target.data[0, 10:20, 10:20] = 0
+    output.write(other_result(1, 2))
+    assert {target.data[INSIDE[n]] for n in (1, 2)} == {
+        record.label for record in objects
+    }
+    assert len(objects) == 2
+
+
 def test_hidden_objects_get_a_label_if_theirs_was_painted(
     output, objects, target
 ):

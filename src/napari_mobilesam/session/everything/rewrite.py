@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -16,6 +17,7 @@ from napari_mobilesam.session.everything.everything_messages import (
     PlaneMask,
 )
 from napari_mobilesam.session.images.planes import ImagePlane
+from napari_mobilesam.session.objects.measured_rows import pixel_changes
 from napari_mobilesam.session.objects.object_store import ObjectStore
 from napari_mobilesam.session.objects.records import (
     ObjectCandidates,
@@ -148,9 +150,7 @@ class Rewrite:
             [old[label] for label in (gone | come) & set(old)]
             + [self._records[label] for label in come]
         )
-        count = len(wanted)
-        title = FILTERED if before or was_written else counted(count, 'object')
-        with self._objects.step(title, key) as step:
+        with self._objects.step(FILTERED, key) as step:
             step.note, step.kept = note, moved
             fresh = new - set(old)
             if code is not None and not (
@@ -167,6 +167,10 @@ class Rewrite:
                     f'“{self._objects.target.name}” does not cover the '
                     'objects: choose or create another labels layer.'
                 )
+            unseen = self._unseen(step, come - before)
+            come, wanted = come - unseen, wanted - unseen
+            if not (before or was_written):
+                step.title = counted(len(wanted), 'object')
             for label in gone:
                 step.remove(self._records[label])
             shared = set()
@@ -398,6 +402,19 @@ class Rewrite:
         covered[_cut(low, high, box)] = view.mask.data[own]
         covered &= there == record.label
         old[covered] = new[covered] = record.label
+
+    def _unseen(self, step: Step, come: set[int]) -> set[int]:
+        """Return new objects of which no pixel was written.
+
+        Pixels without an object cover them, such as those of a brush, or they
+        lie beyond the labels.
+        """
+        if self._semantic:
+            return set()
+        grown: Counter[int] = Counter()
+        for patch in self._objects.writes.of(step):
+            grown.update(pixel_changes(patch))
+        return {n for n in come if not grown[self._records[n].label]}
 
     def _describe(
         self,
