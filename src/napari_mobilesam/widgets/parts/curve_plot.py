@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 from qtpy.QtCore import QPointF, QRectF, Qt
@@ -26,6 +27,8 @@ class Curve:
         Minimum height of the axis, so that noise looks small.
     marks : bool
         Draw a dot at each point.
+    highest : float
+        Highest possible value, at which the axis ends.
     points : list of tuple of float
         Minutes and values.
     """
@@ -34,6 +37,7 @@ class Curve:
     colour: str
     span: float
     marks: bool
+    highest: float = math.inf
     points: list[tuple[float, float]] = field(default_factory=list)
 
     @property
@@ -42,7 +46,7 @@ class Curve:
         values = [value for _, value in self.points] or [0.0]
         low, high = min(values), max(values)
         spare = max(0.0, self.span - (high - low)) / 2 + 0.05 * (high - low)
-        return max(0.0, low - spare), high + spare
+        return max(0.0, low - spare), min(high + spare, self.highest)
 
 
 class CurvePlot(QWidget):
@@ -50,7 +54,7 @@ class CurvePlot(QWidget):
 
     def __init__(self) -> None:
         super().__init__()
-        self.iou = Curve('Validation IoU', IOU_COLOUR, 0.1, True)
+        self.iou = Curve('Validation IoU', IOU_COLOUR, 0.1, True, 1.0)
         self.loss = Curve('Loss', LOSS_COLOUR, 0.2, False)
         self._minutes = 0.0
         self.setMinimumHeight(200)

@@ -10,6 +10,7 @@ from napari_mobilesam.session.fine_tuning_messages import (
     FineTuneRequest,
     FineTuneResult,
 )
+from napari_mobilesam.widgets.parts.keys import focus_canvas
 from napari_mobilesam.widgets.parts.viewer_widget import ViewerWidget
 from napari_mobilesam.widgets.training.labelled_objects import LabelledObjects
 from napari_mobilesam.widgets.training.training_panel import TrainingPanel
@@ -80,6 +81,9 @@ class TrainingControl:
                 panel.form.value.complete,
             )
             self._tuning.start(request)
+            # Run is disabled then, and a choice below would get the focus:
+            # arrow keys would change it instead of moving the sliders
+            focus_canvas(self._dock)
             self._used = (
                 self._panel.header.image_combo.layer,
                 panel.labels_combo.layer,
