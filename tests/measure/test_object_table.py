@@ -57,6 +57,7 @@ def test_is_what_scikit_image_measures(
         for name in (
             'axis_major_length',
             'axis_minor_length',
+            'equivalent_diameter_area',
             'eccentricity',
             'solidity',
             'perimeter',

@@ -65,8 +65,9 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
         'measure',
         help='measure shapes and intensities of the objects of a label image',
         description='Measure every object: area, centroid, axes, '
-        'eccentricity, solidity, perimeter, and mean, minimum, maximum and '
-        'standard deviation of the intensity of each channel.',
+        'equivalent diameter, eccentricity, solidity, perimeter, and mean, '
+        'minimum, maximum and standard deviation of the intensity of each '
+        'channel.',
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

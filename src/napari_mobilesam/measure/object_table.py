@@ -45,30 +45,18 @@ MOST_PARTS = 1 << 20
 # Objects with larger bounding boxes, in pixels, are refused, as they would
 # need too much memory.
 MOST_BOX_PIXELS = 1 << 28
-SHAPES_2D = (
-    'label',
-    'area',
-    'centroid',
-    'bbox',
+# also measured with the size of a pixel, under another name
+LENGTHS = (
     'axis_major_length',
     'axis_minor_length',
-    'eccentricity',
-    'solidity',
-    'perimeter',
+    'equivalent_diameter_area',
 )
+SPACED = 'spaced '
 # For volumes scikit-image has no eccentricity and perimeter, and its solidity
 # needs the convex hull of every object.
-SHAPES_3D = (
-    'label',
-    'area',
-    'centroid',
-    'bbox',
-    'axis_major_length',
-    'axis_minor_length',
-)
+SHAPES_3D = ('label', 'area', 'centroid', 'bbox', *LENGTHS)
+SHAPES_2D = (*SHAPES_3D, 'eccentricity', 'solidity', 'perimeter')
 INTENSITIES = ('intensity_mean', 'intensity_min', 'intensity_max')
-# also measured with the size of a pixel, under another name
-LENGTHS, SPACED = ('axis_major_length', 'axis_minor_length'), 'spaced '
 AXES = {2: ('row', 'column'), 3: ('z', 'row', 'column')}
 
 
@@ -119,12 +107,13 @@ def measure_objects(
     DataFrame
         One row per object (and plane): label, area (pixels), row and column
         (centroid), row0, column0, row1, column1 (box, half open),
-        axis_major_length, axis_minor_length, eccentricity, solidity, perimeter
+        axis_major_length, axis_minor_length, equivalent_diameter_area (of a
+        disk or ball of the same area), eccentricity, solidity, perimeter
         (pixels); mean, min, max and standard deviation of the intensity of
-        each channel; with a scale the area, centroid, axes and, if pixels are
-        square, perimeter in units too. For volumes the area is in voxels, z,
-        z0 and z1 are added, and eccentricity, solidity and perimeter are
-        missing.
+        each channel; with a scale the area, centroid, axes, diameter and, if
+        pixels are square, perimeter in units too. For volumes the area is in
+        voxels, z, z0 and z1 are added, and eccentricity, solidity and
+        perimeter are missing.
 
     Raises
     ------
@@ -315,7 +304,7 @@ def _measure(
 ) -> pd.DataFrame:
     """Measure all objects of one plane or volume.
 
-    With a spacing, axis lengths are also measured in its unit.
+    With a spacing, lengths are also measured in its unit.
     """
     import pandas as pd
 
@@ -443,7 +432,7 @@ def _properties(
     pixels: NDArray[Any] | None,
     spacing: tuple[float, ...] | None,
 ) -> dict[str, NDArray[Any]]:
-    """Measure objects, with axis lengths also in the unit of a spacing."""
+    """Measure objects, with lengths also in the unit of a spacing."""
     from skimage.measure import regionprops_table
 
     names = SHAPES_2D if labels.ndim == 2 else SHAPES_3D

@@ -21,7 +21,8 @@ RGB = ('red', 'green', 'blue', 'alpha')
 UNIT = '|'.join(map(re.escape, [*SYMBOLS.values(), 'units']))
 MEASURED = re.compile(
     r'(row|column|z)[01]|eccentricity|solidity'
-    r'|(row|column|z|area|axis_(major|minor)_length|perimeter)'
+    r'|(row|column|z|area|axis_(major|minor)_length'
+    r'|equivalent_diameter_area|perimeter)'
     rf'( ({UNIT})[²³]?)?'
     r'|intensity_(mean|min|max|sd)( .*)?',
     re.DOTALL,
