@@ -66,6 +66,17 @@ def test_a_part_that_meets_itself_at_corners_is_split() -> None:
     check(labels)
 
 
+def test_small_labels() -> None:
+    random = np.random.default_rng(0)
+    for shape in random.integers(1, 8, (60, 2)):
+        check(random.integers(0, 3, shape))
+
+
+def test_a_hole_beside_the_top_row_of_its_part() -> None:
+    rows = ['11000', '10111', '11110', '00001', '10011', '01101']
+    check(np.array([list(map(int, row)) for row in rows]))
+
+
 @pytest.mark.slow
 @given(
     hnp.arrays(
