@@ -247,6 +247,13 @@ def bad_ngff(path: Path) -> None:
     group.attrs['multiscales'] = [{'axes': ['y', 'x']}]
 
 
+def no_rows(path: Path) -> None:
+    group = zarr.open_group(str(path), mode='w', zarr_format=2)
+    group.create_array('0', data=GRAY)
+    names = [{'name': name} for name in 'qx']
+    group.attrs['multiscales'] = [{'axes': names, 'datasets': [{'path': '0'}]}]
+
+
 def bare_zarr(path: Path) -> None:
     zarr.save_array(str(path), np.zeros((64, 64, 5), np.uint8))
 
@@ -280,6 +287,7 @@ REFUSED = {
         bad_ngff,
         r"OME-Zarr metadata .*'datasets' is missing",
     ),
+    'OME-Zarr without rows': ('a.zarr', no_rows, r'names the axes qx'),
     'text': ('a.txt', lambda p: p.write_text('hello'), 'not an image'),
     'damaged PNG': (
         'a.png',
