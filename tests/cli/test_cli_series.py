@@ -23,7 +23,6 @@ from PIL import Image
 
 from napari_mobilesam.cli import (
     large_options,
-    segment,
     segment_many,
     series_tables,
 )
@@ -87,7 +86,7 @@ def threshold(options: Any, model: Any, cancelled: Any = None) -> Any:
 @pytest.fixture
 def quick(go: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     """`go` with a threshold in place of the model."""
-    monkeypatch.setattr(segment, 'segment_in_series', threshold)
+    monkeypatch.setattr(segment_many, 'segment_in_series', threshold)
     return go
 
 
@@ -336,7 +335,7 @@ def test_a_table_that_comes_meanwhile_stays(
         table.write_text('mine')
         return threshold(options, model)
 
-    monkeypatch.setattr(segment, 'segment_in_series', slow)
+    monkeypatch.setattr(segment_many, 'segment_in_series', slow)
     done = quick(folder, '--table', table)
     assert done.code == 3
     assert f'{table} exists and was not written by this command' in done.err
@@ -367,7 +366,7 @@ def test_stopped_between_labels_and_record(
 def test_ctrl_c_keeps_what_is_done(
     quick: Any, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = segment.segment_in_series
+    real = segment_many.segment_in_series
     calls = []
 
     def interrupted(*arguments: Any) -> Any:
@@ -377,7 +376,7 @@ def test_ctrl_c_keeps_what_is_done(
         return real(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(segment, 'segment_in_series', interrupted)
+        patch.setattr(segment_many, 'segment_in_series', interrupted)
         assert quick(folder).code == 130
     summary = pd.read_csv(tmp_path / 'out' / 'summary.csv')
     assert summary['status'].tolist()[0] == 'done'
@@ -407,7 +406,7 @@ def test_ctrl_c_is_answered_at_once(
         return threshold(options, model)
 
     with monkeypatch.context() as patch:
-        patch.setattr(segment, 'segment_in_series', pressed)
+        patch.setattr(segment_many, 'segment_in_series', pressed)
         patch.setattr(segment_many, 'ProgressLine', lambda **_: ProgressLine())
         done = quick(folder)
     signal.signal(signal.SIGINT, before)
@@ -569,12 +568,12 @@ def test_gray_and_colours_are_segmented_as_they_are(
         found = SegmentOutput(lambda path: None, None, '')
         return SimpleNamespace(everything=lambda: found)
 
-    monkeypatch.setattr(segment, 'SegmentJob', job)
+    monkeypatch.setattr(segment_many, 'SegmentJob', job)
     Image.new(mode, (30, 20)).save(path)
     options = argparse.Namespace(
         image=path, plane=None, series=None, channel=1, contrast_limits=None
     )
-    result = segment.segment_in_series(options, Any, lambda: False)
+    result = segment_many.segment_in_series(options, Any, lambda: False)
     assert result.channel is None
     shape = (20, 30) if channels == 1 else (20, 30, channels)
     assert seen[0].pixels.shape == shape
@@ -598,9 +597,9 @@ def test_a_plane_is_that_of_stacks_among_gray_images(
             channel=None,
             contrast_limits=None,
         )
-        segment.segment_in_series(options, Any, lambda: False)
+        segment_many.segment_in_series(options, Any, lambda: False)
 
-    monkeypatch.setattr(segment, 'SegmentJob', job)
+    monkeypatch.setattr(segment_many, 'SegmentJob', job)
     stack, gray = tmp_path / 'stack.tif', tmp_path / 'gray.png'
     planes = np.stack([discs, discs[::-1], discs[:, ::-1]])
     tifffile.imwrite(stack, planes, imagej=True, metadata={'axes': 'ZYX'})
@@ -622,7 +621,7 @@ def test_a_choice_may_be_given_once_images_have_failed(
         )
         return SimpleNamespace(everything=lambda: found)
 
-    monkeypatch.setattr(segment, 'SegmentJob', job)
+    monkeypatch.setattr(segment_many, 'SegmentJob', job)
     planes = np.arange(2, dtype=np.uint8)[:, None, None] * np.full(
         (40, 40), 200, np.uint8
     )

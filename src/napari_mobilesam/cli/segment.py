@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from napari_mobilesam.cli.command_parser import add_output, add_quiet
 from napari_mobilesam.cli.contrast_options import (
@@ -21,17 +20,11 @@ from napari_mobilesam.cli.exit_codes import (
     UsageError,
 )
 from napari_mobilesam.cli.image_files import (
-    PlaneChoiceError,
     check_table,
     output_file,
-    read_image,
     read_labels_of,
 )
-from napari_mobilesam.cli.kinds import (
-    SegmentOutput,
-    add_kind_option,
-    check_kind,
-)
+from napari_mobilesam.cli.kinds import add_kind_option, check_kind
 from napari_mobilesam.cli.large_options import add_large_options, wants_tiles
 from napari_mobilesam.cli.model_commands import (
     add_model_options,
@@ -69,11 +62,7 @@ from napari_mobilesam.cli.text_options import (
 from napari_mobilesam.cli.value_types import plane_indices, whole_number
 from napari_mobilesam.large.io.tables import write_table
 from napari_mobilesam.readers.open_image import is_url
-from napari_mobilesam.readers.tiff import holds_several
 from napari_mobilesam.types import EverythingParameters
-
-if TYPE_CHECKING:
-    from napari_mobilesam.model.sam import Sam
 
 EXAMPLES = f"""\
 examples:
@@ -218,7 +207,7 @@ def add_scope_options(group: argparse._ArgumentGroup) -> None:
 def segment_command(options: argparse.Namespace) -> int:
     """Segment one image, one in tiles, or many."""
     if is_series(options.images):
-        return segment_many_command(options, segment_in_series)
+        return segment_many_command(options)
     (options.image,) = options.images
     if not options.image.exists() and not is_url(str(options.image)):
         # if its folder does not exist, the output is not a file either
@@ -266,41 +255,6 @@ def segment_one_command(options: argparse.Namespace) -> int:
             commit_table(lambda path: write_table(table, path))
     print(f'{options.output}: {result.summary}')
     return ExitCode.OK
-
-
-def segment_in_series(
-    options: argparse.Namespace, model: Sam, cancelled: Callable[[], bool]
-) -> SegmentOutput:
-    """Segment everything in one of many images.
-
-    Options for files with several images, planes or channels do not matter
-    for others.
-    """
-    several = holds_several(options.image)
-    try:
-        image = read_image(
-            options.image,
-            series=options.series if several else None,
-            default_channel=options.channel or 0,
-            default_plane=options.plane,
-        )
-    except PlaneChoiceError as error:
-        raise InputError(
-            f'{error}; to segment all, give it alone, with an output that '
-            'ends in .ome.zarr'
-        ) from error
-    limits = chosen_limits(options.contrast_limits, image)
-    progress = ProgressLine(quiet=True)
-    job = SegmentJob(
-        options, image, limits, model, progress, cancelled=cancelled
-    )
-    used = {
-        'series': several,
-        'plane': bool(image.chosen),
-        'channel': image.channel is not None,
-    }
-    unused = tuple(name for name in used if not used[name])
-    return job.everything()._replace(channel=image.channel, unused=unused)
 
 
 def check_options(options: argparse.Namespace) -> None:

@@ -21,12 +21,18 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from napari_mobilesam.cli.contrast_options import chosen_limits
 from napari_mobilesam.cli.exit_codes import (
     InputError,
     OutputError,
     UsageError,
 )
-from napari_mobilesam.cli.image_files import check_folder, output_file
+from napari_mobilesam.cli.image_files import (
+    PlaneChoiceError,
+    check_folder,
+    output_file,
+    read_image,
+)
 from napari_mobilesam.cli.kinds import (
     TABLES,
     SegmentOutput,
@@ -41,6 +47,7 @@ from napari_mobilesam.cli.parameter_options import (
     typed_options,
 )
 from napari_mobilesam.cli.progress import ProgressLine
+from napari_mobilesam.cli.segment_job import SegmentJob
 from napari_mobilesam.cli.series_tables import (
     EDITED,
     SUMMARY,
@@ -52,6 +59,7 @@ from napari_mobilesam.cli.series_tables import (
 )
 from napari_mobilesam.cli.stop_on_interrupt import StopOnInterrupt
 from napari_mobilesam.large.io.tables import check_table_path, write_table
+from napari_mobilesam.readers.tiff import holds_several
 from napari_mobilesam.series.series_files import (
     RECORDS,
     ForeignFileError,
@@ -77,10 +85,6 @@ if TYPE_CHECKING:
 
 # Options of records that have another name.
 OPTIONS = {'kind': '--output-kind'}
-
-SegmentOne = Callable[
-    [argparse.Namespace, 'Sam', Callable[[], bool]], SegmentOutput
-]
 
 # Suffixes of single outputs, which are not folders for many images.
 FILE_SUFFIXES = ('.tif', '.tiff', '.png', '.csv', '.zarr')
@@ -110,18 +114,8 @@ def add_series_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def segment_many_command(
-    options: argparse.Namespace, segment_one: SegmentOne
-) -> int:
+def segment_many_command(options: argparse.Namespace) -> int:
     """Segment many images, write a summary, and list failures.
-
-    Parameters
-    ----------
-    options : Namespace
-        Options of ``segment``.
-    segment_one : callable
-        Reads and segments the image in its options with a model; asks a
-        function whether it was cancelled.
 
     Returns
     -------
@@ -144,7 +138,7 @@ def segment_many_command(
         )
     try:
         with series_lock(folder):
-            return _segment_into(folder, options, images, segment_one)
+            return _segment_into(folder, options, images)
     except SeriesError as error:
         raise OutputError(str(error)) from error
 
@@ -182,7 +176,6 @@ def _segment_into(
     folder: Path,
     options: argparse.Namespace,
     images: list[SeriesImage],
-    segment_one: SegmentOne,
 ) -> int:
     """Segment images into a folder to which no other run writes."""
     records = folder / RECORDS
@@ -203,7 +196,7 @@ def _segment_into(
             ProgressLine(quiet=options.quiet) as progress,
             StopOnInterrupt(progress, 'images') as stop,
         ):
-            _segment_all(options, images, segment_one, rows, progress, stop)
+            _segment_all(options, images, rows, progress, stop)
     except BaseException:
         # also for images finished before Ctrl-C
         write_tables(options, images, rows, tables)
@@ -330,7 +323,6 @@ def _parameters(options: argparse.Namespace) -> dict[str, Any]:
 def _segment_all(
     options: argparse.Namespace,
     images: list[SeriesImage],
-    segment_one: SegmentOne,
     rows: dict[Path, dict[str, Any]],
     progress: ProgressLine,
     stop: StopOnInterrupt,
@@ -353,7 +345,7 @@ def _segment_all(
     def segment(image: SeriesImage) -> dict[str, Any]:
         if stop.stopped.is_set():
             return TO_DO
-        return _segment(image, options, model, segment_one, dropped.is_set)
+        return _segment(image, options, model, dropped.is_set)
 
     with _threads_for(workers):
         try:
@@ -407,7 +399,6 @@ def _segment(
     image: SeriesImage,
     options: argparse.Namespace,
     model: Sam,
-    segment_one: SegmentOne,
     cancelled: Callable[[], bool],
 ) -> dict[str, Any]:
     """Segment one image; report a failure without stopping the others."""
@@ -423,7 +414,7 @@ def _segment(
                 'alone'
             )
         there = image.begin(options.overwrite)
-        result = segment_one(own, model, cancelled)
+        result = segment_in_series(own, model, cancelled)
         if cancelled():
             return TO_DO
         with output_file(image.labels, there, [image.image]) as commit:
@@ -444,6 +435,41 @@ def _segment(
         told = str(error) if isinstance(error, own_errors) else explain(error)
         return {'status': 'failed', 'error': as_utf8(' '.join(told.split()))}
     return {'status': 'done', **known}
+
+
+def segment_in_series(
+    options: argparse.Namespace, model: Sam, cancelled: Callable[[], bool]
+) -> SegmentOutput:
+    """Segment everything in one of many images.
+
+    Options for files with several images, planes or channels do not matter
+    for others.
+    """
+    several = holds_several(options.image)
+    try:
+        image = read_image(
+            options.image,
+            series=options.series if several else None,
+            default_channel=options.channel or 0,
+            default_plane=options.plane,
+        )
+    except PlaneChoiceError as error:
+        raise InputError(
+            f'{error}; to segment all, give it alone, with an output that '
+            'ends in .ome.zarr'
+        ) from error
+    limits = chosen_limits(options.contrast_limits, image)
+    progress = ProgressLine(quiet=True)
+    job = SegmentJob(
+        options, image, limits, model, progress, cancelled=cancelled
+    )
+    used = {
+        'series': several,
+        'plane': bool(image.chosen),
+        'channel': image.channel is not None,
+    }
+    unused = tuple(name for name in used if not used[name])
+    return job.everything()._replace(channel=image.channel, unused=unused)
 
 
 def _write_expected(
