@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import IntEnum
+from pathlib import Path
 
 from napari_mobilesam.extra import MissingExtraError
 from napari_mobilesam.run_lock import OutputInUseError
@@ -48,6 +51,19 @@ class OutputError(OSError):
 
 class DownloadError(RuntimeError):
     """A model cannot be downloaded."""
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Raise `OutputError` with the reason if a file cannot be written."""
+    try:
+        yield
+    except OutputError:
+        raise
+    except OSError as error:
+        raise OutputError(
+            f'cannot write {path}: {error.strerror or error}'
+        ) from error
 
 
 def exit_code(error: BaseException) -> ExitCode:

@@ -14,6 +14,7 @@ from napari_mobilesam.cli.exit_codes import (
     InputError,
     OutputError,
     UsageError,
+    writing,
 )
 from napari_mobilesam.cli.image_files import check_folder
 from napari_mobilesam.export.coco import SEGMENTATIONS
@@ -177,23 +178,21 @@ def export_command(options: argparse.Namespace) -> int:
         raise InputError(f'there is no file {options.image}')
     if options.table is not None:
         labels = labels.with_table(read_table(options.table))
-    try:
-        done = export_labels(
-            labels,
-            output,
-            image=options.image,
-            format=options.format,
-            overwrite=options.overwrite,
-            object_type=options.object_type,
-            segmentation=options.coco_masks,
-        )
-    except FileExistsError as error:
-        # for labels added to an image, their folder
-        there = str(error).rstrip('.')
-        raise OutputError(f'{there} with --overwrite') from error
-    except OSError as error:
-        reason = error.strerror or error
-        raise OutputError(f'cannot write {output}: {reason}') from error
+    with writing(output):
+        try:
+            done = export_labels(
+                labels,
+                output,
+                image=options.image,
+                format=options.format,
+                overwrite=options.overwrite,
+                object_type=options.object_type,
+                segmentation=options.coco_masks,
+            )
+        except FileExistsError as error:
+            # for labels added to an image, their folder
+            there = str(error).rstrip('.')
+            raise OutputError(f'{there} with --overwrite') from error
     print(f'{done.path}: {counted(done.objects, "object")}')
     return ExitCode.OK
 

@@ -7,7 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_mobilesam.cli.command_parser import add_output, add_quiet
-from napari_mobilesam.cli.exit_codes import ExitCode, OutputError, UsageError
+from napari_mobilesam.cli.exit_codes import (
+    ExitCode,
+    OutputError,
+    UsageError,
+    writing,
+)
 from napari_mobilesam.cli.model_commands import download
 from napari_mobilesam.cli.progress import ProgressLine
 from napari_mobilesam.types import Progress
@@ -79,11 +84,8 @@ def export_model_command(options: argparse.Namespace) -> int:
             download(options.model, progress)
         progress(0, 1, f'Loading {options.model}')
         model = load_model(options.model, 'cpu')
-        try:
+        with writing(path):
             difference = _write(model, path, packed, options.author, progress)
-        except OSError as error:
-            why = error.strerror or str(error)
-            raise OutputError(f'cannot write {path}: {why}') from error
     print(f'{path}: differs from the model by {difference:.1e} of its values')
     return ExitCode.OK
 

@@ -18,7 +18,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_mobilesam.argument_checks import check_pixels
-from napari_mobilesam.cli.exit_codes import InputError, OutputError, UsageError
+from napari_mobilesam.cli.exit_codes import (
+    InputError,
+    OutputError,
+    UsageError,
+    writing,
+)
 from napari_mobilesam.files import atomic_path
 from napari_mobilesam.large.io.tables import check_table_path
 from napari_mobilesam.readers.axes import check_names
@@ -369,16 +374,12 @@ def output_file(
     check_folder(path)
 
     def commit(write: Callable[[Path], None]) -> None:
-        try:
-            with atomic_path(path, keep_suffix=True) as temporary:
-                write(temporary)
-                refuse_existing(path, overwrite)  # hours may have passed
-        except OutputError:
-            raise
-        except OSError as error:
-            raise OutputError(
-                f'cannot write {path}: {error.strerror or error}'
-            ) from error
+        with (
+            writing(path),
+            atomic_path(path, keep_suffix=True) as temporary,
+        ):
+            write(temporary)
+            refuse_existing(path, overwrite)  # hours may have passed
 
     yield commit
 
@@ -397,12 +398,8 @@ def check_folder(path: Path) -> None:
             f'cannot write {path}: there is no folder {path.parent}'
             f'{url if is_url(str(path)) else ""}'
         )
-    try:
+    with writing(path):
         tempfile.TemporaryFile(dir=path.parent).close()
-    except OSError as error:
-        raise OutputError(
-            f'cannot write {path}: {error.strerror or error}'
-        ) from error
 
 
 def refuse_existing(path: Path, overwrite: bool) -> None:

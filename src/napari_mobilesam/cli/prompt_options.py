@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_mobilesam.cli.exit_codes import InputError, UsageError
+from napari_mobilesam.cli.parameter_options import refuse_idle
 from napari_mobilesam.segmentation.prompt_checks import warn_beyond
 from napari_mobilesam.types import PromptError, Prompts
 
@@ -56,6 +57,85 @@ def add_prompt_options(parser: argparse.ArgumentParser) -> None:
         help='a box around each object: table with columns row0, column0, '
         'row1, column1, or a Shapes layer saved by napari',
     )
+
+
+def add_similar_options(parser: argparse.ArgumentParser) -> None:
+    """Add ``--like`` and ``--similarity``."""
+    group = parser.add_argument_group(
+        'find similar',
+        'With --like, only objects similar to the examples are labelled; the '
+        'options of segment everything apply.',
+    )
+    group.add_argument(
+        '--like',
+        type=Path,
+        metavar='LABELS.tif',
+        help='label image of the same plane with one or a few examples',
+    )
+    group.add_argument(
+        '--similarity',
+        type=float,
+        metavar='S',
+        help='minimum similarity; 1 means identical to an example (default: '
+        '0.1)',
+    )
+
+
+def check_similar_options(options: argparse.Namespace, prompted: bool) -> None:
+    """Refuse conflicting options."""
+    if options.like is None:
+        return refuse_idle(options, ['similarity'], 'without --like')
+    if prompted:
+        raise UsageError(
+            '--like cannot be combined with prompts: leave out points, boxes '
+            'and --text'
+        )
+    if options.output_kind in ('edges', 'proposals'):
+        raise UsageError(
+            f'--output-kind {options.output_kind} applies to the whole image: '
+            'leave out --like'
+        )
+
+
+def add_text_options(parser: argparse.ArgumentParser) -> None:
+    """Add ``--text``, ``--detector`` and ``--text-score``."""
+    group = parser.add_argument_group(
+        'text',
+        'With --text, a detector draws boxes around objects that the text '
+        'names, and each box is a prompt. The built-in detectors were trained '
+        'on photographs, not on microscopy.',
+    )
+    group.add_argument(
+        '--text', metavar='WORDS', help='what to find, such as "coin"'
+    )
+    group.add_argument(
+        '--detector',
+        metavar='NAME',
+        help='a name listed by `detectors` (default: grounding_dino_tiny)',
+    )
+    group.add_argument(
+        '--text-score',
+        type=float,
+        metavar='S',
+        help='minimum score of a box, from 0 to 1 (default: 0.3)',
+    )
+
+
+def check_text_options(
+    options: argparse.Namespace, otherwise_prompted: bool
+) -> None:
+    """Refuse conflicting options."""
+    if options.text is None:
+        return refuse_idle(
+            options, ('detector', 'text_score'), 'without --text'
+        )
+    if not options.text.strip():
+        raise UsageError('--text is empty: say what to find')
+    if otherwise_prompted:
+        raise UsageError(
+            '--text cannot be combined with other prompts: leave out points '
+            'and boxes'
+        )
 
 
 def prompts_of(options: argparse.Namespace) -> list[Prompts]:

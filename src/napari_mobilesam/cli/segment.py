@@ -38,8 +38,12 @@ from napari_mobilesam.cli.parameter_options import (
 from napari_mobilesam.cli.progress import ProgressLine
 from napari_mobilesam.cli.prompt_options import (
     add_prompt_options,
+    add_similar_options,
+    add_text_options,
     box_corners,
     check_inside,
+    check_similar_options,
+    check_text_options,
     prompts_of,
     read_boxes,
 )
@@ -50,14 +54,6 @@ from napari_mobilesam.cli.segment_many import (
     add_series_options,
     is_series,
     segment_many_command,
-)
-from napari_mobilesam.cli.similar_options import (
-    add_similar_options,
-    check_similar_options,
-)
-from napari_mobilesam.cli.text_options import (
-    add_text_options,
-    check_text_options,
 )
 from napari_mobilesam.cli.value_types import plane_indices, whole_number
 from napari_mobilesam.large.io.tables import write_table

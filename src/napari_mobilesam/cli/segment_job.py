@@ -19,8 +19,6 @@ from napari_mobilesam.cli.kinds import (
 from napari_mobilesam.cli.parameter_options import given_options
 from napari_mobilesam.cli.progress import ProgressLine
 from napari_mobilesam.cli.prompt_options import prompts_of, segment_prompts
-from napari_mobilesam.cli.similar_options import segment_similar
-from napari_mobilesam.cli.text_options import segment_by_text
 from napari_mobilesam.types import EverythingParameters
 
 if TYPE_CHECKING:
@@ -88,13 +86,22 @@ class SegmentJob:
                 pixels, model, prompts, diameter, self.limits
             )
         elif options.text is not None:
-            found = segment_by_text(pixels, model, options, **reported)
+            from napari_mobilesam.segmentation.text_prompts import segment_text
+
+            chosen = _given(
+                detector=options.detector, score=options.text_score
+            )
+            found = segment_text(
+                pixels, model, options.text, **chosen, **reported
+            )
         elif self.like is not None:
-            found = segment_similar(
+            from napari_mobilesam.segmentation.similar import find_similar
+
+            found = find_similar(
                 pixels,
                 model,
                 self.like,
-                options.similarity,
+                **_given(similarity=options.similarity),
                 region=options.region,
                 skip=self.skip,
                 **reported,
@@ -127,3 +134,8 @@ class SegmentJob:
             return of_proposals(object_proposals(pixels, self.model, **given))
         found = segment_everything(pixels, self.model, **given)
         return of_labels(kind, *found, self.image)
+
+
+def _given(**options: Any) -> dict[str, Any]:
+    """Return the options that were given; others keep their defaults."""
+    return {name: it for name, it in options.items() if it is not None}

@@ -12,7 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_mobilesam.cli.contrast_options import limits_of_source
-from napari_mobilesam.cli.exit_codes import ExitCode, OutputError, UsageError
+from napari_mobilesam.cli.exit_codes import (
+    ExitCode,
+    OutputError,
+    UsageError,
+    writing,
+)
 from napari_mobilesam.cli.image_files import (
     LABEL_TIFF_SUFFIXES,
     check_labels_path,
@@ -43,31 +48,27 @@ MOST_LISTED = 20
 def segment_large_command(options: argparse.Namespace) -> int:
     """Check the options, segment the tiles, and report the result."""
     from napari_mobilesam.large.io.tables import write_table
-    from napari_mobilesam.large.journal import StorageError
 
     check_options(options)
-    try:
-        source = open_image(options)
-        with contextlib.ExitStack() as stack:
-            progress = stack.enter_context(ProgressLine(quiet=options.quiet))
-            commit = stack.enter_context(reserved_output(options, source))
-            commit_table = options.table and stack.enter_context(
-                output_file(options.table, options.overwrite, [options.image])
-            )
-            stop = stack.enter_context(StopOnInterrupt(progress, 'tiles'))
+    source = open_image(options)
+    with contextlib.ExitStack() as stack:
+        progress = stack.enter_context(ProgressLine(quiet=options.quiet))
+        commit = stack.enter_context(reserved_output(options, source))
+        commit_table = options.table and stack.enter_context(
+            output_file(options.table, options.overwrite, [options.image])
+        )
+        stop = stack.enter_context(StopOnInterrupt(progress, 'tiles'))
 
-            def write_rest(result: LargeResult) -> None:
-                if commit_table:
-                    commit_table(lambda path: write_table(result.table, path))
+        def write_rest(result: LargeResult) -> None:
+            if commit_table:
+                commit_table(lambda path: write_table(result.table, path))
 
-            def write(result: LargeResult) -> None:
-                # a stopped run is not taken for the result
-                if is_final(result):
-                    commit(result, partial(write_rest, result))
+        def write(result: LargeResult) -> None:
+            # a stopped run is not taken for the result
+            if is_final(result):
+                commit(result, partial(write_rest, result))
 
-            result = run_tiles(options, source, progress, stop, write)
-    except StorageError as error:
-        raise OutputError(str(error)) from error
+        result = run_tiles(options, source, progress, stop, write)
     return report(options, result, stop.stopped.is_set())
 
 
@@ -242,29 +243,25 @@ def run_tiles(
         )
     if options.link is not None:
         given['link'] = options.link
-    try:
-        return segment_large(
-            source,
-            labels_path(options),
-            model,
-            executor=options.scheduler or options.executor or 'threads',
-            workers=options.workers,
-            progress=with_time_left(progress),
-            on_plan=on_plan,
-            on_result=write,
-            cancelled=stop.stopped.is_set,
-            resume=not options.restart,
-            overwrite=options.overwrite,
-            **given,
-        )
-    except (StorageError, OutputError):
-        raise
     # read failures are reported as ImageError
-    except OSError as error:
-        reason = error.strerror or error
-        raise OutputError(
-            f'cannot write {options.output}: {reason}'
-        ) from error
+    with writing(options.output):
+        try:
+            return segment_large(
+                source,
+                labels_path(options),
+                model,
+                executor=options.scheduler or options.executor or 'threads',
+                workers=options.workers,
+                progress=with_time_left(progress),
+                on_plan=on_plan,
+                on_result=write,
+                cancelled=stop.stopped.is_set,
+                resume=not options.restart,
+                overwrite=options.overwrite,
+                **given,
+            )
+        except StorageError as error:
+            raise OutputError(str(error)) from error
 
 
 def with_time_left(progress: ProgressLine) -> Progress:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_mobilesam.cli.exit_codes import ExitCode, OutputError
+from napari_mobilesam.cli.exit_codes import ExitCode, OutputError, writing
 from napari_mobilesam.cli.image_files import output_file
 from napari_mobilesam.export.formats import read_labels
 from napari_mobilesam.large.io.tables import read_table, write_table
@@ -45,12 +45,10 @@ MOST_LISTED = 20
 def begin_table(table: SeriesImage, overwrite: bool) -> None:
     """Make sure that the table of the series replaces no foreign file."""
     try:
-        table.begin(overwrite)
+        with writing(table.record):
+            table.begin(overwrite)
     except ForeignFileError as error:
         raise OutputError(str(error)) from error
-    except OSError as error:
-        reason = error.strerror or error
-        raise OutputError(f'cannot write {table.record}: {reason}') from error
 
 
 def write_tables(

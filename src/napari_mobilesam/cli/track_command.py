@@ -12,6 +12,7 @@ from napari_mobilesam.cli.exit_codes import (
     InputError,
     OutputError,
     UsageError,
+    writing,
 )
 from napari_mobilesam.cli.export_commands import warn_of_mask
 from napari_mobilesam.cli.image_files import check_folder
@@ -143,7 +144,7 @@ def _write(
         size = PixelSize.of_axes(
             given.scale, given.units or [None] * len(given.scale)
         )
-    try:
+    with writing(path):
         export_tracks(
             tracks,
             path,
@@ -151,6 +152,3 @@ def _write(
             overwrite=overwrite,
             **size._asdict(),
         )
-    except OSError as error:
-        why = error.strerror or str(error)
-        raise OutputError(f'cannot write {path}: {why}') from error
