@@ -8,7 +8,7 @@ neither torch nor Qt, so that importing the package stays cheap.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
@@ -137,6 +137,10 @@ class ModelRecord:
     stability: float = 0.95
     ranking: Ranking = 'predicted_iou'
     instance_head: bool = False
+
+    def of_new_weights(self, **changes: Any) -> ModelRecord:
+        """Return a changed record, for weights that are not published."""
+        return replace(self, url='', hash='', size_bytes=0, **changes)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from napari_mobilesam.cli.training_runs import (
 )
 from napari_mobilesam.cli.value_types import share, whole_number
 from napari_mobilesam.training.training_parameters import TrainConfig
+from napari_mobilesam.types import Progress
 
 # Options whose default is that of the `TrainJob` field with the same name.
 NUMBERS = (
@@ -184,52 +186,37 @@ def train_command(options: argparse.Namespace) -> int:
             'the options'
         )
     check_checkpoint(options)
+    shared: dict[str, Any] = {
+        'data': options.data,
+        'folder': run_folder(options),
+        'output': options.output,
+        'base': options.base,
+        'incomplete': tuple(options.incomplete),
+        'procedural': options.procedural,
+        'config': train_config(options, TrainConfig()),
+        'validation_crops': options.validation_crops,
+        'device': options.device,
+        'channel': options.channel,
+    }
+    run: Callable[[Progress], object]
     if options.head_only:
-        return _train_head(options)
-    from napari_mobilesam.training.parallel import run_job
-    from napari_mobilesam.training.train_job import TrainJob
+        from napari_mobilesam.training.head_job import HeadJob
 
-    job = TrainJob(
-        options.data,
-        run_folder(options),
-        options.output,
-        options.base,
-        procedural=options.procedural,
-        config=train_config(options, TrainConfig()),
-        compiled=bool(options.compile),
-        validation_crops=options.validation_crops,
-        device=options.device,
-        channel=options.channel,
-        decoder=options.decoder,
-        instance_head=not options.no_instance_head,
-        incomplete=tuple(options.incomplete),
-        **_given(options, NUMBERS),
-    )
+        run = HeadJob(**shared, **_given(options, ['crops'])).run
+    else:
+        from napari_mobilesam.training.parallel import run_job
+        from napari_mobilesam.training.train_job import TrainJob
+
+        job = TrainJob(
+            **shared,
+            compiled=bool(options.compile),
+            decoder=options.decoder,
+            instance_head=not options.no_instance_head,
+            **_given(options, NUMBERS),
+        )
+        run = partial(run_job, job, workers)
     with training_run(options) as progress:
-        run_job(job, workers, progress)
-    print(options.output)
-    return 0
-
-
-def _train_head(options: argparse.Namespace) -> int:
-    """Train only an instance head, and write a checkpoint."""
-    from napari_mobilesam.training.head_job import HeadJob
-
-    job = HeadJob(
-        options.data,
-        run_folder(options),
-        options.output,
-        options.base,
-        incomplete=tuple(options.incomplete),
-        procedural=options.procedural,
-        config=train_config(options, TrainConfig()),
-        validation_crops=options.validation_crops,
-        device=options.device,
-        channel=options.channel,
-        **_given(options, ['crops']),
-    )
-    with training_run(options) as progress:
-        job.run(progress)
+        run(progress)
     print(options.output)
     return 0
 

@@ -60,13 +60,9 @@ class Distilled:
 def make_student(teacher: Sam, seed: int = 0) -> Sam:
     """Create a TinyViT student with the teacher's prompt parts and decoder."""
     torch.manual_seed(seed)
-    record = replace(
-        teacher.record,
+    record = teacher.record.of_new_weights(
         name=f'{teacher.record.name}_student',
         architecture='vit_t',
-        url='',
-        hash='',
-        size_bytes=0,
         instance_head=False,
     )
     student = build_sam(record=record)

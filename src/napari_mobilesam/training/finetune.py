@@ -394,13 +394,9 @@ def _record(
     path: Path | None,
 ) -> ModelRecord:
     base = model.record
-    return replace(
-        base,
+    return base.of_new_weights(
         name=path.stem if path else f'{base.name}_tuned',
         purpose=f'{base.name}, fine-tuned on your labels',
-        url='',
-        hash='',
-        size_bytes=0,
         instance_head=run.sam.instance_head is not None,
         training=training_record(
             run,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
@@ -24,79 +24,32 @@ from napari_mobilesam.training.labelled_images import LabelledImage
 from napari_mobilesam.training.procedural import make_scene
 from napari_mobilesam.training.train import TrainingError, TrainingRun
 from napari_mobilesam.training.train_job import (
+    FolderJob,
     check_data_sets,
     digest_of,
     read_split,
     training_record,
     write_result,
 )
-from napari_mobilesam.training.training_parameters import TrainConfig
 from napari_mobilesam.types import ModelRecord, Progress
 
 
 @dataclass(frozen=True)
-class HeadJob:
-    """Job that trains the instance head of a model on a labelled folder.
+class HeadJob(FolderJob):
+    """Training of only the instance head, on ``crops`` embedded once.
 
-    The rest of the model stays unchanged. An existing head is trained further.
-
-    Attributes
-    ----------
-    data : Path
-        Folder of images and labels, see `read_folder`.
-    folder : Path
-        Folder for the embedded crops, checkpoints and log; an interrupted run
-        in it is resumed.
-    output : Path
-        Checkpoint file to write at the end.
-    base : str or Path, optional
-        Model that gets the head; by default the default model.
-    crops : int
-        Number of crops, embedded once for training.
-    incomplete : collection of str
-        Data sets in which not every object is labelled; only background next
-        to an object is used for training.
-    procedural : float
-        Share of procedural images.
-    config : TrainConfig
-        Budget and optimiser.
-    validation_crops : int
-        Number of crops for validation during training.
-    device : str
-        As in `load_model`.
-    channel : int, optional
-        As in `read_folder`.
+    The rest of the model, by default the default one, stays unchanged. An
+    existing head is trained further.
     """
 
-    data: Path
-    folder: Path
-    output: Path
-    base: str | Path | None = None
     crops: int = 2000
-    incomplete: Collection[str] = ()
-    procedural: float = 0.15
-    config: TrainConfig = field(default_factory=TrainConfig)
-    validation_crops: int = 60
-    device: str = 'auto'
-    channel: int | None = None
 
     def run(
         self,
         progress: Progress | None = None,
         cancelled: Callable[[], bool] | None = None,
     ) -> Path:
-        """Train, or continue training, and write the checkpoint.
-
-        Returns
-        -------
-        Path
-            ``output``.
-
-        Raises
-        ------
-        SegmentationError, TrainingError
-            See `TrainingRun.run`; also if cancelled before training starts.
-        """
+        """Train, or continue training, and write the checkpoint."""
         sam = load_model(self.base, self.device)
         start = sam.key
         images = read_split(self.data, 'train', self.channel)
@@ -153,11 +106,7 @@ class HeadJob:
             procedural=self.procedural,
             zoom=asdict(source.zoom),
         )
-        return replace(
-            record,
+        return record.of_new_weights(
             name=self.output.stem,
-            url='',
-            hash='',
-            size_bytes=0,
             training=record.training | {'instance_head': training},
         )

@@ -68,8 +68,8 @@ FIRST = 'small'
 
 
 @dataclass(frozen=True)
-class TrainJob:
-    """Training on a folder; picklable, so that processes can share it.
+class FolderJob:
+    """Training on a folder, from start to checkpoint file.
 
     Attributes
     ----------
@@ -80,15 +80,46 @@ class TrainJob:
     output : Path
         Checkpoint file to write at the end.
     base : str or Path, optional
-        Model to start from; None starts from random weights.
-    input_size : int
-        Side of the model's input.
+        Model to start from.
+    incomplete : collection of str
+        Data sets in which not every object is labelled; only background next
+        to an object is used for training.
     procedural : float
         Share of procedural images.
-    zoom : ZoomRange
-        Object sizes at the input.
     config : TrainConfig
         Budget and optimiser.
+    validation_crops : int
+        Number of crops for validation during training.
+    device : str
+        As in `load_model`.
+    channel : int, optional
+        As in `read_folder`.
+    """
+
+    data: Path
+    folder: Path
+    output: Path
+    base: str | Path | None = None
+    incomplete: Collection[str] = ()
+    procedural: float = 0.15
+    config: TrainConfig = field(default_factory=TrainConfig)
+    validation_crops: int = 60
+    device: str = 'auto'
+    channel: int | None = None
+
+
+@dataclass(frozen=True)
+class TrainJob(FolderJob):
+    """Training of a whole model; picklable, so that processes can share it.
+
+    Without a base, it starts from random weights.
+
+    Attributes
+    ----------
+    input_size : int
+        Side of the model's input.
+    zoom : ZoomRange
+        Object sizes at the input.
     first_size : int
         Side of a smaller, cheaper input to start with; 0 starts with
         ``input_size``.
@@ -97,51 +128,32 @@ class TrainJob:
     compiled : bool
         Compile the image encoder (`torch.compile`); requires CUDA or a C++
         compiler.
-    validation_crops : int
-        Number of crops for validation during training.
     threshold_images : int
         Number of images used to choose the thresholds of segment everything;
         with 0, those of ``base`` are kept.
-    device : str
-        As in `load_model`.
     decoder : str or Path, optional
         Model from which prompt encoder and mask decoder are taken; by default
         ``base``.
     instance_head : bool
         Also train an instance head.
-    incomplete : collection of str
-        Data sets in which not every object is labelled; only background next
-        to an object is used for training.
     warped : float
         Share of crops that are rotated, stretched and warped.
     loaders : int
         Number of processes that prepare samples during training, for a GPU.
-    channel : int, optional
-        As in `read_folder`.
     purpose, licence : str
         Purpose and licence, for the record of the checkpoint.
     """
 
-    data: Path
-    folder: Path
-    output: Path
-    base: str | Path | None = None
     input_size: int = 256
-    procedural: float = 0.15
     zoom: ZoomRange = field(default_factory=ZoomRange)
-    config: TrainConfig = field(default_factory=TrainConfig)
     first_size: int = 0
     first_share: float = 0.4
     compiled: bool = False
-    validation_crops: int = 60
     threshold_images: int = 12
-    device: str = 'auto'
     decoder: str | Path | None = None
     instance_head: bool = True
-    incomplete: Collection[str] = ()
     warped: float = 0.5
     loaders: int = 0
-    channel: int | None = None
     purpose: str = 'trained with napari-mobilesam'
     licence: str = ''
 
@@ -150,18 +162,7 @@ class TrainJob:
         progress: Progress | None = None,
         cancelled: Callable[[], bool] | None = None,
     ) -> Path:
-        """Train, or continue training, and write the checkpoint.
-
-        Returns
-        -------
-        Path
-            ``output``.
-
-        Raises
-        ------
-        SegmentationError, TrainingError
-            See `TrainingRun.run`.
-        """
+        """Train, or continue training, and write the checkpoint."""
         self._check_begun()
         images = read_split(self.data, 'train', self.channel)
         check_data_sets(self.incomplete, images)
@@ -355,16 +356,12 @@ class TrainJob:
     def _record(
         self, run: TrainingRun, images: list[LabelledImage]
     ) -> ModelRecord:
-        return replace(
-            run.sam.record,
+        return run.sam.record.of_new_weights(
             name=self.output.stem,
             input_size=self.input_size,
             object_diameter=self._diameters(),
             purpose=self.purpose,
             licence=self.licence or run.sam.record.licence,
-            url='',
-            hash='',
-            size_bytes=0,
             training=training_record(
                 run,
                 images,
