@@ -316,8 +316,7 @@ def _parameters(options: argparse.Namespace) -> dict[str, Any]:
     }
     if options.channel:
         known['channel'] = options.channel
-    restored: dict[str, Any] = json.loads(json.dumps(known, default=str))
-    return restored
+    return json.loads(json.dumps(known, default=str))
 
 
 def _segment_all(

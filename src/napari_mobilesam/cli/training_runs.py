@@ -24,8 +24,7 @@ CHECKPOINT = '.safetensors'
 
 def run_folder(options: argparse.Namespace) -> Path:
     """Return the folder of a run, by default named after its output."""
-    folder: Path = options.run_folder or options.output.with_suffix('.run')
-    return folder
+    return options.run_folder or options.output.with_suffix('.run')
 
 
 def check_checkpoint(options: argparse.Namespace) -> None:

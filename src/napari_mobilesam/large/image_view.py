@@ -171,8 +171,7 @@ def _mean_blocks(pixels: NDArray[Any], step: int) -> NDArray[Any]:
     pixels = _pad(pixels, fill).astype(np.float32)
     rows, columns = (n // step for n in pixels.shape[:2])
     blocks = pixels.reshape(rows, step, columns, step, *pixels.shape[2:])
-    means: NDArray[Any] = blocks.mean(axis=(1, 3))
-    return means
+    return blocks.mean(axis=(1, 3))
 
 
 def _pad(pixels: NDArray[Any], after: tuple[int, int]) -> NDArray[Any]:

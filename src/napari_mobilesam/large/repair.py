@@ -54,8 +54,7 @@ def repair_tasks(
 def fits(cut: MaskTable, grid: Grid, shrink: int) -> NDArray[np.bool_]:
     """Return cut masks that may fit in a tile, given their visible part."""
     extents = (cut.boxes[:, 2:] - cut.boxes[:, :2]).max(axis=1, initial=0)
-    small: NDArray[np.bool_] = extents <= LARGEST_PART * grid.side * shrink
-    return small
+    return extents <= LARGEST_PART * grid.side * shrink
 
 
 def centred_window(

@@ -199,5 +199,4 @@ def is_cut(
     inner = np.where(
         [True, True, False, False], windows > ends, windows < ends
     )
-    cut: NDArray[np.bool_] = (near & inner).any(axis=1)
-    return cut
+    return (near & inner).any(axis=1)

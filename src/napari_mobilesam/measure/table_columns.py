@@ -57,8 +57,7 @@ def numbers_of(table: pd.DataFrame, column: str) -> NDArray[np.float64]:
     import pandas as pd
 
     values = pd.to_numeric(table[column], errors='coerce')
-    found: NDArray[np.float64] = values.to_numpy(np.float64, na_value=math.nan)
-    return found
+    return values.to_numpy(np.float64, na_value=math.nan)
 
 
 def histogram_columns(table: pd.DataFrame) -> list[str]:

@@ -36,8 +36,7 @@ class _Convolutions(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Transform features, keeping their shape and channels."""
-        changed: Tensor = x + self.layers(x)
-        return changed
+        return x + self.layers(x)
 
 
 class InstanceHead(nn.Module):
@@ -87,5 +86,4 @@ class InstanceHead(nn.Module):
             distance to the boundary (1 at its maximum in the object, 0
             outside).
         """
-        maps: Tensor = self.layers(features)
-        return maps
+        return self.layers(features)

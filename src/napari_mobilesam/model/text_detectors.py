@@ -331,8 +331,7 @@ class ClipSeg:
                 attention_mask=tokens['attention_mask'],
             )
         heat = answer.logits.reshape(answer.logits.shape[-2:]).sigmoid()
-        chances: NDArray[np.float32] = heat.cpu().numpy()
-        return chances
+        return heat.cpu().numpy()
 
 
 def _loaded(kind: str, folder: str | Path, device: str) -> tuple[Any, Any]:

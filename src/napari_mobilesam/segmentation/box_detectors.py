@@ -76,8 +76,7 @@ def load_detector(name: str, device: str = 'cpu') -> BoxDetector:
         transformers is not installed.
     """
     if name in RECORDS:
-        detector: BoxDetector = load_downloaded(name, device)
-        return detector
+        return load_downloaded(name, device)
     point = _entry_points().get(name)
     if point is None:
         raise DetectorError(
@@ -113,8 +112,7 @@ def checked_detector(detector: Any) -> BoxDetector:
             f'{quoted(detector)} is not a detector: it needs a method '
             'boxes(image, text).'
         )
-    found: BoxDetector = detector
-    return found
+    return detector
 
 
 def check_query(text: Any) -> None:

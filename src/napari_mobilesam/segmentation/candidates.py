@@ -282,8 +282,7 @@ class Candidates:
             cleaned, _ = remove_small_regions(mask, min_area, self.image_shape)
             # A filled hole may contain a settled pixel.
             self._cache[key] = self.scope.trim(cleaned)
-        result: Mask | None = self._cache[key]
-        return result
+        return self._cache[key]
 
     def _fits(self, mask: Mask, filters: ObjectFilters) -> bool:
         if not filters.border and touches_border(mask, self.image_shape):
@@ -297,8 +296,7 @@ class Candidates:
         key = (id(mask), name)
         if key not in self._cache:
             self._cache[key] = measure(mask, name, lambda: self.intensity)
-        value: float = self._cache[key]
-        return value
+        return self._cache[key]
 
     @cached_property
     def intensity(self) -> NDArray[Any]:
@@ -318,8 +316,7 @@ class Candidates:
         if layout.channels is None or layout.channel_axis is None:
             return values
         shown = np.take(values, layout.channels, axis=layout.channel_axis)
-        mean: NDArray[Any] = shown.mean(axis=layout.channel_axis)
-        return mean
+        return shown.mean(axis=layout.channel_axis)
 
     @cached_property
     def _cache(self) -> dict[Any, Any]:

@@ -53,8 +53,7 @@ class Coverage:
 
     def at(self, points: NDArray[np.float64]) -> NDArray[np.bool_]:
         """Return (N,) bool: which (N, 2) (row, column) are explained."""
-        explained: NDArray[np.bool_] = at_points(self._explained, points)
-        return explained
+        return at_points(self._explained, points)
 
 
 def confident_iou(least: float) -> float:

@@ -194,8 +194,7 @@ def shrink(image: NDArray[Any], step: int) -> NDArray[np.float32]:
     height, width = (n // step for n in image.shape[:2])
     cut = image[: height * step, : width * step].astype(np.float32)
     blocks = cut.reshape(height, step, width, step, *cut.shape[2:])
-    shrunk: NDArray[np.float32] = blocks.mean(axis=(1, 3))
-    return shrunk
+    return blocks.mean(axis=(1, 3))
 
 
 def _gray(image: NDArray[Any]) -> Plane:
@@ -210,8 +209,7 @@ def _gray(image: NDArray[Any]) -> Plane:
     colours = values.reshape(-1, values.shape[-1])
     colours = colours - colours.mean(axis=0)
     _, directions = np.linalg.eigh(colours.T @ colours)
-    projected: Plane = (colours @ directions[:, -1]).reshape(values.shape[:2])
-    return projected
+    return (colours @ directions[:, -1]).reshape(values.shape[:2])
 
 
 def _look(gray: Plane) -> float | None:
@@ -275,8 +273,7 @@ def _smooth(plane: Plane, sigma: float) -> Plane:
 
 def _local_contrast(gray: Plane, sigma: float) -> Plane:
     detail = gray - _smooth(gray, sigma)
-    contrast: Plane = np.sqrt(np.maximum(_smooth(detail * detail, sigma), 0))
-    return contrast
+    return np.sqrt(np.maximum(_smooth(detail * detail, sigma), 0))
 
 
 def _correlation_width(plane: Plane) -> float | None:

@@ -237,7 +237,6 @@ def thin_edges(edges: NDArray[np.float32]) -> NDArray[np.float32]:
         map_coordinates(edges, places + side * across, order=1, mode='nearest')
         for side in (-1, 1)
     ]
-    thinned: NDArray[np.float32] = np.where(
-        edges >= np.maximum(*neighbours), edges, 0
-    ).astype(np.float32)
-    return thinned
+    return np.where(edges >= np.maximum(*neighbours), edges, 0).astype(
+        np.float32
+    )

@@ -231,8 +231,7 @@ def _without_offset(image: Any) -> Any:
         return image
     # differences of int64 may not fit into int64; those of uint64 wrap around
     whole = image.astype(np.uint64)
-    difference: NDArray[np.uint64] = whole - np.uint64(low % 2**64)
-    return difference
+    return whole - np.uint64(low % 2**64)
 
 
 def _check_window(

@@ -180,10 +180,7 @@ def _size_octaves(
     """Return (M,) octaves from the preferred size to that of each mask."""
     areas = prediction.low_res_areas * LOW_RES_STRIDE**2
     diameters = 2 * np.sqrt(np.maximum(areas, 1) / math.pi)
-    octaves: NDArray[np.float64] = np.log2(
-        diameters / (wanted * record.object_diameter.best)
-    )
-    return octaves
+    return np.log2(diameters / (wanted * record.object_diameter.best))
 
 
 def answer_at_scale(
@@ -378,16 +375,14 @@ def anchor_of(prompts: Prompts) -> NDArray[np.float64]:
     """Return the prompted (row, column): box, region or first point."""
     box = _box_of(prompts)
     if box is not None:
-        center: NDArray[np.float64] = box.reshape(2, 2).mean(axis=0)
-        return center
+        return box.reshape(2, 2).mean(axis=0)
     positive = prompts.points[prompts.labels == 1]
     points = positive if len(positive) else prompts.points
     if not len(points):
         raise PromptError(
             'There is no prompt: give at least a point, a box or a mask.'
         )
-    first: NDArray[np.float64] = points[0]
-    return first
+    return points[0]
 
 
 def center_of_prompts(

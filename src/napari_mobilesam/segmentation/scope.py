@@ -71,8 +71,7 @@ def at_points(
     """
     last = np.array(plane.shape[:2]) - 1
     pixels = np.clip(np.floor(points), 0, last).astype(np.intp)
-    values: NDArray[Any] = plane[pixels[:, 0], pixels[:, 1]]
-    return values
+    return plane[pixels[:, 0], pixels[:, 1]]
 
 
 def checked_scope(

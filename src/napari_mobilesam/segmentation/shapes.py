@@ -175,8 +175,7 @@ def low_res_logits(mask: Mask, frame: Frame) -> NDArray[np.float32]:
     rows, columns = (_samples(frame, axis) for axis in (0, 1))
     inside = sampled(mask, rows, columns).astype(np.float32)
     cover = inside.reshape(size, SAMPLES, size, SAMPLES).mean(axis=(1, 3))
-    logits: NDArray[np.float32] = (2 * cover - 1) * np.float32(CERTAIN)
-    return logits
+    return (2 * cover - 1) * np.float32(CERTAIN)
 
 
 def sampled(

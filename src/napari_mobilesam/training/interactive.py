@@ -53,8 +53,7 @@ class DenseHead(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Map (B, C, s, s) to (B, 5, g, g) on the label grid."""
-        maps: Tensor = self.shuffle(self.project(features))
-        return maps
+        return self.shuffle(self.project(features))
 
 
 @dataclass

@@ -246,8 +246,7 @@ def open_source(
         If a package required to read it is not installed; names the package.
     """
     if all(hasattr(image, it) for it in ('read', 'levels', 'fingerprint')):
-        given: Source = image
-        return given
+        return image
     pyramid, path = _opened(image, series)
     name = 'the image' if path is None else path.name
     finest = pyramid.arrays[0]
