@@ -38,6 +38,14 @@ def slices_of(box: Box) -> tuple[slice, slice]:
     return slice(row0, row1), slice(column0, column1)
 
 
+def window_at(
+    row: int, column: int, sides: tuple[int, int], shape: tuple[int, int]
+) -> Window:
+    """Return the window of these sides at a pixel, cut off at the ends."""
+    row1, column1 = row + sides[0], column + sides[1]
+    return row, column, min(row1, shape[0]), min(column1, shape[1])
+
+
 def part_of_progress(
     progress: Progress | None, number: int, count: int
 ) -> Progress | None:

@@ -16,7 +16,6 @@ import warnings
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -336,6 +335,8 @@ def _segment_all(
             rows[image.image] = row
     if not waiting:
         return
+    from napari_mobilesam.model.threads import threads_kept
+
     model = load_chosen_model(options, progress)
     workers = min(options.workers or 1, len(waiting))
     pool = ThreadPoolExecutor(workers, 'segment')
@@ -346,7 +347,8 @@ def _segment_all(
             return TO_DO
         return _segment(image, options, model, dropped.is_set)
 
-    with _threads_for(workers):
+    # one torch thread per worker, if there are several
+    with threads_kept(1 if workers > 1 else None):
         try:
             stop.keep_work()
             tasks: dict[Future[dict[str, Any]], SeriesImage] = {
@@ -378,20 +380,6 @@ def _row_of(image: SeriesImage) -> dict[str, Any] | None:
         return None
     table = edited_objects(image)
     return {'status': EDITED, 'objects': None if table is None else len(table)}
-
-
-@contextmanager
-def _threads_for(workers: int) -> Iterator[None]:
-    """Use one torch thread per worker if there are several."""
-    import torch
-
-    threads = torch.get_num_threads()
-    if workers > 1:
-        torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _segment(

@@ -26,7 +26,7 @@ from napari_mobilesam.segmentation.everything_plan import (
     point_source,
 )
 from napari_mobilesam.segmentation.object_size import nothing
-from napari_mobilesam.types import ModelRecord
+from napari_mobilesam.types import ModelRecord, window_at
 
 # Number of blocks read to find out how many are empty.
 BLOCKS_READ = 20
@@ -81,8 +81,7 @@ def shown_shares(
     grid = plan.grid
     step = grid.stride * grid.block
     side = step - grid.stride + grid.side
-    height, width = grid.shape
-    ends = plan.view.source.planes, height, width
+    ends = plan.view.source.planes, *grid.shape
     places = np.random.default_rng(0).random((BLOCKS_READ, 3)) * ends
     blocks = []
     start = time.monotonic()
@@ -93,12 +92,7 @@ def shown_shares(
         if time.monotonic() - start > SAMPLE_SECONDS:
             break
         row, column = (int(index) * step for index in place)
-        window = (
-            row,
-            column,
-            min(row + side, height),
-            min(column + side, width),
-        )
+        window = window_at(row, column, (side, side), grid.shape)
         # what cannot be read fails later, and only its tiles
         with contextlib.suppress(Exception):
             rgb = plan.view.rgb(int(plane), window)

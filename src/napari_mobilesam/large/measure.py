@@ -6,6 +6,7 @@ share one contrast and one object size.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +27,7 @@ from napari_mobilesam.segmentation.sampling import (
     BLOCKS_PER_SIDE,
     varies,
 )
-from napari_mobilesam.types import BlankImageError, Window
+from napari_mobilesam.types import BlankImageError, Window, window_at
 
 if TYPE_CHECKING:
     from napari_mobilesam.model.sam import Sam
@@ -169,14 +170,8 @@ def _windows(
         ]
         for length in shape
     ]
-    for row in starts[0]:
-        for column in starts[1]:
-            yield (
-                row,
-                column,
-                min(row + side, shape[0]),
-                min(column + side, shape[1]),
-            )
+    for row, column in itertools.product(*starts):
+        yield window_at(row, column, (side, side), shape)
 
 
 def _spread(count: int, most: int) -> list[int]:

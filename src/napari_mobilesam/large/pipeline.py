@@ -15,8 +15,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from napari_mobilesam.argument_checks import (
     check_callable,
     check_flag,
@@ -57,6 +55,7 @@ from napari_mobilesam.large.results import (
 from napari_mobilesam.large.run_folder import check_place, records_folder
 from napari_mobilesam.large.run_size import check_size
 from napari_mobilesam.large.search import Search, TileHooks
+from napari_mobilesam.model.threads import threads_kept
 from napari_mobilesam.run_lock import run_lock
 from napari_mobilesam.types import Progress, SegmentationError
 
@@ -176,7 +175,7 @@ def segment_large(
         open_pool = partial(open_workers, executor, count=workers)
         search = Search(plan, journal, hooks)
         proposer = _proposer(plan, folder, load, loaded.key)
-        with _threads_kept(), open_pool(proposer) as pool:
+        with threads_kept(), open_pool(proposer) as pool:
             search.run(pool)
         output_of = LabelOutput(search)
         if target is None:
@@ -294,13 +293,3 @@ def _finished_output(
         )
     check_replaceable(target)
     return None if unfinished else target
-
-
-@contextmanager
-def _threads_kept() -> Iterator[None]:
-    """Restore the number of torch threads on exit."""
-    threads = torch.get_num_threads()
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)

@@ -51,6 +51,7 @@ from napari_mobilesam.types import (
     ModelRecord,
     SegmentationError,
     Window,
+    slices_of,
 )
 
 if TYPE_CHECKING:
@@ -187,7 +188,7 @@ class Proposer:
         regions = [
             region
             for region in self._regions(task)
-            if not is_empty(_part(rgb, region.window))
+            if not is_empty(rgb[slices_of(region.window)])
         ]
         masks: list[Mask] = []
         cut = np.zeros(0, bool)
@@ -337,11 +338,6 @@ def moved(window: Window, by: tuple[int, int]) -> Window:
     """Return a window shifted by rows and columns."""
     row0, column0, row1, column1 = window
     return row0 + by[0], column0 + by[1], row1 + by[0], column1 + by[1]
-
-
-def _part(rgb: NDArray[np.uint8], window: Window) -> NDArray[np.uint8]:
-    row0, column0, row1, column1 = window
-    return rgb[row0:row1, column0:column1]
 
 
 def is_empty(rgb: NDArray[np.uint8]) -> bool:

@@ -18,7 +18,7 @@ from napari_mobilesam.large.io.interfaces import LabelSink
 from napari_mobilesam.large.journal import Journal, MaskRecordReader
 from napari_mobilesam.large.mask_table import MaskTable
 from napari_mobilesam.large.resize import enlarge_mask, fine_box
-from napari_mobilesam.types import Window
+from napari_mobilesam.types import Window, window_at
 
 
 class ChunkTask(NamedTuple):
@@ -112,12 +112,7 @@ def chunk_tasks(
             used, record = np.unique(found.record[met], return_inverse=True)
             yield ChunkTask(
                 plane,
-                (
-                    row * chunk[0],
-                    column * chunk[1],
-                    min((row + 1) * chunk[0], shape[0]),
-                    min((column + 1) * chunk[1], shape[1]),
-                ),
+                window_at(row * chunk[0], column * chunk[1], chunk, shape),
                 labels[met],
                 tuple(found.keys[i] for i in used.tolist()),
                 record.reshape(-1),

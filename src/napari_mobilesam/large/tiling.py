@@ -22,7 +22,12 @@ from napari_mobilesam.segmentation.lattice import (
 )
 from napari_mobilesam.segmentation.shapes import LOW_RES_STRIDE
 from napari_mobilesam.segmentation.windows import HALO, window_side
-from napari_mobilesam.types import EverythingParameters, ModelRecord, Window
+from napari_mobilesam.types import (
+    EverythingParameters,
+    ModelRecord,
+    Window,
+    window_at,
+)
 
 # For blocks of tiles: maximum tiles along a side, minimum blocks of a plane
 # with enough tiles, and maximum pixels along a side of a block of several
@@ -104,12 +109,9 @@ class Grid:
 
     def window(self, row: int, column: int) -> Window:
         """Return the window that is embedded for a tile."""
-        row0, column0 = row * self.stride, column * self.stride
-        return (
-            row0,
-            column0,
-            min(row0 + self.side, self.shape[0]),
-            min(column0 + self.side, self.shape[1]),
+        sides = self.side, self.side
+        return window_at(
+            row * self.stride, column * self.stride, sides, self.shape
         )
 
     def core(self, row: int, column: int) -> Window:

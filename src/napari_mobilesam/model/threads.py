@@ -106,6 +106,18 @@ class ThreadTeam:
                 torch.set_num_threads(most)
 
 
+@contextmanager
+def threads_kept(count: int | None = None) -> Iterator[None]:
+    """Restore torch's number of threads on exit, set to ``count`` if given."""
+    threads = torch.get_num_threads()
+    if count is not None:
+        torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
 class _Computing:
     """Process in which torch has started its threads."""
 

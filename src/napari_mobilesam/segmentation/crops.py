@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_mobilesam.types import Box, EverythingParameters, Mask
+from napari_mobilesam.types import Box, EverythingParameters, Mask, window_at
 
 # A mask this close to an inner edge of its crop, in data pixels, is cut off
 # (as in the reference implementation).
@@ -131,8 +131,7 @@ def _crops(
         for j in range(count):
             row0 = (crop_height - overlap) * j
             column0 = (crop_width - overlap) * i
-            row1 = min(row0 + crop_height, height)
-            column1 = min(column0 + crop_width, width)
-            if row1 > row0 and column1 > column0:
-                crops.append((row0, column0, row1, column1))
+            if row0 < height and column0 < width:
+                sides = crop_height, crop_width
+                crops.append(window_at(row0, column0, sides, image_shape))
     return crops

@@ -18,6 +18,8 @@ from PIL import Image
 from scipy import fft
 from skimage.filters import gaussian
 
+from napari_mobilesam.types import window_at
+
 Plane = NDArray[np.float32]
 
 # Size of the part that is analysed: large enough for many objects, small
@@ -134,15 +136,11 @@ def places_to_look_at(
         centers = _lively(overview, shape)
     windows = []
     for center in centers[:PLACES]:
-        low = [
+        row, column = (
             max(0, min(round(place - LOOK / 2), length - LOOK))
             for place, length in zip(center, shape, strict=True)
-        ]
-        high = [
-            min(start + LOOK, length)
-            for start, length in zip(low, shape, strict=True)
-        ]
-        windows.append((low[0], low[1], high[0], high[1]))
+        )
+        windows.append(window_at(row, column, (LOOK, LOOK), shape))
     return windows
 
 

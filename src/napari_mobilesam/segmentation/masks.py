@@ -362,8 +362,8 @@ def label_table(labels: NDArray[Any], painted: Sequence[Mask]) -> pd.DataFrame:
 
 def _extent(labels: NDArray[Any], number: int, mask: Mask) -> tuple[Any, ...]:
     """Return the area, centroid and box of the visible part of a mask."""
-    row0, column0, row1, column1 = mask.box
-    visible = labels[row0:row1, column0:column1] == number
+    row0, column0 = mask.box[:2]
+    visible = labels[slices_of(mask.box)] == number
     # the number of pixels in each row and column is all that is needed
     area, row, low, high = _along(np.count_nonzero(visible, axis=1), row0)
     _, column, left, right = _along(np.count_nonzero(visible, axis=0), column0)

@@ -17,7 +17,7 @@ from PIL import Image
 from napari_mobilesam.training.augment import augment, scale_intensities
 from napari_mobilesam.training.labelled_images import LabelledImage
 from napari_mobilesam.training.warp import Warp
-from napari_mobilesam.types import Frame, Window
+from napari_mobilesam.types import Frame, Window, slices_of
 
 
 def choose_window(
@@ -137,10 +137,8 @@ class CropGeometry:
         ndarray
             (h, w, 3) uint8, longer side ``canvas``.
         """
-        row0, column0, row1, column1 = self.window
-        values = scale_intensities(
-            image.image[row0:row1, column0:column1], image, rng
-        )
+        window = image.image[slices_of(self.window)]
+        values = scale_intensities(window, image, rng)
         as_bytes = (values * 255 + 0.5).astype(np.uint8)
         picture = Image.fromarray(as_bytes).resize(
             self.shape[::-1], Image.Resampling.BILINEAR
@@ -181,14 +179,13 @@ class CropGeometry:
 
         Shrinking averages pixels; the padding is 0.
         """
-        row0, column0, row1, column1 = self.window
         shape = (
             max(1, round(self.shape[0] / stride)),
             max(1, round(self.shape[1] / stride)),
         )
         inner = np.empty((len(planes), *shape), np.uint8)
         for number, plane in enumerate(planes):
-            part = np.ascontiguousarray(plane[row0:row1, column0:column1])
+            part = np.ascontiguousarray(plane[slices_of(self.window)])
             picture = Image.fromarray(part).resize(
                 shape[::-1], Image.Resampling.BILINEAR
             )

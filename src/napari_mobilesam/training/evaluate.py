@@ -40,7 +40,7 @@ from napari_mobilesam.training.simulated_prompts import (
     random_point,
 )
 from napari_mobilesam.training.training_parameters import EvaluationOptions
-from napari_mobilesam.types import Progress, Prompts
+from napari_mobilesam.types import Progress, Prompts, slices_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -148,8 +148,7 @@ class Target(NamedTuple):
         mask = prediction.mask(index)
         if not mask.data.size:
             return 0.0
-        row0, column0, row1, column1 = mask.box
-        hit = self.layer[row0:row1, column0:column1] == self.label
+        hit = self.layer[slices_of(mask.box)] == self.label
         shared = int(np.count_nonzero(hit & mask.data))
         union = int(self.truth.sum()) + mask.area - shared
         return shared / union
@@ -161,12 +160,11 @@ def _targets(
     chosen = np.arange(len(image.objects))
     if len(chosen) > count:
         chosen = np.sort(rng.choice(chosen, count, replace=False))
-    for layer_index, label, row0, column0, row1, column1 in image.objects[
-        chosen
-    ]:
-        layer = image.labels[layer_index]
+    for index, label, *corners in image.objects[chosen].tolist():
+        row0, column0, row1, column1 = corners
+        layer = image.labels[index]
         truth = layer[row0:row1, column0:column1] == label
-        yield Target(layer, int(label), truth, (int(row0), int(column0)))
+        yield Target(layer, label, truth, (row0, column0))
 
 
 def _shift(

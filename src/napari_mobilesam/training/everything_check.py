@@ -13,7 +13,7 @@ from napari_mobilesam.model.sam import Sam
 from napari_mobilesam.segmentation.everything import segment_everything
 from napari_mobilesam.training.labelled_images import LabelledImage
 from napari_mobilesam.training.metrics import iou_matrix, match
-from napari_mobilesam.types import Window
+from napari_mobilesam.types import Window, slices_of, window_at
 
 SIDE = 320  # data pixels; of a larger image, a window is used
 IMAGES = 2
@@ -70,8 +70,7 @@ class EverythingCheck:
 
         scores = []
         for image, held in self._pairs:
-            row0, column0, row1, column1 = _window(held)
-            part = slice(row0, row1), slice(column0, column1)
+            part = slices_of(_window(held))
             colour = image.image.ndim == 3
             found, _ = segment_everything(
                 image.image[part],
@@ -91,16 +90,12 @@ class EverythingCheck:
 
 def _window(held: LabelledImage) -> Window:
     """Return a window around the first held-out object."""
-    box = held.objects[0, 2:]
-    starts, stops = [], []
-    for first, last, length in zip(
-        box[:2], box[2:], held.image.shape[:2], strict=True
-    ):
-        start = int((first + last) / 2) - SIDE // 2
-        start = min(max(0, start), max(0, length - SIDE))
-        starts.append(start)
-        stops.append(min(start + SIDE, length))
-    return starts[0], starts[1], stops[0], stops[1]
+    box, shape = held.objects[0, 2:], held.image.shape[:2]
+    row, column = (
+        min(max(0, int((first + last) / 2) - SIDE // 2), max(0, length - SIDE))
+        for first, last, length in zip(box[:2], box[2:], shape, strict=True)
+    )
+    return window_at(row, column, (SIDE, SIDE), shape)
 
 
 def judged_f1(

@@ -29,7 +29,7 @@ from napari_mobilesam.large.io.ngff import (
     source_link,
 )
 from napari_mobilesam.large.io.sources import Geometry
-from napari_mobilesam.types import ImageError, Window
+from napari_mobilesam.types import ImageError, Window, window_at
 
 OURS = 'napari-mobilesam'
 
@@ -361,13 +361,7 @@ def _write_coarser(group: Any, level: int, finer: Any, axes: str) -> Any:
 
 
 def _chunk_windows(array: Any) -> Iterator[Window]:
-    height, width = array.shape[-2:]
-    rows, columns = array.chunks[-2:]
-    for row in range(0, height, rows):
-        for column in range(0, width, columns):
-            yield (
-                row,
-                column,
-                min(row + rows, height),
-                min(column + columns, width),
-            )
+    shape, chunk = array.shape[-2:], array.chunks[-2:]
+    for row in range(0, shape[0], chunk[0]):
+        for column in range(0, shape[1], chunk[1]):
+            yield window_at(row, column, chunk, shape)

@@ -31,7 +31,7 @@ from napari_mobilesam.readers.open_image import (
 )
 from napari_mobilesam.readers.pyramid import Pyramid, downsampling
 from napari_mobilesam.segmentation.layout import Channels
-from napari_mobilesam.types import ImageError, Window
+from napari_mobilesam.types import ImageError, Window, window_at
 
 # Number of pixels used to identify an image: a grid of small blocks.
 SAMPLE_BLOCK = 32
@@ -384,12 +384,7 @@ def _sample_windows(shape: tuple[int, int]) -> list[Window]:
         for size in shape
     )
     return [
-        (
-            row,
-            column,
-            min(row + SAMPLE_BLOCK, shape[0]),
-            min(column + SAMPLE_BLOCK, shape[1]),
-        )
+        window_at(row, column, (SAMPLE_BLOCK, SAMPLE_BLOCK), shape)
         for row in rows
         for column in columns
     ]
