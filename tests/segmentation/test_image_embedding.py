@@ -80,7 +80,9 @@ def test_a_decoder_block_lies_around_its_centre(shape, place, large):
         assert (off[inner] <= 4 * pitch).all()
 
 
-def test_a_block_is_embedded_once(embedding, tiny_model, monkeypatch):
+def test_a_block_is_embedded_once(image, tiny_model, monkeypatch):
+    monkeypatch.setattr(image_embedding, 'CUTS_KEPT', 2)
+    embedding = ImageEmbedding.of_rgb(tiny_model, image)
     first = embedding.cut((150, 200), 4)
     assert embedding.has((150, 200), 4)
     assert not embedding.has((20, 20), 4)
@@ -89,7 +91,6 @@ def test_a_block_is_embedded_once(embedding, tiny_model, monkeypatch):
     beside = embedding.cut((150, 206), 4)
     assert beside.frame != first.frame
     # the cut used last is kept longest
-    monkeypatch.setattr(image_embedding, 'CUTS_KEPT', 2)
     embedding.cut((150, 200), 4)
     embedding.cut((150, 194), 4)
     assert embedding.cut((150, 200), 4) is first

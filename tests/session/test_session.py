@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from napari_mobilesam.model.sam import build_sam
+from napari_mobilesam.recent import LeastRecentlyUsed
 from napari_mobilesam.session import PlaneTask, Session
 from napari_mobilesam.session.images.planes import ImagePlane
-from napari_mobilesam.session.images.recent import LeastRecentlyUsed
 from napari_mobilesam.session.prompts.prompt_messages import check_prompts
 from napari_mobilesam.session.runtime.worker import LatestWorker
 from napari_mobilesam.text import explain

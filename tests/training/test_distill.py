@@ -101,13 +101,13 @@ def test_embeddings_are_computed_once_and_resumed(
     first = cache(tmp_path, teacher, disc_images)
     calls: list[int] = []
     # Interrupted after two crops: a file of embeddings that are not all there.
-    done = first.fill(
+    done = first.store.fill(
         lambda number, *_: calls.append(number),
         cancelled=lambda: len(calls) >= 2,
     )
     assert not done
     again = cache(tmp_path, teacher, disc_images)
-    assert again.fill()
+    assert again.store.fill()
     from napari_mobilesam.training.teacher import embed_sample
 
     for number in range(5):
@@ -115,7 +115,7 @@ def test_embeddings_are_computed_once_and_resumed(
         assert torch.allclose(again[number], expected, atol=2e-3, rtol=1e-2)
     third = cache(tmp_path, teacher, disc_images)
     monitor: list[int] = []
-    assert third.fill(lambda number, *_: monitor.append(number))
+    assert third.store.fill(lambda number, *_: monitor.append(number))
     assert monitor == []
     assert third.embeddings.dtype == np.float16
 
@@ -124,10 +124,10 @@ def test_embeddings_are_computed_once_and_resumed(
 def test_embeddings_that_were_deleted_are_computed_again(
     teacher: Sam, disc_images: list[LabelledImage], tmp_path: Path
 ) -> None:
-    cache(tmp_path, teacher, disc_images).fill()
+    cache(tmp_path, teacher, disc_images).store.fill()
     (tmp_path / 'embeddings.npy').unlink()
     again = cache(tmp_path, teacher, disc_images)
-    assert again.fill()
+    assert again.store.fill()
     assert again.embeddings.any(axis=(1, 2, 3)).all()
 
 

@@ -35,6 +35,7 @@ from napari_mobilesam.argument_checks import (
     check_model,
 )
 from napari_mobilesam.model.versions import LatestOnly
+from napari_mobilesam.recent import LeastRecentlyUsed
 from napari_mobilesam.segmentation.embedding_grid import (
     STRIDE,
     BlockKey,
@@ -136,7 +137,7 @@ class ImageEmbedding:
         self._cache = cache
         self._budgets = [budget]
         self._blocks: OrderedDict[BlockKey, torch.Tensor] = OrderedDict()
-        self._cuts: OrderedDict[tuple[int, ...], Embedding] = OrderedDict()
+        self._cuts = LeastRecentlyUsed[Embedding](CUTS_KEPT)
         self._lock = threading.Lock()
 
     @classmethod
@@ -187,26 +188,19 @@ class ImageEmbedding:
         else:
             key = grid.small_block(center, pitch)
         row, column = grid.first_cell(key, center)
-        slot = (*key, row, column)
-        with self._lock:
-            known = self._cuts.get(slot)
-            if known is not None:
-                self._cuts.move_to_end(slot)
-                return known
-        top, left = row - key.row, column - key.column
-        cells = slice(top, top + grid.cells), slice(left, left + grid.cells)
-        part = self.block(key)[(None, slice(None), *cells)]
-        # several threads would only wait for busy cores on so small a piece
-        with self.model.threads():
-            features = part.float().contiguous()
-        embedding = Embedding(
-            features, grid.frame(key, center), self.model_key
-        )
-        with self._lock:
-            self._cuts[slot] = embedding
-            while len(self._cuts) > CUTS_KEPT:
-                self._cuts.popitem(last=False)
-        return embedding
+
+        def make() -> Embedding:
+            top, left, side = row - key.row, column - key.column, grid.cells
+            block = self.block(key)[None]
+            part = block[..., top : top + side, left : left + side]
+            # several threads would only wait for busy cores on so small a
+            # piece
+            with self.model.threads():
+                features = part.float().contiguous()
+            frame = grid.frame(key, center)
+            return Embedding(features, frame, self.model_key)
+
+        return self._cuts.get((*key, row, column), make)
 
     def overview(self) -> NDArray[np.uint8]:
         """Return the whole image, (h, w, 3) uint8, at model input size."""

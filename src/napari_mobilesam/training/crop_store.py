@@ -39,6 +39,8 @@ class CropStore:
         Everything that affects the entries, as JSON values.
     title : str
         Name of the entries in messages.
+    make : callable
+        Computes the entries of one crop, by array name.
     max_bytes : int, optional
         Maximum size on disk; if N crops need more, an error asks for fewer.
 
@@ -64,9 +66,11 @@ class CropStore:
         arrays: Mapping[str, tuple[DTypeLike, tuple[int, ...]]],
         identity: Mapping[str, Any],
         title: str,
+        make: Callable[[int], Mapping[str, NDArray[Any]]],
         max_bytes: int | None = None,
     ) -> None:
         self.folder, self.crops, self.title = folder, crops, title
+        self._make = make
         self.bytes_per_crop = sum(
             np.dtype(dtype).itemsize * int(np.prod(shape))
             for dtype, shape in arrays.values()
@@ -133,23 +137,14 @@ class CropStore:
 
     def fill(
         self,
-        make: Callable[[int], Mapping[str, NDArray[Any]]],
         progress: Progress | None = None,
         cancelled: Callable[[], bool] | None = None,
     ) -> bool:
-        """Compute missing entries; return whether all are there.
-
-        Parameters
-        ----------
-        make : callable
-            Computes the entries of one crop, by array name.
-        progress, cancelled : callable, optional
-            Called for each crop.
-        """
+        """Compute missing entries; return whether all are there."""
         for count, number in enumerate(np.flatnonzero(self.done == 0)):
             if cancelled is not None and cancelled():
                 break
-            for name, values in make(int(number)).items():
+            for name, values in self._make(int(number)).items():
                 self.arrays[name][number] = values
             if count % FLUSH_EVERY == FLUSH_EVERY - 1:
                 self._commit(int(number) + 1)

@@ -265,7 +265,7 @@ def distill(
         options.max_bytes,
     )
     sam = student or make_student(teacher, options.config.seed)
-    complete = cache.fill(progress, cancelled)
+    complete = cache.store.fill(progress, cancelled)
     score = AgreementScore(teacher, source, options.crops, options.check_crops)
     task = (
         EmbeddingTask(sam, cache)

@@ -69,7 +69,7 @@ class HeadJob(FolderJob):
             {'images': digest_of(images), 'base': start, 'head only': 'True'},
         )
         run.resume()
-        if not crops.fill(progress, cancelled):
+        if not crops.store.fill(progress, cancelled):
             raise TrainingError(
                 'cancelled while crops were embedded: the same command '
                 'continues from there'

@@ -6,7 +6,7 @@ and kept on disk; a step costs no more than the head.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,6 @@ from napari_mobilesam.training.interactive import CHANNELS, StepResult
 from napari_mobilesam.training.losses import head_loss
 from napari_mobilesam.training.metrics import iou_matrix, match
 from napari_mobilesam.training.step_tasks import Turn
-from napari_mobilesam.types import Progress
 
 # A found object of which a smaller share is known is not counted.
 KNOWN = 0.5
@@ -35,23 +34,7 @@ KNOWN = 0.5
 class EmbeddedCrops:
     """Embeddings and maps of a fixed number of crops, on disk.
 
-    Parameters
-    ----------
-    folder : Path
-        Folder of the `CropStore`.
-    sam : Sam
-        In inference mode.
-    source : HeadCropSource
-        Source of crops; crops 0 … N - 1 are embedded.
-    crops : int
-        N.
-
-    Raises
-    ------
-    SegmentationError
-        If the folder belongs to another encoder or other crops.
-    TrainingError
-        If the disk is too small.
+    The first crops of a source are embedded, in a `CropStore`.
     """
 
     def __init__(
@@ -76,23 +59,13 @@ class EmbeddedCrops:
                 'images': sorted(image.digest for image in source.images),
             },
             'embedded crops',
+            self._entry,
         )
 
-    def fill(
-        self,
-        progress: Progress | None = None,
-        cancelled: Callable[[], bool] | None = None,
-    ) -> bool:
-        """Compute missing entries; return whether all are there."""
-
-        def make(number: int) -> dict[str, NDArray[Any]]:
-            crop = self.source[number]
-            return {
-                'embeddings': embed_crop(self.sam, crop).cpu().numpy(),
-                'maps': crop.maps,
-            }
-
-        return self.store.fill(make, progress, cancelled)
+    def _entry(self, number: int) -> dict[str, NDArray[Any]]:
+        crop = self.source[number]
+        embedding = embed_crop(self.sam, crop).cpu().numpy()
+        return {'embeddings': embedding, 'maps': crop.maps}
 
     def batch(self, numbers: Sequence[int]) -> tuple[Tensor, Tensor]:
         """Return embeddings (B, C, h, w) and maps (B, 4, 4h, 4w), float32."""

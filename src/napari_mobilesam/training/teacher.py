@@ -6,7 +6,6 @@ can be saved, and training the student needs no forward pass of the teacher.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -21,31 +20,12 @@ from napari_mobilesam.training.crop_store import CropStore
 from napari_mobilesam.training.interactive import CHANNELS
 from napari_mobilesam.training.samples import Sample, SampleSource
 from napari_mobilesam.training.tensor_batch import collate, normalise
-from napari_mobilesam.types import Progress
 
 
 class TeacherCache:
     """Teacher embeddings of a fixed number of crops.
 
-    Parameters
-    ----------
-    folder : Path
-        Folder of the `CropStore`.
-    teacher : Sam
-        In inference mode.
-    source : SampleSource
-        Source of crops; crops 0 … N - 1 are embedded.
-    crops : int
-        N.
-    max_bytes : int, optional
-        Maximum size on disk; if N crops need more, an error asks for fewer.
-
-    Raises
-    ------
-    SegmentationError
-        If the folder belongs to another teacher or other crops.
-    TrainingError
-        If the disk is too small.
+    The first crops of a source are embedded, in a `CropStore`.
     """
 
     def __init__(
@@ -70,6 +50,7 @@ class TeacherCache:
                 'images': sorted(image.digest for image in source.images),
             },
             'teacher embeddings',
+            self._entry,
             max_bytes,
         )
 
@@ -78,18 +59,9 @@ class TeacherCache:
         """(N, 256, s, s) float16."""
         return self.store.arrays['embeddings']
 
-    def fill(
-        self,
-        progress: Progress | None = None,
-        cancelled: Callable[[], bool] | None = None,
-    ) -> bool:
-        """Compute missing entries; return whether all are there."""
-
-        def make(number: int) -> dict[str, NDArray[Any]]:
-            features = embed_sample(self.teacher, self.source[number])
-            return {'embeddings': features.float().cpu().numpy()}
-
-        return self.store.fill(make, progress, cancelled)
+    def _entry(self, number: int) -> dict[str, NDArray[Any]]:
+        features = embed_sample(self.teacher, self.source[number])
+        return {'embeddings': features.float().cpu().numpy()}
 
     def __getitem__(self, number: int) -> Tensor:
         """Return the embedding (256, s, s) float32 of one crop."""

@@ -9,6 +9,7 @@ from typing import Any
 
 from psygnal import Signal, SignalInstance
 
+from napari_mobilesam.recent import LeastRecentlyUsed
 from napari_mobilesam.series.series import Series
 from napari_mobilesam.series.series_entry import Status
 from napari_mobilesam.series.series_files import SeriesError, file_state
@@ -20,7 +21,6 @@ from napari_mobilesam.series.series_segmentation import (
 from napari_mobilesam.session.files.record_json import Json
 from napari_mobilesam.session.files.saving import decode, read
 from napari_mobilesam.session.images.planes import ImagePlane
-from napari_mobilesam.session.images.recent import LeastRecentlyUsed
 from napari_mobilesam.session.runtime.latest_run import (
     BackgroundRun,
     LatestRun,
