@@ -730,6 +730,20 @@ def test_arrays_are_read_without_leading_axes_of_length_one(
     assert read_array(tmp_path / 'a.npy')[0].shape == kept
 
 
+def test_a_last_axis_of_length_one_is_no_column(tmp_path: Path) -> None:
+    path = tmp_path / 'a.tif'
+    tifffile.imwrite(path, LABELS[..., np.newaxis])
+    for pixels in read_array(path)[0], read_labels(path).labels[0]:
+        np.testing.assert_array_equal(pixels, LABELS)
+
+
+def test_labels_with_too_many_unnamed_axes_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / 'a.tif'
+    tifffile.imwrite(path, np.zeros((2, 2, 2, 9, 9), np.uint16))
+    with pytest.raises(ExportError, match=r'have the shape \(2, 2, 2, 9, 9\)'):
+        read_labels(path)
+
+
 def test_two_unnamed_axes_are_named_by_the_user(tmp_path: Path) -> None:
     stack = np.arange(2 * 5 * 81, dtype=np.uint16).reshape(2, 5, 9, 9)
     path = tmp_path / 'a.tif'

@@ -179,12 +179,10 @@ def with_plane_last(
             f'The axes {axes!r} in the file do not fit its shape '
             f'{pixels.shape}.'
         )
-    last = [name for name in 'yxs' if name in axes]
-    first = [name for name in axes if name == 't']
-    others = [name for name in axes if name not in (*first, *last)]
-    order = [*first, *others, *last]
-    moved = pixels.transpose([axes.index(name) for name in order])
-    return moved, ''.join(order)
+    rank = {'t': -1, 'y': 1, 'x': 2, 's': 3}
+    # several axes may have the same letter, for unknown
+    order = sorted(range(len(axes)), key=lambda axis: rank.get(axes[axis], 0))
+    return pixels.transpose(order), ''.join(axes[axis] for axis in order)
 
 
 def _guarded(path: Path, read: Callable[[], Read]) -> Read:

@@ -494,11 +494,11 @@ def unnamed_axes(count: int) -> str:
 
 
 def tiff_axes(axes: str, shape: Sequence[int]) -> str | None:
-    """Translate axis letters of tifffile, None if all but YX are unknown.
+    """Translate axis letters of tifffile, None if all before YX are unknown.
 
     Q, I and others of unknown meaning are planes.
     """
-    if axes != 'YX' and axes.strip('QI') == 'YX':
+    if axes != 'YX' and axes.lstrip('QI') == 'YX':
         return None
     names = ''.join(
         name if name in 'tzcsyx' else 'z' if 'z' not in axes.lower() else 't'
