@@ -1067,7 +1067,12 @@ def test_careless_geojson(tmp_path: Path) -> None:
         },
         'properties': {
             'classification': {'name': 'A', 'color': [300, 0, 0]},
-            'measurements': {'Area': 'x', 'Round': math.nan, 'Long': 5},
+            'measurements': {
+                'Area': 'x',
+                'Round': math.nan,
+                'Long': 5,
+                'Huge': 10**400,
+            },
         },
     }
     path = tmp_path / 'x.geojson'
@@ -1145,12 +1150,15 @@ def test_careless_coco(tmp_path: Path) -> None:
                 'measurements': {'a': 'x', 'b': 2},
             }
         ],
-        'categories': [{'id': 1, 'name': 'A', 'color': 'red'}],
+        'categories': [
+            {'id': 1, 'name': 'A', 'color': 'red'},
+            {'id': 2, 'name': 'B', 'color': [255.0, 0, 16]},
+        ],
     }
     path = tmp_path / 'x.json'
     path.write_text(json.dumps(content), 'utf-8')
     found = read_labels(path)
-    assert found.class_colors == {}
+    assert found.class_colors == {'B': '#ff0010'}
     assert found.table is not None
     assert list(found.table) == ['label', 'class', 'b']
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -315,7 +316,9 @@ def finite_numbers(values: Any) -> dict[str, float]:
     return {
         str(name): value
         for name, value in (values or {}).items()
-        if isinstance(value, int | float) and math.isfinite(value)
+        if isinstance(value, int | float)
+        # integers in JSON may be too large for a float
+        and abs(value) <= sys.float_info.max
     }
 
 
@@ -323,9 +326,9 @@ def hex_color(levels: Any) -> str | None:
     """Return ``'#rrggbb'`` of levels from 0 to 255; None if invalid."""
     if not isinstance(levels, list) or len(levels) not in (3, 4):
         return None
-    if not all(isinstance(n, int) and 0 <= n <= 255 for n in levels):
+    if not all(isinstance(n, int | float) and 0 <= n <= 255 for n in levels):
         return None
-    return '#{:02x}{:02x}{:02x}'.format(*levels[:3])
+    return '#{:02x}{:02x}{:02x}'.format(*map(int, levels[:3]))
 
 
 def smallest_dtype(largest: int) -> np.dtype[Any]:
