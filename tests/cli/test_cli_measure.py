@@ -255,6 +255,8 @@ def test_axes_of_the_image_are_those_of_the_labels(
     # `segment --plane` counts along the axes of the file
     flat = tmp_path / 'flat.tif'
     tifffile.imwrite(flat, pixels[0, 2])
+    refused = run('measure', flat, '--image', other, '-o', tmp_path / 'a.csv')
+    assert '{} x {} planes'.format(*pixels.shape[1::-1]) in refused.err
     options = ['--plane', '2,0', '-o', table, '--overwrite']
     assert run('measure', flat, '--image', other, *options).code == 0
     found = pd.read_csv(table)

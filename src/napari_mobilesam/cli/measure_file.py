@@ -30,8 +30,6 @@ from napari_mobilesam.units import in_one_unit, symbol_of
 if TYPE_CHECKING:
     import pandas as pd
 
-# Axes of images that are measured.
-ORDER = 'tzyxcs'
 PICTURES = ('.png', '.jpg', '.jpeg')
 
 
@@ -231,10 +229,10 @@ def open_image(
     if max(labels.shape[:-2], default=1) > 1:
         # a plane is chosen along the axes of the labels, which have this
         # order; for labels of one plane, along those of the file
-        array, names = _in_order(array, names)
+        array, names = _in_order(array, names, 'tzyxcs')
     if plane is not None:
         array, names = plane_of_image(array, names, path, plane)
-    array, names = _in_order(array, names)
+    array, names = _in_order(array, names, 'yxcs')
     opened = _without_single(array, names, labels.axes)
     colours = colours and opened.shape[-1] in (3, 4)
     return Intensities(
@@ -245,9 +243,9 @@ def open_image(
     )
 
 
-def _in_order(array: Any, names: str) -> tuple[Reordered, str]:
-    """Return an array as (t, z, y, x, channels), without reading it."""
-    order = sorted(range(len(names)), key=lambda n: ORDER.index(names[n]))
+def _in_order(array: Any, names: str, last: str) -> tuple[Reordered, str]:
+    """Return an array with some axes last, in this order, without reading."""
+    order = sorted(range(len(names)), key=lambda n: last.find(names[n]))
     return Reordered(array, order), ''.join(names[axis] for axis in order)
 
 
