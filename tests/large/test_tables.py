@@ -81,7 +81,7 @@ def test_classes_are_read_as_they_are_written(tmp_path: Path) -> None:
     assert read_table(path)['class'].dropna().tolist() == ['1', '2', '2']
 
 
-@pytest.mark.parametrize('rows', ['1,5,x\n2,6,y\n', '7,5,\n3,6,\n'])
+@pytest.mark.parametrize('rows', ['1,5,x\n2,6,y\n', '7,5,\n3,6,\n', '0,1,5\n'])
 def test_rows_longer_than_the_names_are_refused(
     rows: str, tmp_path: Path
 ) -> None:

@@ -168,7 +168,9 @@ def _read_text(path: Path, separator: str | None) -> pd.DataFrame:
         ) from error
     except (ValueError, csv.Error) as error:
         raise ImageError(NO_TABLE.format(path)) from error
-    if not table.index.equals(pd.RangeIndex(len(table))):
-        # pandas takes values without a column name for an index
+    index, lines = table.index, pd.RangeIndex(len(table))
+    if not isinstance(index, pd.RangeIndex) or not index.equals(lines):
+        # pandas takes values without a column name for an index, and those
+        # at equal distances for a range
         raise ImageError(NO_TABLE.format(path))
     return table
