@@ -147,7 +147,9 @@ def object_code(
             lines.append(f'session.prompt(Prompts(), plane={plane})')
     if base is not None and base.class_name != record.class_name:
         lines.append(f'session.assign_class({record.class_name!r})')
-    label = '' if base is not None else f'label={record.label}'
+    # the label follows the class if labels are class numbers
+    kept = base is not None and base.label == record.label
+    label = '' if kept else f'label={record.label}'
     return (*lines, f'session.accept({label})')
 
 
