@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gzip
 import json
+from dataclasses import replace
 
+import numpy as np
 import pytest
 from fakes import FIRST, SECOND, FakeTarget, blobs, oracle_session
 
@@ -183,6 +185,79 @@ def test_other_classes_of_what_is_open_and_to_come_stay(sessions):
 
 def classes_of(session):
     return [record.class_name for record in session.scene.objects(False)]
+
+
+def two_cells(session, by_class):
+    session.classes.add('cell', 'debris')
+    session.assign_class('cell')
+    session.editor.options = replace(
+        session.editor.options,
+        by_class=by_class,
+        label=1 if by_class else None,
+    )
+    for place in (FIRST, SECOND):
+        session.click(*place)
+        session.accept()
+
+
+@pytest.mark.parametrize('by_class', [False, True])
+def test_the_object_at_a_position_gets_a_class(sessions, by_class):
+    session = sessions()
+    two_cells(session, by_class)
+    before = session.scene.target.data.copy()
+    session.click(36, 40)
+    record = session.assign_class('debris', at=FIRST)
+    assert (record.number, record.class_name) == (1, 'debris')
+    # the open one is still open, and the next one a cell
+    assert session.editor.record.masks
+    assert session.editor.options.class_name == 'cell'
+    assert classes_of(session) == ['debris', 'cell']
+    after = session.scene.target.data
+    if by_class:
+        assert after[0][FIRST] == 2
+        assert np.array_equal(before > 0, after > 0)
+    else:
+        assert np.array_equal(before, after)
+    again = sessions()
+    exec(session.script(), {'new_session': lambda: again})  # noqa: S102
+    assert classes_of(again) == ['debris', 'cell']
+    assert np.array_equal(again.scene.target.data, after)
+    # the same class is no step
+    session.assign_class('debris', at=FIRST)
+    assert session.undo()
+    assert classes_of(session) == ['cell', 'cell']
+    assert np.array_equal(session.scene.target.data, before)
+    assert session.assign_class('debris', at=(0, 0)) is None
+
+
+@pytest.mark.parametrize('by_class', [False, True])
+def test_labels_from_a_file_get_a_class(sessions, by_class):
+    session = sessions()
+    two_cells(session, by_class)
+    target = session.scene.target
+    target.data[0, 70:80, 100:110] = 7
+    before = target.data.copy()
+    assert session.assign_class('debris', at=(75, 105)).label == 7 - 5 * (
+        by_class
+    )
+    assert 'debris' in target.table['class'].tolist()
+    assert np.array_equal(before > 0, target.data > 0)
+    session.undo()
+    assert np.array_equal(before, target.data)
+    assert 'debris' not in target.table['class'].tolist()
+
+
+def test_a_class_does_not_bring_back_covered_pixels(sessions):
+    session = sessions()
+    two_cells(session, True)
+    target = session.scene.target
+    target.data[0, 20:26, 24:44] = 9
+    session.assign_class('debris', at=(36, 32))
+    assert (target.data[0, 20:26, 24:44] == 9).all()
+    assert target.data[0, 36, 32] == 2
+    target.editable = False
+    with pytest.raises(SegmentationError, match='read-only'):
+        session.assign_class('cell', at=(36, 32))
 
 
 def test_a_class_of_no_object_is_no_step(sessions):

@@ -236,6 +236,36 @@ def test_menu_renames_and_removes_a_class(classed):
     assert color_of(d.labels, 1) == rgb(PALETTE[0])
 
 
+def test_key_and_button_assign_a_class_without_opening(classed):
+    d, labels = classed, classed.labels
+    press_box(d)
+    both = Qt.KeyboardModifier.ControlModifier
+    both |= Qt.KeyboardModifier.ShiftModifier
+    point_at(d, THIRD)
+    d.mouse.key(Qt.Key.Key_G, both)
+    assert 'choose one under Output' in d.widget.status.text
+    choose(d, 'nucleus')
+    d.mouse.key(Qt.Key.Key_G, both)
+    d.settle()
+    assert 'Object 3 now has the class “nucleus”' in d.widget.status.text
+    assert color_of(labels, 3) == color_of(labels, 1)
+    assert d.session.editor.record.empty
+    button = d.widget.panel.buttons['assign_class']
+    d.widget.panel.buttons['edit_object'].click()
+    button.click()
+    assert button.isChecked()
+    assert not d.widget.panel.buttons['edit_object'].isChecked()
+    click(d, SECOND)
+    assert color_of(labels, 2) == color_of(labels, 1)
+    assert d.session.editor.record.empty
+    assert not button.isChecked()
+    d.widget.trigger('undo')
+    d.widget.trigger('undo')
+    d.settle()
+    assert color_of(labels, 2) == rgb(PALETTE[1])
+    assert has_no_class(labels, 3)
+
+
 def test_classes_whose_numbers_are_labels_keep_their_numbers(classed):
     d, box = classed, classed.widget.panel.class_box
     numbers = d.widget.panel.numbers_combo

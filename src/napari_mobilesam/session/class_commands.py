@@ -6,15 +6,20 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from napari_mobilesam.argument_checks import check_class_name, check_flag
+from napari_mobilesam.segmentation.prompt_checks import checked_path
 from napari_mobilesam.session.class_jobs import (
     ProposedClasses,
     accept_classes,
 )
 from napari_mobilesam.session.objects.objects import Objects
+from napari_mobilesam.session.objects.records import ObjectRecord
+from napari_mobilesam.session.objects.targets import WriteOptions
 from napari_mobilesam.session.objects.writing import (
     assign_class,
     reassign_class,
 )
+from napari_mobilesam.session.prompts.edited_object import write_class
+from napari_mobilesam.session.prompts.navigation import object_at
 from napari_mobilesam.session.session_parts import SessionParts
 from napari_mobilesam.types import SegmentationError
 
@@ -28,31 +33,79 @@ class ClassCommands:
         self._renamed: list[tuple[str, str, str]] = []
         parts.navigation.restored.connect(self.follow_history)
 
-    def assign_class(self, class_name: str, number: int | None = None) -> None:
+    def assign_class(
+        self,
+        class_name: str,
+        number: int | None = None,
+        at: tuple[float, float] | None = None,
+    ) -> ObjectRecord | None:
         """Assign an object to a class.
+
+        By default, the open object and those accepted after it; with a number
+        or a position, an object of the labels, as one undoable step.
 
         Parameters
         ----------
         class_name : str
             Name of the class, or empty for none.
         number : int, optional
-            Number of an object in the labels, changed as one undoable step. By
-            default, the open object and those accepted after it.
+            Number of an object in the labels, which keeps its label.
+        at : (row, column), optional
+            Position on an object, on the displayed plane. If labels are class
+            numbers, its pixels get the number of the class.
+
+        Returns
+        -------
+        ObjectRecord or None
+            The object; None if there is none at the position.
 
         Raises
         ------
         SegmentationError
-            The name is not text, or there is no such object.
+            The name is not text, there is no such object, or the labels
+            cannot be written.
         """
         check_class_name('class_name', class_name)
-        if number is None:
-            self._parts.editor.set_class(class_name)
-        else:
+        record: ObjectRecord | None
+        if number is not None:
             objects = self._parts.scene().objects(False)
             if objects is None:
                 raise SegmentationError(f'There is no object {number} yet.')
             assign_class(objects, number, class_name)
-        self._parts.classes.add(class_name)
+            record = objects[number]
+        elif at is not None:
+            record = self._assign_at(class_name, at)
+        else:
+            self._parts.editor.set_class(class_name)
+            record = self._parts.editor.record
+        if record is not None:
+            self._parts.classes.add(class_name)
+        return record
+
+    def _assign_at(
+        self, class_name: str, at: tuple[float, float]
+    ) -> ObjectRecord | None:
+        ((row, column),) = checked_path([at], 'at')
+        objects = self._parts.scene().objects(False)
+        if objects is None:
+            return None
+        plane = self._parts.scene().plane()
+        record = object_at(objects, plane, row, column)
+        if record is None:
+            return None
+        options = self._options_for(class_name)
+        return write_class(objects, record, options, self._parts.recorder)
+
+    def _options_for(self, class_name: str) -> WriteOptions:
+        """Return the options of writing, for a class."""
+        options, names = self._parts.editor.options, self._parts.classes.names
+        if not options.by_class or class_name == options.class_name:
+            return replace(options, class_name=class_name)
+        # a new class gets the next number
+        label = [*names, class_name].index(class_name) + 1
+        return replace(
+            options, class_name=class_name, label=label if class_name else None
+        )
 
     def rename_class(self, class_name: str, new: str) -> None:
         """Rename a class and reassign its objects.

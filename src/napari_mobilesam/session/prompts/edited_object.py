@@ -9,7 +9,11 @@ from napari_mobilesam.session.images.planes import ImagePlane
 from napari_mobilesam.session.objects.objects import Objects
 from napari_mobilesam.session.objects.records import ObjectRecord, ObjectView
 from napari_mobilesam.session.objects.targets import LabelsError, WriteOptions
-from napari_mobilesam.session.objects.writing import finished, write_object
+from napari_mobilesam.session.objects.writing import (
+    assign_class,
+    finished,
+    write_object,
+)
 from napari_mobilesam.session.prompts.prompt_messages import PromptResult
 from napari_mobilesam.session.prompts.recorder import Recorder
 from napari_mobilesam.types import PromptError
@@ -158,6 +162,58 @@ def write_edited(
     replay_code = recorder.object(record, now, edited.options)
     write_object(objects, record, base, edited.options.policy, replay_code)
     return record
+
+
+def write_class(
+    objects: Objects,
+    record: ObjectRecord,
+    options: WriteOptions,
+    recorder: Recorder,
+) -> ObjectRecord:
+    """Give an object of labels the class of the options, as one step.
+
+    Pixels are only written if labels are class numbers, and only its own.
+    Labelled pixels of others become an object, as when they are accepted.
+
+    Parameters
+    ----------
+    objects : Objects
+        Objects of the labels.
+    record : ObjectRecord
+        One of them, or labelled pixels as an object without a number.
+    options : WriteOptions
+        The class and, if labels are class numbers, its label.
+    recorder : Recorder
+        Records replay code.
+
+    Returns
+    -------
+    ObjectRecord
+        The object as written.
+
+    Raises
+    ------
+    LabelsError
+        The labels are not editable, a job is writing the object, or another
+        class uses the label.
+    """
+    objects.target.check()
+    objects.check_idle(record)
+    class_name = options.class_name
+    if record.class_name == class_name:
+        return record
+    if record.number and not options.by_class:
+        assign_class(objects, record.number, class_name)
+        return objects[record.number]
+    changed = EditedObject(
+        replace(record, class_name=class_name),
+        record,
+        objects,
+        modified=True,
+        # other objects may cover parts of its mask
+        options=replace(options, policy='keep'),
+    )
+    return write_edited(changed, lambda create: objects, recorder)
 
 
 def _with_changes(

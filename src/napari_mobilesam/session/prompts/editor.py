@@ -318,6 +318,12 @@ class Editor:
         chosen = view.candidates.chosen if view and view.candidates else 0
         self.choose(plane, chosen + by)
 
+    @property
+    def class_name(self) -> str:
+        """Class of the open object of the labels, else of the next one."""
+        chosen = self.record if self.record.label else self.options
+        return chosen.class_name
+
     def set_class(self, class_name: str) -> None:
         """Assign the open object and subsequent ones to a class."""
         self.options = replace(self.options, class_name=class_name)

@@ -95,10 +95,7 @@ class Navigation:
         objects = self._editor.target_objects
         if objects is None:
             return None
-        record = objects.at(plane, row, column)
-        if record is None:
-            record = adopted(objects, plane, row, column)
-        return self._open(objects, record)
+        return self._open(objects, object_at(objects, plane, row, column))
 
     def next(self, by: int = 1) -> ObjectRecord | None:
         """Open the object after the open one, cyclically.
@@ -209,7 +206,18 @@ def _redo_order(each: Undoable) -> int:
     return each.history.redo_order
 
 
-def adopted(
+def object_at(
+    objects: Objects, plane: ImagePlane, row: float, column: float
+) -> ObjectRecord | None:
+    """Return the object at a position, or labelled pixels as one.
+
+    None if there is neither; see `_adopted` for labelled pixels.
+    """
+    found = objects.at(plane, row, column)
+    return found or _adopted(objects, plane, row, column)
+
+
+def _adopted(
     objects: Objects, plane: ImagePlane, row: float, column: float
 ) -> ObjectRecord | None:
     """Return an object for labelled pixels not written by a session.

@@ -64,6 +64,12 @@ ACTIONS: Mapping[str, Action] = {
         'Edit the object under the cursor: its prompts come back; without '
         'prompts,\nits mask is the prompt. Add points, then accept.',
     ),
+    'assign_class': Action(
+        'Assign class',
+        'Ctrl+Shift+G',
+        'Assign the object under the cursor to the chosen class, without '
+        'opening it.\nWith the button: the object that you click next.',
+    ),
     'flip_polarity': Action(
         'Invert the effect of a left click',
         'N',

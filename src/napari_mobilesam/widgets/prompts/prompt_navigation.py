@@ -9,12 +9,12 @@ from napari.layers import Labels
 
 from napari_mobilesam.session.objects.objects import Objects
 from napari_mobilesam.session.objects.records import ObjectRecord
-from napari_mobilesam.session.prompts.navigation import adopted
+from napari_mobilesam.session.prompts.navigation import object_at
 from napari_mobilesam.text import counted
 from napari_mobilesam.widgets.parts.hover_view import cursor_on
 from napari_mobilesam.widgets.parts.viewer_widget import ViewerWidget
 from napari_mobilesam.widgets.prompts.open_object import OpenObject
-from napari_mobilesam.widgets.prompts.prompt_panel import PromptPanel
+from napari_mobilesam.widgets.prompts.prompt_panel import PICKS, PromptPanel
 from napari_mobilesam.widgets.prompts.prompt_tools import PromptTools
 from napari_mobilesam.widgets.viewer.layers import is_output, mouse_position
 
@@ -22,6 +22,11 @@ NO_OBJECT = 'No object{} under the cursor.'
 NO_OBJECTS = 'No objects yet: click one, then accept it.'
 DROPPED = 'The new mask and its prompts were dropped; nothing was written.'
 PICK = 'Click the object to edit.'
+PICK_FOR_CLASS = 'Click the object to assign to class “{}”.'
+NO_CLASS = (
+    'No class is chosen: choose one under Output ▸ Class, or type the name of '
+    'a new one there.'
+)
 
 
 class PromptNavigation:
@@ -53,6 +58,8 @@ class PromptNavigation:
         self._tools = tools
         self._scene = dock.scene
         self._object = object
+        # action of the next click on an object
+        self._picking: str | None = None
 
     # edit
 
@@ -66,16 +73,19 @@ class PromptNavigation:
                 # as the status says, clicks add points to it
                 self._tools.use_points_tool()
                 return
-            waiting = len(self._editor.queue)
-            if waiting:
-                objects = counted(waiting, 'accepted object')
-                self._panel.status.say(
-                    f'No object under the cursor yet: {objects} to be '
-                    'written as soon as the mask is ready.',
-                    busy=True,
-                )
-            else:
-                self._panel.status.fail(self._no_object)
+            self._say_no_object()
+
+    def _say_no_object(self) -> None:
+        waiting = len(self._editor.queue)
+        if not waiting:
+            self._panel.status.fail(self._no_object)
+            return
+        objects = counted(waiting, 'accepted object')
+        self._panel.status.say(
+            f'No object under the cursor yet: {objects} to be written as soon '
+            'as the mask is ready.',
+            busy=True,
+        )
 
     @property
     def _no_object(self) -> str:
@@ -108,26 +118,68 @@ class PromptNavigation:
 
     def pick(self, wanted: bool) -> None:
         """Open the object at the next click on the canvas, or cancel that."""
+        self._pick('edit_object' if wanted else None, PICK)
+
+    def pick_for_class(self, wanted: bool) -> None:
+        """Assign the object at the next click to the chosen class."""
+        class_name = self._editor.class_name
+        if wanted and not class_name:
+            self._pick(None)
+            self._panel.status.fail(NO_CLASS)
+            return
+        hint = PICK_FOR_CLASS.format(class_name)
+        self._pick('assign_class' if wanted else None, hint)
+
+    def _pick(self, action: str | None, hint: str = '') -> None:
+        """Wait for a click on an object; None cancels that."""
         callbacks = self._viewer.mouse_drag_callbacks
         if self._picked in callbacks:
             callbacks.remove(self._picked)
-        self._panel.buttons['edit_object'].setChecked(wanted)
-        if wanted:
+        for each in PICKS:
+            self._panel.buttons[each].setChecked(each == action)
+        self._picking = action
+        if action is not None:
             # a layer in a drawing mode would take the click
             self._viewer.layers.selection.active = self._scene.image
             callbacks.append(self._picked)
-            self._panel.status.say(PICK)
+            self._panel.status.say(hint)
 
     def _picked(self, viewer: Any, event: Any) -> Iterator[None]:
-        position = event.position
+        position, action = event.position, self._picking
         self.pick(False)
         # the active layer gets the press next, and a Points layer would add a
         # point: change layers when the button is released
         while event.type != 'mouse_release':
             yield
         self._viewer.cursor.position = position
-        self.edit_object()
+        if action == 'assign_class':
+            self.assign_class()
+        else:
+            self.edit_object()
         self._tools.use_points_tool()
+
+    # class
+
+    def assign_class(self) -> None:
+        """Assign the object under the cursor to the chosen class."""
+        class_name = self._editor.class_name
+        with self._panel.status.errors():
+            if not class_name:
+                self._panel.status.fail(NO_CLASS)
+                return
+            plane, _ = self._scene.shown()
+            at = cursor_on(plane, self._viewer.cursor.position)
+            record = None
+            if at is not None:
+                record = self._session.assign_class(class_name, at=at)
+            if record is None:
+                self._say_no_object()
+                return
+            undo = self._panel.buttons['undo'].text()
+            self._panel.status.say(
+                f'{record.text.capitalize()} now has the class '
+                f'“{class_name}”. {undo} takes it back.'
+            )
 
     def next_object(self) -> None:
         """Open the next object."""
@@ -209,7 +261,7 @@ class PromptNavigation:
         at = cursor_on(plane, self._viewer.cursor.position)
         if at is None:
             return None
-        record = objects.at(source, *at) or adopted(objects, source, *at)
+        record = object_at(objects, source, *at)
         if record is not None:
             objects.delete(record)
         return record

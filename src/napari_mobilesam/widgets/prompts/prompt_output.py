@@ -109,20 +109,13 @@ class PromptOutput:
 
     # classes
 
-    @property
-    def class_name(self) -> str:
-        """Class of the open object, else of the next one."""
-        record = self._editor.record
-        if record.label:
-            return record.class_name
-        return self._editor.options.class_name
-
     def follow_editor(self) -> None:
         """Show the class of the open object."""
-        if self.class_name and self.class_name not in self._session.classes:
+        name = self._editor.class_name
+        if name and name not in self._session.classes:
             # of labels of another program
-            self._session.classes.add(self.class_name)
-        if self._shown_class != self.class_name:
+            self._session.classes.add(name)
+        if self._shown_class != name:
             self._show_class()
 
     def classes_changed(self) -> None:
@@ -138,14 +131,14 @@ class PromptOutput:
         self._show_class()
 
     def _show_class(self) -> None:
-        self._shown_class = self.class_name
+        self._shown_class = self._editor.class_name
         self._panel.class_box.refresh(self._shown_class)
 
     def _choose_class(self, name: str) -> None:
         classes, status = self._session.classes, self._panel.status
         is_new = bool(name) and name not in classes
         classes.add(name)
-        if name != self.class_name:
+        if name != self._editor.class_name:
             self._editor.set_class(name)
         self._show_class()
         self._number_by_class()

@@ -56,6 +56,7 @@ HINTS = {
 }
 TOOLS = tuple(HINTS)
 CHECKABLE = (*TOOLS, 'edit_object', 'toggle_hover')
+PICKS = ('edit_object', 'assign_class')
 DECISIONS = (
     'accept',
     'reject',
@@ -130,7 +131,7 @@ class PromptPanel(QWidget):
         self.buttons: dict[str, QPushButton] = {
             action: wide_button('') for action in ACTIONS
         }
-        for action in CHECKABLE:
+        for action in {*CHECKABLE, *PICKS}:
             self.buttons[action].setCheckable(True)
         self.cancel_button = wide_button('Stop')
         self.cancel_button.setToolTip('Stop, and keep the objects so far.')
@@ -170,6 +171,7 @@ class PromptPanel(QWidget):
         output.addRow('On overlap', self.policy_combo)
         output.addRow('Numbering', self.numbers_combo)
         output.addRow('Class', self.class_box)
+        output.addRow('', self.buttons['assign_class'])
         explain_rows(output, ROW_TIPS)
         output.addRow('', self.save_box)
         output.addRow('', self.script_button)

@@ -155,6 +155,7 @@ class PromptWidget(ViewerWidget):
             'view_up': self.key_cursor.up,
             'view_down': self.key_cursor.down,
             'edit_object': navigation.edit_object,
+            'assign_class': navigation.assign_class,
             'flip_polarity': tools.flip_polarity,
             'toggle_hover': self._applied.toggle_hover,
             'next_candidate': self.object.next_candidate,
@@ -185,6 +186,8 @@ class PromptWidget(ViewerWidget):
         for action, button in panel.buttons.items():
             if action == 'edit_object':
                 button.clicked.connect(self.navigation.pick)
+            elif action == 'assign_class':
+                button.clicked.connect(self.navigation.pick_for_class)
             elif action == 'delete_object':
                 button.clicked.connect(self.navigation.delete_open)
             else:
