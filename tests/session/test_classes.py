@@ -147,6 +147,8 @@ def test_a_class_is_renamed_with_its_objects_as_one_step(sessions):
     assert session.editor.options.class_name == 'cell'
     session.undo()
     assert classes_of(session) == ['cel', 'cel']
+    # also the class of the next object
+    assert session.editor.options.class_name == 'cel'
     # as it was: its number and its colour
     assert session.classes.names == ['cel', 'debris']
     assert session.classes.colors['cel'] == '#123456'

@@ -174,6 +174,7 @@ class ClassCommands:
                     continue
                 if other in self._parts.classes and other not in used:
                     self._parts.classes.rename(other, lost)
+                    self._rename_in_editor(other, lost)
                 else:
                     self._parts.classes.update({lost: color})
 
@@ -199,14 +200,18 @@ class ClassCommands:
                     objects.check_idle(record)
 
     def _reassign(self, class_name: str, new: str) -> None:
+        self._rename_in_editor(class_name, new)
+        for objects in self._all_objects():
+            reassign_class(objects, class_name, new)
+
+    def _rename_in_editor(self, class_name: str, new: str) -> None:
+        """Rename the class of the open object and of those after it."""
         editor = self._parts.editor
         if editor.options.class_name == class_name:
             editor.options = replace(editor.options, class_name=new)
         if editor.record.class_name == class_name:
             editor.record = replace(editor.record, class_name=new)
         editor.changed.emit()
-        for objects in self._all_objects():
-            reassign_class(objects, class_name, new)
 
     def propose_classes(self) -> ProposedClasses:
         """Propose classes for unclassified objects of the plane.
