@@ -249,6 +249,14 @@ def test_labels_from_a_file_get_a_class(sessions, by_class):
     assert 'debris' not in target.table['class'].tolist()
 
 
+def test_other_pixels_of_a_label_have_the_class_of_its_object(sessions):
+    session = sessions()
+    two_cells(session, False)
+    session.scene.target.data[0, 70:80, 110:120] = 2
+    assert session.assign_class('debris', at=(75, 115)).number == 2
+    assert classes_of(session) == ['cell', 'debris']
+
+
 def test_a_class_does_not_bring_back_covered_pixels(sessions):
     session = sessions()
     two_cells(session, True)

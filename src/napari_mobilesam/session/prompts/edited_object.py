@@ -202,9 +202,12 @@ def write_class(
     class_name = options.class_name
     if record.class_name == class_name:
         return record
-    if record.number and not options.by_class:
-        assign_class(objects, record.number, class_name)
-        return objects[record.number]
+    # a label has one class: other pixels of the label of an object follow it
+    numbers = [each.number for each in objects.namesakes(record)]
+    number = record.number or min(numbers, default=0)
+    if number and not options.by_class:
+        assign_class(objects, number, class_name)
+        return objects[number]
     changed = EditedObject(
         replace(record, class_name=class_name),
         record,
