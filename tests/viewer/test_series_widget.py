@@ -19,6 +19,7 @@ from qtpy.QtWidgets import QApplication
 from napari_mobilesam.series import series as series_module
 from napari_mobilesam.series.series import Series
 from napari_mobilesam.series.series_entry import UncertainObject
+from napari_mobilesam.series.series_files import SeriesImage
 from napari_mobilesam.series.series_segmentation import (
     SeriesResult,
     segment_series,
@@ -92,6 +93,53 @@ def test_opening_a_folder(series_desk, folder):
     assert '3 images: 0 done' in d.widget.panel.summary.text()
     # nothing was drawn, and nothing is written
     assert not (folder / 'labels').exists()
+
+
+@pytest.mark.slow
+@pytest.mark.window
+def test_the_viewer_goes_on_while_a_series_opens(
+    series_desk, folder, monkeypatch, qtbot
+):
+    d = series_desk(folder)
+    panel, known = d.widget.panel, SeriesImage.known
+    go = threading.Event()
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            SeriesImage, 'known', lambda image: go.wait(20) and known(image)
+        )
+        d.widget.open([folder], folder / 'b.tif')
+        qtbot.waitUntil(lambda: panel.status.text == 'Opening 3 images …')
+        assert panel.status.busy
+        # neither keys nor buttons act on the series that is about to go
+        d.mouse.key(Qt.Key.Key_W, SHIFT)
+        QTest.mouseClick(panel.run_button, LEFT)
+        QTest.mouseClick(panel.buttons['next'], LEFT)
+        assert not panel.table.isEnabled()
+        assert panel.status.text == 'Opening 3 images …'
+        # what is drawn meanwhile is saved
+        labels = d.viewer.layers['labels']
+        labels.data[10:20, 10:20] = 5
+        labels.events.paint(value=[])
+        go.set()
+        d.settle()
+    assert names(d) == ['b', 'labels']
+    assert (saved(folder, 'a') == 5).sum() == 100
+    assert [entry.status for entry in Series.open(folder)] == ['to do'] * 3
+    assert all(each.isEnabled() for each in panel.buttons.values())
+    assert panel.run_button.isEnabled()
+    # closing the dock drops it
+    go.clear()
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            SeriesImage, 'known', lambda image: go.wait(20) and known(image)
+        )
+        d.widget.open([folder])
+        d.viewer.window.remove_dock_widget(d.dock)
+        assert not d.session.series.opening.running
+        go.set()
+        d.session.series.opening.wait(20)
+    QApplication.processEvents()
+    assert names(d) == ['b', 'labels']
 
 
 @pytest.mark.slow
@@ -1110,6 +1158,7 @@ def test_names_that_are_no_names_of_files_are_said(series_desk, folder, wrong):
     d = series_desk()
     d.widget.panel.names_edit.setText(wrong)
     d.widget.open([folder])
+    d.settle()
     assert d.widget.status.failed
     assert d.widget.status.text.startswith(f'The names {wrong!r} ')
 
@@ -1156,10 +1205,12 @@ def test_what_cannot_be_opened_is_said(series_desk, folder, tmp_path):
     empty = tmp_path / 'empty'
     empty.mkdir()
     d.widget.open([empty])
+    d.settle()
     assert 'is a folder without images' in d.widget.status.text
     assert d.session.series.series is None
     d.widget.panel.names_edit.setText('{nmae}')
     d.widget.open([folder])
+    d.settle()
     assert 'are not a valid pattern' in d.widget.status.text
 
 

@@ -59,7 +59,7 @@ from napari_mobilesam.series.series_images import (
     read_image_array,
 )
 from napari_mobilesam.text import FULL, counted
-from napari_mobilesam.types import ImageError, SegmentationError
+from napari_mobilesam.types import ImageError, Progress, SegmentationError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -113,6 +113,7 @@ class Series:
         images: Sequence[str | Path] | str | Path,
         output: str | Path | None = None,
         names: str = PATTERN,
+        progress: Progress | None = None,
     ) -> Series:
         """Open a series, continuing an earlier one.
 
@@ -125,6 +126,8 @@ class Series:
             the first image. It is created when the first labels are saved.
         names : str
             Pattern of the names of label images, see `output_name`.
+        progress : callable, optional
+            ``progress(done, total, text)`` is called before each image.
 
         Raises
         ------
@@ -137,11 +140,10 @@ class Series:
             raise SeriesError(
                 f'images is {quoted(images)}: give files, or a folder.'
             )
-        given = list(given)
-        for path in given:
-            if not Path(path).exists():
-                raise SeriesError(f'There is no file or folder {path}.')
         paths = [Path(path) for path in given]
+        for path in paths:
+            if not path.exists():
+                raise SeriesError(f'There is no file or folder {path}.')
         files, named = image_files(paths)
         if not files:
             raise SeriesError('There is no image: give files, or a folder.')
@@ -150,8 +152,10 @@ class Series:
             raise SeriesError(
                 f'{folder} is a file: give a folder for the labels.'
             )
-        entries = []
+        entries: list[SeriesEntry] = []
         for each in _series_images(files, folder, names):
+            if progress is not None:
+                progress(len(entries), len(files), 'Opening')
             known = each.known()
             each.check_image(known)
             entries.append(SeriesEntry(each, known))

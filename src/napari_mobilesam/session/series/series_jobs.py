@@ -31,6 +31,7 @@ from napari_mobilesam.session.series.labels_saving import (
     LabelsSaving,
     SaveRequest,
 )
+from napari_mobilesam.session.series.series_opening import SeriesOpening
 from napari_mobilesam.session.series.tracks_saving import TracksSaving
 from napari_mobilesam.text import explain
 from napari_mobilesam.types import EverythingParameters, SegmentationError
@@ -113,6 +114,8 @@ class SeriesJobs:
         The open series.
     current : int
         Number of the image that is open; -1 if none is.
+    opening : SeriesOpening
+        Finds the images of a series that is about to be opened.
     saving : LabelsSaving
         Saves labels, and keeps those that could not be saved.
     tracks : TracksSaving
@@ -138,6 +141,7 @@ class SeriesJobs:
         self._asked = 0
         self.series: Series | None = None
         self.current = -1
+        self.opening = SeriesOpening(services.deliver)
         self.saving = LabelsSaving(services)
         self.tracks = TracksSaving(services, self.saving.lock)
         self.tracks.failed.connect(self.failed.emit)
@@ -500,6 +504,7 @@ class SeriesJobs:
     def close(self) -> None:
         """Stop segmenting, finish saving, and end the thread."""
         self.abandon()
+        self.opening.close()
         self._files.discard('read')
         self._files.discard('ahead')
         self._files.wait()

@@ -9,11 +9,8 @@ from pathlib import Path
 import napari.viewer
 from napari.layers import Image
 from napari.utils.notifications import show_info
-from qtpy.QtWidgets import QFileDialog
 
-from napari_mobilesam.series.series import Series
 from napari_mobilesam.series.series_entry import Status
-from napari_mobilesam.series.series_files import SUFFIXES, SeriesError
 from napari_mobilesam.session.images.planes import ImagePlane
 from napari_mobilesam.session.series.last_series import (
     LastSeries,
@@ -23,6 +20,7 @@ from napari_mobilesam.session.series.series_jobs import (
     AHEAD,
     ReadImage,
 )
+from napari_mobilesam.session.series.series_opening import OpenedSeries
 from napari_mobilesam.text import counted
 from napari_mobilesam.types import SegmentationError
 from napari_mobilesam.widgets.parts.controls import fill, show_focus
@@ -31,6 +29,10 @@ from napari_mobilesam.widgets.parts.keys import Keys, bind_keys, unbind_keys
 from napari_mobilesam.widgets.parts.viewer_widget import ViewerWidget
 from napari_mobilesam.widgets.series.open_series import kept_text, open_series
 from napari_mobilesam.widgets.series.series_leaving import SeriesLeaving
+from napari_mobilesam.widgets.series.series_opener import (
+    SeriesOpener,
+    WaitingCommand,
+)
 from napari_mobilesam.widgets.series.series_panel import ACTIONS, SeriesPanel
 from napari_mobilesam.widgets.series.series_review import SeriesReview
 from napari_mobilesam.widgets.series.series_run import SeriesRun
@@ -70,6 +72,8 @@ class SeriesWidget(ViewerWidget):
         Accepts the open object before another image is opened.
     saving : SeriesSaving
         Saves the labels as they change.
+    opener : SeriesOpener
+        Opens a series in the background.
     run : SeriesRun
         Segments all images.
     review : SeriesReview
@@ -109,7 +113,8 @@ class SeriesWidget(ViewerWidget):
             self.go_to,
             self.leaving.leave,
         )
-        self.commands: dict[str, Callable[[], None]] = {
+        self.opener = SeriesOpener(self, panel, self.open, self._take_series)
+        commands: dict[str, Callable[[], None]] = {
             'previous': self.previous,
             'next': self.next,
             'done': self.done,
@@ -118,18 +123,20 @@ class SeriesWidget(ViewerWidget):
             'delete': self.review.delete,
             'undo': self.review.undo,
         }
+        self.commands = {
+            name: WaitingCommand(self.opener, command).run
+            for name, command in commands.items()
+        }
         for action, button in panel.buttons.items():
             button.clicked.connect(self.commands[action])
-        panel.folder_button.clicked.connect(self._ask_folder)
-        panel.files_button.clicked.connect(self._ask_files)
         panel.resume_button.clicked.connect(self.resume)
-        panel.output_button.clicked.connect(self._ask_output)
         panel.table.chosen.connect(self.go_to)
         panel.channel_box.valueChanged.connect(self._channel_chosen)
         self.run = SeriesRun(
             self, panel, self.layers, self.saving, self.review.saved
         )
         self.run.ended.connect(self._show_summary)
+        self.run.ended.connect(self.opener.enable)
         if self.main_window is not None:
             WindowClosing(self.main_window, self, self._save_now)
         self.attach()
@@ -164,6 +171,7 @@ class SeriesWidget(ViewerWidget):
         )
         self.panel.model_box.attach()
         self.leaving.attach()
+        self.opener.attach()
         self._keys = bind_keys(
             self,
             {
@@ -208,6 +216,7 @@ class SeriesWidget(ViewerWidget):
             end_soon(self.session, lambda: background.running)
         self._save_now()
         self.leaving.stop()
+        self.opener.stop()
         unbind_keys(self.viewer, self._keys)
         if self._jobs.running and self._open.docks == 1:
             show_info(STOPPED)
@@ -235,29 +244,12 @@ class SeriesWidget(ViewerWidget):
             self.leaving.pending
             or self._check_output.pending
             or self.review.pending
+            or self.opener.running
             or self._opening >= 0
             or self._jobs.running
         )
 
     # opening
-
-    def _ask_folder(self) -> None:
-        folder = QFileDialog.getExistingDirectory(self, 'Folder of images')
-        if folder:
-            self.open([folder])
-
-    def _ask_files(self) -> None:
-        suffixes = ' '.join(f'*{suffix}' for suffix in SUFFIXES)
-        files, _ = QFileDialog.getOpenFileNames(
-            self, 'Images', '', f'Images ({suffixes});;All files (*)'
-        )
-        if files:
-            self.open(files)
-
-    def _ask_output(self) -> None:
-        folder = QFileDialog.getExistingDirectory(self, 'Folder of labels')
-        if folder:
-            self.panel.output_edit.setText(folder)
 
     def resume(self) -> None:
         """Continue the most recently opened series."""
@@ -268,22 +260,15 @@ class SeriesWidget(ViewerWidget):
         self.panel.output_edit.setText(last.output)
         self.panel.names_edit.setText(last.names)
         self.panel.channel_box.setValue(last.channel)
-        there = [path for path in last.images if Path(path).exists()]
-        # a moved file must not keep the others closed
-        self.open(there or last.images, last.image)
-        gone = len(last.images) - len(there)
-        if there and gone:
-            first = next(path for path in last.images if path not in there)
-            self._gone = (
-                f'. {counted(gone, "file")} of the last session not found: '
-                f'{first} is missing.'
-            )
-            self._show_summary()
+        if self.leaving.leave(self.resume):
+            self.opener.start(last, resume=True)
 
     def open(
         self, images: Sequence[str | Path], image: str | Path = ''
     ) -> None:
         """Open a series, at an image or at the first unfinished one.
+
+        Its files are looked at in the background.
 
         Parameters
         ----------
@@ -292,32 +277,37 @@ class SeriesWidget(ViewerWidget):
         image : path, optional
             Image to open first.
         """
-        output = self.panel.output_edit.text().strip()
-        names = self.panel.names_edit.text().strip()
+        if not self.leaving.leave(lambda: self.open(images, image)):
+            return
+        self.opener.start(
+            LastSeries(
+                tuple(str(path) for path in images),
+                self.panel.output_edit.text().strip(),
+                self.panel.names_edit.text().strip(),
+                str(image),
+            )
+        )
+
+    def _take_series(self, found: OpenedSeries) -> None:
+        """Replace the open series by one whose files were found."""
+        series = found.series
         with self.status.errors():
-            if not self.leaving.leave(lambda: self.open(images, image)):
+            # work went on while they were looked for
+            if not self.leaving.leave(lambda: self._take_series(found)):
                 return
-            try:
-                series = Series.open(list(images), output or None, names)
-            except SeriesError:
-                # other names or another folder may help
-                self.panel.where_section.fold(False)
-                raise
             self._jobs.open(series)
             # before the labels of the previous series are touched
             self.saving.forget()
             self.review.start()
             self._ahead = {}
-            self._gone = ''
+            self._gone = found.note
             self.layers.forget()
-            self._open.opened_with = LastSeries(
-                tuple(str(path) for path in images), output, names
-            )
+            self._open.opened_with = found.source
             self._show_series()
             places = [str(entry.files.image) for entry in series]
             start = series.first_to_do()
-            if str(image) in places:
-                start = places.index(str(image))
+            if found.source.image in places:
+                start = places.index(found.source.image)
             self.go_to(start)
 
     def _show_series(self) -> None:
@@ -327,8 +317,7 @@ class SeriesWidget(ViewerWidget):
         self.panel.resume_button.setVisible(
             series is None and last_series() is not None
         )
-        for button in (*self.panel.buttons.values(), self.panel.run_button):
-            button.setEnabled(series is not None)
+        self.opener.enable()
         self.panel.cancel_button.setEnabled(False)
         self._show_summary()
 
