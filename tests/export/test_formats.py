@@ -538,7 +538,8 @@ def test_coco_of_others(tmp_path: Path) -> None:
             {
                 'id': 2,
                 'image_id': 7,
-                'segmentation': [[2, 1, 4, 1, 4, 3, 2, 3]],
+                # a line beside the polygon encloses nothing
+                'segmentation': [[2, 1, 4, 1, 4, 3, 2, 3], [0, 0, 1, 1]],
                 'score': 0.75,
             },
         ],
@@ -1044,7 +1045,7 @@ def test_damaged_files(name: str, content: bytes, tmp_path: Path) -> None:
                     {'id': 7, 'image_id': 1, 'segmentation': [[0, 0, 2, 2]]}
                 ],
             },
-            'a polygon has fewer than three corners',
+            'no polygon has three corners',
         ),
     ],
 )

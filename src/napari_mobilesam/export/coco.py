@@ -354,8 +354,10 @@ def _paint(mask: Any, label: int, columns: NDArray[Any]) -> None:
         return
     if any(len(polygon) % 2 for polygon in mask):
         raise ValueError('a polygon has an odd number of coordinates')
-    if any(len(polygon) < 6 for polygon in mask):
-        raise ValueError('a polygon has fewer than three corners')
-    polygons = [[np.asarray(p, float).reshape(-1, 2)] for p in mask]
+    # programs that split masks leave lines and points beside the polygons
+    areas = [polygon for polygon in mask if len(polygon) >= 6]
+    if mask and not areas:
+        raise ValueError('no polygon has three corners')
+    polygons = [[np.asarray(p, float).reshape(-1, 2)] for p in areas]
     # the plane is transposed: (x, y) are its row and column
     fill_polygons(polygons, [label] * len(polygons), columns)
