@@ -19,7 +19,7 @@ from qtpy.QtWidgets import QApplication
 from napari_mobilesam.series import series as series_module
 from napari_mobilesam.series.series import Series
 from napari_mobilesam.series.series_entry import UncertainObject
-from napari_mobilesam.series.series_files import SeriesImage
+from napari_mobilesam.series.series_files import PATTERN, SeriesImage
 from napari_mobilesam.series.series_segmentation import (
     SeriesResult,
     segment_series,
@@ -27,7 +27,9 @@ from napari_mobilesam.series.series_segmentation import (
 from napari_mobilesam.session.objects.targets import WriteOptions
 from napari_mobilesam.session.series import tracks_saving
 from napari_mobilesam.session.series.labels_saving import SaveRequest
+from napari_mobilesam.session.series.last_series import LastSeries
 from napari_mobilesam.session.series.rescued import rescue_folders
+from napari_mobilesam.session.series.series_opening import OpenedSeries
 from napari_mobilesam.session.series.tracks_saving import read_tracks
 from napari_mobilesam.types import EverythingParameters
 from napari_mobilesam.widgets import open_form
@@ -1124,7 +1126,8 @@ def test_labels_do_not_go_to_the_next_series(series_desk, folder, tmp_path):
     d.settle()
     other = tmp_path / 'other'
     shutil.copytree(folder, other, ignore=lambda *args: ['labels'])
-    d.widget.open([other])
+    source = LastSeries((str(other),), '', PATTERN)
+    d.widget._take_series(OpenedSeries(Series.open(other), source))
     # another touch, before the first image is shown
     labels.data[30:40, 10:20] = 6
     labels.events.paint(value=[])

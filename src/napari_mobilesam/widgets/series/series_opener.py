@@ -14,6 +14,9 @@ from napari_mobilesam.text import counted
 from napari_mobilesam.widgets.parts.viewer_widget import ViewerWidget
 from napari_mobilesam.widgets.series.series_panel import SeriesPanel
 
+# Number of times the progress bar is painted.
+STEPS = 25
+
 
 @dataclass(eq=False)
 class WaitingCommand:
@@ -121,7 +124,9 @@ class SeriesOpener:
             return
         if status.text != text:
             status.say(text, busy=True)
-        status.show_progress(done, total)
+        # painting the bar for each image would take longer than opening it
+        if done % max(1, total // STEPS) == 0:
+            status.show_progress(done, total)
 
     def _found(self, found: OpenedSeries) -> None:
         self.enable()
