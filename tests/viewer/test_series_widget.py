@@ -136,6 +136,10 @@ def test_the_viewer_goes_on_while_a_series_opens(
             SeriesImage, 'known', lambda image: go.wait(20) and known(image)
         )
         d.widget.open([folder])
+        # not so another dock, which opens nothing
+        other = d.viewer.window.add_dock_widget(SeriesWidget(d.viewer))
+        d.viewer.window.remove_dock_widget(other)
+        assert d.session.series.opening.running
         d.viewer.window.remove_dock_widget(d.dock)
         assert not d.session.series.opening.running
         go.set()

@@ -58,6 +58,7 @@ class SeriesOpener:
         self._panel = panel
         self._choose = choose
         self._take = take
+        self._started = False
         panel.folder_button.clicked.connect(self._ask_folder)
         panel.files_button.clicked.connect(self._ask_files)
         panel.output_button.clicked.connect(self._ask_output)
@@ -68,6 +69,8 @@ class SeriesOpener:
         self._dock.listen_all(
             (opening.progress, self._show_progress),
             (opening.failed, self._fail),
+            # by another dock of the viewer, instead of what this one opens
+            (self._jobs.opened, self.enable),
         )
 
     @property
@@ -77,13 +80,15 @@ class SeriesOpener:
 
     def start(self, source: LastSeries, resume: bool = False) -> None:
         """Open a series, instead of one that is being opened."""
+        self._started = True
         self._jobs.opening.start(source, self._found, resume)
         self._panel.status.say('Looking for the images …', busy=True)
         self.enable()
 
     def stop(self) -> None:
-        """Drop a series that is being opened."""
-        self._jobs.opening.abandon()
+        """Drop a series that this dock opens."""
+        if self._started:
+            self._jobs.opening.abandon()
 
     def enable(self) -> None:
         """Enable what needs a series, unless one is being opened."""
@@ -129,10 +134,12 @@ class SeriesOpener:
             status.show_progress(done, total)
 
     def _found(self, found: OpenedSeries) -> None:
+        self._started = False
         self.enable()
         self._take(found)
 
     def _fail(self, text: str) -> None:
+        self._started = False
         self.enable()
         # other names or another folder may help
         self._panel.where_section.fold(False)
