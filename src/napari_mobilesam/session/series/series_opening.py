@@ -86,11 +86,14 @@ def _open(
 ) -> OpenedSeries:
     missing: tuple[str, ...] = ()
     if resume:
-        there = tuple(p for p in source.images if Path(p).exists())
+        exists = [Path(path).exists() for path in source.images]
         # a moved file must not keep the others closed
-        if there:
-            missing = tuple(p for p in source.images if p not in set(there))
-            source = replace(source, images=there)
+        if any(exists):
+            pairs = list(zip(source.images, exists, strict=True))
+            missing = tuple(path for path, there in pairs if not there)
+            source = replace(
+                source, images=tuple(path for path, there in pairs if there)
+            )
     series = Series.open(
         source.images, source.output or None, source.names, progress
     )
