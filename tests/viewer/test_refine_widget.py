@@ -56,8 +56,11 @@ def test_refine_all_show_changes_and_undo(refine_desk, blobs):
     d = refine_desk(blobs, labels=rough(blobs))
     before = d.labels.data.copy()
     assert d.widget.labels_combo.layer is d.labels
+    d.widget.run_button.setFocus()
     press(d.widget.run_button)
     assert not d.widget.run_button.isEnabled()
+    # the focus is not on a control that an arrow key would change
+    assert not d.dock.isAncestorOf(d.dock.window().focusWidget())
     d.settle()
     assert d.widget.status.text == 'Refined 4 of 4 objects.'
     assert all(500 < area < 700 for area in areas(d.labels.data))

@@ -23,6 +23,7 @@ from napari_mobilesam.widgets.parts.controls import (
     show_focus,
     wide_button,
 )
+from napari_mobilesam.widgets.parts.keys import focus_canvas
 from napari_mobilesam.widgets.parts.layer_choices import LayerChoices
 from napari_mobilesam.widgets.parts.layouts import DOCK_WIDTH, column, row
 from napari_mobilesam.widgets.parts.model_box import ModelBox
@@ -187,6 +188,9 @@ class RefineWidget(ViewerWidget):
             self.changes.remove()
             self._objects = self.scene.objects(False)
             self.session.start_refinement(self.form.value, self._planes())
+            # the button is disabled then, and the list of images would get
+            # the focus: arrow keys would change the image
+            focus_canvas(self)
             self._begin()
 
     def _planes(self) -> Sequence[ImagePlane]:
