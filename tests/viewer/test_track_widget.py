@@ -491,12 +491,16 @@ def held(monkeypatch):
     go.set()
 
 
+@pytest.mark.window
 def test_cancel(track_desk, held, monkeypatch):
     d = track_desk(tracked=False)
+    window = d.widget.main_window
+    d.widget.track_button.setFocus()
     d.widget.track()
     assert not d.widget.track_button.isEnabled()
+    # the focus is not on a button that Space would press
+    assert not d.widget.isAncestorOf(window.focusWidget())
     # napari asks before it closes
-    window = d.widget.main_window
     monkeypatch.setattr(
         type(window), 'closeEvent', lambda window, event: event.ignore()
     )

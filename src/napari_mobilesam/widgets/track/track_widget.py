@@ -27,7 +27,12 @@ from napari_mobilesam.widgets.parts.controls import (
     scrollable,
     wide_button,
 )
-from napari_mobilesam.widgets.parts.keys import Keys, bind_keys, unbind_keys
+from napari_mobilesam.widgets.parts.keys import (
+    Keys,
+    bind_keys,
+    focus_canvas,
+    unbind_keys,
+)
 from napari_mobilesam.widgets.parts.layer_combo import LayerCombo
 from napari_mobilesam.widgets.parts.layouts import (
     DOCK_WIDTH,
@@ -333,6 +338,8 @@ class TrackWidget(ViewerWidget):
             return
         with self.status.errors():
             self._jobs.start(labels, self.form.value)
+            # it is disabled next, and the next button would get the focus
+            focus_canvas(self)
             self.track_button.setEnabled(False)
             self.cancel_button.setEnabled(True)
             self.status.say('Tracking …', busy=True)
