@@ -264,6 +264,9 @@ def test_tracks_that_are_set_aside_do_not_return(session, tracked):
     jobs.tracks.set_aside(jobs.required, 0)
     session.finish()
     assert not file.exists()
+    # none is lost
+    kept = {path.name for path in file.parent.glob(f'removed-*{file.name}')}
+    assert kept == {f'removed-{file.name}', f'removed-1-{file.name}'}
 
 
 def opened_again(session, tmp_path, found, failures):

@@ -62,11 +62,13 @@ class ClassCommands:
         Raises
         ------
         SegmentationError
-            The name is not text, there is no such object, or the labels
-            cannot be written.
+            The name is not text, both number and position are given, there is
+            no such object, or the labels cannot be written.
         """
         check_class_name('class_name', class_name)
         record: ObjectRecord | None
+        if number is not None and at is not None:
+            raise SegmentationError('Give either number or at, not both.')
         if number is not None:
             objects = self._parts.scene().objects(False)
             if objects is None:

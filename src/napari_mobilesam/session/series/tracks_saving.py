@@ -6,6 +6,7 @@ import contextlib
 import threading
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -117,8 +118,12 @@ class TracksSaving:
             Number of the image.
         """
         places = _places(series[number])
+
+        def work() -> None:
+            _set_aside(places)
+
         # instead of a waiting save
-        self._files.submit(f'save tracks {number}', lambda: _set_aside(places))
+        self._files.submit(f'save tracks {number}', work)
 
     def ask(self, series: Series, number: int, shape: Sequence[int]) -> None:
         """Read the tracks of an image; `found` emits them, if there are any.
@@ -143,11 +148,12 @@ class TracksSaving:
                 with self._lock:
                     replaced = entry.tracks_replaced
                 if replaced:
-                    _set_aside(places)
+                    names = _set_aside(places)
+                    kept = f'kept as {names[-1]}, and ' if names else ''
                     self._tell(
                         f'The labels of {entry.name} are not those that were '
-                        f'tracked: its tracks are kept as {REMOVED}'
-                        f'{path.name}, and not shown. Track again.'
+                        f'tracked: its tracks are {kept}not shown. Track '
+                        'again.'
                     )
                     return
                 found = read_tracks(path, tuple(shape))
@@ -208,11 +214,22 @@ def _places(entry: SeriesEntry) -> list[Path]:
     return [entry.tracks, *rescued_tracks(entry.tracks)]
 
 
-def _set_aside(places: Sequence[Path]) -> None:
+def _set_aside(places: Sequence[Path]) -> list[str]:
+    """Rename tracks, replacing none; return the new names of label images."""
+    names = []
     for path in places:
-        for each in (path, _table(path)):
-            with contextlib.suppress(OSError):
-                each.replace(each.with_name(f'{REMOVED}{each.name}'))
+        prefixes = (f'{REMOVED}{n}-' if n else REMOVED for n in count())
+        free = next(
+            prefix
+            for prefix in prefixes
+            if not path.with_name(f'{prefix}{path.name}').exists()
+        )
+        with contextlib.suppress(OSError):
+            path.replace(path.with_name(f'{free}{path.name}'))
+            names.append(f'{free}{path.name}')
+            table = _table(path)
+            table.replace(table.with_name(f'{free}{table.name}'))
+    return names
 
 
 def _remove(path: Path) -> None:

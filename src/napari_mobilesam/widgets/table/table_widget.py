@@ -241,6 +241,9 @@ class TableWidget(ViewerWidget):
     # layers
 
     def _labels_chosen(self, labels: Labels | None) -> None:
+        if labels is not self._listened:
+            # others may have pixels of another size
+            self.size_edit.clear()
         self._listen_to(labels)
         self.marked.hide()
         self._follow_editor()

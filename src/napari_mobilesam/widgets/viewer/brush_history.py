@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import weakref
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -66,9 +67,12 @@ def _tell_after(layer: Labels, name: str) -> None:
     def replay() -> None:
         own = find_layer()
         assert own is not None
-        # a private name; without it, nothing is told
+        # private names; if they have changed, nothing is told
         strokes = getattr(own, _HISTORIES[name], ())
-        box = _box_of(strokes[-1]) if strokes else None
+        box = None
+        if strokes:
+            with contextlib.suppress(AttributeError, TypeError, ValueError):
+                box = _box_of(strokes[-1])
         before = None if box is None else np.array(own.data[box])
         getattr(type(own), name)(own)
         if box is None or before is None:
