@@ -64,7 +64,9 @@ def test_a_row_leaves_the_choice_of_labels(table_desk):
     d = table_desk(squares())
     others = d.viewer.add_labels(squares() * 2, name='others')
     assert d.widget.labels_combo.layer is others
+    d.widget.size_edit.setText('20 nm')
     d.widget.labels_combo.layer = d.labels
+    assert not d.widget.size_edit.text()
     d.settle()
     d.widget.measure()
     d.settle()
