@@ -118,6 +118,7 @@ NO_NUMBERS = st.one_of(
 )
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(st.sampled_from(NUMBERS), NO_NUMBERS)
 def test_parameters_that_are_no_numbers(name, value):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import ast
 import re
 import sys
 import tomllib
-from functools import cache
 from importlib.metadata import packages_distributions
 from pathlib import Path
+
+from imported_names import imported_names
 
 import napari_mobilesam
 
@@ -31,25 +31,16 @@ def names_of(requirements: list[str]) -> set[str]:
     return names - {PROJECT['name']}
 
 
-@cache
-def modules_used() -> tuple[frozenset[str], frozenset[str]]:
+def modules_used() -> tuple[set[str], set[str]]:
     """Top-level modules that are imported, and those given to `need`."""
     imported: set[str] = set()
     given_to_need: set[str] = set()
     for path in PACKAGE.rglob('*.py'):
-        for node in ast.walk(ast.parse(path.read_text('utf-8'))):
-            if isinstance(node, ast.Import):
-                imported |= {alias.name.split('.')[0] for alias in node.names}
-            elif isinstance(node, ast.ImportFrom) and node.module:
-                imported.add(node.module.split('.')[0])
-            elif (
-                isinstance(node, ast.Call)
-                and isinstance(node.func, ast.Name)
-                and node.func.id == 'need'
-                and isinstance(node.args[0], ast.Constant)
-            ):
-                given_to_need.add(str(node.args[0].value).split('.')[0])
-    return frozenset(imported), frozenset(given_to_need)
+        names = imported_names(path, annotations=True)
+        imported |= {name.split('.')[0] for name in names}
+        given = re.findall(r"\bneed\(\s*'(\w+)", path.read_text('utf-8'))
+        given_to_need |= set(given)
+    return imported, given_to_need
 
 
 def imported_distributions(*, needed: bool) -> set[str]:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import ast
 import subprocess
 import sys
-from collections.abc import Iterator
-from functools import cache
 from importlib import import_module
 from pathlib import Path
 
 import pytest
+from imported_names import imported_names
 
 import napari_mobilesam
 from napari_mobilesam import background_imports
@@ -144,38 +142,6 @@ def folder_of(module: str) -> str | None:
     parts = module.split('.')
     inner = parts[1:] if module in FOLDERS else parts[1:-1]
     return inner[0] if inner else None
-
-
-def nodes_of(tree: ast.AST, annotations: bool) -> Iterator[ast.AST]:
-    """Nodes of a module, those under ``if TYPE_CHECKING`` if asked for."""
-    for child in ast.iter_child_nodes(tree):
-        if (
-            not annotations
-            and isinstance(child, ast.If)
-            and isinstance(child.test, ast.Name)
-            and child.test.id == 'TYPE_CHECKING'
-        ):
-            continue
-        yield child
-        yield from nodes_of(child, annotations)
-
-
-@cache
-def imported_names(path: Path, annotations: bool = False) -> frozenset[str]:
-    """Dotted names that a file imports, at the top or inside functions.
-
-    ``from a import b`` gives ``a.b``. With ``annotations``, imports under
-    ``if TYPE_CHECKING`` count as well.
-    """
-    names: set[str] = set()
-    tree = ast.parse(path.read_text('utf-8'))
-    for node in nodes_of(tree, annotations):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f'{path}: relative import'
-            names |= {f'{node.module}.{alias.name}' for alias in node.names}
-    return frozenset(names)
 
 
 def own_imports(module: str, annotations: bool = False) -> set[str]:

@@ -26,8 +26,7 @@ def repeated(places: Iterable[tuple[str, Path]]) -> dict[str, list[str]]:
 
 def classes(path: Path) -> list[str]:
     """Names of the classes at the top level of a module."""
-    tree = ast.parse(path.read_text('utf-8'))
-    return [node.name for node in tree.body if isinstance(node, ast.ClassDef)]
+    return re.findall(r'^class (\w+)', path.read_text('utf-8'), re.MULTILINE)
 
 
 def test_class_names_are_unique() -> None:

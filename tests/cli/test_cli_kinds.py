@@ -33,6 +33,7 @@ def segment(run: Run, image_path: Path, tiny_model: Path, tmp_path: Path):
     return segment
 
 
+@pytest.mark.slow
 def test_semantic_is_the_foreground_of_labels(segment) -> None:
     labels = tifffile.imread(segment(*QUICK))
     semantic = tifffile.imread(
@@ -99,6 +100,7 @@ def test_the_full_grid_goes_by_two_names(
     assert adaptive == [False, False, True]
 
 
+@pytest.mark.slow
 def test_region_and_skip_leave_the_rest_alone(segment, tmp_path: Path) -> None:
     skip = np.zeros((96, 128), np.uint8)
     skip[:48] = 3

@@ -104,7 +104,11 @@ def test_zarr_in_tiff_out(
     ('writer', 'named'),
     [
         ('napari_mobilesam.cli.segment_large.write_result_tiff', 'labels.tif'),
-        ('napari_mobilesam.large.io.tables.write_table', 'table.csv'),
+        pytest.param(
+            'napari_mobilesam.large.io.tables.write_table',
+            'table.csv',
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_outputs_that_cannot_be_written_cost_no_tiles(
@@ -232,6 +236,7 @@ def refuse(self: object) -> None:
     raise SegmentationError('no such model')
 
 
+@pytest.mark.slow
 def test_existing_labels_are_replaced_only_if_asked(
     run: Run,
     command: list[object],

@@ -311,6 +311,7 @@ def test_labels_put_where_an_image_failed_stay(
     assert theirs.read_bytes() == b'mine'
 
 
+@pytest.mark.slow
 def test_a_table_of_others_stays(
     quick: Any, folder: Path, tmp_path: Path
 ) -> None:
@@ -422,6 +423,7 @@ def test_ctrl_c_is_answered_at_once(
         assert '1 was done before' in quick(folder).out
 
 
+@pytest.mark.slow
 def test_what_ends_after_ctrl_c_is_done(
     quick: Any, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -457,6 +459,7 @@ def test_names(quick: Any, folder: Path, tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_one_name_with_two_suffixes(
     quick: Any, folder: Path, tmp_path: Path
 ) -> None:
@@ -497,6 +500,7 @@ def test_a_table_is_a_file_of_its_own(
     assert f'{table} is another output of this run' in done.err
 
 
+@pytest.mark.slow
 def test_labels_beside_their_images_are_no_images(
     quick: Any, folder: Path
 ) -> None:
@@ -707,9 +711,8 @@ def test_bad_usage(go: Any, folder: Path, tmp_path: Path) -> None:
     assert 'is a file' in done.err
 
 
-@pytest.mark.parametrize(
-    'count', [100, pytest.param(1000, marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize('count', [100, 1000])
 @pytest.mark.timeout(3600)
 def test_many_images(
     quick: Any, tmp_path: Path, discs: np.ndarray, count: int

@@ -41,7 +41,14 @@ def segmented(image, model=None, **options):
     return segment_large(image, model=model or small_model(), **options)
 
 
-@pytest.mark.parametrize('shape', [(150, 272), (272, 100), (261, 272)])
+@pytest.mark.parametrize(
+    'shape',
+    [
+        (150, 272),
+        pytest.param((272, 100), marks=pytest.mark.slow),
+        pytest.param((261, 272), marks=pytest.mark.slow),
+    ],
+)
 def test_tiles_and_the_whole_agree_exactly(shape):
     image = drawn(shape, *field_of_discs(shape, seed=sum(shape)))
     tiled = segmented(image)

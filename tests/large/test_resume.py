@@ -322,6 +322,7 @@ def test_looking_at_many_files_is_bounded(tmp_path, monkeypatch):
     assert image_identity.folder_state(tmp_path) != after
 
 
+@pytest.mark.slow
 def test_starting_anew_replaces_the_records(
     image_path, tmp_path, uninterrupted
 ):

@@ -105,6 +105,7 @@ CHAIN = [
 ]
 
 
+@pytest.mark.slow
 @given(LOTS, st.sampled_from([0.3, 0.7, 1.0]))
 @example(CHAIN, 0.3)
 @example(CHAIN, 0.7)

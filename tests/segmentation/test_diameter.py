@@ -147,6 +147,7 @@ def read_image(
 
 
 # Autocorrelation sees 18 pixels in the first, whose cells measure 32.
+@pytest.mark.slow
 @pytest.mark.parametrize('image_id', ['ovule_z16', '00ae65c1c663'])
 def test_the_model_finds_the_size_in_real_images(image_id, shared, bundled):
     rows = read_training_rows(shared)

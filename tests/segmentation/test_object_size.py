@@ -23,6 +23,7 @@ def scene(shape, radius, step):
     return np.repeat(gray[..., None], 3, axis=2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('radius', [6, 12, 24, 48])
 @pytest.mark.parametrize('guess', [None, 30])
 def test_the_size_is_found_whatever_the_guess(radius, guess):

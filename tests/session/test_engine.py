@@ -197,6 +197,7 @@ def test_preparation_ends_between_blocks_when_a_prompt_waits(engine, tiny):
     assert engine.prepared(seen, tiny)
 
 
+@pytest.mark.slow
 def test_previews_of_an_embedded_view_are_those_of_clicks(engine, tiny):
     plane = plane_of_array(squares(*[np.arange(100)] * 2))
     engine.prepare(plane, tiny)

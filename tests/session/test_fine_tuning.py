@@ -133,6 +133,7 @@ def bench(monkeypatch: pytest.MonkeyPatch) -> Any:
     tuning.close()
 
 
+@pytest.mark.slow
 def test_better_model_is_written_and_said(bench: Any, folder: Path) -> None:
     before = {k: v.clone() for k, v in bench.model.state_dict().items()}
     bench.score(0.81, 0.85, 0.89, 0.87)

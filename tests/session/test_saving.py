@@ -673,6 +673,7 @@ def test_a_mask_of_many_pixels_survives_as_text(monkeypatch):
         mask_from(mask_text(larger))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     'line',
     [

@@ -184,17 +184,9 @@ def traced():
     tracemalloc.stop()
 
 
-@pytest.mark.parametrize(
-    'seeds',
-    [
-        range(20),
-        pytest.param(range(20, 1020), marks=pytest.mark.slow),
-    ],
-    ids=['20', '1000'],
-)
-def test_mutated_files_are_loaded_whole_or_refused(
-    content, seeds, tmp_path, traced
-):
+@pytest.mark.slow
+def test_mutated_files_are_loaded_whole_or_refused(content, tmp_path, traced):
+    seeds = range(1000)
     loaded, refused = check(content, seeds, tmp_path / 'mutated')
     # the mutations reach both ends
     assert refused > len(seeds) // 2

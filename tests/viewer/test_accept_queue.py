@@ -23,6 +23,7 @@ def accept_all_while_embedding(d, oracle):
         QApplication.processEvents()
 
 
+@pytest.mark.slow
 def test_objects_accepted_while_embedding_are_written_in_order(
     desk, blobs, oracle
 ):

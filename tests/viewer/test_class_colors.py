@@ -113,15 +113,9 @@ def test_a_name_that_is_typed_replaces_the_one_that_was_clicked(desk, blobs):
     assert d.session.classes.names == ['round']
 
 
+@pytest.mark.slow
 @pytest.mark.window
-@pytest.mark.parametrize(
-    'end',
-    [
-        'Return',
-        pytest.param('list', marks=pytest.mark.slow),
-        pytest.param('Escape', marks=pytest.mark.slow),
-    ],
-)
+@pytest.mark.parametrize('end', ['Return', 'list', 'Escape'])
 def test_keys_after_a_class_are_commands(desk, blobs, end):
     d = desk(blobs)
     choose(d, 'daughter')

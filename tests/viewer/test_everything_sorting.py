@@ -441,6 +441,7 @@ def test_what_is_painted_while_a_slider_moves_stays(everything_desk, image):
     assert not (labels.data[20:]).any()
 
 
+@pytest.mark.slow
 def test_each_slider_is_undone_by_itself(everything_desk, image):
     d = everything_desk(image)
     labels = run(d)

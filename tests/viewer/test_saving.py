@@ -521,7 +521,9 @@ def test_what_a_run_has_found_is_saved_when_the_dock_is_closed(
     assert np.array_equal(labels.data, expected)
 
 
-@pytest.mark.parametrize('kind', ['accepted', 'batch'])
+@pytest.mark.parametrize(
+    'kind', ['accepted', pytest.param('batch', marks=pytest.mark.slow)]
+)
 def test_objects_on_their_way_are_saved_when_the_window_is_closed(
     opened, file, oracle, monkeypatch, kind
 ):

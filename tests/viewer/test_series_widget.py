@@ -2100,6 +2100,7 @@ def test_closing_leaves_a_job_on_an_image_of_no_series(series_desk, blobs):
     assert d.prompts.status.text.startswith('2 of 2 prompts')
 
 
+@pytest.mark.slow
 def test_a_run_says_which_labels_are_locked(series_desk, folder):
     d = series_desk(folder)
     labels = d.viewer.layers['labels']

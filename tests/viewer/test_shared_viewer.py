@@ -41,6 +41,7 @@ def add(viewer):
     return lambda: viewer.layers.remove(layer)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ('leave', 'name'),
     [
