@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from fakes import FakeTarget, plane_at, square
 
-from napari_mobilesam.session.objects import records
+from napari_mobilesam.session.objects import object_store, records
 from napari_mobilesam.session.objects.objects import Objects
 from napari_mobilesam.session.objects.records import (
     ObjectCandidates,
@@ -392,17 +392,29 @@ def test_what_was_painted_belongs_to_the_object_of_its_label(objects):
     assert objects.at(plane_at(0), 2, 6) is None
 
 
-def test_area_of_a_redone_object_includes_what_was_painted(objects):
+def test_area_of_a_redone_object_includes_what_was_painted(
+    objects, monkeypatch
+):
+    # counted in several parts
+    monkeypatch.setattr(object_store, 'PART', 500)
     objects.target.table = pd.DataFrame({'index': [9], 'area': [5]})
     write(objects, record_of(square(0, 0)), label=2)
     areas = objects.target.table.set_index('index')['area']
     assert areas[2] == 16
+    with objects.step('more') as step:
+        for label in (3, 4):
+            mask = square(20, 5 * label)
+            step.paint(plane_at(0), mask, label)
+            step.put(record_of(mask, number=label, label=label))
+    objects.undo()
     objects.undo()
     objects.target.data[1, :3, :3] = 2
-    objects.target.edited.emit({2: 9})
+    objects.target.data[2, :2, -2:] = 4
+    objects.target.edited.emit({2: 9, 4: 4})
+    objects.redo()
     objects.redo()
     areas = objects.target.table.set_index('index')['area']
-    assert areas[2] == 16 + 9
+    assert areas.to_dict() == {9: 5, 2: 16 + 9, 3: 16, 4: 16 + 4}
 
 
 def test_planes_of_a_closed_image_are_let_go(objects):

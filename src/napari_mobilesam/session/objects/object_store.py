@@ -26,6 +26,9 @@ from napari_mobilesam.session.objects.targets import (
 if TYPE_CHECKING:
     import pandas as pd
 
+# Number of pixels that are counted at once.
+PART = 1 << 20
+
 
 class ObjectStore(ABC):
     """Records of the objects of one labels target.
@@ -220,7 +223,13 @@ class ObjectStore(ABC):
         array = self.target.array() if painted else None
         if array is None:
             return {}
-        areas = {n: int(np.count_nonzero(array == n)) for n in painted}
+        known = np.array(sorted(painted))
+        counts = np.zeros(len(known), np.int64)
+        # once for all labels, but in parts, which takes less memory
+        for part in np.array_split(array, max(1, array.size // PART)):
+            places = np.searchsorted(known, part[np.isin(part, known)])
+            counts += np.bincount(places, minlength=len(known))
+        areas = dict(zip(known.tolist(), counts.tolist(), strict=True))
         for record in self._records.values():
             if record.label in painted and record.views:
                 painted.discard(record.label)
