@@ -543,6 +543,13 @@ def test_least_certain_objects_of_all_images(
         found = again.uncertain(check)
         assert [o.score for o in found if o.image == 0] == expected
         assert [o.score for o in found if o.image == 2] == [np.inf]
+    # nor if the image is opened
+    pd.DataFrame({'label': [1], 'score': [0.3]}).to_csv(
+        series[0].files.table, index=False
+    )
+    again.read_labels(0, again.read_image(0).label_shape)
+    found = again.uncertain(check=False)
+    assert [o.score for o in found if o.image == 0] == [0.3]
 
 
 # images

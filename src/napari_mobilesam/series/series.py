@@ -322,7 +322,7 @@ class Series:
         entry, shape = self[number], tuple(shape)
         known, entry.replaceable = entry.replaceable, None
         known_state, entry.labels_state = entry.labels_state, None
-        entry.record = entry.newest_record
+        self.refresh(number)
         path = entry.labels
         state = file_state(path)
         if state is None:
