@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from fakes import FakeTarget, plane_at, square
 
+from napari_mobilesam.session.objects import staging
 from napari_mobilesam.session.objects.objects import Objects
 from napari_mobilesam.session.objects.records import (
     ObjectCandidates,
@@ -17,10 +18,13 @@ from napari_mobilesam.session.objects.targets import LabelsError
 from napari_mobilesam.types import Prompts
 
 
-@pytest.fixture(params=[0, 10**9], ids=['in one go', 'one by one'])
-def objects(request):
+@pytest.fixture(params=['in one go', 'one by one, sparse'])
+def objects(request, monkeypatch):
     target = FakeTarget()
-    target.few = request.param
+    target.few = 0
+    if request.param != 'in one go':
+        target.few = 10**9
+        monkeypatch.setattr(staging, 'DENSE_PIXELS', 0)
     return Objects(target)
 
 

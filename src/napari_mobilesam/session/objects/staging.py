@@ -6,6 +6,7 @@ changes are computed on `StagedObjects`, a copy that keeps what is written.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -29,6 +30,12 @@ if TYPE_CHECKING:
     from napari_mobilesam.session.images.planes import ImagePlane
     from napari_mobilesam.session.objects.step import Step
     from napari_mobilesam.types import Box
+
+Kept = SparseLabels | NDArray[Any]
+
+# Up to so many pixels, what is written is kept in arrays: several times faster
+# to write and read than sparse ones, and only their used parts take memory.
+DENSE_PIXELS = 1 << 28
 
 
 class StagedStep(NamedTuple):
@@ -196,7 +203,7 @@ class StagedTarget:
         self._shape = target.shape
         self._highest: int | None = None
         # which pixels were written, and their values
-        self._kept: tuple[SparseLabels, SparseLabels] | None = None
+        self._kept: tuple[Kept, Kept] | None = None
         self._before: pd.DataFrame | None = None
         self._after: pd.DataFrame | None = None
 
@@ -278,14 +285,16 @@ class StagedTarget:
     def write(self, indices: Indices, values: NDArray[Any]) -> None:
         """Keep the values of pixels."""
         if self._kept is None:
-            row, column = np.argsort(self._shape, kind='stable')[-2:].tolist()
-            self._kept = (
-                SparseLabels(self._shape, bool, (row, column)),
-                SparseLabels(self._shape, values.dtype, (row, column)),
-            )
+            self._kept = self._empty(bool), self._empty(values.dtype)
         written, kept = self._kept
         written[indices] = True
         kept[indices] = values
+
+    def _empty(self, dtype: Any) -> Kept:
+        if math.prod(self._shape) <= DENSE_PIXELS:
+            return np.zeros(self._shape, dtype)
+        row, column = np.argsort(self._shape, kind='stable')[-2:].tolist()
+        return SparseLabels(self._shape, dtype, (row, column))
 
     def row(self, pixels: int) -> None:
         """Return None: there is no memory to write into."""
