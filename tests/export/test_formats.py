@@ -1071,8 +1071,9 @@ def test_careless_geojson(tmp_path: Path) -> None:
             'measurements': {
                 'Area': 'x',
                 'Round': math.nan,
-                'Long': 5,
+                'Long': 10**30,
                 'Huge': 10**400,
+                'Flag': True,
             },
         },
     }
@@ -1084,7 +1085,12 @@ def test_careless_geojson(tmp_path: Path) -> None:
     same(found, expected)
     assert found.class_colors == {}
     assert found.table is not None
-    assert list(found.table) == ['label', 'class', 'Long']
+    assert list(found.table) == ['label', 'class', 'Long', 'Flag']
+    # what a table file can hold
+    assert found.table[['Long', 'Flag']].to_numpy(float).tolist() == [
+        [1e30, 1]
+    ]
+    assert (found.table.dtypes[['Long', 'Flag']] == float).all()
 
 
 BROKEN = [

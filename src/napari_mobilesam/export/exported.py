@@ -314,7 +314,7 @@ def _number(value: Any) -> float | None:
 def finite_numbers(values: Any) -> dict[str, float]:
     """Return the measurements of a file that are finite numbers."""
     return {
-        str(name): value
+        str(name): float(value)
         for name, value in (values or {}).items()
         if isinstance(value, int | float)
         # integers in JSON may be too large for a float
