@@ -101,6 +101,7 @@ def test_other_files_and_a_known_scale_are_left_alone(tmp_path):
     [
         ('20.2 nm', 2, (20.2, 20.2), 'nm'),
         (' 0,5um ', 2, (0.5, 0.5), 'µm'),
+        ('0,125 µm', 2, (0.125, 0.125), 'µm'),
         ('0.25 × 0.5 µm', 2, (0.25, 0.5), 'µm'),
         ('0.8, 0.2, 0.2 µm', 3, (0.8, 0.2, 0.2), 'µm'),
         ('1 2 2 microns', 3, (1, 2, 2), 'µm'),
@@ -114,7 +115,18 @@ def test_an_entered_pixel_size_replaces_any_other(text, ndim, scale, unit):
 
 
 @pytest.mark.parametrize(
-    'text', ['20', 'nm', '20 s', '0 nm', '-1 nm', '1 2 3 nm', 'a nm', '2 nm²']
+    'text',
+    [
+        '20',
+        'nm',
+        '20 s',
+        '0 nm',
+        '-1 nm',
+        '1 2 3 nm',
+        'a nm',
+        '2 nm²',
+        '1,000 nm',
+    ],
 )
 def test_what_is_no_pixel_size_is_refused(text):
     with pytest.raises(SegmentationError, match='such as 20.2 nm'):

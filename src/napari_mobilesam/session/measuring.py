@@ -20,6 +20,8 @@ from napari_mobilesam.units import METERS, in_one_unit, symbol_of, unit_name
 SIZE = re.compile(r'(.*[\d.])\s*([^\d.]+)')
 # A comma with a space is no decimal one.
 BETWEEN_SIZES = re.compile(r',?\s*[\s×x;]\s*')
+# Such as 1,000: one thousand in some languages, one in others.
+AMBIGUOUS = re.compile(r'[1-9]\d{0,2}(,\d{3})+')
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,14 +134,15 @@ def with_entered_scale(request: MeasureRequest, text: str) -> MeasureRequest:
         return request
     found = SIZE.fullmatch(text)
     numbers, unit = found.groups() if found else ('', '')
+    parts = BETWEEN_SIZES.split(numbers)
     try:
-        parts = BETWEEN_SIZES.split(numbers)
         scale = tuple(float(part.replace(',', '.')) for part in parts)
     except ValueError:
         scale = ()
     if ndim == 2 and len(scale) == 1:
         scale *= 2
     usable = all(math.isfinite(size) and size > 0 for size in scale)
+    usable &= not any(map(AMBIGUOUS.fullmatch, parts))
     if len(scale) != ndim or not usable or unit_name(unit) not in METERS:
         wanted = (
             'a number and a unit, such as 20.2 nm'
