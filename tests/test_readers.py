@@ -567,19 +567,28 @@ def test_few_columns_of_much_larger_planes_look_like_channels(
 
 @pytest.mark.parametrize('name', ['a.npy', 'a.tif', 'a.zarr'])
 @pytest.mark.parametrize('count', [3, 5])
+@pytest.mark.parametrize('stacked', [False, True])
 def test_labels_with_channels_last_are_no_stack_of_planes(
-    name: str, count: int, tmp_path: Path
+    name: str, count: int, stacked: bool, tmp_path: Path
 ) -> None:
     path = tmp_path / name
     labels = np.stack([LABELS] * count, axis=-1)
+    if stacked:
+        labels = np.stack([labels, labels])
     if name == 'a.npy':
         np.save(path, labels)
     elif name == 'a.tif':
         tifffile.imwrite(path, labels, photometric='minisblack')
     else:
         zarr.save_array(str(path), labels)
-    with pytest.raises(ExportError, match=r'\(40, 56, .*colours or channels'):
+    with pytest.raises(ExportError, match=r'40, 56, .*colours or channels'):
         read_labels(path)
+
+
+def test_channels_last_beside_an_axis_of_length_one_are_no_columns() -> None:
+    with pytest.raises(ImageError, match='has 4 axes'):
+        guessed_axes((1, 40, 56, 5))
+    assert guessed_axes((1, 40, 56, 50)) == 'tzyx'
 
 
 def test_channels_are_counted_from_0() -> None:

@@ -203,7 +203,7 @@ def check_unnamed(shape: Sequence[int], path: Path) -> None:
     ExportError
         If they look like an image with colours or channels.
     """
-    if looks_like_channels_last(shape):
+    if looks_like_channels_last(shape[-3:]):
         raise ExportError(
             f'{path} has the shape {tuple(shape)}, whose last axis looks like '
             'colours or channels: give labels as (rows, columns) or (planes, '

@@ -151,7 +151,8 @@ def guessed_axes(
         plane = 'yxc' if last else 'cyx'
     else:
         plane = 'yx'
-    if channels is None and not colours and looks_like_channels_last(shape):
+    unclear = plane == 'yx' and looks_like_channels_last(shape[-3:])
+    if unclear and len(shape) == 3:
         raise ImageError(
             f'The image has the shape {tuple(shape)}, in which the last axis '
             f'of {shape[-1]} is ambiguous: give axes="yxc" (--axes yxc) if it '
@@ -161,7 +162,8 @@ def guessed_axes(
     leading = len(shape) - len(plane)
     long = [axis for axis in range(leading) if shape[axis] > 1]
     single = 'tc' if plane == 'yx' else 't'
-    if 1 < leading <= 1 + len(single) and len(long) < 2:
+    few = 1 < leading <= 1 + len(single) and len(long) < 2
+    if few and not unclear:
         # nothing depends on the letter of an axis of length one
         at = long[0] if long else leading - 1
         others = single[: leading - 1]
