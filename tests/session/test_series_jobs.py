@@ -345,6 +345,24 @@ def test_tracks_of_labels_that_segment_replaced(session, tracked, tmp_path):
     assert not found
 
 
+def test_tracks_wait_for_labels_that_cannot_be_read(
+    session, tracked, tmp_path, monkeypatch
+):
+    jobs, found, failures = session.series, [], []
+    jobs.tracks.found.connect(lambda *each: found.append(each))
+    image = jobs.required.read_image(0)
+    mine = np.ones(image.label_shape, np.uint16)
+    jobs.save(SaveRequest(0, mine, None, image))
+    session.finish()
+    saved_tracks(session, tracked)
+    with monkeypatch.context() as patch:
+        patch.setattr('napari_mobilesam.series.series.read_labels', None)
+        opened_again(session, tmp_path, found, failures)
+    assert not found
+    opened_again(session, tmp_path, found, failures)
+    assert len(found) == 1
+
+
 def test_tracks_edited_while_they_are_saved_are_saved_later(session, tracked):
     saved_tracks(session, tracked)
     jobs = session.series

@@ -147,6 +147,10 @@ class TracksSaving:
             try:
                 with self._lock:
                     replaced = entry.tracks_replaced
+                    unread = entry.labels_state is None and entry.labelled
+                if replaced and unread:
+                    # perhaps those that were tracked, once they can be read
+                    return
                 if replaced:
                     names = _set_aside(places)
                     kept = f'kept as {names[-1]}, and ' if names else ''
