@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import gc
 import weakref
 from dataclasses import replace
@@ -171,6 +172,18 @@ def test_strokes_tell_which_labels_they_change(viewer):
     assert told[7:] == [{3: corner, 7: -corner}]
     paint(scene, 2)
     assert len(told) == 8
+
+
+@pytest.mark.filterwarnings('ignore:Pickling a SignalInstance')
+def test_copy_of_a_layer_undoes_its_own_strokes(viewer):
+    scene = scene_on(viewer)
+    paint(scene)
+    labels = scene.labels
+    labels.paint((30, 30), 7)
+    other = copy.deepcopy(labels)
+    other.undo()
+    assert 7 in labels.data
+    assert 7 not in other.data
 
 
 def test_areas_follow_the_brush(viewer):

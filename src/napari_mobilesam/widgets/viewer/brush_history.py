@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import weakref
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from functools import partial
+from types import MethodType
 from typing import Any
 
 import numpy as np
@@ -34,9 +35,13 @@ def grown_labels(changes: Iterable[Any]) -> dict[int, int]:
     """
     grown: dict[int, int] = defaultdict(int)
     for *_, old, new in changes:
-        before = np.atleast_1d(old)
-        after = np.broadcast_to(new, before.shape)
-        for values, way in ((before, -1), (after, 1)):
+        size = np.size(old)
+        for pixels, way in ((old, -1), (new, 1)):
+            values = np.ravel(pixels)
+            if (values == values[0]).all():
+                # sorting those of a large fill would take seconds
+                grown[int(values[0])] += way * size
+                continue
             labels, counts = np.unique(values, return_counts=True)
             for label, count in zip(labels, counts, strict=True):
                 grown[int(label)] += way * int(count)
@@ -48,47 +53,35 @@ def replayed_event(layer: Labels) -> EventEmitter:
     """Return the event of a layer for strokes that napari undid or redid.
 
     napari has an event for strokes only. The value is like that of its
-    ``paint``: a list of tuples with the indices of changed pixels and their
-    values before and after. These were compared, since objects may have been
-    written over the stroke.
+    ``paint``: a list of a tuple with the slices around the changed pixels and
+    their values before and after. These were compared, since objects may have
+    been written over the stroke.
     """
     if REPLAYED not in layer.events.emitters:
         layer.events.add(**{REPLAYED: None})
         for name in _HISTORIES:
-            _tell_after(layer, name)
+            # hides the method of the class; a copy of the layer has its own
+            vars(layer)[name] = MethodType(partial(_replay, name), layer)
     event: EventEmitter = layer.events[REPLAYED]
     return event
 
 
-def _tell_after(layer: Labels, name: str) -> None:
-    """Emit the event after each call of a method of a layer."""
-    find_layer = weakref.ref(layer)
-
-    def replay() -> None:
-        own = find_layer()
-        assert own is not None
-        # private names; if they have changed, nothing is told
-        strokes = getattr(own, _HISTORIES[name], ())
-        box = None
-        if strokes:
-            with contextlib.suppress(AttributeError, TypeError, ValueError):
-                box = _box_of(strokes[-1])
-        before = None if box is None else np.array(own.data[box])
-        getattr(type(own), name)(own)
-        if box is None or before is None:
-            return
-        after = np.asarray(own.data[box])
-        changed = np.nonzero(before != after)
-        indices = tuple(
-            found + part.start
-            for found, part in zip(changed, box, strict=True)
-        )
-        own.events[REPLAYED](
-            value=[(indices, before[changed], after[changed])]
-        )
-
-    # hides the method of the class
-    vars(layer)[name] = replay
+def _replay(name: str, layer: Labels) -> None:
+    """Undo or redo a stroke, and emit the event."""
+    # private names; if they have changed, nothing is told
+    strokes = getattr(layer, _HISTORIES[name], ())
+    box = None
+    if strokes:
+        with contextlib.suppress(AttributeError, TypeError, ValueError):
+            box = _box_of(strokes[-1])
+    before = None if box is None else np.array(layer.data[box])
+    getattr(type(layer), name)(layer)
+    if before is None:
+        return
+    after = np.asarray(layer.data[box])
+    changed = before != after
+    if changed.any():
+        layer.events[REPLAYED](value=[(box, before[changed], after[changed])])
 
 
 def _box_of(stroke: Sequence[Any]) -> tuple[slice, ...]:
