@@ -136,12 +136,25 @@ def test_the_viewer_goes_on_while_a_series_opens(
             SeriesImage, 'known', lambda image: go.wait(20) and known(image)
         )
         d.widget.open([folder])
+        opening, window = d.session.series.opening, d.viewer.window
         # not so another dock, which opens nothing
-        other = d.viewer.window.add_dock_widget(SeriesWidget(d.viewer))
-        d.viewer.window.remove_dock_widget(other)
-        assert d.session.series.opening.running
-        d.viewer.window.remove_dock_widget(d.dock)
-        assert not d.session.series.opening.running
+        other = window.add_dock_widget(SeriesWidget(d.viewer))
+        window.remove_dock_widget(other)
+        assert opening.running
+        # nor one whose series another dock has replaced
+        others = [SeriesWidget(d.viewer) for _ in range(2)]
+        docks = [window.add_dock_widget(each) for each in others]
+        for each in others:
+            each.open([folder])
+        window.remove_dock_widget(docks[0])
+        assert opening.running
+        assert not panel.table.isEnabled()
+        window.remove_dock_widget(docks[1])
+        assert not opening.running
+        assert panel.table.isEnabled()
+        d.widget.open([folder])
+        window.remove_dock_widget(d.dock)
+        assert not opening.running
         go.set()
         d.session.series.opening.wait(20)
     QApplication.processEvents()

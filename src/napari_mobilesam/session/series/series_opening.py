@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from psygnal import Signal
+
 from napari_mobilesam.series.series import Series
 from napari_mobilesam.session.runtime.watched_jobs import WatchedJobs
 from napari_mobilesam.session.runtime.worker import LatestWorker
@@ -53,7 +55,14 @@ class SeriesOpening(WatchedJobs):
     ----------
     deliver : callable
         Runs a function on the thread that owns the viewer.
+
+    Attributes
+    ----------
+    started : Signal()
+        A request was made, perhaps instead of another one.
     """
+
+    started = Signal()
 
     def __init__(self, deliver: Deliver) -> None:
         super().__init__(deliver, LatestWorker(THREAD), 'open')
@@ -79,6 +88,7 @@ class SeriesOpening(WatchedJobs):
         self.close()
         self._worker = LatestWorker(THREAD)
         self.do(lambda progress: _open(source, resume, progress), then)
+        self.started.emit()
 
 
 def _open(

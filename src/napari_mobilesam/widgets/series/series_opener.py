@@ -69,7 +69,9 @@ class SeriesOpener:
         self._dock.listen_all(
             (opening.progress, self._show_progress),
             (opening.failed, self._fail),
-            # by another dock of the viewer, instead of what this one opens
+            # perhaps by another dock of the viewer
+            (opening.started, self._replaced),
+            (opening.stopped, self.enable),
             (self._jobs.opened, self.enable),
         )
 
@@ -80,15 +82,16 @@ class SeriesOpener:
 
     def start(self, source: LastSeries, resume: bool = False) -> None:
         """Open a series, instead of one that is being opened."""
-        self._started = True
         self._jobs.opening.start(source, self._found, resume)
+        self._started = True
         self._panel.status.say('Looking for the images …', busy=True)
-        self.enable()
 
     def stop(self) -> None:
         """Drop a series that this dock opens."""
         if self._started:
+            self._started = False
             self._jobs.opening.abandon()
+            self._jobs.opening.stopped.emit()
 
     def enable(self) -> None:
         """Enable what needs a series, unless one is being opened."""
@@ -132,6 +135,10 @@ class SeriesOpener:
         # painting the bar for each image would take longer than opening it
         if done % max(1, total // STEPS) == 0:
             status.show_progress(done, total)
+
+    def _replaced(self) -> None:
+        self._started = False
+        self.enable()
 
     def _found(self, found: OpenedSeries) -> None:
         self._started = False
