@@ -563,6 +563,9 @@ def test_edited_labels_are_noted(track_desk):
     names = [layer.name for layer in d.viewer.layers]
     assert 'tracked cells' in names
     assert 'tracked cells [1]' in names
+    # of a stroke from before
+    d.labels.undo()
+    assert not d.widget.note.isHidden()
 
 
 @pytest.mark.slow

@@ -23,7 +23,10 @@ from napari_mobilesam.session.track.tracked_labels import (
 from napari_mobilesam.tracking.pixel_size import PixelSize
 from napari_mobilesam.tracking.tracks import Tracks
 from napari_mobilesam.types import ImageError
-from napari_mobilesam.widgets.viewer.brush_history import replayed_event
+from napari_mobilesam.widgets.viewer.brush_history import (
+    REPLAYED,
+    replayed_event,
+)
 from napari_mobilesam.widgets.viewer.labels_target import LabelsTarget
 from napari_mobilesam.widgets.viewer.layers import (
     PIXEL,
@@ -41,7 +44,7 @@ from napari_mobilesam.widgets.viewer.look_at import move_sliders
 # key in the metadata of labels with one number per track
 TRACKED_MARK = 'napari-mobilesam-tracked'
 # events of a labels layer whose pixels are edited
-EDITS = ('paint', 'data', 'labels_update')
+EDITS = ('paint', 'data', 'labels_update', REPLAYED)
 # napari opens a label image of 8 or 16 bit as an image
 NO_LABELS = (
     'There is no labels layer: open or create labels first. If napari shows '
@@ -130,6 +133,7 @@ class ShownTracks:
         self._labels = weakref.ref(labels)
         self._tracks = weakref.ref(tracks)
         tracked.changed.connect(self._update)
+        replayed_event(source)
         for name in EDITS:
             getattr(source.events, name).connect(self._edit)
         self._written: set[int] = set()
