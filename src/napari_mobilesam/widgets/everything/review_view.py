@@ -79,7 +79,7 @@ class ReviewView(QObject):
         free = active is layer or isinstance(active, Image)
         if layer is None or event.button != LEFT_BUTTON or not free:
             return
-        if active.mode not in ('pan_zoom', 'pick'):
+        if event.handled or active.mode not in ('pan_zoom', 'pick'):
             return
         if not (yield from is_click(event)):
             return

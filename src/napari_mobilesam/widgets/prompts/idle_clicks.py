@@ -40,7 +40,8 @@ class IdleClicks:
 
     def _press(self, viewer: Any, event: Any) -> Generator[None]:
         """Respond to a click; drags pan as usual."""
-        if not self._idle or event.button == RIGHT_BUTTON:
+        taken = event.handled or event.button == RIGHT_BUTTON
+        if taken or not self._idle:
             return
         if not (yield from is_click(event)):
             return
@@ -56,7 +57,6 @@ class IdleClicks:
         return (
             self._dock.isVisible()
             and panel.tool is None
-            and not panel.buttons['edit_object'].isChecked()
             and not panel.status.busy
             and viewer.dims.ndisplay == 2
             and str(getattr(active, 'mode', 'pan_zoom')) == 'pan_zoom'

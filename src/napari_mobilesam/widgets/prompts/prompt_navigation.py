@@ -141,16 +141,18 @@ class PromptNavigation:
         if action is not None:
             # a layer in a drawing mode would take the click
             self._viewer.layers.selection.active = self._scene.image
-            callbacks.append(self._picked)
+            # first, so that others see that the click is taken
+            callbacks.insert(0, self._picked)
             self._panel.status.say(hint)
 
     def _picked(self, viewer: Any, event: Any) -> Iterator[None]:
         position, action = event.position, self._picking
-        self.pick(False)
+        event.handled = True
         # the active layer gets the press next, and a Points layer would add a
         # point: change layers when the button is released
         while event.type != 'mouse_release':
             yield
+        self.pick(False)
         self._viewer.cursor.position = position
         if action == 'assign_class':
             self.assign_class()

@@ -129,7 +129,7 @@ class ChosenObjects:
         if layer is None or layer not in viewer.layers or not free:
             return
         mode = str(getattr(active, 'mode', 'pan_zoom'))
-        if mode not in ('pan_zoom', 'pick'):
+        if event.handled or mode not in ('pan_zoom', 'pick'):
             return
         if (yield from is_click(event)):
             self._choose_at(layer, event)
