@@ -10,6 +10,7 @@ from qtpy.QtWidgets import QApplication
 
 from napari_mobilesam.segmentation import label_masks
 from napari_mobilesam.types import CheckpointError
+from napari_mobilesam.widgets.everything.review_view import NAME as REVIEW_NAME
 from napari_mobilesam.widgets.viewer.layer_plane import camera_of
 
 pytest.importorskip('sklearn')
@@ -53,12 +54,17 @@ def test_classes_are_proposed_corrected_and_accepted(d):
     row = list(classes.classes).index(4)
     classes.table.selectRow(row)
     assert d.labels.selected_label == 4
+    (outline,) = [x for x in d.viewer.layers if x.name == REVIEW_NAME]
+    pixels = np.argwhere(outline.data)
+    middle = outline.data_to_world((pixels[0] + pixels[-1]) / 2)
+    assert np.allclose(middle, CENTRES[3], atol=1)
     classes.class_combo.setCurrentText('bright')
     classes.class_combo.activated.emit(classes.class_combo.currentIndex())
     assert classes.classes == {3: 'bright', 4: 'bright'}
     before = d.labels.data.copy()
     classes.accept_button.click()
     d.settle()
+    assert not outline.data.any()
     objects = d.session.scene.objects_of(d.labels)
     names = {record.label: record.class_name for record in objects}
     assert names == {1: 'bright', 2: 'dim', 3: 'bright', 4: 'bright'}

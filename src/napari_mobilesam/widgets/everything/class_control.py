@@ -15,6 +15,7 @@ from napari_mobilesam.types import PromptError, SegmentationError
 from napari_mobilesam.widgets.everything.everything_panel import (
     EverythingPanel,
 )
+from napari_mobilesam.widgets.everything.review_view import ReviewView
 from napari_mobilesam.widgets.parts.viewer_widget import ViewerWidget
 from napari_mobilesam.widgets.viewer.layer_plane import LayerPlane
 from napari_mobilesam.widgets.viewer.look_at import look_at
@@ -33,11 +34,19 @@ class ClassControl:
         Form that provides session and viewer.
     panel : EverythingPanel
         List of proposals and status line.
+    review_view : ReviewView
+        Outlines the object of the chosen row.
     """
 
-    def __init__(self, dock: ViewerWidget, panel: EverythingPanel) -> None:
+    def __init__(
+        self,
+        dock: ViewerWidget,
+        panel: EverythingPanel,
+        review_view: ReviewView,
+    ) -> None:
         self._dock = dock
         self._panel = panel
+        self._review_view = review_view
         self._scene = dock.scene
         self._asked: Labels | None = None
         self._shown: tuple[ProposedClasses, Labels] | None = None
@@ -112,10 +121,15 @@ class ClassControl:
         corners = np.array([[row0, column0], [row1 - 1, column1 - 1]])
         low, high = plane.layer_points(labels, corners)
         look_at(self._dock.viewer, labels, low, high)
+        self._panel.review.leave()
+        self._review_view.outline(plane, mask)
 
     def _hide(self) -> None:
         self._shown = None
         self._panel.classes.show_proposals([], [])
+        # otherwise, an object under review is outlined
+        if not self._panel.review.current:
+            self._review_view.preview.hide()
 
     def _progress(self, done: int, total: int, message: str) -> None:
         self._panel.say_progress(done, total, f'{message} …')

@@ -109,7 +109,7 @@ class EverythingWidget(ViewerWidget):
         self.large = LargeRunControl(self, panel)
         self.tools = PlaneTools(self, panel, self.runs)
         self._text_control = TextControl(self, panel, self.runs)
-        self._class_control = ClassControl(self, panel)
+        self._class_control = ClassControl(self, panel, self.review_view)
         self.estimate = RunEstimate(
             self, panel, self.runs, self.large, lambda: self.busy
         )

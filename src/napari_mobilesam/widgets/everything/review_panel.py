@@ -170,6 +170,11 @@ class ReviewPanel(QWidget):
         """Show the key that undoes the last step."""
         self.undo_button.setText(f'Undo ({key})' if key else 'Undo')
 
+    def leave(self) -> None:
+        """Choose no object."""
+        self.current = 0
+        self.table.choose(0)
+
     def go_to(self, number: int) -> None:
         """Show an object, if it exists."""
         record = None if self._objects is None else self._objects.get(number)

@@ -11,6 +11,7 @@ from napari.layers import Image, Labels
 from qtpy.QtCore import QObject, Signal  # type: ignore[attr-defined]
 
 from napari_mobilesam.session.objects.records import ObjectRecord, ObjectView
+from napari_mobilesam.types import Mask
 from napari_mobilesam.widgets.parts.preview import Preview
 from napari_mobilesam.widgets.viewer.layer_plane import LayerPlane
 from napari_mobilesam.widgets.viewer.look_at import look_at
@@ -65,11 +66,15 @@ class ReviewView(QObject):
         view = min(views, key=_score)
         assert view.mask is not None
         plane: LayerPlane = view.plane.geometry
-        self.preview.show(plane, [view.mask])
-        if self.preview.layer is not None:
-            self.preview.layer.contour = 2
+        self.outline(plane, view.mask)
         corners = plane.data_points(np.reshape(view.mask.box, (2, 2)) - 0.5)
         look_at(self._viewer, plane.layer, *corners[:, plane.offset :])
+
+    def outline(self, plane: LayerPlane, mask: Mask) -> None:
+        """Outline a mask instead of the previous one."""
+        self.preview.show(plane, [mask])
+        if self.preview.layer is not None:
+            self.preview.layer.contour = 2
 
     def _click(
         self, viewer: ViewerModel, event: Any
