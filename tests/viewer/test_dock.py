@@ -731,6 +731,19 @@ def no_flaws(widget, seconds=2.0):
     assert found == []
 
 
+def test_an_opened_section_is_scrolled_into_view(desk, blobs):
+    d = desk(blobs)
+    narrow(d)
+    everything = open_form(d.viewer, 'everything')
+    sections = everything.findChildren(CollapsibleSection)
+    (more,) = [s for s in sections if s.title.startswith('Edges')]
+    more.toggleButton().click()
+    for _ in range(5):
+        QApplication.processEvents()
+    shown = more.visibleRegion().boundingRect()
+    assert shown == more.rect()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize('theme', THEMES)
 def test_no_text_is_cut(desk, blobs, theme):

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from qtpy.QtGui import QIcon
-from qtpy.QtWidgets import QLayout, QWidget
+from qtpy.QtWidgets import QLayout, QScrollArea, QWidget
 from superqt import QCollapsible
 
 from napari_mobilesam.widgets.parts.controls import FOCUS_COLOR
+from napari_mobilesam.widgets.parts.delayed_call import DelayedCall
 
 _SECTION_STYLE = (
     'QPushButton { text-align: left; border: 1px solid transparent; } '
@@ -52,6 +53,9 @@ class CollapsibleSection(QCollapsible):
         # the button of superqt has no border
         self.toggleButton().setStyleSheet(_SECTION_STYLE)
         self.toggled.connect(self._show_arrow)
+        # once the form around it has room for the contents
+        self._reveal_later = DelayedCall(self._reveal, parent=self)
+        self.toggleButton().clicked.connect(self._reveal_later.restart)
         self.fold(not expanded)
         self._show_arrow(expanded)
 
@@ -68,3 +72,12 @@ class CollapsibleSection(QCollapsible):
         # collapsed controls in the tab order
         self.content().setMaximumHeight(QWIDGETSIZE_MAX if expanded else 0)
         self.content().setVisible(expanded)
+
+    def _reveal(self) -> None:
+        """Scroll to the contents, or to as much of them as has room."""
+        area = self.parentWidget()
+        while area is not None and not isinstance(area, QScrollArea):
+            area = area.parentWidget()
+        if area is not None and self.isExpanded():
+            area.ensureWidgetVisible(self, 0, 0)
+            area.ensureWidgetVisible(self.toggleButton(), 0, 0)
