@@ -7,7 +7,7 @@ import errno
 import pytest
 
 from napari_mobilesam.extra import MissingExtraError
-from napari_mobilesam.text import counted, explain, file_name
+from napari_mobilesam.text import counted, explain, file_name, first_objects
 from napari_mobilesam.types import PromptError
 
 
@@ -62,3 +62,8 @@ def test_file_names(text: str, expected: str) -> None:
 )
 def test_explain(error: Exception, expected: str) -> None:
     assert explain(error).startswith(expected)
+
+
+def test_objects_are_named_in_the_plural_if_they_are_several() -> None:
+    assert first_objects([3]) == 'object 3'
+    assert first_objects([3, 4, 7, 9]) == 'objects 3, 4, 7 …'

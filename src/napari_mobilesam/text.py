@@ -24,6 +24,11 @@ def first_three(labels: Sequence[int]) -> str:
     return ', '.join(map(str, labels[:3])) + (' …' if len(labels) > 3 else '')
 
 
+def first_objects(labels: Sequence[int]) -> str:
+    """Name the first objects: ``'object 3'``, ``'objects 3, 4, 7 …'``."""
+    return f'object{"s" * (len(labels) > 1)} {first_three(labels)}'
+
+
 def first_few(names: Sequence[str]) -> str:
     """Join names for a message, with an ellipsis if there are more."""
     more = ' …' if len(names) > MOST_NAMED else ''

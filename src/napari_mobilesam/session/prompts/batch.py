@@ -33,7 +33,7 @@ from napari_mobilesam.session.runtime.background import (
     Background,
     BackgroundJob,
 )
-from napari_mobilesam.text import counted, explain, first_three
+from napari_mobilesam.text import counted, explain, first_objects
 from napari_mobilesam.types import PromptError, Prompts, SegmentationError
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ class BatchResult:
             number, reason = next(iter(self.missing.items()))
             text += f' Prompt {number + 1}: {reason}'
         if self.covered:
-            text += f' They cover all of object {first_three(self.covered)}.'
+            text += f' They cover all of {first_objects(self.covered)}.'
         return text
 
 

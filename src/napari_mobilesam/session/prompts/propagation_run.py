@@ -38,7 +38,7 @@ from napari_mobilesam.session.runtime.background import (
     Background,
     BackgroundJob,
 )
-from napari_mobilesam.text import counted, first_three
+from napari_mobilesam.text import counted, first_objects, first_three
 from napari_mobilesam.types import Mask, SegmentationError
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ class PropagationResult:
         if ends:
             text += f'. Propagation ended at {ends}'
         if self.covered:
-            text += f'. It covers all of object {first_three(self.covered)}'
+            text += f'. It covers all of {first_objects(self.covered)}'
         if self.removed:
             text += '. Others have overwritten all of it meanwhile'
         return f'{stopped}{text}.'

@@ -15,7 +15,7 @@ from napari_mobilesam.session.objects.writing import (
     is_unchanged,
     shrunken_labels,
 )
-from napari_mobilesam.text import counted, first_three
+from napari_mobilesam.text import counted, first_objects
 from napari_mobilesam.types import Mask
 from napari_mobilesam.widgets.parts.viewer_widget import ViewerWidget
 from napari_mobilesam.widgets.prompts.doubtful import DoubtfulObjects
@@ -150,7 +150,7 @@ class ObjectTexts:
             ('most', shrunken_labels(objects)),
         ):
             if others:
-                where += f', over {part} of object {first_three(others)}'
+                where += f', over {part} of {first_objects(others)}'
         return f'{name} written{where}. {undo} takes it back.'
 
     def opened(self, record: ObjectRecord) -> str:
