@@ -453,6 +453,17 @@ def test_labels_that_cannot_be_tracked(track_desk, labels, message):
     assert d.viewer.layers == [d.labels]
 
 
+def test_the_labels_in_use_are_offered_first(track_desk):
+    d = track_desk(tracked=False)
+    used = d.viewer.add_labels(np.zeros((3, 32, 32), np.uint8), name='used')
+    d.viewer.add_image(np.zeros((3, 32, 32), np.uint8))
+    d.session.scene.labels = used
+    d.widget.labels_combo.layer = d.labels
+    d.widget.detach()
+    d.widget.attach()
+    assert d.widget.labels_combo.layer is used
+
+
 def test_no_labels(desk):
     d = desk(widget='Track')
     QTest.mouseClick(d.widget.track_button, LEFT)

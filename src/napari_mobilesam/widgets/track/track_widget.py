@@ -243,6 +243,9 @@ class TrackWidget(ViewerWidget):
         self._keys = bind_keys(self, wanted, yields=True)
         self._show_tracks()
         self._layers_changed()
+        if self.shown is None:
+            # unless other labels are selected
+            self.labels_combo.layer = self.scene.labels
         self._active_changed()
         self._labels_chosen(self.labels_combo.layer)
         self._end()
