@@ -649,6 +649,19 @@ def test_the_list_is_worked_through_with_mouse_and_keys(reviewed, folder):
     assert [row[2:] for row in rows(d)] == [('2', 'a.tif')]
 
 
+def test_an_object_accepted_while_the_list_is_made_is_not_listed(reviewed):
+    d = reviewed
+    review, series = d.widget.review, d.session.series.series
+    review.accept()
+    d.settle()
+    before = series.uncertain()
+    review.accept()
+    d.settle()
+    review.take(before)
+    assert len(before) == 4
+    assert ('1', 'c.tif') not in [row[2:] for row in rows(d)]
+
+
 def test_a_run_takes_nobody_to_the_list(reviewed):
     d = reviewed
     d.widget.go_to(2)

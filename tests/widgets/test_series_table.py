@@ -1,14 +1,17 @@
 """The table of the images of a series, without a viewer."""
 
 import pytest
+from qtpy.QtWidgets import QTableView
 
 from napari_mobilesam.series.series import Series
+from napari_mobilesam.series.series_entry import UncertainObject
 from napari_mobilesam.widgets.series.series_table import SeriesTable
+from napari_mobilesam.widgets.series.uncertain_table import UncertainTable
 
 pytest.importorskip('pytestqt')
 
 
-def in_view(table: SeriesTable) -> bool:
+def in_view(table: QTableView) -> bool:
     row = table.visualRect(table.currentIndex())
     return row.top() >= 0 and row.bottom() <= table.viewport().height()
 
@@ -32,3 +35,19 @@ def test_the_chosen_row_stays_in_view_beside_a_long_message(qtbot, tmp_path):
     table.resize(300, 200)
     qtbot.waitUntil(lambda: table.viewport().height() < 200)
     assert not in_view(table)
+
+
+def test_the_chosen_object_stays_in_view_as_others_are_found(qtbot, tmp_path):
+    (tmp_path / 'a.tif').touch()
+    series = Series.open(tmp_path)
+    objects = [UncertainObject(n / 1000, 0, n, 0.5) for n in range(1, 900)]
+    table = UncertainTable()
+    qtbot.addWidget(table)
+    table.resize(300, 200)
+    table.show_objects(series, objects[600:650])
+    with qtbot.waitExposed(table):
+        table.show()
+    table.choose(objects[620])
+    table.show_objects(series, objects)
+    qtbot.wait(50)
+    assert in_view(table)

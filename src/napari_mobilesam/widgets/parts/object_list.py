@@ -246,6 +246,8 @@ class ObjectTable(QTableView):
         if row >= 0:
             index = model.index(row, 0)
             self.setCurrentIndex(index)
+            # rows that came are not yet in the range of the scroll bar
+            self.executeDelayedItemsLayout()
             self.scrollTo(index)
         else:
             selection.clear()

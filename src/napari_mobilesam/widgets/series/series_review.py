@@ -69,6 +69,8 @@ class SeriesReview:
         self._wanted: UncertainObject | None = None
         # the object under review, if it lies on the displayed plane
         self._record: ObjectRecord | None = None
+        # (image, label) of those accepted or deleted since the last request
+        self._done: set[tuple[int, int]] = set()
         # zoom and centre of the view at the last object
         self._view: tuple[Any, ...] | None = None
         # whether to show the first object once the list arrives
@@ -115,6 +117,7 @@ class SeriesReview:
             Whether other programs may have changed them.
         """
         if self._jobs.series is not None:
+            self._done.clear()
             self._jobs.ask_uncertain(check)
 
     def saved(self, number: int) -> None:
@@ -123,8 +126,9 @@ class SeriesReview:
         self._refresh_later.start(10 * PAUSE_MS if many else PAUSE_MS)
 
     def take(self, found: Sequence[UncertainObject]) -> None:
-        """Show the list."""
-        self._table.show_objects(self._jobs.series, found)
+        """Show the list, without those done while it was made."""
+        left = [x for x in found if (x.image, x.label) not in self._done]
+        self._table.show_objects(self._jobs.series, left)
         if not self._starting:
             return
         self._starting = False
@@ -198,6 +202,7 @@ class SeriesReview:
         self.refresh(check=True)
 
     def _go_on(self, done: UncertainObject) -> None:
+        self._done.add((done.image, done.label))
         following = self._table.take_out(done)
         if following is None:
             self.outline.hide()
