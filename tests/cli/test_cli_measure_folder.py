@@ -114,6 +114,29 @@ def test_labels_beside_their_images(
         assert '3 objects of 1 label image' in done.out
 
 
+def test_labels_as_cellpose_names_them(
+    run: Run, labels: np.ndarray, tmp_path: Path
+) -> None:
+    folder, table = tmp_path / 'all', tmp_path / 'cells.csv'
+    folder.mkdir()
+    for name in ('a', 'b_img', 'c', 'd_img'):
+        tifffile.imwrite(folder / f'{name}.tif', PIXELS[..., 0])
+    seg = {'masks': labels, 'filename': 'a.tif'}
+    for name in ('a', 'b', 'c', 'd_img'):
+        np.save(folder / f'{name}_seg.npy', seg, allow_pickle=True)
+    tifffile.imwrite(folder / 'b_masks.tif', labels)
+    Image.fromarray(labels).save(folder / 'c_cp_masks.png')
+    np.save(folder / 'features.npy', PIXELS)
+    names = ['a_seg.npy', 'b_masks.tif', 'c_cp_masks.png', 'd_img_seg.npy']
+    for given in ([], ['--image', folder]):
+        done = run('measure', folder, *given, '-o', table, '--overwrite')
+        assert done.code == 0, done.err
+        rows = pd.read_csv(table).drop_duplicates('labels')
+        assert [Path(path).name for path in rows['labels']] == names
+    images = [Path(path).name for path in rows['image']]
+    assert images == ['a.tif', 'b_img.tif', 'c.tif', 'd_img.tif']
+
+
 def test_class_and_score_of_saved_labels(
     run: Run, labels: np.ndarray, tmp_path: Path
 ) -> None:
@@ -174,7 +197,7 @@ def test_images_of_the_same_name_need_names(
         (['{found}', '--image', 'none'], 'There is no folder none'),
         (['{found}', '--table', 'a.csv'], '--table is only for one label'),
         (['{found}', '--names', 'x.tif'], '--names needs the folder of the'),
-        (['{empty}'], 'has no label image (.tif, .tiff, .png)'),
+        (['{empty}'], 'has no label image (.tif, .tiff, .png or _seg.npy)'),
     ],
 )
 def test_options_that_do_not_fit_are_refused(

@@ -207,11 +207,13 @@ def test_files_named_as_labels_are_no_images(
         shutil.copy(folder / 'a.tif', folder / name)
     # of no image that is there
     shutil.copy(folder / 'a.tif', folder / 'd_masks.tif')
+    # as Cellpose names images and labels
+    (folder / 'c.tif').rename(folder / 'c_img.tif')
     done = quick(folder)
     assert done.code == 0, done.err
     summary = pd.read_csv(tmp_path / 'out' / 'summary.csv')
     names = [Path(image).name for image in summary['image']]
-    assert names == ['a.tif', 'b.tif', 'c.tif', 'd_masks.tif']
+    assert names == ['a.tif', 'b.tif', 'c_img.tif', 'd_masks.tif']
     assert (
         '3 files named as labels of another image left out: a_cp_masks.png, '
         'b_labels.tif, c_flows.tif'

@@ -165,7 +165,7 @@ def test_labels_as_cellpose_saves_them(folder: str, tmp_path: Path) -> None:
     there = tmp_path / folder
     there.mkdir(exist_ok=True)
     pixels = np.arange(120, dtype=np.uint8).reshape(12, 10)
-    for name in ('a', 'b.ome', 'c_image', 'd_mask', 'e'):
+    for name in ('a', 'b.ome', 'c_image', 'd_mask', 'e', 'f_img', 'g_img'):
         tifffile.imwrite(tmp_path / f'{name}.tif', pixels)
     labels, other = two_objects().astype(np.uint16), 0 * two_objects()
     content = {'masks': labels, 'outlines': labels, 'filename': 'a.tif'}
@@ -176,6 +176,10 @@ def test_labels_as_cellpose_saves_them(folder: str, tmp_path: Path) -> None:
     imsave(there / 'c_image_cp_masks.png', labels, check_contrast=False)
     tifffile.imwrite(there / 'e_labels.tif', labels)
     tifffile.imwrite(there / 'e_masks.tif', other)
+    tifffile.imwrite(there / 'f_masks.tif', labels)
+    # another result of the same image
+    np.save(there / 'f_img_seg.npy', {'masks': other}, allow_pickle=True)
+    np.save(there / 'g_img_seg.npy', content, allow_pickle=True)
     # neither images nor labels, and an image that is named as labels
     tifffile.imwrite(tmp_path / 'a_flows.tif', pixels)
     tifffile.imwrite(tmp_path / 'd.tif', pixels)
@@ -184,8 +188,8 @@ def test_labels_as_cellpose_saves_them(folder: str, tmp_path: Path) -> None:
         warnings.simplefilter('error')
         images = read_folder(tmp_path)
     names = {image.name.rpartition('/')[2] for image in images}
-    assert names == {'a', 'b', 'c', 'd_mask', 'e'}
-    assert len(images) == 5
+    assert names == {'a', 'b', 'c', 'd_mask', 'e', 'f', 'g'}
+    assert len(images) == 7
     assert all(np.array_equal(i.image, pixels) for i in images)
     assert all(len(image.objects) == 2 for image in images)
     (there / 'a_seg.npy').write_bytes(b'no array')

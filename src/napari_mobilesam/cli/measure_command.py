@@ -47,8 +47,9 @@ examples:
 A folder of labels is measured into one table, with the columns “image” and
 “labels”. The labels of A.tif are those that segment or “Series” has saved for
 it; else A_labels.tif, A_cp_masks.tif, A_masks.tif, A_mask.tif, A_seg.tif or
-A.tif, also as PNG; --names gives other names. What has no labels or cannot be
-measured is listed at the end.
+A.tif, also as PNG, or A_seg.npy of Cellpose; --names gives other names. Labels
+of A_image.tif and A_img.tif may be named after A. What has no labels or cannot
+be measured is listed at the end.
 
 The intensities of a gray image are in intensity_mean, those of colours in
 “intensity_mean red” and so on, those of channels in “intensity_mean channel

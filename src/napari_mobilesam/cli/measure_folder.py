@@ -23,7 +23,10 @@ from napari_mobilesam.large.io.tables import read_table, write_table
 from napari_mobilesam.readers.label_names import (
     ENDINGS,
     OTHER_RESULTS,
+    label_names,
     results_of,
+    stem_of,
+    without_image,
 )
 from napari_mobilesam.series.series_files import (
     RECORDS,
@@ -48,6 +51,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 LABEL_SUFFIXES = ('.tif', '.tiff', '.png')
+# labels only if named as such, as Cellpose's _seg.npy
+NPY = '.npy'
 # key of a record: the image and the options of labels
 MADE_OF = 'made_of'
 MEAN, AREA = 'intensity_mean', 'area '
@@ -123,28 +128,14 @@ def _refuse_for_folder(options: argparse.Namespace) -> None:
 def _pairs(options: argparse.Namespace) -> list[Pair]:
     """Return the label images, each with its image if there are images."""
     folder = options.labels
-    files = {
-        place_key(place): file
-        for file, place in resolved(sorted(folder.iterdir())).items()
-        if file.suffix.lower() in LABEL_SUFFIXES
-        and not file.name.startswith('.')
-        and not file.is_dir()
-    }
-    # beside images and labels, these are neither
-    for file in results_of([*files.values()], OTHER_RESULTS):
-        del files[path_key(file)]
+    files = _label_files(folder)
     if not files:
         raise InputError(
-            f'{folder} has no label image ({", ".join(LABEL_SUFFIXES)})'
+            f'{folder} has no label image ({", ".join(LABEL_SUFFIXES)} or '
+            '_seg.npy)'
         )
     if options.image is None:
-        stems = {file.stem for file in files.values()}
-        return [
-            Pair(file)
-            for file in files.values()
-            # an image beside its labels is none
-            if not any(file.stem + ending in stems for ending in ENDINGS)
-        ]
+        return [Pair(file) for file in _without_images(files)]
     images, left_out = image_files([options.image])
     # what is named as labels is an image if labels of it were saved
     images += _noted(left_out, files, folder)
@@ -161,10 +152,60 @@ def _pairs(options: argparse.Namespace) -> list[Pair]:
         if image not in found and at_images[image] not in taken
     ]
     others = taken.union(at_images.values())
+    # of the labels of an image, the first are measured
+    stems = {stem_of(image) for image in images}
+    second = {name for image in found for name in label_names(image, stems)}
     pairs += [
-        Pair(file, None) for file in files.values() if file not in others
+        Pair(file, None)
+        for file in files.values()
+        if file not in others and stem_of(file) not in second
     ]
     return pairs
+
+
+def _label_files(folder: Path) -> dict[str, Path]:
+    """Return files that may be label images, by their `path_key`."""
+    files = {
+        place_key(place): file
+        for file, place in resolved(sorted(folder.iterdir())).items()
+        if _may_be_labels(file)
+    }
+    # beside images and labels, these are neither
+    for file in results_of([*files.values()], OTHER_RESULTS):
+        del files[path_key(file)]
+    return files
+
+
+def _may_be_labels(file: Path) -> bool:
+    suffix = file.suffix.lower()
+    known = suffix in LABEL_SUFFIXES or (
+        suffix == NPY and file.stem.endswith(ENDINGS)
+    )
+    return known and not file.name.startswith('.') and not file.is_dir()
+
+
+def _without_images(files: dict[str, Path]) -> list[Path]:
+    """Return label images, but no images beside them."""
+    stems = {stem_of(file) for file in files.values()}
+    labels = [
+        file
+        for file in files.values()
+        if stems.isdisjoint(label_names(file, stems))
+    ]
+    # Cellpose saves its masks in _seg.npy, too
+    others = {_name_of(file) for file in labels if file.suffix.lower() != NPY}
+    return [
+        file
+        for file in labels
+        if file.suffix.lower() != NPY or _name_of(file) not in others
+    ]
+
+
+def _name_of(labels: Path) -> str:
+    """Return the name of the image of labels."""
+    stem = stem_of(labels)
+    ending = next((end for end in ENDINGS if stem.endswith(end)), '')
+    return without_image(stem.removesuffix(ending))
 
 
 def _labels_of(
@@ -178,13 +219,14 @@ def _labels_of(
     found = dict(noted)
     image_of = {labels: image for image, labels in noted.items()}
     others, by_name = set(noted.values()), _by_name(files)
+    stems = {stem_of(image) for image in images}
     for number, image in numbered(folder, pattern or '', images):
         if image in noted:
             continue
         names = [
-            image.stem + ending + suffix
-            for ending in (*ENDINGS, '')
-            for suffix in LABEL_SUFFIXES
+            name + suffix
+            for name in (*label_names(image, stems), image.stem)
+            for suffix in (*LABEL_SUFFIXES, NPY)
         ]
         if pattern is not None:
             name = output_name(pattern, image, number)

@@ -14,8 +14,8 @@ from napari_mobilesam.cli.value_types import positive_number, whole_number
 from napari_mobilesam.training.training_parameters import TrainConfig
 
 DATA_HELP = (
-    'folder of images and labels: <id>.* or <id>_image.* beside '
-    '<id>_labels.* (or <id>_cp_masks.*, <id>_seg.npy), which may be in '
+    'folder of images and labels: <id>.*, <id>_image.* or <id>_img.* beside '
+    '<id>_labels.* (or <id>_masks.*, <id>_seg.npy …), which may be in '
     'labels/, or images/ and labels/, or a folder of such folders (TIFF, '
     'PNG, zarr)'
 )

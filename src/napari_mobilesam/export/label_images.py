@@ -29,6 +29,7 @@ from napari_mobilesam.large.io.label_tiff import (
     ome_sizes,
 )
 from napari_mobilesam.readers.axes import looks_like_channels_last
+from napari_mobilesam.readers.label_names import stem_of
 from napari_mobilesam.readers.open_image import (
     reason,
     unreadable,
@@ -191,7 +192,7 @@ def read_tiff(
         axes=axes,
         scale=tuple(scale.get(a, 1.0) for a in axes) if scale else (),
         units=tuple(units.get(a) for a in axes) if units else (),
-        name=stem(path),
+        name=stem_of(path),
     )
 
 
@@ -284,10 +285,4 @@ def read_png(path: Path) -> LabelsWithTable:
         ) from error
     if labels.ndim != 2:
         raise ExportError(f'{path} has colours: it is an image, not labels.')
-    return LabelsWithTable(as_labels(labels, path), name=stem(path))
-
-
-def stem(path: Path) -> str:
-    """Return the name of a file without its suffixes."""
-    name = path.stem
-    return name[:-4] if name.lower().endswith('.ome') else name
+    return LabelsWithTable(as_labels(labels, path), name=stem_of(path))

@@ -1,12 +1,12 @@
 """Folders of images and label images, as planes for training and evaluation.
 
-A folder holds pairs ``<id>_image.*``, or ``<id>.*``, and ``<id>_labels.*``;
-the labels may be in a subfolder ``labels/``, as a series saves them. Or it has
-two subfolders ``images/`` and ``labels/`` whose files have the same names
-except for the suffix, or the end ``_labels``. Labels may end as those of other
-programs do, such as Cellpose's ``<id>_cp_masks.png``; of several, the first of
-`ENDINGS` is read. TIFF, PNG, .npy, zarr and OME-Zarr are read, and JPEG for
-images only; a stack gives one entry per plane.
+A folder holds pairs ``<id>.*``, ``<id>_image.*`` or ``<id>_img.*``, and
+``<id>_labels.*``; the labels may be in a subfolder ``labels/``, as a series
+saves them. Or it has two subfolders ``images/`` and ``labels/`` whose files
+have the same names except for the suffix, or the end ``_labels``. Labels may
+end as those of other programs do, such as Cellpose's ``<id>_cp_masks.png``,
+see `label_names`; the first of several is read. TIFF, PNG, .npy, zarr and
+OME-Zarr are read, and JPEG for images only; a stack gives one entry per plane.
 A ``MANIFEST.csv`` with the columns dataset, id, split and modality is used if
 present.
 """
@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import csv
 import warnings
+from collections import Counter
 from collections.abc import (
     Collection,
     Iterable,
@@ -30,7 +31,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_mobilesam.readers.label_names import ENDINGS
+from napari_mobilesam.readers.label_names import (
+    OME,
+    image_of,
+    stem_of,
+    without_image,
+)
 from napari_mobilesam.readers.open_image import IMAGE_SUFFIXES
 from napari_mobilesam.text import counted, first_few
 from napari_mobilesam.training.label_pairs import TrainingPair, read_pair
@@ -41,10 +47,8 @@ from napari_mobilesam.training.labelled_images import (
     labelled_image,
 )
 
-# Part before the actual suffix, as in ``cells.ome.tif``.
-OME = '.ome'
-# Ends of the names of images and label images.
-IMAGE, LABELS = '_image', '_labels'
+# End of the names of label images.
+LABELS = '_labels'
 
 
 def _planes(
@@ -113,18 +117,23 @@ def _images_and_labels(
     known = {each.image for each in named_labels}
     known |= {s.removesuffix(LABELS) for s in found if s.endswith(LABELS)}
     named_labels += _named_beside(found, known)
-    images = {
-        stem.removesuffix(IMAGE): files
-        for stem, files in found.items()
-        if stem.endswith(IMAGE)
-    }
-    labels: dict[str, list[Path]] = {}
-    for stem, files in _by_image(named_labels).items():
-        name = stem.removesuffix(IMAGE) if stem in found else stem
-        labels[name] = labels.get(name, []) + files
+    labels = _by_image(named_labels)
     # an image need not be named as one if there are labels of it
-    named = {stem: files for stem, files in found.items() if stem in labels}
-    return named | images, labels
+    images = {
+        stem: files
+        for stem, files in found.items()
+        if stem in labels or without_image(stem) != stem
+    }
+    count = Counter(map(without_image, images))
+    shown = {
+        stem: without_image(stem)
+        for stem in images
+        if count[without_image(stem)] == 1
+    }
+    return (
+        {shown.get(stem, stem): files for stem, files in images.items()},
+        {shown.get(stem, stem): files for stem, files in labels.items()},
+    )
 
 
 class _NamedLabels(NamedTuple):
@@ -157,15 +166,8 @@ def _named_beside(
 
 def _image_of(stem: str, images: Collection[str]) -> tuple[str, int]:
     """Return the image of a label image by its name, and rank of the name."""
-    for rank, ending in enumerate(ENDINGS):
-        if not stem.endswith(ending):
-            continue
-        name = stem.removesuffix(ending)
-        # some programs append to all but the last suffix
-        name = name if name in images else name.removesuffix(OME)
-        if ending == LABELS or name in images or name + IMAGE in images:
-            return name, rank
-    return stem, 0
+    named = image_of(stem, images)
+    return named or (stem.removesuffix(LABELS).removesuffix(OME), 0)
 
 
 def _by_image(found: Iterable[_NamedLabels]) -> dict[str, list[Path]]:
@@ -189,10 +191,7 @@ def files_by_stem(folder: Path) -> dict[str, list[Path]]:
         if path.name.startswith('.'):
             continue
         if path.suffix.lower() in IMAGE_SUFFIXES:
-            stem = path.stem
-            if stem.lower().endswith(OME):
-                stem = stem[: -len(OME)]
-            files.setdefault(stem, []).append(path)
+            files.setdefault(stem_of(path), []).append(path)
     return files
 
 
@@ -315,8 +314,8 @@ def read_folder(
         raise TrainingDataError(
             f'{folder} holds no labelled images'
             + (f' of the split {split!r}' if split else '')
-            + ': expected <id>.* or <id>_image.* beside <id>_labels.* '
-            '(or <id>_cp_masks.*, <id>_seg.npy), which may be in a folder '
+            + ': expected <id>.* or <id>_img.* beside <id>_labels.* '
+            '(or <id>_masks.*, <id>_seg.npy …), which may be in a folder '
             'labels/, or images/ and labels/ with equal file names (TIFF, '
             'PNG, .npy or zarr).'
         )

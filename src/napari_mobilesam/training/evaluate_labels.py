@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_mobilesam.readers.label_names import ENDINGS
+from napari_mobilesam.readers.label_names import ENDINGS, IMAGE_ENDINGS
 from napari_mobilesam.readers.pictures import LOSSY_SUFFIXES
 from napari_mobilesam.text import first_few
 from napari_mobilesam.training.dataset import (
@@ -134,7 +134,7 @@ def _stems(image: LabelledImage) -> Iterator[str]:
     for ending in (*ENDINGS, ''):
         yield identifier + ending
         if ending:
-            yield identifier + '_image' + ending
+            yield from (identifier + end + ending for end in IMAGE_ENDINGS)
 
 
 def _plane(path: Path, image: LabelledImage) -> NDArray[np.integer]:
