@@ -54,6 +54,21 @@ def test_labels_of_any_size_are_found(background: int) -> None:
         objects_of(np.full((4, 5), 1 << 63, np.uint64))
 
 
+@pytest.mark.parametrize('name', ['a.zip', 'a.geojson'])
+def test_too_large_labels_on_disk_are_refused(
+    name: str, tmp_path: Path
+) -> None:
+    zarr = pytest.importorskip('zarr')
+    if name.endswith('.zip'):
+        pytest.importorskip('roifile')
+    zarr.save_array(
+        str(tmp_path / 'a.zarr'), np.full((4, 5), (1 << 63) + 7, np.uint64)
+    )
+    labels = zarr.open_array(str(tmp_path / 'a.zarr'), mode='r')
+    with pytest.raises(ExportError, match=r'too large ones \(9.*5815\)'):
+        export_labels(labels, tmp_path / name)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize('name', [*NAMES, 'x.png'])
 def test_round_trip(

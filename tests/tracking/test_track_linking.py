@@ -129,6 +129,7 @@ def test_progress_counts_frames_and_can_stop(dividing_cells):
         (np.zeros((3, 4, 4)), 'float64'),
         (np.zeros((3, 4, 4), int), 'no object'),
         (np.full((3, 4, 4), -2), '-2 is negative'),
+        (np.full((3, 4, 4), 1 << 63, np.uint64), '5808 is negative or too la'),
         (np.zeros((3, 0, 4), int), 'its frames have no pixels'),
         ([[1, 2]], 'is a list'),
     ],

@@ -270,11 +270,14 @@ class PropertiesLookup:
         Raises
         ------
         ExportError
-            If the label is negative.
+            If the label is negative or too large.
         """
         if label < 0:
-            # planes on disk are not checked before
-            raise ExportError(NEGATIVE.format(label))
+            # planes on disk are not checked before, but read as int64
+            raise ExportError(
+                f'There are negative labels ({label}) or too large ones '
+                f'({label % 2**64}): number the objects from 1.'
+            )
         known = self._known.get((None, label))
         return known or self._known.get((plane, label), UNKNOWN)
 

@@ -175,10 +175,12 @@ class _Frame:
 
     @classmethod
     def of(cls, pixels: NDArray[Any], first: int) -> _Frame:
-        if pixels.min() < 0:
+        lowest, highest = int(pixels.min()), int(pixels.max())
+        if lowest < 0 or highest > np.iinfo(np.int64).max:
             raise ImageError(
-                f'Label {pixels.min()} is negative; labels must be positive, '
-                'and 0 for the background.'
+                f'Label {lowest if lowest < 0 else highest} is negative or '
+                'too large; labels are numbers from 1, and 0 for the '
+                'background.'
             )
         found, places = np.unique(pixels, return_inverse=True)
         places = places.reshape(pixels.shape)

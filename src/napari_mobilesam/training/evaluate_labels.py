@@ -158,8 +158,8 @@ def _plane(path: Path, image: LabelledImage) -> NDArray[np.integer]:
     # some programs save labels as float32
     if labels.dtype.kind not in 'uibf' or not np.array_equal(numbers, labels):
         raise TrainingDataError(
-            f'{path} has fractions, NaN or numbers of type {labels.dtype}; '
-            'labels are whole numbers'
+            f'{path} has fractions, NaN or too large numbers, of type '
+            f'{labels.dtype}; labels are whole numbers from 1'
         )
     if numbers.min(initial=0) < 0:
         raise TrainingDataError(f'{path} has negative labels.')
