@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 from pathlib import Path
 
@@ -49,6 +50,40 @@ def test_table(
     assert expected['area µm²'].tolist() == [8, 20, 0.25]
     assert run('measure', labels_path, '-o', path).code == 3
     assert run('measure', labels_path, '-o', path, '--overwrite').code == 0
+
+
+@pytest.mark.parametrize(
+    ('name', 'code', 'message'),
+    [
+        ('image.zarr', 2, 'image.zarr/zarr.json cannot be opened or written'),
+        ('t.csv', 3, 'cannot write'),
+    ],
+)
+def test_files_that_may_not_be_opened(
+    run: Run,
+    labels_path: Path,
+    name: str,
+    code: int,
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    exists = Path.exists
+
+    # as in a folder whose files may not be looked at
+    def forbidden(path: Path) -> bool:
+        if name in str(path):
+            raise PermissionError(errno.EACCES, 'no permission', str(path))
+        return exists(path)
+
+    monkeypatch.setattr(Path, 'exists', forbidden)
+    (tmp_path / 'image.zarr').mkdir()
+    image = ['--image', tmp_path / 'image.zarr'] if code == 2 else []
+    done = run('measure', labels_path, *image, '-o', tmp_path / 't.csv')
+    assert done.code == code
+    assert message in done.err
+    assert 'no permission' in done.err
+    assert len(done.err.splitlines()) == 1
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,9 @@ from napari_mobilesam.run_lock import OutputInUseError
 from napari_mobilesam.text import FULL
 from napari_mobilesam.types import SegmentationError
 
+# Reasons not to open an input.
+REFUSED = (errno.EACCES, errno.EPERM, errno.ENAMETOOLONG)
+
 
 class ExitCode(IntEnum):
     """Exit codes of the process."""
@@ -77,6 +80,7 @@ def exit_code(error: BaseException) -> ExitCode:
         error, MissingExtraError | UsageError | InputError | SegmentationError
     ):
         return ExitCode.USAGE
-    if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+    # outputs that cannot be written are an `OutputError`
+    if isinstance(error, OSError) and error.errno in REFUSED:
         return ExitCode.USAGE
     return ExitCode.FAILURE

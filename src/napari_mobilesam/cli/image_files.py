@@ -410,10 +410,11 @@ def refuse_existing(path: Path, overwrite: bool) -> None:
     OutputError
         If it is a folder, or exists and ``overwrite`` is False.
     """
-    if path.is_dir():
-        raise OutputError(f'cannot write {path}: it is a folder')
-    if path.exists() and not overwrite:
-        raise OutputError(f'{path} exists; --overwrite replaces it')
+    with writing(path):
+        if path.is_dir():
+            raise OutputError(f'cannot write {path}: it is a folder')
+        if path.exists() and not overwrite:
+            raise OutputError(f'{path} exists; --overwrite replaces it')
 
 
 def check_labels_path(

@@ -37,7 +37,7 @@ from napari_mobilesam.cli.exit_codes import (
     exit_code,
 )
 from napari_mobilesam.extra import MissingExtraError
-from napari_mobilesam.text import FULL, explain
+from napari_mobilesam.text import FORBIDDEN, FULL, explain
 
 PROGRAM = 'napari-mobilesam'
 # Option value that begins with a minus sign.
@@ -198,7 +198,7 @@ def message(error: BaseException) -> str:
     text = one_line(error)
     if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
         return f'a file name is too long: {str(error.filename)[:LONGEST]}…'
-    if isinstance(error, OSError) and error.errno in FULL:
+    if isinstance(error, OSError) and error.errno in (*FULL, *FORBIDDEN):
         return explain(error)
     return text
 

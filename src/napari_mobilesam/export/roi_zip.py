@@ -244,6 +244,8 @@ def read_roi_zip(
             for found in [_object(roi, props, axes)]
             if found is not None
         ]
+    except PermissionError:
+        raise
     # on damaged files, the reader raises all kinds of errors
     except Exception as error:  # noqa: BLE001
         raise ExportError(
