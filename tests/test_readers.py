@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import pickle
+import shutil
 import struct
 import threading
 import zlib
@@ -352,6 +353,32 @@ def test_names_of_a_zarr_array_are_used(
         str(path), data=np.zeros((64, 64, 5), 'u1'), dimension_names=names
     )
     assert open_pyramid(path).axes == 'yxc'
+
+
+def test_zipped_ome_zarr_is_read(tmp_path: Path) -> None:
+    pixels = np.arange(600, dtype=np.uint16).reshape(20, 30)
+    group = zarr.open_group(str(tmp_path / 'a'), mode='w')
+    group.create_array('0', data=pixels)
+    scale = {'type': 'scale', 'scale': [0.5, 0.25]}
+    group.attrs['ome'] = {
+        'version': '0.5',
+        'multiscales': [
+            {
+                'axes': [{'name': 'y'}, {'name': 'x'}],
+                'datasets': [
+                    {'path': '0', 'coordinateTransformations': [scale]}
+                ],
+            }
+        ],
+    }
+    zipped = shutil.make_archive(
+        str(tmp_path / 'a.ome.zarr'), 'zip', tmp_path / 'a'
+    )
+    shutil.copy(zipped, tmp_path / 'a.ozx')
+    for path in (Path(zipped), tmp_path / 'a.ozx'):
+        found = read_image(path)
+        assert np.array_equal(found.pixels, pixels)
+        assert found.scale == {'y': 0.5, 'x': 0.25}
 
 
 def test_axes_of_ome_zarr_may_be_in_capitals(tmp_path: Path) -> None:

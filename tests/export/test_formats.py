@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import math
+import shutil
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -614,6 +615,11 @@ def test_ome_zarr_in_the_image_they_belong_to(
     assert {'label-value': 1, 'rgba': [0xE6, 0x9F, 0, 255]} in told['colors']
     known = {entry['label-value']: entry for entry in told['properties']}
     assert known[2]['score'] == 0.75
+    zipped = shutil.make_archive(str(tmp_path / 'a.ome.zarr'), 'zip', folder)
+    again = read_labels(zipped)
+    same(again, labels)
+    assert again.scale == found.scale
+    assert again.class_colors == found.class_colors
     with pytest.raises(ExportError, match='2 label images'):
         read_labels(path)
     with pytest.raises(ExportError, match='image that they belong'):

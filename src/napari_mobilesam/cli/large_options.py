@@ -10,6 +10,7 @@ from napari_mobilesam.cli.image_files import LABEL_SUFFIXES
 from napari_mobilesam.cli.parameter_options import refuse_given, typed_options
 from napari_mobilesam.cli.value_types import whole_number
 from napari_mobilesam.readers.open_image import (
+    ZIPPED_SUFFIXES,
     axis_names,
     is_url,
     open_pyramid,
@@ -24,7 +25,7 @@ from napari_mobilesam.readers.tiff import (
 # A plane with more pixels is segmented in tiles that are kept on disk.
 LARGE_PIXELS = 64_000_000
 # files that are read window by window
-LAZY_SUFFIXES = ('.zarr', '.npy')
+LAZY_SUFFIXES = ('.zarr', '.npy', *ZIPPED_SUFFIXES)
 ZARR_FILES = ('zarr.json', '.zgroup', '.zarray')
 GROUP_FILES = ('zarr.json', '.zgroup', '.zattrs')
 # options of what is done in memory, a plane at a time

@@ -19,7 +19,7 @@ from napari_mobilesam.argument_checks import (
 from napari_mobilesam.export.exported import ExportError, LabelsWithTable
 from napari_mobilesam.files import atomic_path
 from napari_mobilesam.palette import rgb
-from napari_mobilesam.readers.open_image import unreadable
+from napari_mobilesam.readers.open_image import is_zipped_zarr, unreadable
 from napari_mobilesam.types import ImageError, SegmentationError
 
 if TYPE_CHECKING:
@@ -384,7 +384,7 @@ def read_labels(
         raise ImageError(f'There is no file or folder {path}.')
     if format is None and path.suffix.lower() == '.npy' and path.is_file():
         kind = 'npy'
-    elif format or path.is_file():
+    elif format or (path.is_file() and not is_zipped_zarr(path)):
         kind = format_of(path, format)
     else:
         kind = 'ome-zarr'

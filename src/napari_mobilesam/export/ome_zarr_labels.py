@@ -22,7 +22,6 @@ from napari_mobilesam.export.exported import (
     smallest_dtype,
 )
 from napari_mobilesam.export.label_images import check_unnamed
-from napari_mobilesam.extra import need
 from napari_mobilesam.files import named_errors, temporary_path
 from napari_mobilesam.large.io.interfaces import Source
 from napari_mobilesam.large.io.ngff import image_around
@@ -35,7 +34,7 @@ from napari_mobilesam.large.io.ome_zarr import (
 )
 from napari_mobilesam.large.io.sources import Geometry, open_source
 from napari_mobilesam.palette import rgb
-from napari_mobilesam.readers.open_image import open_pyramid
+from napari_mobilesam.readers.open_image import open_pyramid, zarr_node
 from napari_mobilesam.readers.pyramid import Pyramid
 from napari_mobilesam.readers.unread_views import Reordered
 from napari_mobilesam.schema import parse_json
@@ -324,7 +323,6 @@ def read_ome_zarr(path: Path) -> LabelsWithTable:
     ExportError, ImageError
         If there are no labels, or several.
     """
-    zarr = need('zarr')
     path = _one_label_image(path)
     if is_begun(path):
         raise ExportError(
@@ -333,7 +331,7 @@ def read_ome_zarr(path: Path) -> LabelsWithTable:
     pyramid = _without_channel(open_pyramid(path))
     if pyramid.axes is None:
         check_unnamed(pyramid.arrays[0].shape, path)
-    attributes = dict(zarr.open(str(path), mode='r').attrs)
+    attributes = dict(zarr_node(path).attrs)
     told = dict(attributes.get('ome', attributes)).get('image-label')
     try:
         table, colors = _table_and_colors(told or {})

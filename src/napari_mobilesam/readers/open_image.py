@@ -6,6 +6,7 @@ all start here, so that a file gives the same image in each of them.
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -40,7 +41,15 @@ SPELLED_OUT = {
     'column': 'x',
     'columns': 'x',
 }
-IMAGE_SUFFIXES = (*TIFF_SUFFIXES, *PICTURE_SUFFIXES, '.npy', '.zarr')
+# An OME-Zarr in one file.
+ZIPPED_SUFFIXES = ('.ozx', '.zip')
+IMAGE_SUFFIXES = (
+    *TIFF_SUFFIXES,
+    *PICTURE_SUFFIXES,
+    '.npy',
+    '.zarr',
+    ZIPPED_SUFFIXES[0],
+)
 
 
 def open_pyramid(
@@ -59,7 +68,7 @@ def open_pyramid(
     ----------
     path : Path
         File or folder, with a suffix in any case; or an array or group inside
-        a zarr.
+        a zarr. A zarr may be a ZIP file.
     indices : bool
         Return palette indices instead of colours, for label images.
     lazy : bool
@@ -108,9 +117,31 @@ def _open(path: Path, indices: bool) -> Pyramid:
                 f'{path} is a folder but not a zarr: give an image file.'
             )
         return open_zarr(path)
+    if is_zipped_zarr(path):
+        return open_zarr(path)
     if path.suffix.lower() == '.npy':
         return open_npy(path)
     return open_picture(path, indices=indices)
+
+
+def is_zipped_zarr(path: Path) -> bool:
+    """Return whether a file is a ZIP of a zarr."""
+    if path.suffix.lower() not in ZIPPED_SUFFIXES or not path.is_file():
+        return False
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return not set(archive.namelist()).isdisjoint(ZARR_METADATA)
+    # reading it tells what is wrong
+    except (OSError, zipfile.BadZipFile):
+        return False
+
+
+def zarr_node(path: Path) -> Any:
+    """Return the zarr array or group of a folder or ZIP."""
+    zarr = need('zarr')
+    file = path.is_file()
+    store = zarr.storage.ZipStore(path, mode='r') if file else str(path)
+    return zarr.open(store, mode='r')
 
 
 def is_url(text: str) -> bool:
@@ -231,7 +262,7 @@ def open_npy(path: Path) -> Pyramid:
 def open_zarr(path: Path) -> Pyramid:
     """Open a zarr array, an OME-Zarr image, or a group with one array."""
     zarr = need('zarr')
-    node = zarr.open(str(path), mode='r')
+    node = zarr_node(path)
     if isinstance(node, zarr.Array):
         return Pyramid((node,), _dimension_names(node))
     attributes = dict(node.attrs)
