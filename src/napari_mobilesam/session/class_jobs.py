@@ -90,7 +90,7 @@ class ClassJobs(WatchedJobs):
                 'objects first, and assign classes to a few of them.'
             )
         known = known_classes(objects, plane, picture)
-        model_name, run = self._services.model_name(), BackgroundRun()
+        model_name, run = self._services.models.name, BackgroundRun()
 
         def propose(progress: Progress) -> ProposedClasses:
             from napari_mobilesam.segmentation.label_masks import (
@@ -101,7 +101,7 @@ class ClassJobs(WatchedJobs):
             )
 
             engine = self._services.engine
-            model = self._services.load(model_name, 'model')
+            model = self._services.models.load(model_name, 'model')
             if model is None:
                 raise StoppedError
             masks = masks_of_labels(picture, plane.shape)

@@ -46,7 +46,7 @@ class EmbeddingCommands:
             embedded when the worker is idle, followed by the rest of the
             visible part of the plane.
         """
-        name = self._services.model_name()
+        name = self._services.models.name
         self._worker.submit('prepare', lambda: self._prepare(plane, name))
         self._parts.prefetch.want(neighbours, plane)
 
@@ -88,7 +88,7 @@ class EmbeddingCommands:
         (self._engine.blocks.cache or EmbeddingCache(max_bytes=0)).clear()
 
     def _prepare(self, plane: ImagePlane, name: str) -> None:
-        model = self._services.load(name, 'prompts')
+        model = self._services.models.load(name, 'prompts')
         if model is None:
             return
         try:
@@ -101,7 +101,7 @@ class EmbeddingCommands:
                 plane, model, lambda: self._worker.waits(1)
             )
         except Exception as error:  # noqa: BLE001
-            self._services.fail(error, 'prompts')
+            self._services.models.fail(error, 'prompts')
             return
         if not done:
             # after waiting prompts, or another view

@@ -253,13 +253,7 @@ class Session:
             self._engine, self._worker, self._deliver, model_name
         )
         services = Services(
-            self._worker,
-            self._engine,
-            self.models.load,
-            self.models.loaded,
-            self._deliver,
-            lambda: self.model_name,
-            self.models.fail,
+            self._worker, self._engine, self.models, self._deliver
         )
         self.runs = EverythingRuns(services)
         self.large = LargeRuns(services)
@@ -272,14 +266,12 @@ class Session:
             'download',
         )
         self.prompting = Prompting(services)
-        self.hover = Hover(services, lambda: self.prompting.clean_up)
+        self.hover = Hover(services, self.prompting)
         self.prefetch = Prefetch(
             self._worker, self._engine, self.models.loaded
         )
         self._queue_prompting = Prompting(services, 'accepted')
-        recorder = Recorder(
-            self._plane_code, services.model_name, self.prompting
-        )
+        recorder = Recorder(self._plane_code, self.models, self.prompting)
         self.editor = Editor(
             self.prompting, self._objects, recorder, self._queue_prompting
         )

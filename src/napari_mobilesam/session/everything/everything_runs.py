@@ -88,6 +88,7 @@ class EverythingRuns:
 
     def __init__(self, services: Services) -> None:
         self._services = services
+        self._models = services.models
         self._experience = CostHistory()
         self.jobs = PlaneJobs(services, self._experience)
         services.engine.blocks.on_embedded = EmbeddingWatch(self._experience)
@@ -141,7 +142,7 @@ class EverythingRuns:
             self._generation,
             tuple(tasks),
             parameters or EverythingParameters(),
-            self._services.model_name(),
+            self._models.name,
             linked,
             outlined,
             examples,
@@ -223,7 +224,7 @@ class EverythingRuns:
 
     def _work(self, run: EverythingRun) -> None:
         run.started = time.perf_counter()
-        model = self._services.load(run.request.model_name, 'everything')
+        model = self._models.load(run.request.model_name, 'everything')
         if model is None:
             run.settle()
             return
@@ -238,7 +239,7 @@ class EverythingRuns:
         except BaseException as error:  # noqa: BLE001 - SystemExit, too
             if not (run.planes or run.fresh):
                 run.settle()
-                self._runs.tell(run, self._services.fail, error, 'everything')
+                self._runs.tell(run, self._models.fail, error, 'everything')
                 return
             run.problem = explain(error)
         self._settle(run)
@@ -484,7 +485,7 @@ class EverythingRuns:
                 outlines,
             )
         except Exception as error:  # noqa: BLE001
-            self._runs.tell(run, self._services.fail, error, 'everything')
+            self._runs.tell(run, self._models.fail, error, 'everything')
             return
         self._runs.tell(run, answer, result)
 
@@ -497,6 +498,6 @@ class EverythingRuns:
         try:
             job()
         except Exception as error:  # noqa: BLE001
-            self._runs.tell(run, self._services.fail, error, 'everything')
+            self._runs.tell(run, self._models.fail, error, 'everything')
             return
         self._runs.tell(run, then)

@@ -120,6 +120,7 @@ class LargeRuns:
 
     def __init__(self, services: Services) -> None:
         self._services = services
+        self._models = services.models
         self._worker = LatestWorker('napari-mobilesam-large')
         self._estimator = LatestWorker('napari-mobilesam-large-estimate')
         self._runs = LatestRun[_LargeRun](services.deliver)
@@ -180,7 +181,7 @@ class LargeRuns:
     def _prepare_estimate(self, run: _LargeRun) -> None:
         if run is not self._estimates.current:
             return
-        model = self._services.load(run.request.model_name, 'everything')
+        model = self._models.load(run.request.model_name, 'everything')
         if model is not None:
             self._estimator.submit(
                 'estimate', lambda: self._estimate(run, model)
@@ -226,7 +227,7 @@ class LargeRuns:
     def _load(self, run: _LargeRun) -> None:
         if run is not self._runs.current:
             return
-        model = self._services.load(run.request.model_name, 'everything')
+        model = self._models.load(run.request.model_name, 'everything')
         if model is None:
             self._runs.finish(run, lambda: None)
             return
@@ -248,7 +249,7 @@ class LargeRuns:
             self._runs.finish(run, self.conflicting.emit, run.request, error)
             return
         except BaseException as error:  # noqa: BLE001 - SystemExit, too
-            self._runs.finish(run, self._services.fail, error, 'everything')
+            self._runs.finish(run, self._models.fail, error, 'everything')
             return
         answer = LargeAnswer(run.request, result, time.perf_counter() - start)
         self._runs.finish(run, self.finished.emit, answer)

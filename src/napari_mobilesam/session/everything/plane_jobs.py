@@ -81,6 +81,7 @@ class PlaneJobs:
 
     def __init__(self, services: Services, experience: CostHistory) -> None:
         self._services = services
+        self._models = services.models
         self._experience = experience
         self._number = 0
         self._jobs = LatestRun[BackgroundRun](services.deliver)
@@ -104,7 +105,7 @@ class PlaneJobs:
             Parameters of the run.
         """
         run, planes = self._estimates.start(BackgroundRun()), tuple(tasks)
-        model_name = self._services.model_name()
+        model_name = self._models.name
         self._services.worker.submit(
             'estimate',
             lambda: self._estimate(run, planes, parameters, model_name),
@@ -190,7 +191,7 @@ class PlaneJobs:
         """Start ``work(rgb, model, *, embedding, progress, cancelled)``."""
         run = self._jobs.start(BackgroundRun())
         self._number += 1
-        number, model_name = self._number, self._services.model_name()
+        number, model_name = self._number, self._models.name
         self._services.worker.submit(
             'job', lambda: self._do(run, number, task, model_name, work)
         )
@@ -211,7 +212,7 @@ class PlaneJobs:
         )
         from napari_mobilesam.segmentation.head_sizes import seen_density
 
-        model = self._services.load(model_name, 'everything')
+        model = self._models.load(model_name, 'everything')
         if model is None or run is not self._estimates.current:
             return
         try:
@@ -239,7 +240,7 @@ class PlaneJobs:
         except SupersededError:
             return
         except Exception as error:  # noqa: BLE001 - every failure is reported
-            self._services.fail(error, 'everything')
+            self._models.fail(error, 'everything')
             return
         estimate = _times(one, len(tasks), search)
         self._estimates.tell(run, self.estimated.emit, estimate)
@@ -279,7 +280,7 @@ class PlaneJobs:
         work: Callable[..., Any],
     ) -> None:
         start = time.perf_counter()
-        model = self._services.load(model_name, 'everything')
+        model = self._models.load(model_name, 'everything')
         if model is None:
             return
 
@@ -296,7 +297,7 @@ class PlaneJobs:
                 cancelled=self._services.between_steps(run),
             )
         except BaseException as error:  # noqa: BLE001 - SystemExit, too
-            self._jobs.finish(run, self._services.fail, error, 'everything')
+            self._jobs.finish(run, self._models.fail, error, 'everything')
             return
         result = JobResult(
             number,

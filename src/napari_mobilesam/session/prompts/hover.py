@@ -7,14 +7,15 @@ lowest priority on the worker.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
 
 from psygnal import Signal
 
-from napari_mobilesam.segmentation.cleanup import CleanUp
 from napari_mobilesam.session.images.engine import click
 from napari_mobilesam.session.images.planes import ImagePlane
-from napari_mobilesam.session.prompts.prompting import candidates_of
+from napari_mobilesam.session.prompts.prompting import (
+    Prompting,
+    candidates_of,
+)
 from napari_mobilesam.session.runtime.services import Services
 from napari_mobilesam.types import Mask
 
@@ -28,6 +29,13 @@ class Hover:
     Where the image is not embedded, there is no answer while the cursor moves.
     Where the cursor rests, the image is embedded, since a click will need it.
 
+    Parameters
+    ----------
+    services : Services
+        Worker, engine and model of the session.
+    prompting : Prompting
+        Prompting, with the clean-up of masks.
+
     Attributes
     ----------
     shown : Signal(Mask or None)
@@ -37,11 +45,9 @@ class Hover:
 
     shown = Signal(object)
 
-    def __init__(
-        self, services: Services, clean_up: Callable[[], CleanUp]
-    ) -> None:
+    def __init__(self, services: Services, prompting: Prompting) -> None:
         self._services = services
-        self._clean_up = clean_up
+        self._prompting = prompting
         self._generation = self._forgotten = 0
 
     def ask(
@@ -97,10 +103,10 @@ class Hover:
     def _mask(
         self, plane: ImagePlane, point: tuple[float, float], rests: bool
     ) -> Mask | None:
-        model, engine = self._services.loaded(), self._services.engine
+        model, engine = self._services.models.loaded(), self._services.engine
         if model is None:
             return None
-        clean_up, prompts = self._clean_up(), click(point)
+        clean_up, prompts = self._prompting.clean_up, click(point)
         if rests:
             found = candidates_of(engine, model, clean_up, plane, prompts)
             return None if found is None else found.mask

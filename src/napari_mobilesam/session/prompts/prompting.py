@@ -152,7 +152,7 @@ class Prompting:
             self._generation,
             plane,
             tuple(objects),
-            self._services.model_name(),
+            self._services.models.name,
             tuple(previous) or (None,) * len(objects),
             self.clean_up,
         )
@@ -177,7 +177,7 @@ class Prompting:
         self._expected = None
         # an error here occurs again in `ask`, which reports it
         with contextlib.suppress(Exception):
-            model = self._services.loaded()
+            model = self._services.models.loaded()
             if model is not None and self._is_embedded(request, model):
                 self._expected = self._result(request, model, start)
 
@@ -188,7 +188,7 @@ class Prompting:
             self._show(known)
             return
         generation = request.generation
-        model = self._services.load(request.model_name, 'prompts')
+        model = self._services.models.load(request.model_name, 'prompts')
         if generation != self._generation:
             return
         if model is None:
@@ -200,7 +200,7 @@ class Prompting:
             result = self._result(request, model, start)
         except Exception as error:  # noqa: BLE001 - every failure is reported
             if generation == self._generation:
-                self._services.fail(error, 'prompts')
+                self._services.models.fail(error, 'prompts')
                 self._tell(request, lambda: self.failed.emit(generation))
             return
         self._show(result)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 
 from napari_mobilesam.segmentation.refinement import RefineParameters
@@ -21,6 +21,7 @@ from napari_mobilesam.session.prompts.prompting import Prompting
 from napari_mobilesam.session.prompts.propagation import (
     PropagationOptions,
 )
+from napari_mobilesam.session.runtime.models import Models
 from napari_mobilesam.types import Mask, Prompts
 
 
@@ -31,8 +32,8 @@ class Recorder:
     ----------
     plane_code : callable
         Returns the expression that finds a plane.
-    model_name : callable
-        Returns the name of the model that answers.
+    models : Models
+        The model that answers.
     prompting : Prompting
         Prompting, with the clean-up of masks.
     """
@@ -40,17 +41,17 @@ class Recorder:
     def __init__(
         self,
         plane_code: PlaneCode,
-        model_name: Callable[[], str],
+        models: Models,
         prompting: Prompting,
     ) -> None:
         self._plane_code = plane_code
-        self._model_name = model_name
+        self._models = models
         self._prompting = prompting
 
     def lines(self, options: WriteOptions, *lines: str) -> ReplayCode:
         """Return replay code for lines that depend on the settings."""
         settings = settings_code(
-            self._model_name(), options, self._prompting.clean_up
+            self._models.name, options, self._prompting.clean_up
         )
         return ReplayCode(lines, settings)
 

@@ -82,7 +82,7 @@ class Background:
         """Start a job; a running job ends with its results so far."""
         self.abandon()
         self._jobs.start(job)
-        model_name = self._services.model_name()
+        model_name = self._services.models.name
         self._services.worker.submit(
             self._topic, lambda: self._work(job, model_name)
         )
@@ -100,7 +100,7 @@ class Background:
 
     def fail(self, error: Exception, then: Callable[[], None]) -> None:
         """Report an error, then call a function."""
-        self._services.fail(error, self._topic)
+        self._services.models.fail(error, self._topic)
         self._services.deliver(then)
 
     # below: on the worker thread
@@ -108,11 +108,11 @@ class Background:
     def _work(self, job: BackgroundJob[Item], model_name: str) -> None:
         complete = False
         try:
-            model = self._services.load(model_name, self._topic)
+            model = self._services.models.load(model_name, self._topic)
             if model is not None:
                 complete = self._take_all(job, model)
         except BaseException as error:  # noqa: BLE001 - SystemExit, too
-            self._services.fail(error, self._topic)
+            self._services.models.fail(error, self._topic)
         self._jobs.finish(job, job.end, complete)
 
     def _take_all(self, job: BackgroundJob[Item], model: Sam) -> bool:

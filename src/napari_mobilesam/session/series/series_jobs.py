@@ -414,7 +414,7 @@ class SeriesJobs:
         """
         series = self.required
         run = self._runs.start(BackgroundRun())
-        model_name = self._services.model_name()
+        model_name = self._services.models.name
         if self.saving.unsaved:
             # there may be space by now
             self._files.submit(
@@ -458,7 +458,7 @@ class SeriesJobs:
             self._runs.tell(run, self.changed.emit, number)
 
         try:
-            model = self._services.load(model_name, KIND)
+            model = self._services.models.load(model_name, KIND)
             if model is not None:
                 result = segment_series(
                     series,
@@ -471,7 +471,7 @@ class SeriesJobs:
                     cancelled=self._services.between_steps(run),
                 )
         except BaseException as error:  # noqa: BLE001 - SystemExit, too
-            self._services.fail(error, KIND)
+            self._services.models.fail(error, KIND)
         self._runs.finish(run, self.finished.emit, result)
 
     def _keep_found(
