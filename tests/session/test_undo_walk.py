@@ -63,8 +63,9 @@ MASKS = 8
 class HeldBackground:
     """Holds a job, for the test to take its results one by one."""
 
-    def start(self, job):
+    def start(self, job, end):
         self.job = job
+        self.end = end
 
 
 class Walk:
@@ -256,7 +257,7 @@ class Walk:
                 Batch([item] * 6, self.objects, self._options(), overlaps)
             )
             answers = [_Answer(n, self._view()) for n in range(6)]
-            self.jobs.append([background.job, answers])
+            self.jobs.append([background, answers])
 
     def propagate(self):
         background = HeldBackground()
@@ -268,7 +269,7 @@ class Walk:
         asked = [z for z, view in enumerate(views) if not _prompted(view)]
         self.jobs.append(
             [
-                background.job,
+                background,
                 [
                     PropagatedPlane(z, replace(view, automatic=True))
                     for z in asked
@@ -279,15 +280,15 @@ class Walk:
 
     def take(self):
         if self.jobs:
-            job, answers = self.rng.choice(self.jobs)
+            background, answers = self.rng.choice(self.jobs)
             if answers:
-                job.take(answers.pop())
+                background.job.take(answers.pop())
 
     def end(self):
         if self.jobs:
             place = self.rng.randrange(len(self.jobs))
-            job, _ = self.jobs.pop(place)
-            job.end(self.rng.random() < 0.5)
+            background, _ = self.jobs.pop(place)
+            background.end(self.rng.random() < 0.5)
 
     # what has to be true
 

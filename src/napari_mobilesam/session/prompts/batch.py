@@ -112,7 +112,7 @@ class BatchResult:
 
 
 @dataclass(eq=False)
-class Batch:
+class Batch(BackgroundJob[_Answer]):
     """One object per prompt item, written as one step, which it opens.
 
     Attributes
@@ -159,19 +159,23 @@ class Batch:
             )
         # done first: an error here must not leave a step open
         self._first_label = self._reserved_label()
-        self._step = self.objects.begin(f'{len(self.items)} prompts')
+        self._step = self.objects.begin(f'{self.total} prompts')
         self._scores: dict[int, float] = {}
         self._records: dict[int, ObjectRecord] = {}
         self._missing: dict[int, str] = {}
         # numbers of earlier objects that were removed
         self._covered: list[int] = []
 
+    @property
+    def total(self) -> int:
+        """Number of prompts."""
+        return len(self.items)
+
     def _reserved_label(self) -> int:
         """Reserve the labels of all prompts, and return the first."""
         check_class_label(self.objects, self.options)
         if self.options.label is None:
-            count = len(self.items)
-            return self.objects.reserve_labels(count, self.first_label)
+            return self.objects.reserve_labels(self.total, self.first_label)
         check_label(self.objects, self.options.label)
         return self.options.label
 
@@ -253,7 +257,7 @@ class Batch:
             ordered,
             self._first_label,
             dict(sorted(self._missing.items())),
-            len(self.items),
+            self.total,
             complete,
             tuple(sorted(self._records)),
             tuple(sorted(self._covered)),
@@ -309,14 +313,8 @@ class BatchSegmentation:
 
     def start(self, batch: Batch) -> None:
         """Start a batch."""
-
-        def end(complete: bool) -> None:
-            self.finished.emit(batch.end(complete))
-
         self._background.start(
-            BackgroundJob(
-                batch.answers, batch.take, end, len(batch.items), 'Object'
-            )
+            batch, lambda complete: self.finished.emit(batch.end(complete))
         )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from psygnal import Signal
 
@@ -151,7 +151,7 @@ class PropagationTrack(Limits, Protocol):
 
 
 @dataclass(eq=False)
-class PropagationRun:
+class PropagationRun(BackgroundJob[PropagationStep]):
     """A propagation of an object, written as one step, which it opens.
 
     Planes with prompts of the user stay unchanged; planes of an earlier
@@ -176,8 +176,6 @@ class PropagationRun:
     track : PropagationTrack or None
         Track of the object; its pixels on the planes are replaced if they
         differ, and other tracks are left alone.
-    most : int
-        Number of planes that may be reached.
 
     Raises
     ------
@@ -195,6 +193,7 @@ class PropagationRun:
     clean_up: CleanUp | None = None
     replay_code: ReplayCode | None = None
     track: PropagationTrack | None = None
+    title: ClassVar[str] = 'Plane'
 
     def __post_init__(self) -> None:
         record, planes = self.record, self.planes
@@ -202,7 +201,7 @@ class PropagationRun:
         # views with prompts of the user, and automatic ones, by plane
         self._keys, old = _views_along(record, planes)
         reach = asked(self._keys, len(planes), self.options)
-        self.most = len(reach)
+        self._total = len(reach)
         # views of an earlier propagation not replaced yet
         self._old = {old[n].plane.place: old[n] for n in reach if n in old}
         if self.track is not None:
@@ -216,22 +215,27 @@ class PropagationRun:
         self._skipped: list[int] = []
         self._hidden: list[int] = []
 
-    def follow(self, engine: Engine, model: Sam) -> Iterator[PropagationStep]:
+    @property
+    def total(self) -> int:
+        """Number of planes that may be reached."""
+        return self._total
+
+    def answers(self, engine: Engine, model: Sam) -> Iterator[PropagationStep]:
         """Predict the planes, on the worker thread."""
         predict = partial(candidates_of, engine, model, self.clean_up)
         return propagate(
             predict, self.planes, self._keys, self.options, self.track
         )
 
-    def take(self, found: PropagationStep) -> None:
+    def take(self, answer: PropagationStep) -> None:
         """Write a plane."""
-        if isinstance(found, SkippedPlane):
-            self._skipped.append(found.number)
+        if isinstance(answer, SkippedPlane):
+            self._skipped.append(answer.number)
             return
-        if isinstance(found, PropagationEnd):
-            self._ended.append(found)
+        if isinstance(answer, PropagationEnd):
+            self._ended.append(answer)
             return
-        view = found.view
+        view = answer.view
         self._erase(view.plane)
         before = None if self.track is None else self.track.mask(view.plane)
         if before is not None:
@@ -250,7 +254,7 @@ class PropagationRun:
             ),
         )
         self._step.put(self.record)
-        (self._reached if written else self._hidden).append(found.number)
+        (self._reached if written else self._hidden).append(answer.number)
 
     def end(self, complete: bool) -> PropagationResult:
         """Erase planes of an earlier propagation that were not reached."""
@@ -349,10 +353,7 @@ class Propagation:
     def start(self, run: PropagationRun) -> None:
         """Start a propagation."""
         self._run = run
-        end = partial(self._end, run)
-        self._background.start(
-            BackgroundJob(run.follow, run.take, end, run.most, 'Plane')
-        )
+        self._background.start(run, partial(self._end, run))
 
     def _end(self, run: PropagationRun, complete: bool) -> None:
         if self._run is run:

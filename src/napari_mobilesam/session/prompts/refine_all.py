@@ -157,7 +157,7 @@ class _PlaneObjects:
 
 
 @dataclass(eq=False)
-class RefinementRun:
+class RefinementRun(BackgroundJob[_RefineAnswer]):
     """Refinement of the objects of labels, written as one step when it ends.
 
     Attributes
@@ -232,7 +232,7 @@ class RefinementRun:
         """Store an answer."""
         self._planes[answer.plane].answers.append(answer)
 
-    def write(self, complete: bool) -> RefineResult:
+    def end(self, complete: bool) -> RefineResult:
         """Write the refined objects as one step."""
         changes: list[PlaneChange] = []
         for each in self._planes:
@@ -379,14 +379,11 @@ class RefineAll:
 
     def start(self, run: RefinementRun) -> None:
         """Start a refinement."""
-        end = partial(self._end, run)
-        self._background.start(
-            BackgroundJob(run.answers, run.take, end, run.total, 'Object')
-        )
+        self._background.start(run, partial(self._end, run))
 
     def _end(self, run: RefinementRun, complete: bool) -> None:
         try:
-            result = run.write(complete)
+            result = run.end(complete)
         except LabelsError as error:
             # for example labels that were locked in the meantime
             planes = run.planes_with_objects

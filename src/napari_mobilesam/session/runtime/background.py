@@ -1,10 +1,11 @@
-"""Long jobs of a session that yield results until cancelled."""
+"""Long jobs of a session that yield answers until cancelled."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from psygnal import Signal
 
@@ -18,40 +19,45 @@ from napari_mobilesam.session.runtime.services import Services
 if TYPE_CHECKING:
     from napari_mobilesam.model.sam import Sam
 
-Item = TypeVar('Item')
+Answer = TypeVar('Answer')
 
 
-@dataclass(eq=False)
-class BackgroundJob(BackgroundRun, Generic[Item]):
-    """A long job that yields results one after the other.
+class BackgroundJob(ABC, Generic[Answer]):
+    """A long job that yields answers one after the other.
 
     Attributes
     ----------
-    items : callable
-        ``items(engine, model)`` yields results; runs on the worker thread.
-    take : callable
-        Takes a result; runs on the viewer's thread.
-    end : callable
-        ``end(complete)`` is called once, on the viewer's thread, when the job
-        has completed, was cancelled or failed.
-    total : int
-        Maximum number of results, for progress.
     title : str
-        Name of a result in messages: ``'Object'``.
+        Name of an answer in messages.
     """
 
-    items: Callable[[Engine, Sam], Iterator[Item]]
-    take: Callable[[Item], None]
+    title: ClassVar[str] = 'Object'
+
+    @property
+    @abstractmethod
+    def total(self) -> int:
+        """Maximum number of answers, for progress."""
+
+    @abstractmethod
+    def answers(self, engine: Engine, model: Sam) -> Iterator[Answer]:
+        """Yield the answers of the model, on the worker thread."""
+
+    @abstractmethod
+    def take(self, answer: Answer) -> None:
+        """Take an answer, on the viewer's thread."""
+
+
+@dataclass(eq=False)
+class _JobRun(BackgroundRun):
+    job: BackgroundJob[Any]
     end: Callable[[bool], None]
-    total: int
-    title: str
 
 
 class Background:
     """Run long jobs on the worker thread, one at a time.
 
-    Prompts are answered between results. Results taken before a job is
-    cancelled or fails are kept.
+    Prompts are answered in between. Answers taken before a job is cancelled or
+    fails are kept.
 
     Parameters
     ----------
@@ -63,7 +69,7 @@ class Background:
     Attributes
     ----------
     progress : Signal(int, int, str)
-        Results so far, number in total, and a message.
+        Answers so far, number in total, and a message.
     """
 
     progress = Signal(int, int, str)
@@ -71,32 +77,43 @@ class Background:
     def __init__(self, services: Services, topic: str) -> None:
         self._services = services
         self._topic = topic
-        self._jobs = LatestRun[BackgroundJob[Any]](services.deliver)
+        self._runs = LatestRun[_JobRun](services.deliver)
 
     @property
     def running(self) -> bool:
         """True if a job is running."""
-        return self._jobs.current is not None
+        return self._runs.current is not None
 
-    def start(self, job: BackgroundJob[Item]) -> None:
-        """Start a job; a running job ends with its results so far."""
+    def start(
+        self, job: BackgroundJob[Any], end: Callable[[bool], None]
+    ) -> None:
+        """Start a job; a running job ends with its answers so far.
+
+        Parameters
+        ----------
+        job : BackgroundJob
+            The job.
+        end : callable
+            ``end(complete)`` is called once, on the viewer's thread, when the
+            job has completed, was cancelled or failed.
+        """
         self.abandon()
-        self._jobs.start(job)
+        run = self._runs.start(_JobRun(job, end))
         model_name = self._services.models.name
         self._services.worker.submit(
-            self._topic, lambda: self._work(job, model_name)
+            self._topic, lambda: self._work(run, model_name)
         )
 
     def cancel(self) -> None:
-        """Stop after the current result, keeping all results."""
-        self._jobs.cancel()
+        """Stop after the current answer, keeping all answers."""
+        self._runs.cancel()
 
     def abandon(self) -> None:
-        """Stop now; results on their way are dropped."""
-        job = self._jobs.current
-        self._jobs.drop()
-        if job is not None:
-            job.end(False)
+        """Stop now; answers on their way are dropped."""
+        run = self._runs.current
+        self._runs.drop()
+        if run is not None:
+            run.end(False)
 
     def fail(self, error: Exception, then: Callable[[], None]) -> None:
         """Report an error, then call a function."""
@@ -105,32 +122,31 @@ class Background:
 
     # below: on the worker thread
 
-    def _work(self, job: BackgroundJob[Item], model_name: str) -> None:
+    def _work(self, run: _JobRun, model_name: str) -> None:
         complete = False
         try:
             model = self._services.models.load(model_name, self._topic)
             if model is not None:
-                complete = self._take_all(job, model)
+                complete = self._take_all(run, model)
         except BaseException as error:  # noqa: BLE001 - SystemExit, too
             self._services.models.fail(error, self._topic)
-        self._jobs.finish(job, job.end, complete)
+        self._runs.finish(run, run.end, complete)
 
-    def _take_all(self, job: BackgroundJob[Item], model: Sam) -> bool:
-        cancelled = self._services.between_steps(job)
-        items = job.items(self._services.engine, model)
-        for number, item in enumerate(items, start=1):
-            self._deliver(job, item, number)
+    def _take_all(self, run: _JobRun, model: Sam) -> bool:
+        cancelled = self._services.between_steps(run)
+        answers = run.job.answers(self._services.engine, model)
+        for number, answer in enumerate(answers, start=1):
+            self._runs.tell(run, self._take, run.job, answer, number)
             if cancelled():
                 return False
         return True
 
-    def _deliver(
-        self, job: BackgroundJob[Item], item: Item, number: int
-    ) -> None:
-        def take() -> None:
-            job.take(item)
-            self.progress.emit(
-                number, job.total, f'{job.title} {number} of {job.total}'
-            )
+    # below: on the viewer's thread
 
-        self._jobs.tell(job, take)
+    def _take(
+        self, job: BackgroundJob[Answer], answer: Answer, number: int
+    ) -> None:
+        job.take(answer)
+        self.progress.emit(
+            number, job.total, f'{job.title} {number} of {job.total}'
+        )
