@@ -22,11 +22,8 @@ from napari_mobilesam.model.user_models import (
     check_name,
     free_name,
 )
-from napari_mobilesam.session import fine_tuning
 from napari_mobilesam.session.fine_tuning import FineTuning, labelled_images
 from napari_mobilesam.session.fine_tuning_messages import (
-    HELD_BACK,
-    SMALLEST,
     FineTuneRequest,
     FineTuneResult,
     LabelledPlane,
@@ -35,7 +32,7 @@ from napari_mobilesam.session.fine_tuning_messages import (
 )
 from napari_mobilesam.session.images.planes import ImagePlane
 from napari_mobilesam.training.everything_check import EverythingCheck
-from napari_mobilesam.training.finetune import MIN_AREA, hold_back
+from napari_mobilesam.training.held_back import hold_back
 from napari_mobilesam.training.labelled_images import labelled_image
 from napari_mobilesam.training.train import TrainingError
 from napari_mobilesam.training.training_parameters import (
@@ -50,6 +47,12 @@ from napari_mobilesam.types import (
 
 RECORD = ModelRecord(
     'tiny', input_size=64, object_diameter=ObjectDiameter(8, 16, 50)
+)
+QUICK = FineTuneConfig(
+    crops=2,
+    config=TrainConfig(
+        steps=3, batch_size=1, warmup=1, half=False, validation_steps=1
+    ),
 )
 
 
@@ -90,13 +93,6 @@ def bench(monkeypatch: pytest.MonkeyPatch) -> Any:
     torch.manual_seed(3)
     monkeypatch.setattr(EverythingCheck, '__call__', lambda self, sam: 0.5)
     model = build_sam(record=RECORD).eval()
-    quick = FineTuneConfig(
-        crops=2,
-        config=TrainConfig(
-            steps=3, batch_size=1, warmup=1, half=False, validation_steps=1
-        ),
-    )
-    monkeypatch.setattr(fine_tuning, 'options', lambda request: quick)
     tuning = FineTuning(load_model=lambda name: model)
     made = SimpleNamespace(tuning=tuning, model=model, said=[])
     for name in (
@@ -124,7 +120,7 @@ def bench(monkeypatch: pytest.MonkeyPatch) -> Any:
         )
 
     def train(found: Any = planes, name: str = 'mine') -> None:
-        tuning.start(FineTuneRequest(found, 'tiny', name))
+        tuning.start(FineTuneRequest(found, 'tiny', name, QUICK))
         assert tuning.wait(120)
         assert not tuning.running
 
@@ -297,7 +293,7 @@ def test_survey_agrees_with_what_is_held_back() -> None:
                 number + 1
             )
         pair = labelled_image(labels.astype(np.uint8), labels)
-        _, validation = hold_back([pair], HELD_BACK)
+        _, validation = hold_back([pair], QUICK.held_back)
         found = survey([plane(labels, labels)])
         assert found.objects == count
         assert found.held_back == sum(len(v.objects) for v in validation)
@@ -309,11 +305,10 @@ def test_smallest_objects_are_counted_as_they_are_trained_on() -> None:
         labels[4 * number : 4 * number + 2, :2] = number + 1
     labels[19, 19] = 6
     pair = labelled_image(labels.astype(np.uint8), labels)
-    sides = hold_back([pair], HELD_BACK)
+    sides = hold_back([pair], QUICK.held_back)
     used = sum(len(image.objects) for side in sides for image in side)
     found = survey([plane(labels, labels)])
     assert found.objects == used == 5
-    assert SMALLEST == MIN_AREA
 
 
 def test_survey_counts_planes_and_leaves_specks_out() -> None:

@@ -20,9 +20,12 @@ from napari_mobilesam.training.everything_check import (
 from napari_mobilesam.training.finetune import (
     _known_maps,
     finetune,
-    hold_back,
 )
-from napari_mobilesam.training.held_back import HeldBackScore, noise_of
+from napari_mobilesam.training.held_back import (
+    HeldBackScore,
+    hold_back,
+    noise_of,
+)
 from napari_mobilesam.training.labelled_images import (
     LabelledImage,
     TrainingDataError,

@@ -17,6 +17,7 @@ from napari_mobilesam.training.training_parameters import (
 )
 from napari_mobilesam.types import ModelRecord, ObjectDiameter
 from napari_mobilesam.widgets import open_form
+from napari_mobilesam.widgets.training import training_panel
 from napari_mobilesam.widgets.training.labelled_planes import labelled_planes
 from napari_mobilesam.widgets.viewer.layer_plane import plane_of
 
@@ -41,7 +42,12 @@ def trainer(monkeypatch):
     quick = FineTuneConfig(
         crops=2,
         config=TrainConfig(
-            steps=2, batch_size=1, warmup=1, half=False, validation_steps=1
+            steps=2,
+            minutes=1000,
+            batch_size=1,
+            warmup=1,
+            half=False,
+            validation_steps=1,
         ),
     )
     go = threading.Event()
@@ -58,7 +64,7 @@ def trainer(monkeypatch):
         go.wait(20)
         return model
 
-    monkeypatch.setattr(fine_tuning, 'options', lambda request: quick)
+    monkeypatch.setattr(training_panel, 'FineTuneConfig', lambda: quick)
     monkeypatch.setattr(fine_tuning, 'load_by_name', load)
     monkeypatch.setattr(
         'napari_mobilesam.training.held_back.object_scores', score

@@ -23,7 +23,6 @@ from napari_mobilesam.model.user_models import (
     user_model_path,
 )
 from napari_mobilesam.session.fine_tuning_messages import (
-    HELD_BACK,
     FineTuneRequest,
     FineTuneResult,
     LabelledPlane,
@@ -47,7 +46,6 @@ if TYPE_CHECKING:
     from napari_mobilesam.training.finetune import FineTuned
     from napari_mobilesam.training.interactive import StepResult
     from napari_mobilesam.training.labelled_images import LabelledImage
-    from napari_mobilesam.training.training_parameters import FineTuneConfig
 
 TELL_SECONDS = 0.2  # between two reports of the loss
 
@@ -239,7 +237,7 @@ class FineTuning:
         tuned = finetune(
             model,
             images,
-            options(request),
+            request.options,
             save=False,
             progress=lambda done, total, _: tell(
                 self.progress.emit, done, total
@@ -331,20 +329,6 @@ def labelled_images(
             continue
         rgb = PlaneReader(1).rgb(plane.image)
         yield labelled_image(rgb, plane.labels, name=plane.image.name)
-
-
-def options(request: FineTuneRequest) -> FineTuneConfig:
-    """Return the training parameters for a request."""
-    from napari_mobilesam.training.training_parameters import FineTuneConfig
-
-    standard = FineTuneConfig(
-        decoder_only=request.decoder_only,
-        complete=request.complete,
-        held_back=HELD_BACK,
-    )
-    return replace(
-        standard, config=replace(standard.config, minutes=request.minutes)
-    )
 
 
 def sentence(error: BaseException) -> str:

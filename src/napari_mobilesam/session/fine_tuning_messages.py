@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,11 @@ from numpy.typing import NDArray
 
 from napari_mobilesam.session.images.planes import ImagePlane
 from napari_mobilesam.text import counted
-
-SMALLEST = 4  # pixels; smaller objects are neither trained on nor counted
-HELD_BACK = 0.2  # share of the objects
+from napari_mobilesam.training.training_parameters import (
+    MIN_AREA,
+    FineTuneConfig,
+    held_back_count,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +48,7 @@ class Survey:
     objects, planes : int
         Number of objects that are large enough, and of planes that have some.
     small : int
-        Objects of fewer than `SMALLEST` pixels, which are left out.
+        Objects of fewer than `MIN_AREA` pixels, which are left out.
     """
 
     objects: int
@@ -56,15 +58,13 @@ class Survey:
     @property
     def held_back(self) -> int:
         """Number of objects held out for validation; 0 if too few."""
-        if self.objects < 2:
-            return 0
-        return min(self.objects - 1, max(1, round(HELD_BACK * self.objects)))
+        return held_back_count(self.objects, FineTuneConfig().held_back)
 
     @property
     def text(self) -> str:
         """Summary for the user."""
         left_out = (
-            f' {self.small} smaller than {SMALLEST} pixels left out.'
+            f' {self.small} smaller than {MIN_AREA} pixels left out.'
             if self.small
             else ''
         )
@@ -91,20 +91,14 @@ class FineTuneRequest:
         Name or path of the model to start from.
     name : str
         Name of the new model.
-    minutes : float
-        Time budget in minutes.
-    decoder_only : bool
-        Train only the mask decoder.
-    complete : bool
-        Whether every object of the planes is labelled.
+    options : FineTuneConfig
+        Parameters.
     """
 
     planes: Planes
     base: str
     name: str
-    minutes: float = 4
-    decoder_only: bool = True
-    complete: bool = False
+    options: FineTuneConfig = field(default_factory=FineTuneConfig)
 
 
 @dataclass(frozen=True, eq=False)
@@ -194,7 +188,7 @@ def survey(planes: Iterable[LabelledPlane]) -> Survey:
     for plane in planes:
         ids = plane.labels[plane.labels != 0]
         areas = np.unique(ids, return_counts=True)[1]
-        large = int(np.count_nonzero(areas >= SMALLEST))
+        large = int(np.count_nonzero(areas >= MIN_AREA))
         objects += large
         small += len(areas) - large
         holding += large > 0

@@ -16,7 +16,6 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from napari_mobilesam.model.sam import Sam
 from napari_mobilesam.model.user_models import (
@@ -27,7 +26,7 @@ from napari_mobilesam.model.user_models import (
 )
 from napari_mobilesam.segmentation.windows import window_side
 from napari_mobilesam.training.everything_check import EverythingCheck
-from napari_mobilesam.training.held_back import HeldBackScore
+from napari_mobilesam.training.held_back import HeldBackScore, hold_back
 from napari_mobilesam.training.instance_maps import KnownMaps
 from napari_mobilesam.training.interactive import StepResult
 from napari_mobilesam.training.labelled_images import (
@@ -56,7 +55,6 @@ from napari_mobilesam.types import ModelRecord, Progress
 VALIDATION_SHARE = 0.05
 # Maximum share for each of the two checks of segment everything.
 CHECK_SHARE = 0.08
-MIN_AREA = 4  # data pixels; a smaller object has no shape at any zoom
 
 
 @dataclass(frozen=True)
@@ -97,75 +95,6 @@ class FineTuned:
     def improved(self) -> bool:
         """True if the score improved by more than the noise."""
         return self.score > self.base_score + self.noise
-
-
-def hold_back(
-    images: Sequence[LabelledImage], share: float, seed: int = 0
-) -> tuple[list[LabelledImage], list[LabelledImage]]:
-    """Split the objects of images into training and validation.
-
-    Parameters
-    ----------
-    images : sequence of LabelledImage
-        Images whose objects are split.
-    share : float
-        Share of objects for validation; each side gets at least one.
-    seed : int
-        Random seed.
-
-    Returns
-    -------
-    training, validation : list of LabelledImage
-        The same images with only the objects of each side.
-
-    Raises
-    ------
-    TrainingDataError
-        If fewer than two objects are large enough to learn from.
-    """
-    entries = [
-        (number, row)
-        for number, image in enumerate(images)
-        for row in range(len(image.objects))
-        if _area(image, row) >= MIN_AREA
-    ]
-    if len(entries) < 2:
-        total = sum(len(image.objects) for image in images)
-        raise TrainingDataError(
-            f'{len(entries)} of {total} labelled objects have at least '
-            f'{MIN_AREA} pixels; label two or more (ten are better): one is '
-            'held back to see whether training helps'
-        )
-    rng = np.random.default_rng(seed)
-    count = min(len(entries) - 1, max(1, round(share * len(entries))))
-    held = {int(i) for i in rng.permutation(len(entries))[:count]}
-    sides = []
-    for wanted in (False, True):
-        chosen = [e for i, e in enumerate(entries) if (i in held) == wanted]
-        sides.append(
-            [
-                _only(image, [row for n, row in chosen if n == number])
-                for number, image in enumerate(images)
-                if any(n == number for n, _ in chosen)
-            ]
-        )
-    return sides[0], sides[1]
-
-
-def _area(image: LabelledImage, row: int) -> int:
-    # undo rounding: roots and squares turn 4 pixels into slightly less than 4
-    return round(np.pi / 4 * float(image.diameters[row]) ** 2)
-
-
-def _only(image: LabelledImage, rows: list[int]) -> LabelledImage:
-    labels: NDArray[np.int32] = np.zeros_like(image.labels)
-    for layer, plane in enumerate(image.labels):
-        kept = np.zeros(int(plane.max()) + 1, np.int32)
-        own = image.objects[rows]
-        numbers = own[own[:, 0] == layer, 1]
-        kept[numbers] = numbers
-        labels[layer] = kept[plane]
-    return replace(image, labels=labels)
 
 
 def product_zoom(

@@ -1,17 +1,26 @@
-"""Validation of fine-tuning on held-out objects."""
+"""Objects held out of fine-tuning, and validation on them."""
 
 from __future__ import annotations
 
 import math
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from napari_mobilesam.model.sam import Sam
+from napari_mobilesam.training.labelled_images import (
+    LabelledImage,
+    TrainingDataError,
+)
 from napari_mobilesam.training.quick_score import mean_scores, object_scores
 from napari_mobilesam.training.samples import Sample
+from napari_mobilesam.training.training_parameters import (
+    MIN_AREA,
+    held_back_count,
+)
 
 # Minimum number of validation crops, whatever the budget.
 LEAST_CROPS = 2
@@ -20,6 +29,75 @@ LEAST_CROPS = 2
 TYPICAL_SPREAD = 0.02
 # 95 % of a normal distribution lies within this many standard deviations.
 CONFIDENCE = 1.96
+
+
+def hold_back(
+    images: Sequence[LabelledImage], share: float, seed: int = 0
+) -> tuple[list[LabelledImage], list[LabelledImage]]:
+    """Split the objects of images into training and validation.
+
+    Parameters
+    ----------
+    images : sequence of LabelledImage
+        Images whose objects are split.
+    share : float
+        Share of objects for validation; each side gets at least one.
+    seed : int
+        Random seed.
+
+    Returns
+    -------
+    training, validation : list of LabelledImage
+        The same images with only the objects of each side.
+
+    Raises
+    ------
+    TrainingDataError
+        If fewer than two objects are large enough to learn from.
+    """
+    entries = [
+        (number, row)
+        for number, image in enumerate(images)
+        for row in range(len(image.objects))
+        if _area(image, row) >= MIN_AREA
+    ]
+    if len(entries) < 2:
+        total = sum(len(image.objects) for image in images)
+        raise TrainingDataError(
+            f'{len(entries)} of {total} labelled objects have at least '
+            f'{MIN_AREA} pixels; label two or more (ten are better): one is '
+            'held back to see whether training helps'
+        )
+    rng = np.random.default_rng(seed)
+    count = held_back_count(len(entries), share)
+    held = {int(i) for i in rng.permutation(len(entries))[:count]}
+    sides = []
+    for wanted in (False, True):
+        chosen = [e for i, e in enumerate(entries) if (i in held) == wanted]
+        sides.append(
+            [
+                _only(image, [row for n, row in chosen if n == number])
+                for number, image in enumerate(images)
+                if any(n == number for n, _ in chosen)
+            ]
+        )
+    return sides[0], sides[1]
+
+
+def _area(image: LabelledImage, row: int) -> int:
+    # undo rounding: roots and squares turn 4 pixels into slightly less than 4
+    return round(np.pi / 4 * float(image.diameters[row]) ** 2)
+
+
+def _only(image: LabelledImage, rows: list[int]) -> LabelledImage:
+    labels: NDArray[np.int32] = np.zeros_like(image.labels)
+    for layer, plane in enumerate(image.labels):
+        kept = np.zeros(int(plane.max()) + 1, np.int32)
+        own = image.objects[rows]
+        numbers = own[own[:, 0] == layer, 1]
+        kept[numbers] = numbers
+        labels[layer] = kept[plane]
+    return replace(image, labels=labels)
 
 
 class HeldBackScore:

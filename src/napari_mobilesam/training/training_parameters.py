@@ -15,6 +15,7 @@ from napari_mobilesam.parameter_fields import documented, parameter
 
 DistillMode = Literal['decoupled', 'semi-coupled', 'coupled']
 LARGEST_SHARE = 0.7  # of the input, for an object's diameter
+MIN_AREA = 4  # data pixels; a smaller object has no shape at any zoom
 
 
 @dataclass(frozen=True)
@@ -185,6 +186,24 @@ class FineTuneConfig:
         description='Budget and optimiser; the run ends early after '
         'config.patience validations without improvement.',
     )
+
+
+def held_back_count(objects: int, share: float) -> int:
+    """Return how many objects are held back for validation.
+
+    Parameters
+    ----------
+    objects : int
+        Number of objects that are large enough.
+    share : float
+        Share to hold back; training and validation get at least one.
+
+    Returns
+    -------
+    int
+        0 if there are fewer than two objects.
+    """
+    return max(0, min(objects - 1, max(1, round(share * objects))))
 
 
 @documented

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from napari.layers import Layer
 
 from napari_mobilesam.model.user_models import free_name
@@ -72,13 +74,12 @@ class TrainingControl:
         """Fine-tune the chosen model on the chosen labels."""
         panel = self._panel
         with panel.status.errors():
+            budget = panel.budget_form.value
             request = FineTuneRequest(
                 self._objects.planes,
                 self._session.model_name,
                 panel.name_edit.text().strip(),
-                panel.budget_form.value.minutes,
-                panel.form.value.decoder_only,
-                panel.form.value.complete,
+                replace(panel.form.value, config=budget),
             )
             self._tuning.start(request)
             # Run is disabled then, and a choice below would get the focus:
@@ -89,8 +90,8 @@ class TrainingControl:
                 panel.labels_combo.layer,
             )
             self._note, self._loss = '', ''
-            self._minutes = request.minutes
-            panel.plot.start(request.minutes)
+            self._minutes = budget.minutes
+            panel.plot.start(budget.minutes)
             self._begin()
 
     def save(self) -> None:
