@@ -66,7 +66,7 @@ def test_a_channel_that_is_given_is_read(count: int, tmp_path: Path) -> None:
     assert np.array_equal(read.pixels, pixels[..., 1])
     assert read.channel == 1
     # colours are, if none is given, read as colours
-    read = read_image(path, default_channel=0)
+    read = read_image(path, channel=0, if_several=True)
     expected = pixels if count == 3 else pixels[..., 0]
     assert np.array_equal(read.pixels, expected)
     with pytest.raises(InputError, match=f'has no channel {count}'):

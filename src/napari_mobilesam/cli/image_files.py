@@ -116,8 +116,7 @@ def read_image(
     labels: bool = False,
     series: int | None = None,
     channel: int | None = None,
-    default_channel: int | None = None,
-    default_plane: Sequence[int] | None = None,
+    if_several: bool = False,
     single: bool = False,
     axes: str | None = None,
 ) -> FilePlane:
@@ -138,11 +137,10 @@ def read_image(
     channel : int, optional
         Channel of a file with several, or one of its colours, from 0;
         ``plane`` then has no index for it.
-    default_channel : int, optional
-        Channel of a file with several, if none is given; colours, and gray
-        with alpha, are read unchanged.
-    default_plane : sequence of int, optional
-        Plane of a file with several, if none is given.
+    if_several : bool
+        Whether ``plane`` and ``channel`` are for one of many files, and left
+        out where there is only one; colours, and gray with alpha, are then
+        read unchanged.
     single : bool
         Whether the command has no option to choose a plane.
     axes : str, optional
@@ -167,15 +165,14 @@ def read_image(
         check_names(axes.lower(), pyramid.arrays[0].shape)
         pyramid = replace(pyramid, axes=axes.lower())
     sizes = _sizes(path, pyramid)
-    wanted = default_channel if channel is None else channel
-    taken = _channel(path, wanted, sizes.get('c', 1))
+    taken = _channel(path, channel, sizes.get('c', 1))
     known = 'yxs' if taken is None else 'yxsc'
     others = {name: n for name, n in sizes.items() if name not in known}
     if single and any(size != 1 for size in others.values()):
         counts = ' x '.join(map(str, others.values()))
         raise InputError(f'{path} has {counts} planes: give a file with one')
-    if plane is None and any(size > 1 for size in others.values()):
-        plane = default_plane
+    if if_several and all(size <= 1 for size in others.values()):
+        plane = None
     if plane is None:
         _refuse_several(path, others, pyramid.axes is not None)
     at = chosen_plane(path, plane, others)
@@ -184,11 +181,11 @@ def read_image(
     if pixels.ndim == 3:
         samples = pixels.shape[2]
         # this few are colours, or gray with alpha
-        sample = wanted if samples > MOST_COLORS else channel
-        if sample is None or taken is not None:
+        colors = if_several and samples <= MOST_COLORS
+        if channel is None or taken is not None or colors:
             pixels = _colors_or_gray(path, pixels)
         else:
-            taken = _channel(path, sample, samples)
+            taken = _channel(path, channel, samples)
             pixels = pixels[..., taken or 0]
     return FilePlane(
         pixels,

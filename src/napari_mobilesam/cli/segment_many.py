@@ -436,9 +436,10 @@ def segment_in_series(
     try:
         image = read_image(
             options.image,
+            options.plane,
             series=options.series if several else None,
-            default_channel=options.channel or 0,
-            default_plane=options.plane,
+            channel=options.channel or 0,
+            if_several=True,
         )
     except PlaneChoiceError as error:
         raise InputError(
