@@ -68,7 +68,6 @@ def text_candidates(
     cancelled: Callable[[], bool] | None = None,
     on_masks: Callable[[list[Mask]], None] | None = None,
     on_work: Callable[[int, int], None] | None = None,
-    floor: tuple[float, float] | None = None,
     **shown: Any,
 ) -> Candidates:
     """Find candidates that a text names.
@@ -84,8 +83,6 @@ on_masks, on_work, **shown
         What to find.
     detector : BoxDetector
         Detector that draws the boxes.
-    floor : tuple of float, optional
-        Not used: a box is an object, whatever the model thinks of its mask.
 
     Returns
     -------

@@ -389,7 +389,6 @@ class EverythingRuns:
             region=task.region,
             skip=skip,
             parameters=request.parameters,
-            floor=run.floor,
             embedding=image,
             progress=progress,
             cancelled=self._services.between_steps(run),
@@ -412,15 +411,17 @@ class EverythingRuns:
 
         given, query = run.request.examples, run.request.query
         if query is not None and run.detector is not None:
+            # a box is an object, whatever the model thinks of its mask
             return partial(
                 text_candidates, text=query.text, detector=run.detector
             )
         if given is None or run.examples is None:
-            return generate_candidates
+            return partial(generate_candidates, floor=run.floor)
         return partial(
             similar_candidates,
             examples=run.examples,
             similarity=given.similarity,
+            floor=run.floor,
         )
 
     def _show_progress(self, done: float, count: int, message: str) -> None:
