@@ -1,1 +1,1 @@
-"""Segment everything in a session: runs, sorting, output."""
+"""Segment everything in a session: runs, selection, output."""

@@ -18,12 +18,15 @@ from napari_mobilesam.session.everything.everything_messages import (
     PlaneTask,
     TextQuery,
 )
+from napari_mobilesam.session.everything.object_selector import (
+    ObjectSelector,
+    extent_of,
+)
 from napari_mobilesam.session.everything.pace import (
     EmbeddingWatch,
     PlaneWork,
 )
 from napari_mobilesam.session.everything.plane_jobs import PlaneJobs
-from napari_mobilesam.session.everything.sorting import Sorter, extent_of
 from napari_mobilesam.session.everything.state import EverythingRun
 from napari_mobilesam.session.runtime.latest_run import (
     BackgroundRun,
@@ -94,7 +97,7 @@ class EverythingRuns:
         services.engine.blocks.on_embedded = EmbeddingWatch(self._experience)
         # by name and device; loaded on the worker thread
         self._detectors: dict[tuple[str, str], BoxDetector] = {}
-        self._sorting = LatestWorker('napari-mobilesam-sorting')
+        self._selecting = LatestWorker('napari-mobilesam-selecting')
         self._runs = LatestRun[EverythingRun](services.deliver)
         self._selections = LatestRun[BackgroundRun](services.deliver)
         self._generation = 0
@@ -148,7 +151,7 @@ class EverythingRuns:
             examples,
             query,
         )
-        run = self._runs.start(EverythingRun(request, Sorter(linked)))
+        run = self._runs.start(EverythingRun(request, ObjectSelector(linked)))
         self._services.worker.submit('everything', lambda: self._work(run))
         return self._generation
 
@@ -186,14 +189,14 @@ class EverythingRuns:
                 if question is self._selections.current:
                     self.selected.emit(result)
 
-            self._sorting.submit(
-                'select', lambda: self._sort(run, selection, answer)
+            self._selecting.submit(
+                'select', lambda: self._select(run, selection, answer)
             )
 
     def forget_selection(self) -> None:
         """Drop the answer to `select`."""
         self._selections.drop()
-        self._sorting.discard('select')
+        self._selecting.discard('select')
 
     def apart(self, job: Callable[[], None], then: Callable[[], None]) -> None:
         """Run a function on the thread that selects objects.
@@ -208,17 +211,17 @@ class EverythingRuns:
         """
         run = self._runs.current
         if run is not None:
-            self._sorting.submit('job', lambda: self._apart(run, job, then))
+            self._selecting.submit('job', lambda: self._apart(run, job, then))
 
     def wait(self, timeout: float | None = None) -> bool:
         """Block until all selections are done; return False on timeout."""
-        return self._sorting.wait(timeout)
+        return self._selecting.wait(timeout)
 
     def close(self) -> None:
         """Drop the run and end the thread."""
         self.abandon()
         self.jobs.abandon()
-        self._sorting.close()
+        self._selecting.close()
 
     # below: on the worker thread
 
@@ -453,13 +456,13 @@ class EverythingRuns:
             selection = text_selection(
                 run.request.parameters, run.request.query.score
             )
-        self._sorting.submit(
-            'finish', lambda: self._sort(run, selection, self.finished.emit)
+        self._selecting.submit(
+            'finish', lambda: self._select(run, selection, self.finished.emit)
         )
 
     # below: on the thread that selects objects
 
-    def _sort(
+    def _select(
         self,
         run: EverythingRun,
         selection: Selection,
@@ -468,7 +471,7 @@ class EverythingRuns:
         from napari_mobilesam.segmentation.outlines import mask_outlines
 
         try:
-            objects = run.sorter.sort(run.planes, selection)
+            objects = run.selector.select(run.planes, selection)
             outlines = tuple(
                 mask_outlines(picture)
                 for picture in objects.pictures

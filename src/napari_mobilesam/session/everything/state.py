@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from napari_mobilesam.session.everything.everything_messages import (
     EverythingRequest,
 )
-from napari_mobilesam.session.everything.sorting import Sorter
+from napari_mobilesam.session.everything.object_selector import ObjectSelector
 from napari_mobilesam.session.runtime.latest_run import BackgroundRun
 from napari_mobilesam.types import Mask, ModelRecord
 
@@ -26,7 +26,7 @@ class EverythingRun(BackgroundRun):
     """A run, in progress or settled (when no more masks are added)."""
 
     request: EverythingRequest
-    sorter: Sorter
+    selector: ObjectSelector
     record: ModelRecord | None = None
     floor: Thresholds | None = None
     examples: Examples | None = None

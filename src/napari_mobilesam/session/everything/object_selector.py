@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from napari_mobilesam.segmentation.parameters import Thresholds
 
 
-class Sorted(NamedTuple):
+class SelectedObjects(NamedTuple):
     """Objects of a run; see `EverythingResult`.
 
     Attributes
@@ -39,8 +39,8 @@ class Sorted(NamedTuple):
     masks: dict[int, tuple[PlaneMask, ...]]
 
 
-class Sorter:
-    """Label the objects of a run; each object keeps its label.
+class ObjectSelector:
+    """Select the objects of a run, and label them; each keeps its label.
 
     Moving a slider thus neither renumbers nor recolours the objects that stay.
 
@@ -58,11 +58,11 @@ class Sorter:
         # labels of the masks of each object on several planes
         self._members: dict[int, list[int]] = {}
 
-    def sort(
+    def select(
         self,
         planes: Sequence[Candidates],
         selection: Selection,
-    ) -> Sorted:
+    ) -> SelectedObjects:
         """Select and label the objects of all planes.
 
         Parameters
@@ -94,7 +94,7 @@ class Sorter:
             )
             for label in order
         }
-        return Sorted(tuple(pictures), table, masks)
+        return SelectedObjects(tuple(pictures), table, masks)
 
     def _plane(
         self,
