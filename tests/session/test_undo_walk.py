@@ -20,7 +20,7 @@ from napari_mobilesam.session.everything.everything_messages import (
 from napari_mobilesam.session.everything.everything_output import (
     EverythingOutput,
 )
-from napari_mobilesam.session.everything.rewriter import Rewriter
+from napari_mobilesam.session.everything.result_writer import ResultWriter
 from napari_mobilesam.session.objects.objects import Objects
 from napari_mobilesam.session.objects.records import (
     ObjectCandidates,
@@ -84,7 +84,7 @@ class Walk:
         self.objects = Objects(self.target)
         overwrite = self.rng.random() < 0.5
         self.output = EverythingOutput(self.objects, PLANES, overwrite)
-        self.rewriter = Rewriter(self.output, self._apart)
+        self.writer = ResultWriter(self.output, self._apart)
         self.found = [self._mask() for _ in range(MASKS)]
         self.later = []
         self.jobs = []
@@ -234,7 +234,7 @@ class Walk:
     def slide_later(self):
         """Move a slider; another thread computes what it changes."""
         if not self.output.undone:
-            self.rewriter.write(self._result(), self._key())
+            self.writer.write(self._result(), self._key())
 
     def _apart(self, job, then):
         self.later.append((job, then))

@@ -45,23 +45,39 @@ class SelectionNote:
     after: Selection
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class PreparedWrite:
     """A staged write, for `EverythingOutput.finish`.
 
     Attributes
     ----------
+    result : EverythingResult
+        Result that is written.
+    key : hashable
+        Consecutive steps of the same key are merged.
     staged : StagedObjects
         Staged changes of the objects.
     rewrite : Rewrite
         Records of the run after the write.
-    work : callable
-        Computes the changes; call this first, on any thread.
+    change : callable
+        Changes the staged objects.
+    error : Exception or None
+        Why that failed.
     """
 
+    result: EverythingResult
+    key: Hashable
     staged: StagedObjects
     rewrite: Rewrite
-    work: Callable[[], None]
+    change: Callable[[], None]
+    error: Exception | None = None
+
+    def work(self) -> None:
+        """Compute the changes; call this first, on any thread."""
+        try:
+            self.change()
+        except Exception as error:  # noqa: BLE001 - raised by `finish`
+            self.error = error
 
 
 class EverythingOutput:
@@ -167,9 +183,9 @@ class EverythingOutput:
             The labels are not editable, have too few free values, or do not
             cover the image. Nothing is written.
         """
-        rewrite, work = self._prepared(self.objects, result, key)
+        rewrite, change = self._prepared(self.objects, result, key)
         with self._own():
-            work()
+            change()
         self._keep(rewrite)
 
     def prepare(
@@ -180,7 +196,8 @@ class EverythingOutput:
         Call on that thread. The parameters are those of `write`.
         """
         staged = self.objects.stage()
-        return PreparedWrite(staged, *self._prepared(staged, result, key))
+        rewrite, change = self._prepared(staged, result, key)
+        return PreparedWrite(result, key, staged, rewrite, change)
 
     def finish(self, prepared: PreparedWrite) -> bool:
         """Write a staged write.
@@ -193,8 +210,10 @@ class EverythingOutput:
         Raises
         ------
         LabelsError
-            The labels are no longer editable.
+            The labels are no longer editable, or as for `write`.
         """
+        if prepared.error is not None:
+            raise prepared.error
         with self._own():
             done = self.objects.commit(prepared.staged)
         if done:

@@ -16,7 +16,7 @@ from napari_mobilesam.session.everything.everything_output import (
     EverythingOutput,
 )
 from napari_mobilesam.session.everything.everything_runs import EverythingRuns
-from napari_mobilesam.session.everything.rewriter import Rewriter
+from napari_mobilesam.session.everything.result_writer import ResultWriter
 from napari_mobilesam.session.objects.objects import Objects
 from napari_mobilesam.session.objects.scene import find_code
 from napari_mobilesam.session.objects.targets import LabelTarget
@@ -102,7 +102,7 @@ class RunLayers:
         ]
         self.live = LiveView(dock.viewer, self._planes)
         self._output: EverythingOutput | None = None
-        self._rewriter: Rewriter | None = None
+        self._writer: ResultWriter | None = None
         self._outlines: OutlineLayer | None = None
         # the first write to the user's labels
         self._to_fall_back: tuple[EverythingResult, EverythingRuns] | None = (
@@ -125,7 +125,7 @@ class RunLayers:
     @property
     def pending(self) -> bool:
         """True if something remains to be written."""
-        return self._rewriter is not None and self._rewriter.pending
+        return self._writer is not None and self._writer.pending
 
     @property
     def count(self) -> int | None:
@@ -160,9 +160,9 @@ class RunLayers:
         self.lost = layer.name
         if layer is self.destination.labels:
             self.destination = replace(self.destination, labels=None)
-            if self._rewriter is not None:
+            if self._writer is not None:
                 # its output would go into the removed layer
-                self._rewriter.drop()
+                self._writer.drop()
                 self._use_new_layer('')
 
     def check_output(self) -> str:
@@ -227,15 +227,15 @@ class RunLayers:
             plane_code=partial(find_code, self._scene),
         )
         output.selection_restored.connect(self._went)
-        self._rewriter = Rewriter(output, runs.apart)
-        self._rewriter.written.connect(self._tell)
+        self._writer = ResultWriter(output, runs.apart)
+        self._writer.written.connect(self._tell)
         self.destination = replace(chosen, labels=labels)
         if layer is not None:
             self._to_fall_back = result, runs
-            self._rewriter.failed.connect(self._use_new_layer)
-            self._rewriter.write(result)
+            self._writer.failed.connect(self._use_new_layer)
+            self._writer.write(result)
             return
-        self._rewriter.failed.connect(self._fail)
+        self._writer.failed.connect(self._fail)
         # not in the viewer yet, so any thread may write to it
         runs.apart(lambda: output.write(result), lambda: self._tell(result))
 
@@ -270,8 +270,8 @@ class RunLayers:
         if self._outlines is not None:
             self._outlines.write(result)
             self._tell(result)
-        elif self._rewriter is not None:
-            self._rewriter.write(result, key)
+        elif self._writer is not None:
+            self._writer.write(result, key)
 
     def _tell(self, result: EverythingResult) -> None:
         self._to_fall_back = None
@@ -282,15 +282,15 @@ class RunLayers:
 
     def _went(self, selection: Selection) -> None:
         # the previous request is obsolete
-        if self._rewriter is not None:
-            self._rewriter.drop()
+        if self._writer is not None:
+            self._writer.drop()
         self.went.emit(selection)
 
     def close(self) -> None:
         """Disconnect from the layers; their objects stay."""
         self.live.close()
-        if self._rewriter is not None:
-            self._rewriter.drop()
+        if self._writer is not None:
+            self._writer.drop()
         if self._output is not None:
             self._output.close()
-        self._output = self._rewriter = self._outlines = None
+        self._output = self._writer = self._outlines = None

@@ -13,12 +13,12 @@ from napari_mobilesam.segmentation.candidates import Selection
 from napari_mobilesam.session.everything.everything_output import (
     EverythingOutput,
 )
-from napari_mobilesam.session.everything.rewriter import Rewriter
+from napari_mobilesam.session.everything.result_writer import ResultWriter
 from napari_mobilesam.session.objects.objects import Objects
 
 
 class Desk:
-    """Rewriter whose other thread runs on demand."""
+    """ResultWriter whose other thread runs on demand."""
 
     def __init__(self, planes=1):
         self.target = FakeTarget()
@@ -28,10 +28,10 @@ class Desk:
         )
         self.waiting = []
         self.prepared = 0
-        self.rewriter = Rewriter(self.output, self.apart)
+        self.writer = ResultWriter(self.output, self.apart)
         self.told, self.failures = [], []
-        self.rewriter.written.connect(self.told.append)
-        self.rewriter.failed.connect(self.failures.append)
+        self.writer.written.connect(self.told.append)
+        self.writer.failed.connect(self.failures.append)
 
     def apart(self, job, then):
         self.waiting.append((job, then))
@@ -55,22 +55,22 @@ def desk():
 
 def test_a_result_is_written_once_it_is_prepared(desk):
     found = result(1, 2)
-    desk.rewriter.write(found)
-    assert desk.rewriter.pending
+    desk.writer.write(found)
+    assert desk.writer.pending
     then = desk.work()
     assert not desk.target.data.any()
     assert not len(desk.objects)
     then()
     assert shown(desk.target) == {1: 1, 2: 2, 3: 0}
     assert desk.told == [found]
-    assert not desk.rewriter.pending
+    assert not desk.writer.pending
 
 
 @pytest.mark.slow
 def test_it_is_the_same_as_writing_at_once(desk):
     other = Desk()
     for labels in ((1, 2, 3), (2,), (1, 3), (), (1, 2)):
-        desk.rewriter.write(result(*labels), 'slider')
+        desk.writer.write(result(*labels), 'slider')
         desk.settle()
         other.output.write(result(*labels), 'slider')
         assert (desk.target.data == other.target.data).all()
@@ -85,9 +85,9 @@ def test_it_is_the_same_as_writing_at_once(desk):
 
 def test_the_newest_of_those_that_wait_is_written(desk):
     first, second, third = result(1), result(2), result(1, 3)
-    desk.rewriter.write(first)
-    desk.rewriter.write(second)
-    desk.rewriter.write(third)
+    desk.writer.write(first)
+    desk.writer.write(second)
+    desk.writer.write(third)
     desk.settle()
     assert desk.told == [first, third]
     assert desk.prepared == 2
@@ -95,7 +95,7 @@ def test_the_newest_of_those_that_wait_is_written(desk):
 
 
 def test_labels_that_were_painted_meanwhile_are_looked_at_anew(desk):
-    desk.rewriter.write(result(1, 2))
+    desk.writer.write(result(1, 2))
     then = desk.work()
     desk.target.data[0, 2:4, 3:5] = 9
     then()
@@ -110,7 +110,7 @@ def test_labels_that_were_painted_meanwhile_are_looked_at_anew(desk):
 def test_labels_that_do_not_rest_are_written_once_they_do(desk, monkeypatch):
     """The viewer's thread never computes what changes."""
     monkeypatch.setattr(desk.output, 'write', None)
-    desk.rewriter.write(result(1))
+    desk.writer.write(result(1))
     for value in range(20, 30):
         then = desk.work()
         desk.target.data[0, 2, 3] = value
@@ -125,30 +125,30 @@ def test_labels_that_do_not_rest_are_written_once_they_do(desk, monkeypatch):
 
 
 def test_what_was_dropped_is_not_written(desk):
-    desk.rewriter.write(result(1))
-    desk.rewriter.write(result(2))
+    desk.writer.write(result(1))
+    desk.writer.write(result(2))
     then = desk.work()
-    desk.rewriter.drop()
+    desk.writer.drop()
     then()
-    assert not desk.rewriter.pending
+    assert not desk.writer.pending
     assert not desk.target.data.any()
-    desk.rewriter.write(result(3))
+    desk.writer.write(result(3))
     desk.settle()
     assert shown(desk.target) == {1: 0, 2: 0, 3: 1}
 
 
 def test_failures_are_told_and_the_next_is_written(desk):
     desk.target.offset = (100, 100)
-    desk.rewriter.write(result(1))
+    desk.writer.write(result(1))
     then = desk.work()
     then()
     assert 'does not cover' in desk.failures[0]
     desk.target.offset = (0, 0)
-    desk.rewriter.write(result(2))
+    desk.writer.write(result(2))
     desk.settle()
     assert shown(desk.target) == {1: 0, 2: 1, 3: 0}
     desk.target.editable = False
-    desk.rewriter.write(result(3))
+    desk.writer.write(result(3))
     desk.settle()
     assert 'read-only' in desk.failures[1]
 
@@ -174,7 +174,7 @@ def test_planes_that_share_their_pixels_are_prepared_like_others(monkeypatch):
     )
     other.output.write(both)
     monkeypatch.setattr(desk.output, 'write', None)
-    desk.rewriter.write(both)
+    desk.writer.write(both)
     desk.settle()
     assert desk.told == [both]
     assert np.array_equal(desk.target.data, other.target.data)
@@ -188,7 +188,7 @@ def test_undo_and_redo_tell_what_the_labels_show(desk):
     chosen = [Selection(predicted_iou=value) for value in (0.1, 0.2, 0.3)]
     for number, selection in enumerate(chosen, start=1):
         found = replace(result(number), selection=selection)
-        desk.rewriter.write(found, number > 1 and 'slider')
+        desk.writer.write(found, number > 1 and 'slider')
         desk.settle()
     assert desk.output.selection == chosen[2]
     assert told == []
@@ -219,7 +219,7 @@ def test_a_selection_of_the_same_objects_is_remembered(desk):
     chosen = [Selection(predicted_iou=value) for value in (0.1, 0.2, 0.3)]
     for labels, selection in zip(((1, 2), (1,), (1,)), chosen, strict=True):
         found = replace(result(*labels), selection=selection)
-        desk.rewriter.write(found, 'slider')
+        desk.writer.write(found, 'slider')
         desk.settle()
     told = []
     desk.output.selection_restored.connect(told.append)

@@ -1,9 +1,8 @@
-"""Replace the objects of a run without blocking the viewer."""
+"""Write the objects of a run without blocking the viewer."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass
 
 from psygnal import Signal
 
@@ -19,21 +18,7 @@ from napari_mobilesam.text import explain
 Job = Callable[[], None]
 
 
-@dataclass(eq=False)
-class _Attempt:
-    result: EverythingResult
-    key: Hashable
-    prepared: PreparedWrite
-    error: Exception | None = None
-
-    def work(self) -> None:
-        try:
-            self.prepared.work()
-        except Exception as error:  # noqa: BLE001 - reported on the other thread
-            self.error = error
-
-
-class Rewriter:
+class ResultWriter:
     """Write results to labels one after the other; the newest wins.
 
     Changes are computed on another thread and written on the viewer's thread.
@@ -64,13 +49,13 @@ class Rewriter:
     ) -> None:
         self._output = output
         self._apart = apart
-        self._attempt: _Attempt | None = None
+        self._current: PreparedWrite | None = None
         self._next: tuple[EverythingResult, Hashable] | None = None
 
     @property
     def pending(self) -> bool:
         """True if a write is pending."""
-        return self._attempt is not None
+        return self._current is not None
 
     def write(self, result: EverythingResult, key: Hashable = None) -> None:
         """Write a result soon, replacing a waiting one.
@@ -83,43 +68,33 @@ class Rewriter:
             Consecutive steps of the same key are merged.
         """
         self._next = result, key
-        if self._attempt is None:
+        if self._current is None:
             self._begin_next()
 
     def drop(self) -> None:
         """Drop pending writes."""
-        self._attempt = self._next = None
+        self._current = self._next = None
 
     def _begin_next(self) -> None:
-        if self._next is not None:
-            (result, key), self._next = self._next, None
-            self._begin(result, key)
+        following, self._next = self._next, None
+        if following is not None:
+            prepared = self._current = self._output.prepare(*following)
+            self._apart(prepared.work, lambda: self._finish(prepared))
 
-    def _begin(self, result: EverythingResult, key: Hashable) -> None:
-        prepared = self._output.prepare(result, key)
-        attempt = self._attempt = _Attempt(result, key, prepared)
-        self._apart(attempt.work, lambda: self._finish(attempt))
-
-    def _finish(self, attempt: _Attempt) -> None:
-        if attempt is not self._attempt:
+    def _finish(self, prepared: PreparedWrite) -> None:
+        if prepared is not self._current:
             return
-        self._attempt = None
+        self._current = None
         try:
-            done = self._done(attempt)
+            done = self._output.finish(prepared)
         except Exception as error:  # noqa: BLE001 - every failure is reported
             self.failed.emit(explain(error))
         else:
             if done:
-                self.written.emit(attempt.result)
+                self.written.emit(prepared.result)
             elif self._next is None:
-                self._begin(attempt.result, attempt.key)
-                return
+                # the labels have changed: the changes are computed again
+                self._next = prepared.result, prepared.key
         # listeners may have requested another write, or dropped it
-        if self._attempt is None:
+        if self._current is None:
             self._begin_next()
-
-    def _done(self, attempt: _Attempt) -> bool:
-        """Write; return False if the changes must be computed again."""
-        if attempt.error is not None:
-            raise attempt.error
-        return self._output.finish(attempt.prepared)
