@@ -221,7 +221,7 @@ class RunControl:
         self.let_go()
         results.written.connect(self._written)
         results.failed.connect(self._not_written)
-        results.went.connect(self._went)
+        results.selection_restored.connect(self._show_restored)
         self._asked = (generation, results)
         labels = results.destination.labels
         if labels is not None:
@@ -356,7 +356,7 @@ class RunControl:
         key = ('selection', id(self.results), moved) if moved else None
         self.results.write(result, key)
 
-    def _went(self, selection: Selection) -> None:
+    def _show_restored(self, selection: Selection) -> None:
         """Show the selection restored by undo or redo."""
         self._select_later.cancel()
         self._runs.forget_selection()

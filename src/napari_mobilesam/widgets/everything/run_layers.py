@@ -76,13 +76,13 @@ class RunLayers:
         A result was written.
     failed : Signal(str)
         Message why a result was not written.
-    went : Signal(Selection)
+    selection_restored : Signal(Selection)
         Undo or redo restored the objects of another selection.
     """
 
     written = Signal(object)
     failed = Signal(str)
-    went = Signal(object)
+    selection_restored = Signal(object)
 
     def __init__(
         self,
@@ -226,7 +226,7 @@ class RunLayers:
             semantic=chosen.semantic,
             plane_code=partial(find_code, self._scene),
         )
-        output.selection_restored.connect(self._went)
+        output.selection_restored.connect(self._restored)
         self._writer = ResultWriter(output, runs.apart)
         self._writer.written.connect(self._tell)
         self.destination = replace(chosen, labels=labels)
@@ -280,11 +280,11 @@ class RunLayers:
     def _fail(self, text: str) -> None:
         self.failed.emit(text)
 
-    def _went(self, selection: Selection) -> None:
+    def _restored(self, selection: Selection) -> None:
         # the previous request is obsolete
         if self._writer is not None:
             self._writer.drop()
-        self.went.emit(selection)
+        self.selection_restored.emit(selection)
 
     def close(self) -> None:
         """Disconnect from the layers; their objects stay."""
