@@ -117,7 +117,7 @@ def test_tools_that_read_a_plane_at_once_refuse_a_slide(
         assert 'too large to be read at once' in d.widget.status.text
     plane = d.widget.header.plane
     with pytest.raises(ImageError, match='too large'):
-        d.widget.runs.find_text(plane, d.widget.panel.form.value, None)
+        d.widget.runs.find_text(plane, None)
 
 
 def finest(layer):

@@ -372,13 +372,12 @@ class EverythingWidget(ViewerWidget):
     def run(self) -> None:
         """Segment the chosen part of the chosen image."""
         with self.status.errors():
-            parameters = self.panel.form.value
             plane = self.header.plane
             self.panel.where.end_drawing(plane.layer)
             if self.large.offer(plane):
-                self.large.start(plane, parameters)
+                self.large.start(plane)
             else:
-                self.runs.start(plane, parameters)
+                self.runs.start(plane)
         # segment even if the choices cannot be saved
         with contextlib.suppress(OSError):
             save_choices(self.choices())
@@ -403,9 +402,7 @@ class EverythingWidget(ViewerWidget):
                     f'“{plane.layer.name}”: choose labels of that image, or '
                     'accept an object there first.'
                 )
-            self.runs.find_similar(
-                plane, self.panel.form.value, labels, chosen.examples
-            )
+            self.runs.find_similar(plane, labels, chosen.examples)
 
     def cancel(self) -> None:
         """Stop and keep the objects found."""

@@ -99,17 +99,13 @@ class LargeRunControl:
         panel.show_large(large)
         return large
 
-    def start(
-        self, plane: LayerPlane, parameters: EverythingParameters
-    ) -> None:
+    def start(self, plane: LayerPlane) -> None:
         """Start or resume a run, or show the labels of a finished one.
 
         Parameters
         ----------
         plane : LayerPlane
             Displayed plane.
-        parameters : EverythingParameters
-            Parameters of the form.
 
         Raises
         ------
@@ -117,7 +113,7 @@ class LargeRunControl:
             The planes, the region or the parameters cannot be used.
         """
         image = self._image(plane)
-        request = self._request(plane, image, parameters)
+        request = self._request(plane, image)
         if is_finished_output(request.output):
             said = self.view.show_finished(image, request.output)
             self._panel.status.say(said)
@@ -128,12 +124,7 @@ class LargeRunControl:
         where = self._panel.where
         return large_image(plane, where.planes.axis, where.around(plane))
 
-    def _request(
-        self,
-        plane: LayerPlane,
-        image: LargeImage,
-        parameters: EverythingParameters,
-    ) -> LargeRequest:
+    def _request(self, plane: LayerPlane, image: LargeImage) -> LargeRequest:
         """Return the request of a run with the parameters of the form.
 
         Another folder is used if the suggested one has labels of another
@@ -143,7 +134,7 @@ class LargeRunControl:
 
         panel = self._panel
         chosen = checked_large(
-            replace(panel.large.form.value, everything=parameters),
+            replace(panel.large.form.value, everything=panel.form.value),
             {'link': panel.where.planes.linked, **_contrast(plane)},
         )
         request = LargeRequest(
@@ -186,7 +177,7 @@ class LargeRunControl:
                 return
             plane = self._panel.header.plane
             image = self._image(plane)
-            request = self._request(plane, image, panel.form.value)
+            request = self._request(plane, image)
             # linking is done at the end, independent of the tiles
             linking = {
                 name: getattr(request.parameters, name)
@@ -220,7 +211,7 @@ class LargeRunControl:
         with self._panel.status.errors():
             plane = self._panel.header.plane
             image = self._image(plane)
-            request = self._request(plane, image, self._panel.form.value)
+            request = self._request(plane, image)
             self._run(image, replace(request, resume=False))
 
     def save_elsewhere(self) -> None:
@@ -229,7 +220,7 @@ class LargeRunControl:
         with panel.status.errors():
             plane = self._panel.header.plane
             panel.large.output = numbered(panel.large.output, is_used_output)
-            self.start(plane, panel.form.value)
+            self.start(plane)
 
     def estimate(self, plane: LayerPlane) -> None:
         """Plan the run in the background, to show its tiles and duration.
@@ -240,9 +231,7 @@ class LargeRunControl:
             The planes, the region or the parameters cannot be used.
         """
         image = self._image(plane)
-        self._session.large.estimate(
-            self._request(plane, image, self._panel.form.value)
-        )
+        self._session.large.estimate(self._request(plane, image))
 
     def attach(self) -> None:
         """Follow the runs of the session until the dock closes."""

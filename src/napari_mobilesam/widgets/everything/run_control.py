@@ -16,7 +16,7 @@ from napari_mobilesam.session.everything.everything_messages import (
 )
 from napari_mobilesam.session.everything.examples import examples_on
 from napari_mobilesam.text import counted
-from napari_mobilesam.types import EverythingParameters, Mask
+from napari_mobilesam.types import Mask
 from napari_mobilesam.widgets.everything.everything_panel import (
     FOREGROUND,
     EverythingPanel,
@@ -139,9 +139,7 @@ class RunControl:
             panel.outlines,
         )
 
-    def start(
-        self, plane: LayerPlane, parameters: EverythingParameters
-    ) -> None:
+    def start(self, plane: LayerPlane) -> None:
         """Segment the chosen part of an image.
 
         Raises
@@ -150,23 +148,22 @@ class RunControl:
             The planes, the region or the parameters are invalid.
         """
         self._pressed = time.perf_counter()
-        self._start(parameters, self.planned(self._panel.where.parts(plane)))
+        self._start(self.planned(self._panel.where.parts(plane)))
 
     def find_similar(
         self,
         plane: LayerPlane,
-        parameters: EverythingParameters,
         labels: Labels,
         numbers: list[int] | None,
     ) -> None:
         """Add objects similar to some labelled ones to the labels.
 
+        The diameter of the form is not used, but that of the examples.
+
         Parameters
         ----------
         plane : LayerPlane
             Plane of the examples.
-        parameters : EverythingParameters
-            Parameters; the diameter is that of the examples.
         labels : napari.layers.Labels
             Labels of the examples; labelled pixels are skipped.
         numbers : list of int or None
@@ -182,14 +179,9 @@ class RunControl:
         target = self._scene.objects_of(labels).target
         examples = examples_on(target, plane.source(), numbers)
         results = self.planned(parts, OutputChoice(labels))
-        self._start(parameters, results, examples)
+        self._start(results, examples)
 
-    def find_text(
-        self,
-        plane: LayerPlane,
-        parameters: EverythingParameters,
-        query: TextQuery,
-    ) -> None:
+    def find_text(self, plane: LayerPlane, query: TextQuery) -> None:
         """Find objects named by a text, with the chosen output.
 
         Raises
@@ -199,11 +191,10 @@ class RunControl:
         """
         self._pressed = time.perf_counter()
         results = self.planned(self._panel.where.parts(plane))
-        self._start(parameters, results, query=query)
+        self._start(results, query=query)
 
     def _start(
         self,
-        parameters: EverythingParameters,
         results: RunLayers,
         examples: ExampleObjects | None = None,
         query: TextQuery | None = None,
@@ -212,7 +203,7 @@ class RunControl:
         warning = results.check_output()
         generation = self._runs.start(
             results.tasks,
-            parameters,
+            self._panel.form.value,
             linked=where.planes.linked,
             outlined=results.destination.outlined,
             examples=examples,

@@ -111,9 +111,7 @@ class TextControl:
             The text is empty, or the planes or the region are invalid.
         """
         query = text_query(text, detector)
-        self._runs.find_text(
-            self._panel.header.plane, self._panel.form.value, query
-        )
+        self._runs.find_text(self._panel.header.plane, query)
 
     def download(self, name: str) -> None:
         """Download a detector in the background."""
