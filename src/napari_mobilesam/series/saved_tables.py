@@ -14,7 +14,21 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def known_values(rows: pd.DataFrame, name: str) -> list[float]:
+def known_scores(table: pd.DataFrame) -> list[tuple[float, int, float]]:
+    """Return score, label and stability of each object of a table.
+
+    Unknown values are infinite.
+    """
+    rows = table[table['label'].notna()]
+    columns = (
+        _known_values(rows, 'score'),
+        rows['label'].astype(int).tolist(),
+        _known_values(rows, 'stability'),
+    )
+    return list(zip(*columns, strict=True))
+
+
+def _known_values(rows: pd.DataFrame, name: str) -> list[float]:
     """Return the values of a column; infinite where they are unknown."""
     import pandas as pd
 

@@ -25,7 +25,7 @@ from napari_mobilesam.large.io.tables import read_table
 from napari_mobilesam.series.saved_tables import (
     check_table,
     complete_table,
-    known_values,
+    known_scores,
 )
 from napari_mobilesam.series.series_entry import (
     STATUSES,
@@ -485,7 +485,11 @@ class Series:
 
     # review
 
-    def uncertain(self, check: bool = True) -> list[UncertainObject]:
+    def uncertain(
+        self,
+        check: bool = True,
+        between: Callable[[], None] | None = None,
+    ) -> list[UncertainObject]:
         """Return the objects not yet reviewed, least certain first.
 
         Reads the tables saved with the labels.
@@ -495,6 +499,8 @@ class Series:
         check : bool
             Whether to look for changes by other programs, too, which takes
             time for thousands of images on a slow disk.
+        between : callable, optional
+            Called before each image; an error that it raises ends the listing.
 
         Returns
         -------
@@ -503,6 +509,8 @@ class Series:
         """
         found: list[UncertainObject] = []
         for number, entry in enumerate(self):
+            if between is not None:
+                between()
             if not entry.objects:
                 continue
             reviewed = entry.reviewed
@@ -529,18 +537,7 @@ class Series:
         if known is not None and known[0] == state:
             return known[1]
         table = self._table(entry)
-        scores: list[tuple[float, int, float]] = []
-        if table is not None:
-            rows = table[table['label'].notna()]
-            labels = rows['label'].astype(int).tolist()
-            scores = list(
-                zip(
-                    known_values(rows, 'score'),
-                    labels,
-                    known_values(rows, 'stability'),
-                    strict=True,
-                )
-            )
+        scores = [] if table is None else known_scores(table)
         self._known_scores[number] = state, scores
         return scores
 

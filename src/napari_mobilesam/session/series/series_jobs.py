@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +27,10 @@ from napari_mobilesam.session.runtime.latest_run import (
     LatestRun,
 )
 from napari_mobilesam.session.runtime.services import Services
-from napari_mobilesam.session.runtime.worker import LatestWorker
+from napari_mobilesam.session.runtime.worker import (
+    LatestWorker,
+    SupersededError,
+)
 from napari_mobilesam.session.series.labels_saving import (
     LabelsSaving,
     SaveRequest,
@@ -43,6 +47,8 @@ NOT_LOST = 'Nothing is lost while the viewer is open.'
 AHEAD = 2
 # Number of images kept in memory: those ahead, and the previous one.
 KEPT = 4
+# Ranks of jobs on the files: the images ahead, and the list of objects.
+SOON, LAST = 1, 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,6 +145,8 @@ class SeriesJobs:
         self._runs = LatestRun[BackgroundRun](services.deliver)
         self._images = LeastRecentlyUsed[ImageArray](KEPT)
         self._asked = 0
+        # cleared to end a listing, which may read thousands of tables
+        self._listing = threading.Event()
         self.series: Series | None = None
         self.current = -1
         self.opening = SeriesOpening(services.deliver)
@@ -236,9 +244,9 @@ class SeriesJobs:
             if found.image is not None:
                 self._tell(series, self.read_ahead, found)
             if waiting:
-                self._files.submit('ahead', work, 1)
+                self._files.submit('ahead', work, SOON)
 
-        self._files.submit('ahead', work, 1)
+        self._files.submit('ahead', work, SOON)
 
     def _read_image(self, series: Series, number: int) -> ReadImage:
         try:
@@ -337,17 +345,27 @@ class SeriesJobs:
             Whether to look for changes by other programs, too.
         """
         series = self.required
+        self._listing.set()
+
+        def between() -> None:
+            if not self._listing.is_set() or self._files.waits(LAST):
+                raise SupersededError
 
         def work() -> None:
             try:
                 # without the lock, for which the viewer may wait
-                found = series.uncertain(check)
+                found = series.uncertain(check, between)
+            except SupersededError:
+                # tables that were read are not read again
+                if self._listing.is_set():
+                    self._files.resume('uncertain', work, LAST)
+                return
             except Exception as error:  # noqa: BLE001
                 self._tell_failure(error)
                 return
             self._tell(series, self.uncertain, found)
 
-        self._files.submit('uncertain', work)
+        self._files.submit('uncertain', work, LAST)
 
     def _tell(
         self, series: Series, signal: SignalInstance, found: Any
@@ -435,6 +453,7 @@ class SeriesJobs:
         """Stop, and drop results on their way."""
         self._services.worker.discard(KIND)
         self._runs.drop()
+        self._listing.clear()
 
     # below: on the worker thread
 

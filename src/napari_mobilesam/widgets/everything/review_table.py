@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from qtpy.QtGui import QResizeEvent
@@ -43,9 +44,9 @@ class _ReviewModel(ObjectListModel):
     def __init__(self) -> None:
         super().__init__(HEADERS, TIPS)
 
-    def sort_key(self, row: ReviewRow, column: int) -> Any:
-        """Return the key to sort a row by; unknown scores come last."""
-        return _known(row[column]), row.number
+    def sort_key(self, column: int) -> Callable[[ReviewRow], Any]:
+        """Return the key to sort rows by; unknown scores come last."""
+        return lambda row: (_known(row[column]), row.number)
 
 
 def _known(value: Any) -> Any:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
+from operator import itemgetter
 from typing import Any
 
 from qtpy.QtCore import (  # type: ignore[attr-defined]
@@ -64,7 +65,7 @@ class ObjectListModel(QAbstractTableModel):
         self.beginResetModel()
         self.rows = sorted(
             rows,
-            key=lambda row: self.sort_key(row, self._column),
+            key=self.sort_key(self._column),
             reverse=self._order == Qt.SortOrder.DescendingOrder,
         )
         self.endResetModel()
@@ -76,9 +77,9 @@ class ObjectListModel(QAbstractTableModel):
         self._column, self._order = column, order
         self.show(self.rows)
 
-    def sort_key(self, row: Any, column: int) -> Any:
-        """Key to sort a row by: its value in a column, then in the first."""
-        return row[column], row[0]
+    def sort_key(self, column: int) -> Callable[[Any], Any]:
+        """Return the key to sort rows by: a column, then the first one."""
+        return itemgetter(column, 0)
 
     def key_of(self, row: int) -> Any:
         """Return the key of the object in a row: its first value."""

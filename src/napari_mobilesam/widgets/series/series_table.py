@@ -24,6 +24,8 @@ from napari_mobilesam.widgets.parts.object_list import (
 
 HEADERS = ('Image', 'Objects', 'State')
 COLORS = {'done': GOOD, 'flagged': WARNING}
+# Long texts of the columns after the first, and the space beside them.
+LONG, PADDING = {1: '99,999', 2: 'flagged'}, 10
 # Minimum number of visible rows.
 LIST_ROWS = 5
 
@@ -65,9 +67,9 @@ class _SeriesModel(ObjectListModel):
         state = 'failed' if row in self.failed else entry.status
         return (entry.name, count, state)[column]
 
-    def sort_key(self, row: int, column: int) -> Any:
-        """Key to sort a row by: the images stay in the order of the series."""
-        return row
+    def sort_key(self, column: int) -> Callable[[Any], Any]:
+        """Return the key to sort rows by: images stay in their order."""
+        return int
 
     def show_series(self, series: Series | None) -> None:
         """Show another series."""
@@ -100,15 +102,22 @@ class SeriesTable(ObjectTable):
         self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
         # Qt's stubs do not know it as always there
         header: Any = self.horizontalHeader()
+        # bold titles are wider
+        header.setHighlightSections(False)
+        # fixed: Qt would measure the texts of 1,000 rows after each change
+        header.setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
         header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
-        for column in (1, 2):
-            header.setSectionResizeMode(
-                column, QHeaderView.ResizeMode.ResizeToContents
-            )
         self.keep_rows_in_view(LIST_ROWS, low=True)
         self.setAccessibleName('Images of the series')
         self.clicked.connect(self._row_clicked)
         self.activated.connect(self._row_clicked)
+
+    def fit_columns(self, *args: object) -> None:
+        """Give the columns the width of their titles and of long texts."""
+        for column, text in LONG.items():
+            width = self.fontMetrics().horizontalAdvance(text) + PADDING
+            title = self.title_width(column, PADDING)
+            self.setColumnWidth(column, max(width, title))
 
     def show_series(self, series: Series | None) -> None:
         """Show the images of a series."""
