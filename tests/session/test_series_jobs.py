@@ -378,3 +378,53 @@ def test_tracks_edited_while_they_are_saved_are_saved_later(session, tracked):
     jobs.tracks.save(jobs.required, 0, tracked.result(), threading.Event())
     session.finish()
     assert tifffile.imread(file)[0, 0, 15] == 40
+
+
+def list_until(end, started):
+    """Stand-in for `Series.uncertain` with very many tables."""
+
+    def uncertain(check, between):
+        started.set()
+        for _ in range(5000):
+            between()
+            if end.wait(0.001):
+                break
+        return []
+
+    return uncertain
+
+
+def test_an_image_is_read_before_a_long_list_of_objects(session, monkeypatch):
+    jobs, order = session.series, []
+    series, image = jobs.required, jobs.required.read_image(1)
+    started, end = threading.Event(), threading.Event()
+
+    def read_image(number):
+        order.append(number)
+        end.set()
+        return image
+
+    monkeypatch.setattr(series, 'uncertain', list_until(end, started))
+    monkeypatch.setattr(series, 'read_image', read_image)
+    jobs.uncertain.connect(lambda found: order.append('listed'))
+    jobs.ask_uncertain()
+    assert started.wait(10)
+    jobs.ask(1)
+    session.finish()
+    assert order == [1, 'listed']
+
+
+def test_a_long_list_of_objects_does_not_delay_another_series(
+    session, tmp_path, monkeypatch
+):
+    jobs, started, end = session.series, threading.Event(), threading.Event()
+    listed = []
+    jobs.uncertain.connect(listed.append)
+    monkeypatch.setattr(jobs.required, 'uncertain', list_until(end, started))
+    jobs.ask_uncertain()
+    assert started.wait(10)
+    # waits for the files
+    jobs.open(Series.open(tmp_path))
+    end.set()
+    session.finish()
+    assert listed == []

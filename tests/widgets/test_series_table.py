@@ -51,3 +51,39 @@ def test_the_chosen_object_stays_in_view_as_others_are_found(qtbot, tmp_path):
     table.show_objects(series, objects)
     qtbot.wait(50)
     assert in_view(table)
+
+
+def test_a_change_measures_no_row_out_of_view(qtbot, tmp_path):
+    for number in range(400):
+        (tmp_path / f'{number:03}.tif').touch()
+    table, asked = SeriesTable(), set()
+    qtbot.addWidget(table)
+    table.resize(300, 200)
+    table.show_series(Series.open(tmp_path))
+    with qtbot.waitExposed(table):
+        table.show()
+    model = table.model()
+    data = model.data
+
+    def watched(index, role=0):
+        asked.add(index.row())
+        return data(index, role)
+
+    model.data = watched
+    table.choose(200)
+    table.show_failure(200, 'It is damaged.')
+    table.resize(320, 220)
+    qtbot.wait(50)
+    assert table.text(200, 2) == 'failed'
+    assert 200 in asked
+    assert len(asked) < 60
+
+
+def test_columns_leave_room_for_their_texts(qtbot, tmp_path):
+    (tmp_path / 'a.tif').touch()
+    table = SeriesTable()
+    qtbot.addWidget(table)
+    table.show_series(Series.open(tmp_path))
+    advance = table.fontMetrics().horizontalAdvance
+    for column, text in (1, '12,345'), (2, 'flagged'):
+        assert table.columnWidth(column) > advance(text)

@@ -99,6 +99,8 @@ class UncertainTable(ObjectTable):
     def __init__(self) -> None:
         super().__init__()
         self._model = _UncertainModel()
+        # objects as they were shown last; None since one was taken out
+        self._listed: Sequence[UncertainObject] | None = None
         self.list_objects(self._model, 0, LIST_ROWS, low=True)
         self.fix_columns()
         header: Any = self.horizontalHeader()
@@ -119,7 +121,10 @@ class UncertainTable(ObjectTable):
         self, series: Series | None, found: Sequence[UncertainObject]
     ) -> None:
         """Show objects; the current one stays current if present."""
-        self._model.series = series
+        if series is self._model.series and found == self._listed:
+            # most saves change no score, and scrolling would start again
+            return
+        self._model.series, self._listed = series, found
         self._model.show(found)
 
     def take_out(self, gone: UncertainObject) -> UncertainObject | None:
@@ -127,6 +132,7 @@ class UncertainTable(ObjectTable):
 
         After the last one comes the first.
         """
+        self._listed = None
         rows, place = self._model.rows, self._model.place_of(gone)
         if place >= 0:
             self._model.remove(place)
