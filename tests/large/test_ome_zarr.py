@@ -10,13 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import zarr
 from hypothesis import given
 from hypothesis import strategies as st
 from ome_zarr_models import v04, v05
 
+from napari_mobilesam.export.formats import read_labels
 from napari_mobilesam.large.io import ome_zarr
+from napari_mobilesam.large.io.object_columns import read_objects
 from napari_mobilesam.large.io.ome_zarr import (
     LabelWriter,
     check_replaceable,
@@ -119,6 +122,45 @@ def test_labels_are_valid_and_come_back(tmp_path: Path, version: str) -> None:
     np.testing.assert_array_equal(half[1], LABELS[::2, ::2] + 1)
     np.testing.assert_array_equal(quarter[0], LABELS[::4, ::4])
     assert finest.dtype == np.uint32
+
+
+TABLE = pd.DataFrame(
+    {
+        'label': np.array([1, 1, 2], np.uint32),
+        'plane': [0, 1, 1],
+        'score': [0.9, 0.8, 0.7],
+    }
+)
+
+
+@pytest.mark.parametrize('version', VERSIONS)
+def test_scores_come_back(tmp_path: Path, version: str) -> None:
+    path = tmp_path / 'out.ome.zarr'
+    writer = LabelWriter.create(path, 2, (140, 190), (64, 64), version=version)
+    write(writer, planes=2)
+    assert read_objects(path) is None
+    writer.finish(table=TABLE)
+    writer.finish(table=TABLE)
+    check_valid(path, version)
+    assert len(open_labels(path)) == 3
+    first = TABLE.iloc[[0, 2]].reset_index(drop=True)
+    pd.testing.assert_frame_equal(read_objects(path), first)
+    opened = read_labels(path, format='ome-zarr')
+    pd.testing.assert_frame_equal(opened.table, first)
+
+
+def test_labels_with_a_damaged_table_are_read_without_it(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / 'out.ome.zarr'
+    writer = LabelWriter.create(path, 2, (140, 190), (64, 64))
+    write(writer, planes=2)
+    writer.finish(table=TABLE)
+    (path / 'objects' / 'score' / '0').write_bytes(b'damaged')
+    assert read_objects(path) is None
+    assert read_labels(path, format='ome-zarr').table is None
+    shutil.rmtree(path / 'objects' / 'score')
+    assert read_objects(path) is None
 
 
 @pytest.mark.slow

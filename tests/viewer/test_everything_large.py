@@ -270,7 +270,11 @@ def test_a_new_viewer_goes_on_in_the_folder(open_large, pyramid, monkeypatch):
     second.widget.panel.run_button.click()
     second.settle()
     assert 'Already finished' in second.widget.status.text
-    assert_squares(finest(labels_of(second)[0]), squares(6, 8))
+    (layer,) = labels_of(second)
+    assert_squares(finest(layer), squares(6, 8))
+    # they are kept with the labels
+    assert len(layer.features) == 48
+    assert layer.features['score'].between(0.5, 1).all()
 
 
 @pytest.mark.slow

@@ -25,6 +25,7 @@ from napari_mobilesam.export.label_images import check_unnamed
 from napari_mobilesam.files import named_errors, temporary_path
 from napari_mobilesam.large.io.interfaces import Source
 from napari_mobilesam.large.io.ngff import image_around
+from napari_mobilesam.large.io.object_columns import read_objects
 from napari_mobilesam.large.io.ome_zarr import (
     LabelWriter,
     check_replaceable,
@@ -341,6 +342,8 @@ def read_ome_zarr(path: Path) -> LabelsWithTable:
             f'The metadata “image-label” of {path} cannot be read: '
             f'{flaw(error)}. Write it again, or give {path / "0"}.'
         ) from error
+    if table is None:
+        table = read_objects(path)
     return LabelsWithTable(
         pyramid.arrays[0],
         table,

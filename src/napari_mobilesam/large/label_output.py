@@ -97,7 +97,7 @@ class LabelOutput:
             complete = self._render(pool, path)
         if complete:
             with storage_errors(path):
-                sink.finish()
+                sink.finish(table=self._table.table())
         return self._result(path, complete)
 
     def _renderer(self, sink: LabelSink) -> Renderer:

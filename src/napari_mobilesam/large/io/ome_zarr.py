@@ -10,7 +10,7 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,8 +28,12 @@ from napari_mobilesam.large.io.ngff import (
     register_labels,
     source_link,
 )
+from napari_mobilesam.large.io.object_columns import write_objects
 from napari_mobilesam.large.io.sources import Geometry
 from napari_mobilesam.types import ImageError, Window, window_at
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 OURS = 'napari-mobilesam'
 
@@ -169,7 +173,11 @@ class LabelWriter:
         index = (slice(row0, row1), slice(column0, column1))
         self.array[(*_plane_index(self.array, plane), *index)] = labels
 
-    def finish(self, described: Mapping[str, Any] | None = None) -> None:
+    def finish(
+        self,
+        described: Mapping[str, Any] | None = None,
+        table: pd.DataFrame | None = None,
+    ) -> None:
         """Write the coarser levels, then the metadata.
 
         Labels in a pyramid get as many levels as that; others get levels until
@@ -180,6 +188,8 @@ class LabelWriter:
         described : mapping, optional
             ``colors`` and ``properties`` of the labels, as in ``image-label``
             of OME-NGFF.
+        table : DataFrame, optional
+            Table of the objects, see `read_objects`.
         """
         attributes = dict(self._group.attrs)
         mark = attributes[OURS]
@@ -192,6 +202,8 @@ class LabelWriter:
         ):
             array = _write_coarser(self._group, levels, array, mark['axes'])
             levels += 1
+        if table is not None:
+            write_objects(self._group, table)
         metadata = label_metadata(self.path.name, mark, levels)
         metadata['image-label'].update(described or {})
         if mark['version'] == '0.4':

@@ -108,6 +108,8 @@ class LargeRuns:
         The unfinished run in the folder is a different one; nothing was done.
     estimated : Signal(str)
         Tiles and time: the answer to the newest `estimate`, or of a run.
+    table_read : Signal(Path, DataFrame)
+        The answer to `ask_table`: an output, and a row per object.
     """
 
     progress = Signal(int, int, str)
@@ -117,6 +119,7 @@ class LargeRuns:
     stopped = Signal()
     conflicting = Signal(object, object)
     estimated = Signal(str)
+    table_read = Signal(object, object)
 
     def __init__(self, services: Services) -> None:
         self._services = services
@@ -155,6 +158,23 @@ class LargeRuns:
         self._services.worker.discard('large estimate')
         self._estimator.discard('estimate')
         self._estimates.drop()
+
+    def ask_table(self, output: Path) -> None:
+        """Read the table of finished labels; `table_read` emits it.
+
+        Nothing is emitted if there is none, as in those of old versions.
+        """
+
+        def work() -> None:
+            from napari_mobilesam.large.io.object_columns import read_objects
+
+            table = read_objects(output)
+            if table is not None:
+                self._services.deliver(
+                    lambda: self.table_read.emit(output, table)
+                )
+
+        self._worker.submit('table', work)
 
     def cancel(self) -> None:
         """Stop after the current tiles; finished ones are kept and painted."""

@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from napari.components import ViewerModel
 from napari.layers import Image, Labels
@@ -29,6 +29,9 @@ from napari_mobilesam.widgets.viewer.layers import (
     insert_below_prompts,
     refresh_pixels,
 )
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 LIVE_NAME = 'found so far'
 SUFFIX = '.ome.zarr'
@@ -276,16 +279,14 @@ class LargeView:
 
     def finish(self, answer: LargeAnswer) -> str:
         """Show the labels of a run; return a message."""
+        from napari_mobilesam.large.io.object_columns import first_rows
         from napari_mobilesam.large.io.ome_zarr import open_labels
 
         table = answer.result.table
         path = answer.request.output
         if len(table):
-            rows = table.drop_duplicates('label').rename(
-                columns={'label': 'index'}
-            )
             self.layer = self._add_labels(open_labels(path), path)
-            self.layer.features = rows.reset_index(drop=True)
+            self.describe(path, first_rows(table))
         self.close()
         return summary(answer)
 
@@ -310,6 +311,23 @@ class LargeView:
         self.layer = self._add_labels(levels, path)
         self.close()
         return f'Already finished: the labels are in “{self.layer.name}”.'
+
+    def describe(self, path: Path, table: pd.DataFrame) -> None:
+        """Put the scores of objects into the features of their labels.
+
+        Parameters
+        ----------
+        path : Path
+            Location of the labels.
+        table : DataFrame
+            One row per object.
+        """
+        layer = self.layer
+        if path != self._output or layer not in self._viewer.layers:
+            return
+        # measurements are newer
+        if layer is not None and not len(layer.features):
+            layer.features = table.rename(columns={'label': 'index'})
 
     def close(self) -> None:
         """Remove the objects found so far from the viewer."""

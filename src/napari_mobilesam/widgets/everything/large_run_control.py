@@ -117,6 +117,7 @@ class LargeRunControl:
         if is_finished_output(request.output):
             said = self.view.show_finished(image, request.output)
             self._panel.status.say(said)
+            self._session.large.ask_table(request.output)
             return
         self._run(image, request)
 
@@ -240,6 +241,7 @@ class LargeRunControl:
         self._dock.listen(runs.began, self._began)
         self._dock.listen(runs.changed, self.view.changed)
         self._dock.listen(runs.finished, self._finished)
+        self._dock.listen(runs.table_read, self.view.describe)
         self._dock.listen(runs.stopped, self._stopped)
         self._dock.listen(runs.conflicting, self._conflict)
 
