@@ -90,7 +90,7 @@ def measure_objects(
     units : str, optional
         Unit of the scale, such as ``'µm'``, for column names.
     channels : sequence of str, optional
-        Names of the channels.
+        Names of the channels; by default ``'channel 0'`` and so on.
     table : DataFrame, optional
         Known rows with a column ``label`` (and ``plane``), whose ``class``,
         ``score`` and ``stability`` are kept. If an object has several rows,

@@ -37,7 +37,7 @@ class MeasureRequest:
     units : str or None
         Unit of the scale.
     channels : sequence of str or None
-        Names of the channels of the image.
+        Names of the channels of the image; by default their numbers.
     volumes : bool
         Whether objects of a stack are measured in 3D.
     owner : object

@@ -120,7 +120,7 @@ def _to_world(layer: Layer, axes: Sequence[int], units: Units) -> Matrix:
 def _intensities(
     image: Image, scene: ViewerScene
 ) -> tuple[Any, list[str] | None]:
-    """Return pixels with channels last, and the names of the channels."""
+    """Return pixels, channels last, and the names of channels, if known."""
     pixels = data_of(image)
     if image.rgb:
         return pixels, list(RGB[: pixels.shape[-1]])
@@ -131,8 +131,7 @@ def _intensities(
     order = axes_in(image, scene)
     channels = set(range(image.ndim)) - set(order)
     if channels:
-        moved = Reordered(pixels, [*order, *channels])
-        return moved, [f'channel {n}' for n in range(moved.shape[-1])]
+        pixels = Reordered(pixels, [*order, *channels])
     return pixels, None
 
 
