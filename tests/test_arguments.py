@@ -146,6 +146,14 @@ def predict(**options):
     return predictor.predict(embedding, **{'points': [[30, 30]], **options})
 
 
+def refine(**options):
+    return nm.refine_labels(IMAGE, LABELS, MODEL, **options)
+
+
+def similar(numbers):
+    return nm.find_similar(IMAGE, MODEL, LABELS, numbers=numbers)
+
+
 ODD = {
     'region text': (lambda: everything(region='all'), "region is 'all'"),
     'region ragged': (lambda: everything(region=[[1], [1, 2]]), 'region is'),
@@ -160,11 +168,43 @@ ODD = {
     'parameters': (lambda: everything(parameters={}), r'parameters is \{\}'),
     'layers': (lambda: everything(crop_layers=100_000), 'is 100000; .*0 to 4'),
     'diameter': (lambda: everything(diameter=1e300), r'is 1e\+300; it has'),
-    'embedding': (lambda: predict(embedding='x'), "embedding is 'x'; it has"),
-    'points': (lambda: predict(points='here'), 'points .*not of numbers'),
+    'embedding': (
+        lambda: predict(embedding='x'),
+        "embedding is 'x'; give what",
+    ),
+    'points': (
+        lambda: predict(points='here'),
+        "points: 'here' is not an array of numb",
+    ),
+    'one channel': (
+        lambda: everything(contrast_limits=((0, 9), (0, 9))),
+        '2 pairs .* for 1 channel; ',
+    ),
+    'gamma above': (lambda: everything(gamma=1e9), 'above 0, at most 1000'),
+    'flag as channel': (
+        lambda: nm.segment_everything(IMAGE[None], MODEL, channels=True),
+        'channels is True; give the number',
+    ),
+    'thin': (lambda: nm.edge_map(IMAGE, MODEL, thin=3), 'thin is 3; it has'),
+    'refine scores': (
+        lambda: refine(scores=[0.5]),
+        r'scores is \[0.5\]; give',
+    ),
+    'refine score': (
+        lambda: refine(scores={1: 'a'}),
+        "label 1 is 'a'; it has",
+    ),
+    'refine table': (lambda: refine(parameters=3), 'parameters is 3; it has'),
+    'tensor of labels': (
+        lambda: nm.refine_labels(IMAGE, torch.zeros(64, 64), MODEL),
+        r'labels is a torch.Tensor .*labels\.numpy\(force=True\)',
+    ),
+    'one number': (lambda: similar(1), 'numbers is 1; give a list of labels'),
+    'text numbers': (lambda: similar(['a']), r"numbers is \['a'\]; give a"),
+    'fractions': (lambda: similar([1.5]), r'numbers is \[1.5\]; give a list'),
     'below': (lambda: predict(points=[[64, 3]]), 'is outside the image'),
     'right': (lambda: predict(points=[[3, 64]]), 'is outside the image'),
-    'box': (lambda: predict(box=object()), 'box .*not of numbers'),
+    'box': (lambda: predict(box=object()), 'box: .*not an array of numbers'),
     'multimask': (lambda: predict(multimask='yes'), "multimask is 'yes'; it"),
     'size': (lambda: predict(diameter='big'), "diameter is 'big'; it has to"),
     'previous': (lambda: predict(previous=IMAGE), 'previous is array'),
@@ -407,3 +447,23 @@ def test_odd_arguments(kind):
     call, words = ODD[kind]
     with pytest.raises(SegmentationError, match=words):
         call()
+
+
+@pytest.mark.parametrize(
+    ('call', 'known'),
+    [
+        (lambda: everything(iou=1), 'predicted_iou'),
+        (lambda: refine(iou=1), 'least_overlap, least_score'),
+        (lambda: large(iou=1), 'predicted_iou, .*, link_iou'),
+    ],
+    ids=['everything', 'refine', 'large'],
+)
+def test_unknown_parameters_are_refused_with_the_known_ones(call, known):
+    with pytest.raises(TypeError, match=f"unknown parameter 'iou'; .*{known}"):
+        call()
+
+
+def test_answers_are_printed_without_their_arrays():
+    assert 'logits' not in repr(predict())
+    embedding = nm.Predictor(MODEL).embed_window(IMAGE)
+    assert 'tensor' not in repr(embedding)

@@ -186,7 +186,7 @@ def checked_array(image: Any, name: str = 'image') -> Any:
             raise ImageError(
                 f'{name} is a {type(image).__module__}.'
                 f'{type(image).__name__} of {image.dtype}; give a NumPy '
-                'array, for example image.numpy(force=True).'
+                f'array, for example {name}.numpy(force=True).'
             ) from None
         _check_shape(name, image.shape)
         return image

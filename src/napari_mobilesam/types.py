@@ -224,7 +224,7 @@ class Embedding:
         ``Sam.key`` of the model that made it; other models refuse it.
     """
 
-    features: torch.Tensor
+    features: torch.Tensor = field(repr=False)
     frame: Frame
     model_key: str
 

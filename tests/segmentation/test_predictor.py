@@ -216,7 +216,7 @@ def test_the_embedding_of_another_model_is_refused(embedding):
         ({'points': [[np.nan, 5]]}, 'NaN'),
         ({'points': [5, 5]}, r'points have the shape \(2,\)'),
         ({'points': [[5, 5, 5]]}, r'points have the shape \(1, 3\)'),
-        ({'points': [['a', 'b']]}, 'points .* not of numbers'),
+        ({'points': [['a', 'b']]}, 'points: .* not an array of numbers'),
         ({'points': [[5, 5]], 'labels': [1, 0]}, '1 points but labels'),
         ({'points': [[5, 5]], 'labels': [2]}, r'labels are \[2\]'),
         ({'labels': [1]}, '0 points but labels'),
@@ -227,7 +227,7 @@ def test_the_embedding_of_another_model_is_refused(embedding):
         ({'box': [-9, 5, 0, 9]}, 'outside the image'),
         ({'box': [0, 0, np.inf, 5]}, 'infinity'),
         ({'mask_input': np.zeros((9, 9))}, r'\(9, 9\).*\(32, 32\)'),
-        ({'mask_input': np.full((32, 32), np.nan)}, 'mask_input .*NaN'),
+        ({'mask_input': np.full((32, 32), np.nan)}, 'mask_input: .*NaN'),
     ],
 )
 def test_prompts_that_cannot_be_used(predictor, embedding, prompts, message):

@@ -26,6 +26,7 @@ from napari_mobilesam.segmentation.image import Limits, checked_limits
 from napari_mobilesam.segmentation.object_size import nothing
 from napari_mobilesam.segmentation.parameters import (
     check_fields,
+    check_names,
     checked_parameters,
     thresholds_for,
 )
@@ -103,6 +104,7 @@ def checked_large(
         If a value is out of range or makes no sense for tiles.
     """
     check_instance('parameters', parameters, LargeParameters)
+    check_names(overrides, EverythingParameters, LargeParameters)
     chosen = parameters or LargeParameters()
     names = {item.name for item in fields(LargeParameters)}
     own = {name: overrides[name] for name in overrides if name in names}

@@ -86,8 +86,8 @@ def load_model(
         name_or_path = default_model_name()
     if not isinstance(name_or_path, str | Path):
         raise CheckpointError(
-            f'name_or_path is a {type(name_or_path).__name__}; give the name '
-            'of a model, or the path of a checkpoint file'
+            f'name_or_path is {quoted(name_or_path)}; give the name of a '
+            'model, or the path of a checkpoint file'
         )
     if '://' in str(name_or_path):
         raise CheckpointError(

@@ -16,6 +16,7 @@ from scipy.ndimage import (
 from scipy.special import expit
 from skimage.feature import hessian_matrix
 
+from napari_mobilesam.argument_checks import check_flag
 from napari_mobilesam.segmentation.everything_plan import plan_run
 from napari_mobilesam.segmentation.image import ContrastLimits, as_rgb_plane
 from napari_mobilesam.segmentation.image_embedding import (
@@ -115,6 +116,7 @@ progress, cancelled
     ImageError, SegmentationError, TypeError
         As `generate_candidates`.
     """
+    check_flag('thin', thin)
     chosen = checked_parameters(
         parameters,
         {'points_per_side': points_per_side, 'adaptive': False, **overrides},

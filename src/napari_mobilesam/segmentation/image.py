@@ -32,6 +32,7 @@ from napari_mobilesam.segmentation.layout import (
     plane_layout,
 )
 from napari_mobilesam.segmentation.sampling import sample_channel
+from napari_mobilesam.text import counted
 from napari_mobilesam.types import BlankImageError, ImageError
 
 Limits = tuple[float, float]
@@ -205,7 +206,8 @@ def as_rgb_plane(
     if len(limits) not in (1, len(planes)):
         raise ImageError(
             f'{len(limits)} pairs of contrast limits given for '
-            f'{len(planes)} channels; give one pair, or one per channel.'
+            f'{counted(len(planes), "channel")}; give one pair, or one per '
+            'channel.'
         )
     if len(limits) == 1:
         limits = limits * len(planes)
@@ -267,7 +269,8 @@ def _check_gamma(gamma: Any) -> None:
     usable = isinstance(gamma, Real) and not isinstance(gamma, bool)
     if not (usable and 0 < gamma <= MOST_GAMMA):
         raise ImageError(
-            f'gamma is {quoted(gamma)}; it has to be a number above 0.'
+            f'gamma is {quoted(gamma)}; it has to be a number above 0, at '
+            f'most {MOST_GAMMA}.'
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -58,7 +59,7 @@ def masks_of_labels(
         )
     if numbers is None:
         return found
-    wanted = [int(number) for number in numbers]
+    wanted = _checked_numbers(numbers)
     missing = [number for number in wanted if number not in found]
     if missing:
         listed = ', '.join(map(str, missing[:5]))
@@ -67,6 +68,19 @@ def masks_of_labels(
             'are there.'
         )
     return {number: found[number] for number in sorted(set(wanted))}
+
+
+def _checked_numbers(numbers: Any) -> list[int]:
+    try:
+        wanted = list(numbers)
+    except TypeError:
+        wanted = [None]
+    if not all(isinstance(number, Integral) for number in wanted):
+        raise SegmentationError(
+            f'numbers is {quoted(numbers)}; give a list of labels, such as '
+            '[1, 2].'
+        )
+    return [int(number) for number in wanted]
 
 
 def _checked_labels(

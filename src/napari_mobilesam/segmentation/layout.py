@@ -125,7 +125,8 @@ def _numbers_of(channels: Any) -> tuple[int, ...]:
     """Return the selected channels as integers."""
     chosen = (channels,) if isinstance(channels, Integral) else channels
     if not are_numbers(chosen) or not all(
-        isinstance(channel, Integral) for channel in chosen
+        isinstance(channel, Integral) and not isinstance(channel, bool)
+        for channel in chosen
     ):
         raise ImageError(
             f'channels is {quoted(channels)}; give the number of a channel, '

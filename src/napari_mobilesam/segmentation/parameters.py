@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import fields, replace
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from napari_mobilesam.argument_checks import (
     check_flag,
@@ -17,6 +17,11 @@ from napari_mobilesam.types import (
     ModelRecord,
     SegmentationError,
 )
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+P = TypeVar('P', bound='DataclassInstance')
 
 
 class Thresholds(NamedTuple):
@@ -49,14 +54,7 @@ def checked_parameters(
     SegmentationError
         If a value is out of range, or diameter and crop layers are both given.
     """
-    names = [item.name for item in fields(EverythingParameters)]
-    for name in overrides:
-        if name not in names:
-            raise TypeError(
-                f'unknown parameter {name!r}; there are {", ".join(names)}'
-            )
-    check_instance('parameters', parameters, EverythingParameters)
-    chosen = replace(parameters or EverythingParameters(), **overrides)
+    chosen = with_overrides(parameters, EverythingParameters, overrides)
     check_fields(chosen)
     if chosen.diameter is not None:
         if chosen.crop_layers:
@@ -66,10 +64,48 @@ def checked_parameters(
             )
         if chosen.whole_image:
             raise SegmentationError(
-                'diameter asks for windows and whole_image for none: give '
-                'one of them.'
+                'diameter sets the size of the windows that are embedded, and '
+                'whole_image embeds no windows: give one of them.'
             )
     return chosen
+
+
+def with_overrides(
+    parameters: P | None, kind: type[P], overrides: Mapping[str, Any]
+) -> P:
+    """Return parameters with some fields replaced.
+
+    Parameters
+    ----------
+    parameters : dataclass, optional
+        Instance of ``kind``; its defaults if None.
+    kind : type
+        Dataclass of the parameters.
+    overrides : mapping of str to object
+        New values by name of the field.
+
+    Raises
+    ------
+    TypeError
+        If an override is not a field.
+    SegmentationError
+        If ``parameters`` is not an instance of ``kind``.
+    """
+    check_names(overrides, kind)
+    check_instance('parameters', parameters, kind)
+    return replace(parameters or kind(), **overrides)
+
+
+def check_names(
+    overrides: Mapping[str, Any], *kinds: type[DataclassInstance]
+) -> None:
+    """Raise `TypeError` for an override that no dataclass has as a field."""
+    names = [item.name for kind in kinds for item in fields(kind)]
+    for name in overrides:
+        if name not in names:
+            raise TypeError(
+                f'unknown parameter {name!r}; there are {", ".join(names)}'
+            )
 
 
 def check_fields(parameters: Any) -> None:

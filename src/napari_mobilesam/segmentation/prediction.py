@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -38,7 +38,7 @@ class Prediction:
     """
 
     scores: NDArray[np.float32]
-    logits: NDArray[np.float32]
+    logits: NDArray[np.float32] = field(repr=False)
     frame: Frame
     prompts: Prompts
     threshold: float = 0.0

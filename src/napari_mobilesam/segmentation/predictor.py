@@ -339,8 +339,8 @@ class Predictor:
         """Raise an error if another model made the embedding."""
         if not isinstance(embedding, Embedding | ImageEmbedding):
             raise SegmentationError(
-                f'embedding is {quoted(embedding)}; it has to be one of '
-                'Predictor.embed or Predictor.embed_window.'
+                f'embedding is {quoted(embedding)}; give what '
+                'Predictor.embed or Predictor.embed_window returns.'
             )
         if embedding.model_key != self.model.key:
             raise SegmentationError(

@@ -61,10 +61,12 @@ def _numbers(values: ArrayLike, what: str) -> NDArray[np.float64]:
         array = np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError, RuntimeError, OverflowError) as error:
         raise PromptError(
-            f'{what} {quoted(values)} is not of numbers.'
+            f'{what}: {quoted(values)} is not an array of numbers.'
         ) from error
     if not np.isfinite(array).all():
-        raise PromptError(f'{what} {quoted(values)} holds NaN or infinity.')
+        raise PromptError(
+            f'{what}: {quoted(values)} contains NaN or infinity.'
+        )
     return array
 
 
@@ -125,7 +127,7 @@ def _check_point(index: int, point: NDArray[np.float64], frame: Frame) -> None:
     if not (row0 - 0.5 <= row <= row1 and column0 - 0.5 <= column <= column1):
         raise PromptError(
             f'Point {index} at (row, column) ({row:g}, {column:g}) is outside '
-            f'the embedded window {frame.window}; embed one that holds it.'
+            f'the embedded window {frame.window}; embed one that contains it.'
         )
 
 
@@ -154,7 +156,7 @@ def _checked_box(
     if not np.array_equal(clipped, _clip(clipped, frame.window)):
         raise PromptError(
             f'{name} is not within the embedded window {frame.window}; embed '
-            'one that holds it.'
+            'one that contains it.'
         )
     return clipped
 

@@ -284,7 +284,7 @@ def _checked_boxes(
         if missing:
             raise PromptError(
                 f'The table of boxes has no column {", ".join(missing)}; it '
-                f'needs {", ".join(BOX_COLUMNS)}.'
+                f'has: {", ".join(map(str, columns))}.'
             )
         boxes = _numbers(cast('pd.DataFrame', boxes)[list(BOX_COLUMNS)])
     try:

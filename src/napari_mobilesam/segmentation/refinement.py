@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from numbers import Real
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -19,13 +20,17 @@ from scipy.ndimage import label as connected_components
 from napari_mobilesam.argument_checks import (
     check_pixels,
     checked_array,
+    quoted,
 )
 from napari_mobilesam.parameter_fields import documented, parameter
 from napari_mobilesam.segmentation.image import ContrastLimits
 from napari_mobilesam.segmentation.label_masks import masks_of_labels
 from napari_mobilesam.segmentation.layout import Channels
 from napari_mobilesam.segmentation.masks import mask_iou
-from napari_mobilesam.segmentation.parameters import check_fields
+from napari_mobilesam.segmentation.parameters import (
+    check_fields,
+    with_overrides,
+)
 from napari_mobilesam.segmentation.shapes import part_of
 from napari_mobilesam.types import (
     ImageError,
@@ -33,6 +38,7 @@ from napari_mobilesam.types import (
     ModelRecord,
     Progress,
     Prompts,
+    SegmentationError,
     slices_of,
 )
 
@@ -403,6 +409,10 @@ def refine_labels(
     ImageError
         If `labels` is not a label image, or its shape differs from the
         image's.
+    SegmentationError
+        If a parameter or score is invalid.
+    TypeError
+        If an override is not a parameter.
 
     Examples
     --------
@@ -413,7 +423,8 @@ def refine_labels(
     """
     from napari_mobilesam.segmentation.predictor import Predictor
 
-    chosen = replace(parameters or RefineParameters(), **overrides)
+    chosen = with_overrides(parameters, RefineParameters, overrides)
+    _check_scores(scores)
     predictor = Predictor(model)
     embedding = predictor.embed(
         image,
@@ -442,6 +453,23 @@ def refine_labels(
     if painted.max(initial=0) <= np.iinfo(np.uint16).max:
         painted = painted.astype(np.uint16)
     return painted, table
+
+
+def _check_scores(scores: Any) -> None:
+    """Check that scores are numbers by label, or None."""
+    if scores is None:
+        return
+    if not isinstance(scores, Mapping):
+        raise SegmentationError(
+            f'scores is {quoted(scores)}; give a mapping of labels to '
+            'predicted IoU, such as {1: 0.9}.'
+        )
+    for label, score in scores.items():
+        if not isinstance(score, Real) or isinstance(score, bool):
+            raise SegmentationError(
+                f'The score of label {quoted(label)} is {quoted(score)}; it '
+                'has to be a number, NaN if unknown.'
+            )
 
 
 def check_shapes(labels: Sequence[int], image: Sequence[int]) -> None:
