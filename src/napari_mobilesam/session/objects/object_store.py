@@ -226,7 +226,7 @@ class ObjectStore(ABC):
         known = np.array(sorted(painted))
         counts = np.zeros(len(known), np.int64)
         # once for all labels, but in parts, which takes less memory
-        for part in np.array_split(array, max(1, array.size // PART)):
+        for part in np.array_split(array.ravel(), array.size // PART + 1):
             places = np.searchsorted(known, part[np.isin(part, known)])
             counts += np.bincount(places, minlength=len(known))
         areas = dict(zip(known.tolist(), counts.tolist(), strict=True))
