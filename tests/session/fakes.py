@@ -141,6 +141,9 @@ class FakeScene:
     def show(self, plane):
         self.shown = plane.geometry
 
+    def is_of_image(self, plane):
+        return True
+
     def has_pixels(self, plane):
         return np.shares_memory(plane.read(), self.images)
 

@@ -251,6 +251,13 @@ def test_object_stays_open_to_be_corrected_and_is_repaired_from_there(session):
     assert session.scene.target.data[5].any()
 
 
+def test_object_stays_closed_beside_another_image(session, monkeypatch):
+    session.click(FIRST[0], FIRST[1] + 9)
+    monkeypatch.setattr(session.scene, 'is_of_image', lambda plane: False)
+    assert session.propagate().reached
+    assert session.editor.record.empty
+
+
 @pytest.mark.slow
 def test_a_script_leaves_out_what_was_painted_by_hand(session):
     session.scene.shown = 3

@@ -498,9 +498,16 @@ class Session:
         self.failed.emit(problem, topic)
 
     def _reopen(self, result: PropagationResult) -> None:
-        """Reopen the object that was propagated, for corrections."""
+        """Reopen the object that was propagated, for corrections.
+
+        Not beside another image, where its prompts would ask for masks of
+        that image.
+        """
         objects, record = result.objects, result.record
         if objects not in self._histories() or not self.editor.record.empty:
+            return
+        planes = [view.plane for view in record.views.values()]
+        if not any(map(self._require_scene().is_of_image, planes)):
             return
         # labelled pixels that reached no plane have no number
         if not record.number or objects.get(record.number) is record:

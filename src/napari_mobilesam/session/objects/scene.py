@@ -60,6 +60,9 @@ class Scene(Protocol):
     def show(self, plane: ImagePlane) -> None:
         """Show a plane in the viewer."""
 
+    def is_of_image(self, plane: ImagePlane) -> bool:
+        """Return whether a plane is one of the image that is worked on."""
+
     def has_pixels(self, plane: ImagePlane) -> bool:
         """Return whether the image of a plane still has its pixels."""
 

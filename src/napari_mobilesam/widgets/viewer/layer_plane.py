@@ -536,3 +536,14 @@ def camera_of(viewer: ViewerModel) -> Any:
     """Return the camera, which napari 0.9 moved to the scene."""
     scene = getattr(viewer, 'scene', None)
     return viewer.camera if scene is None else scene.camera
+
+
+def shows(plane: ImagePlane, layer: Image | None) -> bool:
+    """Return whether a plane shows an image, alone or with others."""
+    shown: LayerPlane | None = plane.geometry
+    return shown is not None and layer in (shown.layer, *shown.composed)
+
+
+def lies_on(plane: ImagePlane, layer: Image | None) -> bool:
+    """Return whether a plane is one of an image."""
+    return plane.geometry is not None and plane.geometry.layer is layer

@@ -24,7 +24,12 @@ from napari_mobilesam.widgets.viewer.labels_target import (
     LabelsTarget,
     can_be_edited,
 )
-from napari_mobilesam.widgets.viewer.layer_plane import LayerPlane, plane_of
+from napari_mobilesam.widgets.viewer.layer_plane import (
+    LayerPlane,
+    lies_on,
+    plane_of,
+    shows,
+)
 from napari_mobilesam.widgets.viewer.layers import (
     channel_axes,
     data_of,
@@ -369,8 +374,8 @@ class ViewerScene:
 
     def _forget(self, image: Image) -> None:
         for objects in self._objects.values():
-            objects.forget_planes(lambda plane: _lies_on(plane, image))
-        self.planes_gone.emit(lambda plane: _shows(plane, image))
+            objects.forget_planes(lambda plane: lies_on(plane, image))
+        self.planes_gone.emit(lambda plane: shows(plane, image))
 
     def show(self, plane: ImagePlane) -> None:
         """Move the sliders to a plane, if its image is in the viewer."""
@@ -389,6 +394,10 @@ class ViewerScene:
         """
         self.labels = labels = self._make_labels(name)
         return labels
+
+    def is_of_image(self, plane: ImagePlane) -> bool:
+        """Return whether a plane is one of the image that is worked on."""
+        return lies_on(plane, self.image)
 
     def has_pixels(self, plane: ImagePlane) -> bool:
         """Return whether the image of a plane still has its pixels."""
@@ -588,12 +597,3 @@ class Stack(Sequence[ImagePlane]):
         if number < 0 or moved is None:
             raise IndexError(number)
         return moved.source()
-
-
-def _shows(plane: ImagePlane, layer: Image) -> bool:
-    shown: LayerPlane | None = plane.geometry
-    return shown is not None and layer in (shown.layer, *shown.composed)
-
-
-def _lies_on(plane: ImagePlane, layer: Image) -> bool:
-    return plane.geometry is not None and plane.geometry.layer is layer
