@@ -244,11 +244,17 @@ def test_key_and_button_assign_a_class_without_opening(classed):
     assert 'Object 3 now has the class “nucleus”' in d.widget.status.text
     assert color_of(labels, 3) == color_of(labels, 1)
     assert d.session.editor.record.empty
+    d.mouse.key(Qt.Key.Key_G, both)
+    assert 'Object 3 already has the class' in d.widget.status.text
     button = d.widget.panel.buttons['assign_class']
     d.widget.panel.buttons['edit_object'].click()
     button.click()
     assert button.isChecked()
     assert not d.widget.panel.buttons['edit_object'].isChecked()
+    assert 'Click the object to assign' in d.widget.status.text
+    button.click()
+    assert d.widget.status.text == d.widget.panel.hint()
+    button.click()
     taken, others = [], d.viewer.mouse_drag_callbacks
     others.append(lambda _, event: taken.append(event.handled))
     click(d, SECOND)

@@ -144,6 +144,8 @@ class PromptNavigation:
             # first, so that others see that the click is taken
             callbacks.insert(0, self._picked)
             self._panel.status.say(hint)
+        elif self._panel.status.text == hint:
+            self._panel.status.say(self._panel.hint())
 
     def _picked(self, viewer: Any, event: Any) -> Iterator[None]:
         position, action = event.position, self._picking
@@ -171,16 +173,19 @@ class PromptNavigation:
                 return
             plane, _ = self._scene.shown()
             at = cursor_on(plane, self._viewer.cursor.position)
-            record = None
+            objects, record = self._scene.objects(False), None
+            last = None if objects is None else objects.history.last
             if at is not None:
                 record = self._session.assign_class(class_name, at=at)
-            if record is None:
+            if record is None or objects is None:
                 self._say_no_object()
                 return
-            undo = self._panel.buttons['undo'].text()
+            who, undo = record.text.capitalize(), self._panel.buttons['undo']
             self._panel.status.say(
-                f'{record.text.capitalize()} now has the class '
-                f'“{class_name}”. {undo} takes it back.'
+                f'{who} already has the class “{class_name}”.'
+                if objects.history.last is last
+                else f'{who} now has the class “{class_name}”. {undo.text()} '
+                'takes it back.'
             )
 
     def next_object(self) -> None:
