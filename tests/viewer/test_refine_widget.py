@@ -165,6 +165,8 @@ def test_all_planes_of_several_axes(refine_desk, blobs):
     d.widget.run()
     d.settle()
     assert d.widget.status.text == 'Refined 4 of 4 objects on 4 planes.'
+    d.viewer.layers.clear()
+    assert d.widget.planes_box.isHidden()
 
 
 @pytest.mark.slow

@@ -159,7 +159,8 @@ class RefineWidget(ViewerWidget):
     def _plane(self) -> LayerPlane:
         """Return the displayed plane of the chosen image."""
         image = self.image_combo.layer
-        if image is None or image is self.scene.image:
+        # one that was just removed may be in the list still
+        if image is self.scene.image or image not in self.viewer.layers:
             return self.scene.layer_plane()
         return plane_of(self.viewer, image)
 
