@@ -171,6 +171,24 @@ def test_a_class_is_renamed_with_its_objects_as_one_step(sessions):
     assert session.classes.names == ['debris', 'cel']
 
 
+def test_an_undone_name_that_was_already_found_is_as_it_was(sessions):
+    session = sessions()
+    session.assign_class('cel')
+    session.click(*FIRST)
+    session.accept()
+    session.classes.add('debris')
+    session.set_class_color('cel', '#123456')
+    # as colouring by class does
+    objects = session.scene.objects(False)
+    objects.changed.connect(lambda: session.classes.add(*classes_of(session)))
+    session.rename_class('cel', 'cell')
+    for step, name in ((session.undo, 'cel'), (session.redo, 'cell')):
+        step()
+        assert session.classes.names == [name, 'debris']
+        assert session.classes.colors[name] == '#123456'
+        assert session.editor.options.class_name == name
+
+
 def test_other_classes_of_what_is_open_and_to_come_stay(sessions):
     session = sessions()
     session.assign_class('cell')

@@ -31,6 +31,9 @@ class ClassCommands:
         self._parts = parts
         # name, new name (empty: removed or merged) and colour
         self._renamed: list[tuple[str, str, str]] = []
+        # names before an undo or redo; colouring by class adds those it finds
+        self._before: set[str] = set()
+        parts.navigation.restoring.connect(self._note_names)
         parts.navigation.restored.connect(self.follow_history)
 
     def assign_class(
@@ -162,6 +165,9 @@ class ClassCommands:
             self._renamed.append((class_name, '', color))
             self._reassign(class_name, '')
 
+    def _note_names(self) -> None:
+        self._before = set(self._parts.classes.names)
+
     def follow_history(self) -> None:
         """Follow undo and redo in the classes.
 
@@ -172,13 +178,14 @@ class ClassCommands:
         used = self._used() if self._renamed else set()
         for name, new, color in reversed(self._renamed):
             for lost, other in ((name, new), (new, name)):
-                if lost not in used or lost in self._parts.classes:
+                if lost not in used or lost in self._before:
                     continue
                 if other in self._parts.classes and other not in used:
-                    self._parts.classes.rename(other, lost)
+                    self._parts.classes.take_back(other, lost)
                     self._rename_in_editor(other, lost)
                 else:
                     self._parts.classes.update({lost: color})
+                self._before.add(lost)
 
     def _used(self) -> set[str]:
         """Return the names of the classes of objects and rows of labels."""

@@ -112,6 +112,18 @@ class Classes:
         self.renamed.emit(name, new)
         self.changed.emit()
 
+    def take_back(self, name: str, former: str) -> None:
+        """Rename a class as it was before, instead of one added since.
+
+        Raises
+        ------
+        ClassError
+            There is no class with this name.
+        """
+        self._check(name)
+        self._colors.pop(former, None)
+        self.rename(name, former)
+
     def remove(self, name: str) -> None:
         """Remove a class.
 

@@ -48,12 +48,15 @@ class Navigation:
 
     Attributes
     ----------
+    restoring : Signal()
+        Emitted before an undo or redo.
     restored : Signal(str)
         Message about an undo or redo, or that there was nothing to undo.
     edited : Signal()
         An object was opened elsewhere, to be edited with prompts.
     """
 
+    restoring = Signal()
     restored = Signal(str)
     edited = Signal()
 
@@ -138,6 +141,7 @@ class Navigation:
             Title of the step, with the labels if there are several; None if
             there is no step.
         """
+        self.restoring.emit()
         if self._editor.take_back_accept():
             return self._tell('Undone', WAITING_ACCEPT)
         newest = self.next_undo
@@ -161,6 +165,7 @@ class Navigation:
 
         As usual, nothing can be redone after a new step.
         """
+        self.restoring.emit()
         newest = self.next_redo
         title = self._named(newest, None if newest is None else newest.redo())
         return self._tell('Redone', title)
