@@ -53,8 +53,9 @@ def test_proposals_are_boxes_that_become_objects(d):
     assert len(shapes.data) == 4
     assert 'score' in shapes.features
     assert not is_ours(shapes)
-    d.widget.panel.more.shapes_combo.layer = shapes
+    # the only layer of shapes need not be chosen
     press(d, d.widget.panel.more.boxes_button)
+    assert d.widget.panel.more.shapes_combo.layer is shapes
     labels = d.viewer.layers['image objects']
     assert sorted(labels.data[at] for at in CENTRES) == [1, 2, 3, 4]
     assert sorted(labels.features['index']) == [1, 2, 3, 4]

@@ -54,6 +54,7 @@ class ToolsPanel(QWidget):
 
     def __init__(self, viewer: ViewerModel) -> None:
         super().__init__()
+        self._viewer = viewer
         self.edges_button = wide_button('Edges')
         self.edges_button.setToolTip(
             'Add an image layer with the edge strength of each pixel\n'
@@ -97,7 +98,14 @@ class ToolsPanel(QWidget):
         )
 
     def _ask_layer(self) -> None:
-        self.boxes_asked.emit(self.shapes_combo.layer)
+        combo = self.shapes_combo
+        if combo.layer is None:
+            selected = self._viewer.layers.selection
+            wanted = [layer for layer in combo.layers if layer in selected]
+            # otherwise the only layer, if there is just one
+            choice = wanted or combo.layers
+            combo.layer = choice[0] if len(choice) == 1 else None
+        self.boxes_asked.emit(combo.layer)
 
     def _ask_table(self) -> None:
         path, _ = QFileDialog.getOpenFileName(
