@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -127,9 +128,21 @@ def test_labels_as_cellpose_names_them(
     tifffile.imwrite(folder / 'b_masks.tif', labels)
     Image.fromarray(labels).save(folder / 'c_cp_masks.png')
     np.save(folder / 'features.npy', PIXELS)
+    # colours of labels, and a picture of outlines
+    Image.fromarray(labels % 4).save(folder / 'c_cp_ncolor_masks.png')
+    Image.fromarray(PIXELS).save(folder / 'c_outlines.png')
     names = ['a_seg.npy', 'b_masks.tif', 'c_cp_masks.png', 'd_img_seg.npy']
-    for given in ([], ['--image', folder]):
-        done = run('measure', folder, *given, '-o', table, '--overwrite')
+    alone = tmp_path / 'alone'
+    shutil.copytree(folder, alone)
+    for name in ('a', 'b_img', 'c', 'd_img'):
+        (alone / f'{name}.tif').unlink()
+    for where, given in (
+        (alone, []),
+        (alone, ['--image', folder]),
+        (folder, []),
+        (folder, ['--image', folder]),
+    ):
+        done = run('measure', where, *given, '-o', table, '--overwrite')
         assert done.code == 0, done.err
         rows = pd.read_csv(table).drop_duplicates('labels')
         assert [Path(path).name for path in rows['labels']] == names

@@ -153,6 +153,13 @@ def test_two_channels_of_instanseg(
     assert tifffile.imread(output).max() == 3
 
 
+def test_the_file_name_may_be_a_path(tmp_path: Path) -> None:
+    path, labels = tmp_path / 'cells_seg.npy', np.eye(5, dtype=np.uint16)
+    content = {'filename': tmp_path, 'masks': labels}
+    np.save(path, content, allow_pickle=True)
+    assert np.array_equal(nm.read_labels(path).labels, labels)
+
+
 def test_a_foreign_pickle_is_not_run(tmp_path: Path) -> None:
     class Evil:
         def __reduce__(self):

@@ -23,8 +23,8 @@ from napari_mobilesam.large.io.tables import read_table, write_table
 from napari_mobilesam.readers.label_names import (
     ENDINGS,
     OTHER_RESULTS,
+    image_of,
     label_names,
-    results_of,
     stem_of,
     without_image,
 )
@@ -170,10 +170,14 @@ def _label_files(folder: Path) -> dict[str, Path]:
         for file, place in resolved(sorted(folder.iterdir())).items()
         if _may_be_labels(file)
     }
-    # beside images and labels, these are neither
-    for file in results_of([*files.values()], OTHER_RESULTS):
-        del files[path_key(file)]
-    return files
+    # beside images or labels, these are neither
+    names = {_name_of(file) for file in files.values()}
+    names |= {stem_of(file) for file in files.values()}
+    return {
+        key: file
+        for key, file in files.items()
+        if not image_of(stem_of(file), names, OTHER_RESULTS)
+    }
 
 
 def _may_be_labels(file: Path) -> bool:

@@ -7,8 +7,14 @@ from pathlib import Path
 
 # What this and other programs append to the name of an image.
 ENDINGS = ('_labels', '_cp_masks', '_masks', '_mask', '_seg')
-# What Cellpose writes beside its masks.
-OTHER_RESULTS = ('_flows', '_cp_output')
+# What Cellpose and Omnipose write beside their masks.
+OTHER_RESULTS = (
+    '_flows',
+    '_cp_output',
+    '_outlines',
+    '_dP',
+    '_cp_ncolor_masks',
+)
 # End of the name of an image that its labels may lack, such as Cellpose's
 # ``a_img.tif`` with ``a_masks.tif``.
 IMAGE_ENDINGS = ('_image', '_img')
