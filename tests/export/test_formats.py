@@ -1202,6 +1202,28 @@ def test_texts_of_imagej_are_no_objects(tmp_path: Path) -> None:
         assert np.count_nonzero(found.labels) == count
 
 
+@pytest.mark.parametrize('last', [False, True])
+def test_regions_of_qupath_are_no_objects(last: bool, tmp_path: Path) -> None:
+    def feature(kind: str, x: int, size: int) -> dict[str, Any]:
+        y, far, low = 2, x + size, 2 + size
+        ring = [[x, y], [far, y], [far, low], [x, low], [x, y]]
+        geometry = {'type': 'Polygon', 'coordinates': [ring]}
+        told = {'objectType': kind}
+        return {'type': 'Feature', 'geometry': geometry, 'properties': told}
+
+    found = [feature('detection', x, 4) for x in (2, 10)]
+    # around one, drawn as a better outline
+    found.append(feature('annotation', 9, 6))
+    region = feature('annotation', 0, 17)
+    features = [*found, region] if last else [region, *found]
+    path = tmp_path / 'a.geojson'
+    path.write_text(json.dumps({'features': features}), 'utf-8')
+    with pytest.warns(UserWarning, match='1 annotation around several'):
+        labels = read_labels(path, shape=(20, 20)).labels
+    assert np.unique(labels).tolist() == [0, 1, 3]
+    assert np.count_nonzero(labels) == 16 + 36
+
+
 def test_points_and_lines_of_qupath_are_no_objects(
     labels: NDArray[Any], tmp_path: Path
 ) -> None:

@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import json
 import uuid
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from napari_mobilesam.export.contours import Polygon, label_contours
 from napari_mobilesam.export.exported import (
@@ -34,6 +36,7 @@ from napari_mobilesam.export.polygon_file import (
 )
 from napari_mobilesam.palette import rgb
 from napari_mobilesam.schema import SchemaError, parse_json
+from napari_mobilesam.text import counted
 
 OBJECT_TYPES = ('detection', 'annotation', 'cell')
 # Measurement that preserves the label in QuPath.
@@ -130,7 +133,8 @@ def read_geojson(
 ) -> LabelsWithTable:
     """Read objects from a GeoJSON of this program or QuPath.
 
-    Points and lines, which have no area, are skipped.
+    Points and lines, which have no area, are skipped, and so are annotations
+    around several detections or cells: regions in which they were found.
 
     Parameters
     ----------
@@ -150,6 +154,11 @@ def read_geojson(
     ExportError
         If it is not GeoJSON, has no object with an area, or has objects
         outside the shape.
+
+    Warns
+    -----
+    UserWarning
+        If annotations are left out.
     """
     content = read_json(path)
     if isinstance(content, dict):
@@ -174,9 +183,51 @@ def read_geojson(
             f'{path} is not GeoJSON with objects: feature {len(read)} cannot '
             f'be read: {flaw(error)}.'
         ) from error
-    objects = [found for found in read if found is not None]
+    objects = _without_regions(path, features, read)
     image = labels_from_polygons(objects, shape, colors, path, known=known)
     return with_geometry(image, ours)
+
+
+def _without_regions(
+    path: Path, features: list[Any], read: list[PolygonObject | None]
+) -> list[PolygonObject]:
+    """Leave out annotations that enclose several other objects."""
+    drawn = [_is_annotation(feature) for feature in features]
+    pairs = [
+        (found, annotation)
+        for found, annotation in zip(read, drawn, strict=True)
+        if found is not None
+    ]
+    inside = np.array(
+        [found.polygons[0][0].mean(0) for found, drawn in pairs if not drawn]
+    )
+    objects = [
+        found
+        for found, annotation in pairs
+        if not (annotation and len(inside) and _encloses(found, inside))
+    ]
+    if len(objects) < len(pairs):
+        warnings.warn(
+            f'{path}: {counted(len(pairs) - len(objects), "annotation")} '
+            'around several detections or cells left out.',
+            stacklevel=2,
+        )
+    return objects
+
+
+def _is_annotation(feature: Any) -> bool:
+    properties = feature.get('properties') or {}
+    # QuPath before 0.4 has other names
+    kind = properties.get('objectType') or properties.get('object_type')
+    return 'annotation' in str(kind or feature.get('id')).lower()
+
+
+def _encloses(region: PolygonObject, points: NDArray[Any]) -> bool:
+    """Return whether more than one of (N, 2) points is in a region."""
+    from skimage.measure import points_in_poly
+
+    found = [points_in_poly(points, rings[0]) for rings in region.polygons]
+    return int(np.any(found, axis=0).sum()) > 1
 
 
 def read_json(path: Path) -> Any:
