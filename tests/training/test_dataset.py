@@ -85,10 +85,11 @@ def test_folder_of_pairs_in_every_format(tmp_path: Path) -> None:
     assert {image.image.dtype.kind for image in images} == {'u', 'i'}
 
 
-def test_subfolders_and_planes_of_a_stack(tmp_path: Path) -> None:
+@pytest.mark.parametrize('folder', ['labels', 'masks'])
+def test_subfolders_and_planes_of_a_stack(folder: str, tmp_path: Path) -> None:
     for part, array in (
         ('images', np.random.default_rng(0).random((3, 12, 10))),
-        ('labels', np.stack([two_objects(), 0 * two_objects()] * 2)[:3]),
+        (folder, np.stack([two_objects(), 0 * two_objects()] * 2)[:3]),
     ):
         (tmp_path / 'worms' / part).mkdir(parents=True)
         tifffile.imwrite(tmp_path / 'worms' / part / 'stack.tif', array)

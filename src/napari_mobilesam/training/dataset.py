@@ -2,11 +2,12 @@
 
 A folder holds pairs ``<id>.*``, ``<id>_image.*`` or ``<id>_img.*``, and
 ``<id>_labels.*``; the labels may be in a subfolder ``labels/``, as a series
-saves them. Or it has two subfolders ``images/`` and ``labels/`` whose files
-have the same names except for the suffix, or the end ``_labels``. Labels may
-end as those of other programs do, such as Cellpose's ``<id>_cp_masks.png``,
-see `label_names`; the first of several is read. TIFF, PNG, .npy, zarr and
-OME-Zarr are read, and JPEG for images only; a stack gives one entry per plane.
+saves them. Or it has two subfolders ``images/`` and ``labels/``, or StarDist's
+``masks/``, whose files have the same names except for the suffix, or the end
+``_labels``. Labels may end as those of other programs do, such as Cellpose's
+``<id>_cp_masks.png``, see `label_names`; the first of several is read. TIFF,
+PNG, .npy, zarr and OME-Zarr are read, and JPEG for images only; a stack gives
+one entry per plane.
 A ``MANIFEST.csv`` with the columns dataset, id, split and modality is used if
 present.
 """
@@ -107,6 +108,8 @@ def _images_and_labels(
 ) -> tuple[dict[str, list[Path]], dict[str, list[Path]]]:
     """Return the images and label images of a folder by identifier."""
     inside, below = folder / 'images', folder / 'labels'
+    if inside.is_dir() and not below.is_dir():
+        below = folder / 'masks'
     drawn = files_by_stem(below) if below.is_dir() else {}
     if inside.is_dir() and below.is_dir():
         images = files_by_stem(inside)
@@ -316,8 +319,8 @@ def read_folder(
             + (f' of the split {split!r}' if split else '')
             + ': expected <id>.* or <id>_img.* beside <id>_labels.* '
             '(or <id>_masks.*, <id>_seg.npy …), which may be in a folder '
-            'labels/, or images/ and labels/ with equal file names (TIFF, '
-            'PNG, .npy or zarr).'
+            'labels/, or images/ and labels/ (or masks/) with equal file '
+            'names (TIFF, PNG, .npy or zarr).'
         )
     return images
 
