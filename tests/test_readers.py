@@ -260,6 +260,24 @@ def bare_zarr(path: Path) -> None:
 
 
 FIVE = np.zeros((40, 56, 5), np.uint8)
+
+
+def fits(pixels: np.ndarray) -> bytes:
+    """Return a FITS file of 16-bit pixels."""
+    header = {
+        'SIMPLE': 'T',
+        'BITPIX': '16',
+        'NAXIS': '2',
+        'NAXIS1': str(pixels.shape[1]),
+        'NAXIS2': str(pixels.shape[0]),
+    }
+    cards = [
+        f'{key:8}= {value:>20}'.ljust(80) for key, value in header.items()
+    ]
+    text = ''.join([*cards, 'END'.ljust(80)]).ljust(2880)
+    return text.encode() + pixels.tobytes().ljust(2880, b'\0')
+
+
 REFUSED = {
     'missing sibling': (
         'a.ome.tif',
@@ -304,6 +322,16 @@ REFUSED = {
         'a.tif',
         tiff(FIVE, photometric='separated'),
         '5 inks instead of cyan',
+    ),
+    'HDF5': (
+        'a.ims',
+        lambda p: p.write_bytes(b'\x89HDF\r\n\x1a\n' + bytes(99)),
+        'not an image in a supported format',
+    ),
+    'FITS': (
+        'a.fits',
+        lambda p: p.write_bytes(fits(np.ones((4, 5), '>i2'))),
+        'not an image in a supported format',
     ),
     'missing': ('a.tif', lambda path: None, 'no file or folder'),
 }

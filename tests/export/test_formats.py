@@ -937,6 +937,17 @@ def test_coco_of_noise(
     same(read_labels(tmp_path / 'x.json'), labels)
 
 
+def test_the_content_tells_the_format_of_labels(
+    labels: NDArray[Any], tmp_path: Path
+) -> None:
+    path = tmp_path / 'a.lbl'
+    tifffile.imwrite(path, labels)
+    same(read_labels(path), labels)
+    path.write_bytes(b'\x89HDF')
+    with pytest.raises(ExportError, match='not a file of labels in a known'):
+        read_labels(path)
+
+
 def test_bad_tables_and_names(labels: NDArray[Any], tmp_path: Path) -> None:
     with pytest.raises(ExportError, match='no column “label”'):
         export_labels(

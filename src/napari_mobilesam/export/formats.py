@@ -20,6 +20,7 @@ from napari_mobilesam.export.exported import ExportError, LabelsWithTable
 from napari_mobilesam.files import atomic_path
 from napari_mobilesam.palette import rgb
 from napari_mobilesam.readers.open_image import is_zipped_zarr, unreadable
+from napari_mobilesam.readers.tiff import is_tiff
 from napari_mobilesam.types import ImageError, SegmentationError
 
 if TYPE_CHECKING:
@@ -385,7 +386,7 @@ def read_labels(
     if format is None and path.suffix.lower() == '.npy' and path.is_file():
         kind = 'npy'
     elif format or (path.is_file() and not is_zipped_zarr(path)):
-        kind = format_of(path, format)
+        kind = format_of(path, format or _format_of_content(path))
     else:
         kind = 'ome-zarr'
     try:
@@ -395,6 +396,24 @@ def read_labels(
     except OSError as error:
         raise ImageError(unreadable(path, error)) from error
     return _as_asked(image, path, shape, None if kind == 'tiff' else channel)
+
+
+def _format_of_content(path: Path) -> str | None:
+    """Return the format of a file whose suffix does not tell it.
+
+    Raises
+    ------
+    ExportError
+        If labels are not read from such files.
+    """
+    if path.suffix.lower() in SUFFIXES:
+        return None
+    if is_tiff(path):
+        return 'tiff'
+    raise ExportError(
+        f'{path} is not a file of labels in a known format: give a TIFF, PNG, '
+        '.npy, zarr, .zip or .roi (ImageJ), .geojson or .json (COCO).'
+    )
 
 
 def _read_objects(

@@ -18,6 +18,9 @@ from napari_mobilesam.types import ImageError
 LOSSY_SUFFIXES = ('.jpg', '.jpeg', '.jfif', '.webp')
 PICTURE_SUFFIXES = ('.png', '.bmp', '.gif', *LOSSY_SUFFIXES)
 EXIF_ORIENTATION = 274
+# Formats that Pillow knows but cannot read, or whose integers it reads with
+# swapped bytes (FITS).
+UNREAD_FORMATS = ('HDF5', 'FITS', 'GRIB', 'BUFR', 'WMF')
 # Modes of Pillow with gray values, and the modes to convert others to.
 GRAY_MODES = ('L', 'I', 'F', 'I;16', 'I;16B', 'I;16L', 'I;16N')
 WITH_ALPHA = {'LA': 'L', 'La': 'L', 'PA': 'RGB', 'RGBa': 'RGBA'}
@@ -46,10 +49,12 @@ def open_picture(path: Path, *, indices: bool = False) -> Pyramid:
     Raises
     ------
     ImageError
-        If Pillow does not know the format or would lose bit depth.
+        If Pillow cannot read the format or would lose bit depth.
     """
     try:
         with Image.open(path) as picture:
+            if picture.format in UNREAD_FORMATS:
+                raise UnidentifiedImageError
             deep = _deep_png(path, picture)
             frames = (
                 [deep] if deep is not None else list(_frames(picture, indices))
