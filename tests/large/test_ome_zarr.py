@@ -376,7 +376,6 @@ def test_red_green_blue_channels_are_a_photograph(tmp_path: Path) -> None:
             r'plate with 2 wells.*A.1.0',
         ),
         ({'well': {'images': [{'path': '0'}]}}, 'well with 1 fields'),
-        ({'bioformats2raw.layout': 3}, 'collection of 1 images'),
         ({'labels': ['cells']}, 'group of labels of an image'),
         ({}, 'without an OME-Zarr image'),
     ],
@@ -393,6 +392,19 @@ def test_what_holds_many_images_is_refused_with_the_way_on(
     group.attrs.update(metadata if version == '0.4' else {'ome': metadata})
     with pytest.raises(ImageError, match=message):
         open_source(path)
+
+
+def test_the_only_image_of_a_collection_is_opened(tmp_path: Path) -> None:
+    path = tmp_path / 'one.zarr'
+    group = zarr.create_group(str(path), zarr_format=2)
+    group.attrs['bioformats2raw.layout'] = 3
+    group.create_group('OME')
+    make_image(path / '0', '0.4')
+    found, inside = (
+        open_source(each, channels=1, select={'t': 0}).read(0, 0, (0, 0, 9, 8))
+        for each in (path, path / '0')
+    )
+    assert np.array_equal(found, inside)
 
 
 @pytest.mark.parametrize('named', [False, True])

@@ -25,6 +25,7 @@ from napari_mobilesam.types import ImageError
 Read = TypeVar('Read')
 
 COLOURS = ('FF0000', '00FF00', '0000FF')
+COLLECTION = 'bioformats2raw.layout'
 ZARR_METADATA = ('zarr.json', '.zarray', '.zgroup', '.zattrs')
 # Letters for the axis names of zarr arrays.
 SPELLED_OUT = {
@@ -261,15 +262,26 @@ def open_npy(path: Path) -> Pyramid:
 
 def open_zarr(path: Path) -> Pyramid:
     """Open a zarr array, an OME-Zarr image, or a group with one array."""
+    return _open_node(path, zarr_node(path))
+
+
+def _open_node(path: Path, node: Any) -> Pyramid:
     zarr = need('zarr')
-    node = zarr_node(path)
     if isinstance(node, zarr.Array):
         return Pyramid((node,), _dimension_names(node))
     attributes = dict(node.attrs)
     ome = dict(attributes.get('ome', attributes))
     if 'multiscales' in ome:
         return _open_multiscale(path, node, ome)
-    _refuse_containers(path, node, ome)
+    if COLLECTION in ome:
+        images = sorted({*node.group_keys()} - {'OME', 'labels'})
+        if len(images) == 1:
+            return _open_node(path / images[0], node[images[0]])
+        raise ImageError(
+            f'{path} is a collection of {len(images)} images. Give one of '
+            f'them: {_some(path, images)}.'
+        )
+    _refuse_containers(path, ome)
     arrays = list(node.array_keys())
     if len(arrays) == 1:
         array = node[arrays[0]]
@@ -281,7 +293,7 @@ def open_zarr(path: Path) -> Pyramid:
     )
 
 
-def _refuse_containers(path: Path, node: Any, ome: dict[str, Any]) -> None:
+def _refuse_containers(path: Path, ome: dict[str, Any]) -> None:
     """Refuse a container of several images, and list them."""
     if 'plate' in ome:
         wells = [well['path'] for well in ome['plate'].get('wells', [])]
@@ -294,12 +306,6 @@ def _refuse_containers(path: Path, node: Any, ome: dict[str, Any]) -> None:
         raise ImageError(
             f'{path} is a well with {len(fields)} fields. Segment them one by '
             f'one: {_some(path, fields)}.'
-        )
-    if 'bioformats2raw.layout' in ome:
-        images = sorted(name for name in node.group_keys() if name != 'OME')
-        raise ImageError(
-            f'{path} is a collection of {len(images)} images. Give one of '
-            f'them: {_some(path, images)}.'
         )
     if 'labels' in ome:
         raise ImageError(
