@@ -7,6 +7,7 @@ import threading
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 import tifffile
 from viewer.oracle import OracleSam
@@ -428,3 +429,22 @@ def test_a_long_list_of_objects_does_not_delay_another_series(
     end.set()
     session.finish()
     assert listed == []
+
+
+def test_an_unchanged_list_of_objects_is_the_same_list(session):
+    jobs, listed = session.series, []
+    jobs.uncertain.connect(listed.append)
+    image = jobs.required.read_image(0)
+    mine = np.full(image.label_shape, 7, np.uint16)
+    scores = pd.DataFrame({'label': [7], 'score': [0.5]})
+    jobs.save(SaveRequest(0, mine, scores, image))
+    for _ in range(2):
+        jobs.ask_uncertain()
+        session.finish()
+    jobs.review(0, 7)
+    jobs.ask_uncertain()
+    session.finish()
+    first, second, third = listed
+    assert first is second
+    assert [each.label for each in first] == [7]
+    assert third == []

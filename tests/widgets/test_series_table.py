@@ -1,6 +1,7 @@
 """The table of the images of a series, without a viewer."""
 
 import pytest
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QTableView
 
 from napari_mobilesam.series.series import Series
@@ -87,3 +88,20 @@ def test_columns_leave_room_for_their_texts(qtbot, tmp_path):
     advance = table.fontMetrics().horizontalAdvance
     for column, text in (1, '12,345'), (2, 'flagged'):
         assert table.columnWidth(column) > advance(text)
+
+
+def test_a_list_that_has_not_changed_stays_as_it_is(qtbot, tmp_path):
+    (tmp_path / 'a.tif').touch()
+    series, table, resets = Series.open(tmp_path), UncertainTable(), []
+    qtbot.addWidget(table)
+    table.model().modelReset.connect(lambda: resets.append(len(table)))
+    found = [UncertainObject(0.5, 0, 7), UncertainObject(0.6, 0, 3)]
+    table.show_objects(series, found)
+    table.show_objects(series, found)
+    assert resets == [2]
+    assert table.take_out(found[0]) == found[1]
+    # it has not been reviewed after all
+    table.show_objects(series, found)
+    assert resets == [2, 1, 2]
+    table.sortByColumn(2, Qt.SortOrder.AscendingOrder)
+    assert table.text(0)[2] == '3'

@@ -12,7 +12,7 @@ from psygnal import Signal, SignalInstance
 
 from napari_mobilesam.recent import LeastRecentlyUsed
 from napari_mobilesam.series.series import Series
-from napari_mobilesam.series.series_entry import Status
+from napari_mobilesam.series.series_entry import Status, UncertainObject
 from napari_mobilesam.series.series_files import SeriesError, file_state
 from napari_mobilesam.series.series_images import ImageArray, SavedLabels
 from napari_mobilesam.series.series_segmentation import (
@@ -147,6 +147,7 @@ class SeriesJobs:
         self._asked = 0
         # cleared to end a listing, which may read thousands of tables
         self._listing = threading.Event()
+        self._listed: list[UncertainObject] = []
         self.series: Series | None = None
         self.current = -1
         self.opening = SeriesOpening(services.deliver)
@@ -363,7 +364,10 @@ class SeriesJobs:
             except Exception as error:  # noqa: BLE001
                 self._tell_failure(error)
                 return
-            self._tell(series, self.uncertain, found)
+            if found != self._listed:
+                self._listed = found
+            # the same list as before if nothing has changed in it
+            self._tell(series, self.uncertain, self._listed)
 
         self._files.submit('uncertain', work, LAST)
 

@@ -121,7 +121,7 @@ class UncertainTable(ObjectTable):
         self, series: Series | None, found: Sequence[UncertainObject]
     ) -> None:
         """Show objects; the current one stays current if present."""
-        if series is self._model.series and found == self._listed:
+        if series is self._model.series and found is self._listed:
             # most saves change no score, and scrolling would start again
             return
         self._model.series, self._listed = series, found
