@@ -206,6 +206,7 @@ ODD = {
     'right': (lambda: predict(points=[[3, 64]]), 'is outside the image'),
     'box': (lambda: predict(box=object()), 'box: .*not an array of numbers'),
     'multimask': (lambda: predict(multimask='yes'), "multimask is 'yes'; it"),
+    'two labels': (lambda: predict(labels=[1, 0]), '^1 point but labels of'),
     'size': (lambda: predict(diameter='big'), "diameter is 'big'; it has to"),
     'previous': (lambda: predict(previous=IMAGE), 'previous is array'),
     'cache': (lambda: nm.Predictor(MODEL, 'folder'), "cache is 'folder'; it"),

@@ -242,7 +242,7 @@ def test_prompts_on_channels(
         (['plain.tif', '--axes', 'yx'], "The axes 'yx' do not fit"),
         (
             ['named.tif', '--planes', '0:1'],
-            '--planes asks for tiles, in which',
+            '--planes is for images processed in tiles, where',
         ),
     ],
 )

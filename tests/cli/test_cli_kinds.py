@@ -164,7 +164,7 @@ BAD_USAGE = {
     ),
     'a region in tiles': (
         ['--region', '0,0,9,9', '--executor', 'threads'],
-        '--executor asks for tiles, in which --region cannot be used',
+        '--executor is for images processed in tiles, where --region',
     ),
 }
 

@@ -621,6 +621,8 @@ def test_a_split_of_a_folder_without_splits(split: str, disc_folder: Path):
 
 
 def test_data_sets_that_are_not_there(disc_folder: Path, tmp_path: Path):
+    with pytest.raises(TrainingDataError, match='of cells: it has no data s'):
+        run('evaluate', disc_folder, '--dataset', 'cells', '--model', 'none')
     sets = tmp_path / 'sets'
     sets.mkdir()
     disc_folder.rename(sets / 'discs')

@@ -188,9 +188,9 @@ def refuse_in_tiles(options: argparse.Namespace) -> None:
     asked = tile_options(options)
     if given and asked:
         raise UsageError(
-            f'{", ".join(asked)} asks for tiles, in which {", ".join(given)} '
-            'cannot be used: leave out one or the other. --plane chooses a '
-            'plane'
+            f'{", ".join(asked)} is for images processed in tiles, where '
+            f'{", ".join(given)} cannot be used: leave out one or the other. '
+            '--plane chooses a plane'
         )
     refuse_given(
         given,

@@ -67,7 +67,7 @@ def add_data(parser: argparse.ArgumentParser) -> None:
         type=whole_number(0),
         metavar='C',
         help='channel of images with several, counted from 0, while gray and '
-        'colour images are used as they are (default: 0, which is told)',
+        'colour images are used as they are (default: 0, with a warning)',
     )
 
 

@@ -218,8 +218,8 @@ def _check_names(channels: Any, count: int) -> None:
         )
     if len(channels) != count:
         raise MeasurementError(
-            f'{len(channels)} channel names were given, but the image has '
-            f'{count} channels.'
+            f'channels has {counted(len(channels), "name")}, but the image '
+            f'has {counted(count, "channel")}.'
         )
 
 

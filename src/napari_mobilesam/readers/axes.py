@@ -212,7 +212,8 @@ def check_names(names: str, shape: Sequence[int]) -> None:
     if problem:
         raise ImageError(
             f'The axes {names!r} do not fit an image of shape {shape}: '
-            f'{problem}. Name the axes, for example axes="zyx".'
+            f'{problem}. Give a letter for each axis, for example '
+            f'{"tzcyx"[-len(shape) :]!r}.'
         )
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from napari_mobilesam.argument_checks import quoted
+from napari_mobilesam.text import counted
 from napari_mobilesam.types import Frame, PromptError, Prompts
 
 
@@ -101,8 +102,9 @@ def _checked_points(
     kinds = np.ones(len(positions)) if labels is None else np.asarray(labels)
     if kinds.shape != (len(positions),):
         raise PromptError(
-            f'{len(positions)} points but labels of shape {kinds.shape}; '
-            'give one label per point, 1 positive or 0 negative.'
+            f'{counted(len(positions), "point")} but labels of shape '
+            f'{kinds.shape}; give one label per point, 1 positive or 0 '
+            'negative.'
         )
     if not np.isin(kinds, (0, 1)).all():
         raise PromptError(

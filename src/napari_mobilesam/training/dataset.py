@@ -309,9 +309,13 @@ def read_folder(
             stacklevel=2,
         )
     if not images and datasets is not None:
+        names = ', '.join(name for _, name in sources if name)
+        there = (
+            f'its data sets are {names}' if names else 'it has no data sets'
+        )
         raise TrainingDataError(
-            f'{folder} holds no labelled images of {", ".join(datasets)}: its '
-            f'data sets are {", ".join(name for _, name in sources if name)}.'
+            f'{folder} has no labelled images of {", ".join(datasets)}: '
+            f'{there}.'
         )
     if not images:
         raise TrainingDataError(

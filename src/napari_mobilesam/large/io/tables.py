@@ -38,7 +38,8 @@ def check_table_path(path: str | Path) -> None:
     suffix = Path(path).suffix.lower()
     if suffix not in SUFFIXES:
         raise ImageError(
-            f'The table {path} must end in {", ".join(SUFFIXES)}.'
+            f'The table {path} must end in {", ".join(SUFFIXES[:-1])} or '
+            f'{SUFFIXES[-1]}.'
         )
     if suffix in PARQUET_SUFFIXES:
         need('pyarrow', extra='pyarrow')

@@ -53,6 +53,7 @@ from napari_mobilesam.session.objects.targets import (
     LabelTarget,
     WriteOptions,
 )
+from napari_mobilesam.text import counted
 from napari_mobilesam.types import ImageError, Mask, SegmentationError
 
 if TYPE_CHECKING:
@@ -475,8 +476,8 @@ def check_empty(objects: Objects) -> None:
     """Raise `SessionFileError` if there are already objects."""
     if len(objects):
         raise SessionFileError(
-            f'“{objects.target.name}” has {len(objects)} objects already: '
-            'choose other labels to load a session into.'
+            f'“{objects.target.name}” has {counted(len(objects), "object")} '
+            'already: choose other labels to load a session into.'
         )
 
 

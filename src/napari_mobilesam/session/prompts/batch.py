@@ -159,7 +159,7 @@ class Batch(BackgroundJob[_Answer]):
             )
         # done first: an error here must not leave a step open
         self._first_label = self._reserved_label()
-        self._step = self.objects.begin(f'{self.total} prompts')
+        self._step = self.objects.begin(counted(self.total, 'prompt'))
         self._scores: dict[int, float] = {}
         self._records: dict[int, ObjectRecord] = {}
         self._missing: dict[int, str] = {}
