@@ -13,7 +13,7 @@ from napari_mobilesam.cli.contrast_options import (
     chosen_limits,
 )
 from napari_mobilesam.cli.exit_codes import ExitCode, InputError
-from napari_mobilesam.cli.image_files import output_file, read_image
+from napari_mobilesam.cli.image_files import output_file, read_single_plane
 from napari_mobilesam.cli.model_commands import (
     add_model_options,
     load_chosen_model,
@@ -74,8 +74,8 @@ def classify_command(options: argparse.Namespace) -> int:
     check_table_path(options.output)
     known = read_classes(options.classes)
     inputs = [options.image, options.labels, options.classes]
-    image = read_image(options.image, single=True)
-    labels = read_image(options.labels, labels=True, single=True).pixels
+    image = read_single_plane(options.image)
+    labels = read_single_plane(options.labels, labels=True).pixels
     limits = chosen_limits(options.contrast_limits, image)
     with contextlib.ExitStack() as stack:
         progress = stack.enter_context(ProgressLine(quiet=options.quiet))

@@ -113,11 +113,9 @@ def read_image(
     path: Path,
     plane: Sequence[int] | None = None,
     *,
-    labels: bool = False,
     series: int | None = None,
     channel: int | None = None,
     if_several: bool = False,
-    single: bool = False,
     axes: str | None = None,
 ) -> FilePlane:
     """Read one plane of an image file.
@@ -130,8 +128,6 @@ def read_image(
         Index along each axis other than rows, columns and colours (time, z,
         channel, … in the file's order); required if there is more than one
         plane.
-    labels : bool
-        Whether the file is a label image, of which palette indices are read.
     series : int, optional
         Index of the image in a TIFF with several.
     channel : int, optional
@@ -141,8 +137,6 @@ def read_image(
         Whether ``plane`` and ``channel`` are for one of many files, and left
         out where there is only one; colours, and gray with alpha, are then
         read unchanged.
-    single : bool
-        Whether the command has no option to choose a plane.
     axes : str, optional
         A letter for each axis, in place of what the file says.
 
@@ -160,7 +154,7 @@ def read_image(
     InputError
         The file has no such plane.
     """
-    pyramid = open_pyramid(path, indices=labels, lazy=False, series=series)
+    pyramid = open_pyramid(path, lazy=False, series=series)
     if axes is not None:
         check_names(axes.lower(), pyramid.arrays[0].shape)
         pyramid = replace(pyramid, axes=axes.lower())
@@ -168,34 +162,51 @@ def read_image(
     taken = _channel(path, channel, sizes.get('c', 1))
     known = 'yxs' if taken is None else 'yxsc'
     others = {name: n for name, n in sizes.items() if name not in known}
-    if single and any(size != 1 for size in others.values()):
-        counts = ' x '.join(map(str, others.values()))
-        raise InputError(f'{path} has {counts} planes: give a file with one')
     if if_several and all(size <= 1 for size in others.values()):
         plane = None
     if plane is None:
         _refuse_several(path, others, pyramid.axes is not None)
     at = chosen_plane(path, plane, others)
-    index = [({'c': taken} | at).get(name, slice(None)) for name in sizes]
-    pixels = _plane_pixels(path, pyramid.arrays[0], sizes, tuple(index))
-    if pixels.ndim == 3:
-        samples = pixels.shape[2]
+    sample = None
+    samples = sizes.get('s', 1)
+    if taken is not None:
+        at['c'] = taken
+    elif samples > MOST_COLORS or not if_several:
         # this few are colours, or gray with alpha
-        colors = if_several and samples <= MOST_COLORS
-        if channel is None or taken is not None or colors:
-            pixels = _colors_or_gray(path, pixels)
-        else:
-            taken = _channel(path, channel, samples)
-            pixels = pixels[..., taken or 0]
-    return FilePlane(
-        pixels,
-        dict(zip(sizes, pyramid.scale, strict=False)),
-        dict(zip(sizes, pyramid.units, strict=False)),
-        pyramid.nodata,
-        taken,
-        {name: number for name, number in at.items() if name != 'c'},
-        sizes,
-    )
+        sample = _channel(path, channel, samples)
+    read = _read_plane(path, pyramid, sizes, at, sample)
+    return read._replace(channel=sample if taken is None else taken)
+
+
+def read_single_plane(path: Path, labels: bool = False) -> FilePlane:
+    """Read an image file with one plane, for commands that choose none.
+
+    Parameters
+    ----------
+    path : Path
+        File of any kind that `open_pyramid` opens.
+    labels : bool
+        Whether the file is a label image, of which palette indices are read.
+
+    Returns
+    -------
+    FilePlane
+        Pixels, and their metadata.
+
+    Raises
+    ------
+    ImageError
+        The file is missing, unreadable, or does not define its axes.
+    InputError
+        The file has several planes or channels.
+    """
+    pyramid = open_pyramid(path, indices=labels, lazy=False)
+    sizes = _sizes(path, pyramid)
+    others = {name: n for name, n in sizes.items() if name not in 'yxs'}
+    if any(size != 1 for size in others.values()):
+        counts = ' x '.join(map(str, others.values()))
+        raise InputError(f'{path} has {counts} planes: give a file with one')
+    return _read_plane(path, pyramid, sizes, dict.fromkeys(others, 0))
 
 
 def _sizes(path: Path, pyramid: Pyramid) -> dict[str, int]:
@@ -210,18 +221,35 @@ def _sizes(path: Path, pyramid: Pyramid) -> dict[str, int]:
     return dict(zip(names, map(int, shape), strict=True))
 
 
-def _plane_pixels(
-    path: Path, array: Any, sizes: Mapping[str, int], index: tuple[Any, ...]
-) -> NDArray[Any]:
-    """Read the pixels of a plane, (H, W) or (H, W, samples)."""
+def _read_plane(
+    path: Path,
+    pyramid: Pyramid,
+    sizes: Mapping[str, int],
+    at: Mapping[str, int],
+    sample: int | None = None,
+) -> FilePlane:
+    """Read a plane, given its index along each axis, and maybe one colour."""
     kept = [name for name in sizes if name in 'yxs']
     check_pixels([sizes[name] for name in kept], str(path))
+    index = tuple(at.get(name, slice(None)) for name in sizes)
     try:
-        pixels = np.asarray(array[index])
+        pixels = np.asarray(pyramid.arrays[0][index])
     # decoders raise all kinds of errors on a damaged file
     except Exception as error:  # noqa: BLE001
         raise InputError(f'cannot read {path}: {reason(error)}') from error
-    return pixels.transpose([kept.index(n) for n in 'yxs' if n in kept])
+    pixels = pixels.transpose([kept.index(n) for n in 'yxs' if n in kept])
+    if sample is not None:
+        pixels = pixels[..., sample]
+    elif pixels.ndim == 3:
+        pixels = _colors_or_gray(path, pixels)
+    return FilePlane(
+        pixels,
+        dict(zip(sizes, pyramid.scale, strict=False)),
+        dict(zip(sizes, pyramid.units, strict=False)),
+        pyramid.nodata,
+        plane={name: number for name, number in at.items() if name != 'c'},
+        sizes=sizes,
+    )
 
 
 def _channel(path: Path, channel: int | None, count: int) -> int | None:
@@ -302,9 +330,9 @@ def read_labels_of(path: Path, image: FilePlane, option: str) -> NDArray[Any]:
     Raises
     ------
     ImageError, InputError
-        As `read_image`; also if the labels have another shape.
+        As `read_single_plane`; also if the labels have another shape.
     """
-    labels = read_image(path, labels=True, single=True).pixels
+    labels = read_single_plane(path, labels=True).pixels
     shape = image.pixels.shape[:2]
     if labels.shape != shape:
         raise InputError(

@@ -207,9 +207,9 @@ def open_image(
         If the image cannot be read, or has no such plane.
     """
     if path.suffix.lower() in PICTURES:
-        from napari_mobilesam.cli.image_files import read_image
+        from napari_mobilesam.cli.image_files import read_single_plane
 
-        pixels = read_image(path, single=True).pixels
+        pixels = read_single_plane(path).pixels
         if pixels.ndim == 2:
             return Intensities(pixels, {}, {})
         # the fourth channel of a picture is alpha
