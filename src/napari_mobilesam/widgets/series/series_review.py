@@ -127,8 +127,10 @@ class SeriesReview:
 
     def take(self, found: Sequence[UncertainObject]) -> None:
         """Show the list, without those done while it was made."""
-        left = [x for x in found if (x.image, x.label) not in self._done]
-        self._table.show_objects(self._jobs.series, left)
+        done = self._done
+        if done:
+            found = [x for x in found if (x.image, x.label) not in done]
+        self._table.show_objects(self._jobs.series, found)
         if not self._starting:
             return
         self._starting = False

@@ -36,6 +36,8 @@ def grown_labels(changes: Iterable[Any]) -> dict[int, int]:
     grown: dict[int, int] = defaultdict(int)
     for *_, old, new in changes:
         size = np.size(old)
+        if not size:
+            continue
         for pixels, way in ((old, -1), (new, 1)):
             values = np.ravel(pixels)
             if (values == values[0]).all():
