@@ -70,7 +70,7 @@ ALLOWED: dict[str, set[str]] = {
     'large': BASE | {'extra', 'readers', 'segmentation', 'model'},
     # labels in the formats of other programs, and tables of measurements
     'export': BASE | {'extra', 'large', 'readers'},
-    'measure': BASE | {'export'},
+    'measure': BASE | {'export', 'readers'},
     # many images: files, labels and records
     'series': BASE | {'export', 'large', 'model', 'readers', 'segmentation'},
     'training': BASE | {'export', 'readers', 'segmentation', 'model'},

@@ -31,6 +31,8 @@ SYMBOLS = {
     for units in (_LENGTHS, _TIMES)
     for name, (symbol, _) in units.items()
 }
+# names of the axis of time
+TIME_NAMES = ('t', 'time', 'frame', 'frames')
 METERS = {name: size for name, (_, size) in _LENGTHS.items()}
 SECONDS = {name: size for name, (_, size) in _TIMES.items()}
 _OTHERS = {
@@ -119,6 +121,11 @@ def symbol_of(unit: str) -> str:
 def is_time(unit: str | None) -> bool:
     """Return whether a unit is a unit of time."""
     return unit is not None and unit_name(unit) in SECONDS
+
+
+def is_time_axis(name: str, unit: str | None = None) -> bool:
+    """Return whether an axis is time, by its name or unit."""
+    return name.lower() in TIME_NAMES or is_time(unit)
 
 
 def unit_name(unit: str) -> str | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import tifffile
@@ -132,5 +134,8 @@ def test_what_is_no_pixel_size_is_refused(text):
     with pytest.raises(SegmentationError, match='such as 20.2 nm'):
         with_entered_scale(MeasureRequest(np.zeros((3, 3))), text)
     # the planes of a stack, or times, are not as far apart as pixels
+    request = MeasureRequest(np.zeros((3, 3, 3)))
     with pytest.raises(SegmentationError, match='such as 0.8 0.2 0.2 µm'):
-        with_entered_scale(MeasureRequest(np.zeros((3, 3, 3))), '20 nm')
+        with_entered_scale(request, '20 nm')
+    sized = with_entered_scale(replace(request, over_time=True), '20 nm')
+    assert sized.scale == (20, 20)

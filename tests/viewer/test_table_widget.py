@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import tifffile
+from napari.components import ViewerModel
 from napari.layers import Image, Labels
 from qtpy.QtCore import QPoint, Qt
 from qtpy.QtTest import QTest
@@ -711,7 +712,10 @@ def test_histogram_says_what_its_numbers_are():
 def test_units_of_time_are_no_lengths(table_desk, blobs):
     stacks = np.stack([squares()] * 2), np.stack([blobs] * 2)
     d = table_desk(*stacks, scale=(10, 0.5, 0.5), units=('s', 'um', 'um'))
-    assert not [name for name in d.labels.features if 'µm' in name]
+    row = d.labels.features.iloc[0]
+    assert row['area µm²'] == pytest.approx(row['area'] * 0.25)
+    assert (row['times'], row['t0'], row['t1']) == (2, 0, 2)
+    assert 'z0' not in row
     d.labels.units = d.image.units = ('nm', 'um', 'um')
     d.widget.measure()
     d.settle()
@@ -768,7 +772,11 @@ def test_labels_of_channels_between_planes_and_rows_are_measured(blobs):
     image = Image(pixels, scale=(2, 1, 0.5, 0.5), units=units)
     cells = np.broadcast_to(squares(), (3, 2, *squares().shape)).copy()
     labels = Labels(cells, scale=image.scale, units=units)
-    scene = SimpleNamespace(image=image, composed=(), channel_axis=1)
+    viewer = ViewerModel()
+    scene = SimpleNamespace(
+        image=image, composed=(), channel_axis=1, viewer=viewer
+    )
+    viewer.add_layer(image)
     request = request_of(labels, image, scene)
     assert request.volumes
     assert np.array_equal(request.labels[0, :, :], squares())
@@ -777,6 +785,10 @@ def test_labels_of_channels_between_planes_and_rows_are_measured(blobs):
         *pixels[1, :, 20:40, 30].T.tolist()
     ]
     assert request_of(labels, None, scene).labels.shape == cells[:, 0].shape
+    viewer.dims.axis_labels = ('time', *'cyx')
+    request = request_of(labels, image, scene)
+    assert request.over_time
+    assert (request.scale, request.units) == ((0.5, 0.5), 'µm')
 
 
 def test_objects_that_are_not_in_memory_are_deleted(table_desk, blobs):

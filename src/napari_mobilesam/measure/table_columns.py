@@ -20,7 +20,7 @@ RGB = ('red', 'green', 'blue', 'alpha')
 # names of measurement columns; a unit or a channel may follow
 UNIT = '|'.join(map(re.escape, [*SYMBOLS.values(), 'units']))
 MEASURED = re.compile(
-    r'(row|column|z)[01]|eccentricity|solidity'
+    r'times|(row|column|z|t)[01]|eccentricity|solidity'
     r'|(row|column|z|area|axis_(major|minor)_length'
     r'|equivalent_diameter_area|perimeter)'
     rf'( ({UNIT})[²³]?)?'

@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from psygnal import Signal
@@ -40,6 +41,9 @@ class MeasureRequest:
         Names of the channels of the image; by default their numbers.
     volumes : bool
         Whether objects of a stack are measured in 3D.
+    over_time : bool
+        Whether the first axis is time, see `measure_over_time`. The scale has
+        no entry for it.
     owner : object
         Handed back with the table.
     note : str
@@ -54,6 +58,7 @@ class MeasureRequest:
     units: str | None = None
     channels: Sequence[str] | None = None
     volumes: bool = False
+    over_time: bool = False
     owner: Any = None
     note: str = ''
     files: Sequence[SizedFile] = ()
@@ -86,18 +91,8 @@ class Measuring(WatchedJobs):
         """
 
         def job(progress: Progress) -> Any:
-            from napari_mobilesam.measure.object_table import measure_objects
-
             used = with_stated_scale(request)
-            return used, measure_objects(
-                used.labels,
-                used.image,
-                scale=used.scale,
-                units=used.units,
-                channels=used.channels,
-                volumes=used.volumes,
-                progress=progress,
-            )
+            return used, _measured(used, progress)
 
         self.do(job, lambda found: self.finished.emit(*found))
 
@@ -113,6 +108,23 @@ class Measuring(WatchedJobs):
         self._worker.keep(lambda: self._deliver(job()))
 
 
+def _measured(request: MeasureRequest, progress: Progress) -> Any:
+    from napari_mobilesam.measure.object_table import measure_objects
+    from napari_mobilesam.measure.over_time import measure_over_time
+
+    measure: Callable[..., Any] = measure_over_time
+    if not request.over_time:
+        measure = partial(measure_objects, volumes=request.volumes)
+    return measure(
+        request.labels,
+        request.image,
+        scale=request.scale,
+        units=request.units,
+        channels=request.channels,
+        progress=progress,
+    )
+
+
 def with_entered_scale(request: MeasureRequest, text: str) -> MeasureRequest:
     """Return a request with the pixel size that a user has entered.
 
@@ -121,15 +133,17 @@ def with_entered_scale(request: MeasureRequest, text: str) -> MeasureRequest:
     request : MeasureRequest
         The request.
     text : str
-        One size for a plane, or one for each axis, and the unit: ``20.2 nm``,
-        ``0.8 0.2 0.2 µm``. If empty, the request is returned as it is.
+        One size for a plane, or one for each axis but time, and the unit:
+        ``20.2 nm``, ``0.8 0.2 0.2 µm``. If empty, the request is returned as
+        it is.
 
     Raises
     ------
     SegmentationError
         The text cannot be understood.
     """
-    text, ndim = text.strip(), len(request.labels.shape)
+    text = text.strip()
+    ndim = len(request.labels.shape) - request.over_time
     if not text:
         return request
     found = SIZE.fullmatch(text)
@@ -162,7 +176,9 @@ def with_stated_scale(request: MeasureRequest) -> MeasureRequest:
     if request.scale is not None:
         return request
     for found in stated_sizes(request.files):
-        scale, unit = in_one_unit(found.scale, found.units)
+        # those without names have no size of any axis
+        first = int(request.over_time)
+        scale, unit = in_one_unit(found.scale[first:], found.units[first:])
         if scale is not None:
             size = ' × '.join(f'{length:.4g}' for length in scale)
             note = f'Pixel size of {found.path.name}: {size} {unit}.'

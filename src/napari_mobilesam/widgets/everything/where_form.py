@@ -14,6 +14,7 @@ from qtpy.QtCore import Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import QComboBox, QHBoxLayout, QPushButton, QWidget
 
 from napari_mobilesam.types import Window
+from napari_mobilesam.units import is_time_axis
 from napari_mobilesam.widgets.everything.regions import (
     Region,
     drawn_region,
@@ -48,8 +49,6 @@ from napari_mobilesam.widgets.viewer.mouse_clicks import is_click
 
 PLANE, VIEW, DRAWN = 'the whole plane', 'the current view', 'drawn regions'
 REGION_NAME, REGION_MARK = 'regions', 'napari-mobilesam regions'
-# axes along which objects are not linked by default
-TIME_NAMES = ('t', 'time', 'frame', 'frames')
 ROW_TIPS = {
     'Where': 'Part of the image to search for objects.',
     'Regions': 'Shapes layer with the drawn regions.',
@@ -180,7 +179,8 @@ class WhereForm(QWidget):
                 (f'all {count} along {name}, linked', True),
                 (f'all {count} along {name}, independently', False),
             ]
-            if name.lower() in TIME_NAMES:
+            # objects that move may not overlap
+            if is_time_axis(name):
                 choices.reverse()
             for text, linked in choices:
                 self.planes_combo.addItem(text, (axis, linked))

@@ -13,7 +13,7 @@ from napari_mobilesam.measure.table_columns import MEASURED, RGB
 from napari_mobilesam.readers.unread_views import Reordered, Stacked
 from napari_mobilesam.session.measuring import MeasureRequest
 from napari_mobilesam.types import ImageError
-from napari_mobilesam.units import in_one_unit
+from napari_mobilesam.units import in_one_unit, is_time_axis
 from napari_mobilesam.widgets.viewer.layers import (
     PIXEL,
     Matrix,
@@ -23,10 +23,12 @@ from napari_mobilesam.widgets.viewer.layers import (
     data_to_world_matrix,
     pixel_sizes,
     rows_by_label,
+    slider_name,
     with_class_text,
 )
 from napari_mobilesam.widgets.viewer.measured_box import measured_axes
 from napari_mobilesam.widgets.viewer.sized_layers import axes_in, sized_files
+from napari_mobilesam.widgets.viewer.track_layers import TRACKED_MARK
 from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
 
 if TYPE_CHECKING:
@@ -77,19 +79,29 @@ def request_of(
                 f'“{image.name}” does not lie where “{labels.name}” lies: the '
                 'intensities are those of the same rows and columns.'
             )
-    scale, units = _scale(labels, axes)
+    # a stack of one plane is a plane
+    stack = len(axes) > 2 and data.shape[0] > 1
+    over_time = stack and _is_time(labels, axes[0], scene)
+    scale, units = _scale(labels, axes[over_time:])
     return MeasureRequest(
         data,
         pixels,
         scale,
         units,
         channels,
-        # a stack of one plane is a plane
-        volumes=len(axes) > 2 and data.shape[0] > 1,
+        volumes=stack and not over_time,
+        over_time=over_time,
         owner=labels,
         note=note,
         files=sized_files(labels, axes, image, scene),
     )
+
+
+def _is_time(labels: Labels, axis: int, scene: ViewerScene) -> bool:
+    """Return whether an axis of labels is time."""
+    name = slider_name(scene.viewer, labels, axis)
+    unit = str(labels.units[axis])
+    return TRACKED_MARK in labels.metadata or is_time_axis(name, unit)
 
 
 def _lies_elsewhere(

@@ -22,7 +22,7 @@ from napari_mobilesam.extra import MissingExtraError
 from napari_mobilesam.series.series_files import RECORDS
 from napari_mobilesam.settings import load_settings
 from napari_mobilesam.types import SegmentationError
-from napari_mobilesam.units import is_time
+from napari_mobilesam.units import is_time_axis
 from napari_mobilesam.widgets.viewer.layers import (
     pixel_sizes,
     rows_by_label,
@@ -93,7 +93,8 @@ def _write(
         data, axes = _without_channels(data)
     units = tuple(units[axis] for axis in axes) if units else ()
     names = attributes.get('axis_labels') or [''] * len(scale)
-    in_time = len(axes) == 3 and _in_time(names[axes[0]], units)
+    unit = units[0] if units else None
+    in_time = len(axes) == 3 and is_time_axis(str(names[axes[0]]), unit)
     image = LabelsWithTable(
         data,
         _table(attributes.get('features')),
@@ -199,11 +200,6 @@ def _units(units: Any, count: int) -> tuple[str | None, ...]:
     if len(names) != count or 'pixel' in names:
         return ()
     return tuple(names)
-
-
-def _in_time(name: str, units: Sequence[str | None]) -> bool:
-    """Return whether name or unit of the first axis say that it is time."""
-    return str(name).lower() in ('t', 'time') or any(map(is_time, units[:1]))
 
 
 def get_reader(

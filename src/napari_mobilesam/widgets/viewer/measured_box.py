@@ -67,9 +67,9 @@ def measured_box(
     if not len(rows):
         return None
     axes = measured_axes(labels, scene)
-    names = ['row', 'column']
-    if 'z0' in table and len(axes) > 2:
-        names = ['z', *names]
+    before = [name for name in ('t', 'z') if f'{name}0' in table]
+    # labels of a plane may have been measured as part of a stack
+    names = [*before[: len(axes) - 2], 'row', 'column']
     low = rows.iloc[0][[f'{name}0' for name in names]].to_numpy(float)
     high = rows.iloc[0][[f'{name}1' for name in names]].to_numpy(float)
     if np.isnan([low, high]).any():
