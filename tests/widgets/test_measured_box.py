@@ -7,14 +7,17 @@ import pytest
 from napari.components import ViewerModel
 
 from napari_mobilesam.measure.object_table import measure_objects
+from napari_mobilesam.measure.over_time import measure_over_time
 from napari_mobilesam.types import SegmentationError
 from napari_mobilesam.widgets.table.measured_layers import merged, request_of
 from napari_mobilesam.widgets.viewer import measured_box as measured_box_module
 from napari_mobilesam.widgets.viewer.delete_labels import delete_labels
 from napari_mobilesam.widgets.viewer.look_at import look_at, slider_pixels
 from napari_mobilesam.widgets.viewer.measured_box import (
+    box_to_look_at,
     measured_box,
     pixel_near,
+    pixels_of,
 )
 from napari_mobilesam.widgets.viewer.viewer_scene import ViewerScene
 
@@ -55,6 +58,25 @@ def test_a_row_is_looked_at_in_the_channel_that_is_shown(measured):
     there = slider_pixels(viewer, labels)
     assert there[axis] == here[axis] == 2 // labels.scale[axis]
     assert there[1 - axis] in (6, 7)
+
+
+def test_a_moving_object_is_looked_at_where_it_is():
+    viewer = ViewerModel()
+    frames = np.zeros((4, 30, 30), np.uint16)
+    frames[1, 2:5, 3:6] = frames[2, 20:25, 21:26] = 5
+    labels = viewer.add_labels(frames, axis_labels=('t', 'y', 'x'))
+    scene = ViewerScene(viewer)
+    table = measure_over_time(request_of(labels, None, scene).labels)
+    labels.features = merged(labels.features, table)
+    for frame, box in (
+        (0, [[1, 2, 3], [1, 4, 5]]),
+        (2, [[2, 20, 21], [2, 24, 25]]),
+        (3, [[2, 20, 21], [2, 24, 25]]),
+    ):
+        here = np.array([frame, 0, 0])
+        assert box_to_look_at(labels, 5, scene, here).tolist() == box
+    # all of it is deleted
+    assert len(pixels_of(labels, [5], scene)[0]) == 9 + 25
 
 
 @pytest.mark.slow

@@ -69,7 +69,7 @@ from napari_mobilesam.widgets.viewer.look_at import (
 )
 from napari_mobilesam.widgets.viewer.main_thread import MainThread
 from napari_mobilesam.widgets.viewer.measured_box import (
-    measured_box,
+    box_to_look_at,
     pixel_near,
 )
 from napari_mobilesam.widgets.viewer.track_layers import NO_LABELS
@@ -450,7 +450,7 @@ class TableWidget(ViewerWidget):
         try:
             labels.selected_label = label
             here = slider_pixels(self.viewer, labels)
-            box = measured_box(labels, label, self.scene, here)
+            box = box_to_look_at(labels, label, self.scene, here)
             if box is None:
                 self.status.say(
                     'Measure first: the position of the object is unknown.'

@@ -79,6 +79,37 @@ def measured_box(
     return box
 
 
+def box_to_look_at(
+    labels: Labels, label: int, scene: ViewerScene, here: NDArray[np.intp]
+) -> NDArray[np.intp] | None:
+    """Return the box of an object, at one time if it moves.
+
+    Parameters
+    ----------
+    labels, label, scene
+        See `measured_box`.
+    here : ndarray
+        (D,) pixel of the sliders. The nearest of the times between the first
+        and the last of the object is taken.
+
+    Returns
+    -------
+    ndarray or None
+        As that of `measured_box`.
+    """
+    box = measured_box(labels, label, scene, here)
+    if box is None or 't0' not in labels.features:
+        return box
+    time = measured_axes(labels, scene)[0]
+    box[:, time] = np.clip(here[time], *box[:, time])
+    part = data_of(labels)[tuple(map(slice, box[0], box[1] + 1))]
+    inside = np.argwhere(np.asarray(part) == label)
+    if not len(inside):
+        return box
+    found: NDArray[np.intp] = box[0] + [inside.min(axis=0), inside.max(axis=0)]
+    return found
+
+
 def pixels_of(
     layer: Labels, labels: Collection[int], scene: ViewerScene
 ) -> Indices:
