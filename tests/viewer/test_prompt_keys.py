@@ -107,6 +107,26 @@ def test_keys_work_wherever_the_focus_is(desk, blobs, where):
     assert labels.data[INSIDE] == 1
 
 
+@pytest.mark.window
+def test_common_undo_keys_work_unless_napari_paints(desk, blobs):
+    d = clicked(desk, blobs)
+    d.mouse.key(Qt.Key.Key_W)
+    d.settle()
+    labels = d.viewer.layers['objects']
+    control = Qt.KeyboardModifier.ControlModifier
+    again = control | Qt.KeyboardModifier.ShiftModifier
+    d.viewer.layers.selection.active = d.image
+    canvas = d.mouse.canvas.native
+    QTest.keyClick(canvas, Qt.Key.Key_Z, control)
+    assert not labels.data.any()
+    QTest.keyClick(canvas, Qt.Key.Key_Z, again)
+    assert labels.data[INSIDE] == 1
+    # on the labels layer, these are the keys of painting
+    d.viewer.layers.selection.active = labels
+    QTest.keyClick(canvas, Qt.Key.Key_Z, control)
+    assert labels.data[INSIDE] == 1
+
+
 @pytest.mark.slow
 @pytest.mark.window
 def test_number_fields_take_numbers_and_leave_letters(desk, blobs):

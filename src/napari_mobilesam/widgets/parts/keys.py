@@ -89,6 +89,28 @@ def bind_keys(
     return keys
 
 
+def bind_free_keys(
+    widget: ViewerWidget, actions: Mapping[str, Callable[[], None]]
+) -> Keys:
+    """Bind keys that the selected layer, text fields and others keep.
+
+    Parameters
+    ----------
+    widget : ViewerWidget
+        Widget of the viewer whose keymap gets the keys that are free there.
+    actions : mapping of str to callable
+        Maps a key to a bound method, as in `bind_keys`.
+    """
+    keys = Keys()
+    bound = {str(key) for key in widget.viewer.keymap}
+    for key, action in actions.items():
+        if key not in bound:
+            callback = _weakly(action)
+            widget.viewer.bind_key(key, callback)
+            keys.callbacks.append(callback)
+    return keys
+
+
 class _Letters(QObject):
     """Leave letters to the shortcuts, which a number field would swallow."""
 

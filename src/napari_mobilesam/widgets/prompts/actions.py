@@ -135,6 +135,10 @@ ACTIONS: Mapping[str, Action] = {
     ),
 }
 
+# Keys of other programs. A selected labels layer keeps those of napari, which
+# undo and redo painting.
+COMMON_KEYS: Mapping[str, str] = {'Ctrl+Z': 'undo', 'Ctrl+Shift+Z': 'redo'}
+
 
 def key_of(action: str, changed: Mapping[str, str]) -> str:
     """Return the key of an action: the user's, else the default."""

@@ -8,9 +8,14 @@ from typing import Any
 
 from napari_mobilesam.segmentation.cleanup import CleanUp
 from napari_mobilesam.widgets.parts.hover_view import HoverView
-from napari_mobilesam.widgets.parts.keys import Keys, bind_keys, unbind_keys
+from napari_mobilesam.widgets.parts.keys import (
+    Keys,
+    bind_free_keys,
+    bind_keys,
+    unbind_keys,
+)
 from napari_mobilesam.widgets.parts.viewer_widget import ViewerWidget
-from napari_mobilesam.widgets.prompts.actions import keys_of
+from napari_mobilesam.widgets.prompts.actions import COMMON_KEYS, keys_of
 from napari_mobilesam.widgets.prompts.doubtful import DoubtfulObjects
 from napari_mobilesam.widgets.prompts.prompt_panel import PromptPanel
 from napari_mobilesam.widgets.viewer.napari_preferences import values_of
@@ -50,6 +55,7 @@ class AppliedSettings:
         self._hover = hover
         self._doubtful = doubtful
         self._keys = Keys()
+        self._common_keys = Keys()
         self._commands: Mapping[str, Callable[[], None]] = {}
         panel.settings_box.changed.connect(self._change)
         panel.settings_box.clear_button.clicked.connect(self._clear_cache)
@@ -73,7 +79,7 @@ class AppliedSettings:
 
     def detach(self) -> None:
         """Unbind the keys."""
-        unbind_keys(self._dock.viewer, self._keys)
+        self._unbind_keys()
 
     def toggle_hover(self) -> None:
         """Show or hide the mask under the cursor."""
@@ -85,13 +91,24 @@ class AppliedSettings:
             self._dock,
             {key: self._commands[action] for key, action in keys.items()},
         )
+        self._common_keys = bind_free_keys(
+            self._dock,
+            {
+                key: self._commands[action]
+                for key, action in COMMON_KEYS.items()
+            },
+        )
+
+    def _unbind_keys(self) -> None:
+        unbind_keys(self._dock.viewer, self._common_keys)
+        unbind_keys(self._dock.viewer, self._keys)
 
     def _change(self, changed: Mapping[str, Any]) -> None:
         before = self._settings.current
         self._settings.save(self._panel.status, **changed)
         keys = self._settings.current.keys
         if keys != before.keys:
-            unbind_keys(self._dock.viewer, self._keys)
+            self._unbind_keys()
             self._bind_keys()
             self._panel.show_keys(keys)
         self._apply()
