@@ -79,7 +79,7 @@ def test_controls_that_do_not_scroll_are_guarded(form):
     assert form.fixed.value() == 50
 
 
-def test_the_wheel_changes_the_control_that_has_the_focus(form, qtbot):
+def test_the_wheel_changes_the_number_that_has_the_focus(form, qtbot):
     form.activateWindow()
     form.spin.setFocus()
     qtbot.waitUntil(form.spin.hasFocus)
@@ -87,12 +87,14 @@ def test_the_wheel_changes_the_control_that_has_the_focus(form, qtbot):
     assert form.spin.value() < 50
 
 
-def test_the_wheel_makes_no_choice_in_a_combo_box(form, qtbot):
+@pytest.mark.parametrize('name', ['combo', 'slider'])
+def test_the_wheel_changes_no_other_control(form, qtbot, name):
+    control = getattr(form, name)
     form.activateWindow()
-    form.combo.setFocus()
-    qtbot.waitUntil(form.combo.hasFocus)
-    assert not turn_wheel(form.combo)
-    assert form.combo.currentIndex() == 1
+    control.setFocus()
+    qtbot.waitUntil(control.hasFocus)
+    assert not turn_wheel(control)
+    assert values(form) == (50, 1, 50)
 
 
 def test_controls_that_are_added_later_are_guarded(form, qtbot):

@@ -20,9 +20,10 @@ class FormGuard(QObject):
     """Let the wheel change only a number that was clicked or tabbed to.
 
     Over any other control, the wheel scrolls the form; it never changes a
-    combo box. In a decimal number, both comma and point serve as the decimal
-    point: Qt would take the other one for a thousands separator, and 12,5 for
-    125. Controls added later are guarded, too.
+    combo box, nor a slider, which keeps the focus after it was dragged. In a
+    decimal number, both comma and point serve as the decimal point: Qt would
+    take the other one for a thousands separator, and 12,5 for 125. Controls
+    added later are guarded, too.
 
     Parameters
     ----------
@@ -69,7 +70,7 @@ class FormGuard(QObject):
         if kind != QEvent.Type.Wheel:
             return False
         assert isinstance(watched, QWidget)
-        if watched.hasFocus() and not isinstance(watched, QComboBox):
+        if watched.hasFocus() and isinstance(watched, QAbstractSpinBox):
             return False
         event.ignore()
         return True
