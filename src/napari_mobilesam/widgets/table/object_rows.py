@@ -65,8 +65,7 @@ class _RowsModel(ObjectListModel):
     def show_table(self, table: pd.DataFrame) -> None:
         """Show another table, sorted by the same column as before."""
         self.beginResetModel()
-        first = [LABEL] if LABEL in table else []
-        names = [*first, *(name for name in table.columns if name != LABEL)]
+        names = sorted(table.columns, key=_rank)
         # napari also accepts names that are not text, such as 0
         self.columns = [str(name) for name in names]
         self.headers = [
@@ -132,6 +131,13 @@ class _RowsModel(ObjectListModel):
         self.order = np.concatenate(
             [order[~missing[order]], order[missing[order]]]
         )
+
+
+def _rank(name: Any) -> int:
+    """Return the place of a column; the first are seen without scrolling."""
+    in_units = str(name).startswith('area ')
+    first = [name == LABEL, in_units, name == 'area', name == 'class', True]
+    return first.index(True)
 
 
 def _array(column: Any) -> NDArray[Any]:
