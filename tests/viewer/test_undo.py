@@ -201,3 +201,23 @@ def test_accept_twice_keeps_what_was_written(desk, blobs):
         d.mouse.key(Qt.Key.Key_W)
         d.settle()
         assert d.widget.status.text == f'{written} No other object is open.'
+
+
+def test_undo_removes_the_clicks_of_the_open_object_first(desk, blobs):
+    d = desk(blobs)
+    accept_at(d, FIRST)
+    labels = d.viewer.layers['objects']
+    for place in (SECOND, (60, 60)):
+        d.mouse.click(d.image, place)
+        d.settle()
+    points = d.viewer.layers['prompts']
+    d.widget.trigger('undo')
+    d.settle()
+    np.testing.assert_allclose(points.data, [SECOND], atol=1)
+    d.widget.trigger('undo')
+    d.settle()
+    assert not len(points.data)
+    assert d.session.editor.record.empty
+    assert labels.data.any()
+    d.widget.trigger('undo')
+    assert not labels.data.any()

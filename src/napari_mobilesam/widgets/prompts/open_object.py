@@ -274,6 +274,23 @@ class OpenObject:
             remove_drawn(shapes, plane, before.drawn)
         self.schedule()
 
+    def take_back_click(self) -> bool:
+        """Remove the newest point of the open object; return False if none.
+
+        Only points added since it was opened, on the displayed plane.
+        """
+        if not self._tools.clicks:
+            return False
+        try:
+            plane, source = self._scene.shown()
+        except SegmentationError:
+            return False
+        points = self._placed.collect(plane, source.place).points
+        if not points:
+            return False
+        remove_prompts(self._tools.points, [max(points)])
+        return True
+
     def expect(self, coordinates: NDArray[np.float64], label: int) -> None:
         """Precompute the mask between mouse press and release.
 

@@ -79,6 +79,7 @@ class PlacedPrompts:
         self.drawn.clear()
         self._carried.clear()
         self.reopened = False
+        self._tools.clicks = 0
 
     def remove(self) -> None:
         """Remove the prompts from their layers."""

@@ -95,6 +95,8 @@ class PromptTools:
         Layer of boxes, outlines and scribbles.
     polarity : str
         Polarity of the next left click.
+    clicks : int
+        Number of points added to the open object.
     """
 
     edited = Signal()
@@ -117,6 +119,7 @@ class PromptTools:
         self.points: Points | None = None
         self.shapes: Shapes | None = None
         self.polarity = POSITIVE
+        self.clicks = 0
         panel.points_combo.layer_changed.connect(self.use_points)
         panel.shapes_combo.layer_changed.connect(self.use_shapes)
 
@@ -333,9 +336,14 @@ class PromptTools:
         if str(getattr(event, 'action', '')).endswith('ing'):
             return
         layer = getattr(event, 'source', None)
-        added = str(getattr(event, 'action', '')) == 'added'
+        action = str(getattr(event, 'action', ''))
+        added = action == 'added'
         if self._drawn_by_mouse and added and isinstance(layer, Shapes):
             self._notice_outside(layer)
+        if isinstance(layer, Points) and not self._blocked:
+            sign = {'added': 1, 'removed': -1}.get(action, 0)
+            change = sign * len(event.data_indices)
+            self.clicks = max(0, self.clicks + change)
         self._tell_edited()
 
     def _tell_edited(self) -> None:
@@ -452,6 +460,8 @@ class PromptTools:
             return
         with self.blocked():
             remove_prompts(stray.layer, [stray.number])
+        if isinstance(stray.layer, Points):
+            self.clicks -= 1
         self._reset_polarity()
         # it may have been read while being drawn
         self.edited.emit()
