@@ -824,6 +824,10 @@ def test_two_unnamed_axes_are_named_by_the_user(tmp_path: Path) -> None:
 WELLS = [{'path': f'A/{n}'} for n in (1, 2, 3, 4)]
 CONTAINERS = {
     'plate': ({'plate': {'wells': WELLS}}, r'plate with 4 wells.*A/3/0 …'),
+    'plate of bioformats2raw': (
+        {'bioformats2raw.layout': 3, 'plate': {'wells': WELLS}},
+        r'plate with 4 wells.*A/3/0 …',
+    ),
     'well': ({'well': {'images': WELLS[:3]}}, r'well with 3 .*A/2, \S+A/3\.'),
     'collection': (
         {'bioformats2raw.layout': 3},

@@ -273,6 +273,8 @@ def _open_node(path: Path, node: Any) -> Pyramid:
     ome = dict(attributes.get('ome', attributes))
     if 'multiscales' in ome:
         return _open_multiscale(path, node, ome)
+    # plates first, which bioformats2raw calls collections, too
+    _refuse_containers(path, ome)
     if COLLECTION in ome:
         images = sorted({*node.group_keys()} - {'OME', 'labels'})
         if len(images) == 1:
@@ -281,7 +283,6 @@ def _open_node(path: Path, node: Any) -> Pyramid:
             f'{path} is a collection of {len(images)} images. Give one of '
             f'them: {_some(path, images)}.'
         )
-    _refuse_containers(path, ome)
     arrays = list(node.array_keys())
     if len(arrays) == 1:
         array = node[arrays[0]]
@@ -316,7 +317,9 @@ def _refuse_containers(path: Path, ome: dict[str, Any]) -> None:
 
 def _some(path: Path, names: Sequence[str]) -> str:
     shown = ', '.join(str(path / name) for name in names[:3])
-    return (shown or 'there is none') + (' …' if len(names) > 3 else '')
+    more = ' …' if len(names) > 3 else ''
+    # only the root of a ZIP is opened
+    return (shown or 'there is none') + more + ' (unzip it)' * path.is_file()
 
 
 def _letter(name: Any) -> str:
