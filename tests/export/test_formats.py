@@ -618,8 +618,12 @@ def test_ome_zarr_in_the_image_they_belong_to(
     zipped = shutil.make_archive(str(tmp_path / 'a.ome.zarr'), 'zip', folder)
     again = read_labels(zipped)
     same(again, labels)
+    assert again.name == 'a'
     assert again.scale == found.scale
     assert again.class_colors == found.class_colors
+    whole = shutil.make_archive(str(tmp_path / 'b'), 'zip', path)
+    with pytest.raises(ExportError, match='with labels .*unzip it'):
+        read_labels(whole)
     with pytest.raises(ExportError, match='2 label images'):
         read_labels(path)
     with pytest.raises(ExportError, match='image that they belong'):

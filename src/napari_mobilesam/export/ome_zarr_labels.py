@@ -35,7 +35,11 @@ from napari_mobilesam.large.io.ome_zarr import (
 )
 from napari_mobilesam.large.io.sources import Geometry, open_source
 from napari_mobilesam.palette import rgb
-from napari_mobilesam.readers.open_image import open_pyramid, zarr_node
+from napari_mobilesam.readers.open_image import (
+    ZIPPED_SUFFIXES,
+    open_pyramid,
+    zarr_node,
+)
 from napari_mobilesam.readers.pyramid import Pyramid
 from napari_mobilesam.readers.unread_views import Reordered
 from napari_mobilesam.schema import parse_json
@@ -351,9 +355,16 @@ def read_ome_zarr(path: Path) -> LabelsWithTable:
         pyramid.axes or '',
         pyramid.scale,
         pyramid.units,
-        path.name.removesuffix('.zarr').removesuffix('.ome'),
+        _name(path),
         pyramid.translation,
     )
+
+
+def _name(path: Path) -> str:
+    name = path.name
+    for suffix in (*ZIPPED_SUFFIXES, '.zarr', '.ome'):
+        name = name.removesuffix(suffix)
+    return name
 
 
 def _table_and_colors(
@@ -409,6 +420,10 @@ def _without_channel(pyramid: Pyramid) -> Pyramid:
 
 
 def _one_label_image(path: Path) -> Path:
+    if path.is_file() and 'labels' in zarr_node(path):
+        raise ExportError(
+            f'{path} is an image with labels in a ZIP file: unzip it first.'
+        )
     folder = path / 'labels'
     if not folder.is_dir():
         return path
