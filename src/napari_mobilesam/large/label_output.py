@@ -54,9 +54,6 @@ class MemorySink:
         row0, column0, row1, column1 = window
         self._stack[plane, row0:row1, column0:column1] = labels
 
-    def finish(self) -> None:
-        """Do nothing: the array is complete."""
-
 
 class LabelOutput:
     """Objects of all planes: selected, numbered, linked and painted.

@@ -99,7 +99,3 @@ class LabelSink(Protocol):
     ) -> None:
         """Write the labels of one chunk at level 0."""
         ...
-
-    def finish(self) -> None:
-        """Write the rest, metadata last."""
-        ...
