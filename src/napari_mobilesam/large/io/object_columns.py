@@ -40,7 +40,7 @@ def write_objects(labels: Any, table: pd.DataFrame) -> None:
 
 
 def read_objects(path: str | Path) -> pd.DataFrame | None:
-    """Read the table of the objects of a label image.
+    """Read the table of a label image.
 
     Parameters
     ----------
@@ -50,9 +50,8 @@ def read_objects(path: str | Path) -> pd.DataFrame | None:
     Returns
     -------
     DataFrame or None
-        One row per object, as in `LargeResult`: an object on several planes
-        has the row of the first one. None if there is no table, or it is
-        damaged: the labels can be shown without it.
+        One row per object and plane, as in `LargeResult`. None if there is no
+        table, or it is damaged: the labels can be shown without it.
     """
     import pandas as pd
 
@@ -60,8 +59,7 @@ def read_objects(path: str | Path) -> pd.DataFrame | None:
     try:
         group = zarr.open_group(str(path), mode='r')[GROUP]
         names = group.attrs[COLUMNS]
-        table = pd.DataFrame({name: group[name][:] for name in names})
-        return first_rows(table)
+        return pd.DataFrame({name: group[name][:] for name in names})
     # decompression raises RuntimeError
     except (OSError, LookupError, ValueError, TypeError, RuntimeError):
         return None

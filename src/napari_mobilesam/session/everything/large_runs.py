@@ -166,12 +166,16 @@ class LargeRuns:
         """
 
         def work() -> None:
-            from napari_mobilesam.large.io.object_columns import read_objects
+            from napari_mobilesam.large.io.object_columns import (
+                first_rows,
+                read_objects,
+            )
 
             table = read_objects(output)
             if table is not None:
+                rows = first_rows(table)
                 self._services.deliver(
-                    lambda: self.table_read.emit(output, table)
+                    lambda: self.table_read.emit(output, rows)
                 )
 
         self._worker.submit('table', work)

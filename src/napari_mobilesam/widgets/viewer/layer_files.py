@@ -287,6 +287,9 @@ def _layer(image: LabelsWithTable) -> LayerTuple:
         attributes['axis_labels'] = tuple(image.axes)
     if image.table is not None and len(image.table):
         table = image.table.rename(columns={'label': 'index'})
+        if 'index' in table:
+            # an object on several planes may have several rows
+            table = table.drop_duplicates('index')
         attributes['features'] = with_class_text(table)
     labels = image.labels
     if math.prod(image.shape) > MOST_PIXELS:
