@@ -217,7 +217,7 @@ def test_the_embedding_of_another_model_is_refused(embedding):
         ({'points': [5, 5]}, r'points have the shape \(2,\)'),
         ({'points': [[5, 5, 5]]}, r'points have the shape \(1, 3\)'),
         ({'points': [['a', 'b']]}, 'points: .* not an array of numbers'),
-        ({'points': [[5, 5]], 'labels': [1, 0]}, '1 points but labels'),
+        ({'points': [[5, 5]], 'labels': [1, 0]}, '1 point but labels'),
         ({'points': [[5, 5]], 'labels': [2]}, r'labels are \[2\]'),
         ({'labels': [1]}, '0 points but labels'),
         ({'box': [1, 2, 3]}, r'box has the shape \(3,\)'),
