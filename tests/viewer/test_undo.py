@@ -203,16 +203,20 @@ def test_accept_twice_keeps_what_was_written(desk, blobs):
         assert d.widget.status.text == f'{written} No other object is open.'
 
 
-def test_undo_removes_the_clicks_of_the_open_object_first(desk, blobs):
+def test_undo_removes_the_prompts_of_the_open_object_first(desk, blobs):
     d = desk(blobs)
     accept_at(d, FIRST)
     labels = d.viewer.layers['objects']
-    for place in (SECOND, (60, 60)):
-        d.mouse.click(d.image, place)
-        d.settle()
-    points = d.viewer.layers['prompts']
+    d.mouse.click(d.image, SECOND)
+    d.settle()
+    d.widget.panel.buttons['use_boxes_tool'].click()
+    d.mouse.drag(d.image, (10, 74), (46, 110))
+    d.settle()
+    points, shapes = (d.viewer.layers[n] for n in ('prompts', 'shapes'))
+    assert len(shapes.data) == 1
     d.widget.trigger('undo')
     d.settle()
+    assert not len(shapes.data)
     np.testing.assert_allclose(points.data, [SECOND], atol=1)
     d.widget.trigger('undo')
     d.settle()

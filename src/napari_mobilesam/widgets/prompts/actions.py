@@ -99,8 +99,8 @@ ACTIONS: Mapping[str, Action] = {
     'undo': Action(
         'Undo',
         'U',
-        'Remove the last click of the open object; without one, undo the last '
-        'step, on any plane.',
+        'Remove the last prompt of the open object; without one, undo the '
+        'last step, on any plane.',
     ),
     'redo': Action('Redo', 'Shift+U', 'Redo the step that was undone last.'),
     'previous_object': Action('Previous', 'J', 'Edit the previous object.'),

@@ -7,6 +7,7 @@ from collections.abc import Callable, Hashable, Sequence
 from typing import NamedTuple
 
 import numpy as np
+from napari.layers import Points, Shapes
 from numpy.typing import NDArray
 
 from napari_mobilesam.session import PromptResult, check_prompts
@@ -274,21 +275,25 @@ class OpenObject:
             remove_drawn(shapes, plane, before.drawn)
         self.schedule()
 
-    def take_back_click(self) -> bool:
-        """Remove the newest point of the open object; return False if none.
+    def take_back_prompt(self) -> bool:
+        """Remove the newest prompt of the open object; return False if none.
 
-        Only points added since it was opened, on the displayed plane.
+        Only prompts added since it was opened, on the displayed plane.
         """
-        if not self._tools.clicks:
+        if not self._tools.added:
             return False
         try:
             plane, source = self._scene.shown()
         except SegmentationError:
             return False
-        points = self._placed.collect(plane, source.place).points
-        if not points:
+        found = self._placed.collect(plane, source.place)
+        layer: Points | Shapes | None = self._tools.shapes
+        numbers = found.shapes
+        if self._tools.added[-1] is Points:
+            layer, numbers = self._tools.points, found.points
+        if not numbers:
             return False
-        remove_prompts(self._tools.points, [max(points)])
+        remove_prompts(layer, [max(numbers)])
         return True
 
     def expect(self, coordinates: NDArray[np.float64], label: int) -> None:

@@ -79,7 +79,7 @@ class PlacedPrompts:
         self.drawn.clear()
         self._carried.clear()
         self.reopened = False
-        self._tools.clicks = 0
+        self._tools.added.clear()
 
     def remove(self) -> None:
         """Remove the prompts from their layers."""

@@ -21,7 +21,7 @@ from napari_mobilesam.widgets.viewer.layers import is_output, mouse_position
 NO_OBJECT = 'No object{} under the cursor.'
 NO_OBJECTS = 'No objects yet: click one, then accept it.'
 DROPPED = 'The new mask and its prompts were dropped; nothing was written.'
-CLICK_REMOVED = 'The last click was removed.'
+PROMPT_REMOVED = 'The last prompt was removed.'
 PICK = 'Click the object to edit.'
 PICK_FOR_CLASS = 'Click the object to assign to class “{}”.'
 NO_CLASS = (
@@ -277,10 +277,10 @@ class PromptNavigation:
     # history
 
     def undo(self) -> None:
-        """Remove the last click, else undo the last step of any plane."""
+        """Remove the last prompt, else undo the last step of any plane."""
         with self._panel.status.errors():
-            if self._object.take_back_click():
-                self._panel.status.say(CLICK_REMOVED)
+            if self._object.take_back_prompt():
+                self._panel.status.say(PROMPT_REMOVED)
                 return
             self._session.navigation.undo()
 

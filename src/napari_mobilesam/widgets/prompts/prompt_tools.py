@@ -95,8 +95,8 @@ class PromptTools:
         Layer of boxes, outlines and scribbles.
     polarity : str
         Polarity of the next left click.
-    clicks : int
-        Number of points added to the open object.
+    added : list of type
+        `Points` or `Shapes` for each prompt added to the open object.
     """
 
     edited = Signal()
@@ -119,7 +119,7 @@ class PromptTools:
         self.points: Points | None = None
         self.shapes: Shapes | None = None
         self.polarity = POSITIVE
-        self.clicks = 0
+        self.added: list[type[Layer]] = []
         panel.points_combo.layer_changed.connect(self.use_points)
         panel.shapes_combo.layer_changed.connect(self.use_shapes)
 
@@ -340,11 +340,20 @@ class PromptTools:
         added = action == 'added'
         if self._drawn_by_mouse and added and isinstance(layer, Shapes):
             self._notice_outside(layer)
-        if isinstance(layer, Points) and not self._blocked:
-            sign = {'added': 1, 'removed': -1}.get(action, 0)
-            change = sign * len(event.data_indices)
-            self.clicks = max(0, self.clicks + change)
+        if not self._blocked and action in ('added', 'removed'):
+            self._count(layer, added, len(event.data_indices))
         self._tell_edited()
+
+    def _count(self, layer: Points | Shapes, added: bool, count: int) -> None:
+        """Note which prompts were added to the open object."""
+        kind = Points if isinstance(layer, Points) else Shapes
+        if added:
+            self.added += [kind] * count
+            return
+        for number in range(len(self.added) - 1, -1, -1):
+            if count and self.added[number] is kind:
+                del self.added[number]
+                count -= 1
 
     def _tell_edited(self) -> None:
         if self._stray is not None:
@@ -460,8 +469,7 @@ class PromptTools:
             return
         with self.blocked():
             remove_prompts(stray.layer, [stray.number])
-        if isinstance(stray.layer, Points):
-            self.clicks -= 1
+        self._count(stray.layer, False, 1)
         self._reset_polarity()
         # it may have been read while being drawn
         self.edited.emit()
