@@ -144,6 +144,17 @@ def test_labels_that_are_locked_meanwhile_end_the_job(session):
     ]
 
 
+def test_labels_that_are_removed_meanwhile_end_the_job(session):
+    data = draw(session)
+    before, objects = data.copy(), session.scene.objects(False)
+    session.background.progress.connect(
+        lambda *args: session.refining.release(objects)
+    )
+    with pytest.raises(SegmentationError, match='labels were removed'):
+        session.refine()
+    assert np.array_equal(data, before)
+
+
 def test_objects_are_known_by_their_labels(session):
     # three objects of one label, whose numbers are other labels
     session.editor.options = WriteOptions('keep', label=5)

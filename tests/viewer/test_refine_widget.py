@@ -250,6 +250,8 @@ def test_labels_removed_in_a_run(refine_desk, blobs, oracle):
     oracle.go.set()
     d.settle()
     assert d.widget.run_button.isEnabled()
+    assert 'nothing was refined' in d.widget.status.text
+    assert d.viewer.layers == [d.image]
 
 
 @pytest.mark.slow

@@ -60,6 +60,7 @@ ReplayOf = Callable[
 # Planes with more pixels are refused, as all labels of a plane are read at
 # once.
 MOST_PIXELS = 1 << 26
+LABELS_GONE = 'The labels were removed, so nothing was refined.'
 NO_OBJECT = 'The labels have no object on these planes: nothing to refine.'
 
 
@@ -174,6 +175,8 @@ class RefinementRun(BackgroundJob[_RefineAnswer]):
         Objects to start from, drawn over the labels of the first plane.
     replay_code : callable
         Returns the code of the step, given planes and their objects.
+    gone : bool
+        Whether the labels were removed from the viewer.
 
     Raises
     ------
@@ -189,6 +192,7 @@ class RefinementRun(BackgroundJob[_RefineAnswer]):
     clean_up: CleanUp
     before: Mapping[int, Mask] | None
     replay_code: ReplayOf
+    gone: bool = False
 
     def __post_init__(self) -> None:
         self.objects.target.check()
@@ -233,7 +237,15 @@ class RefinementRun(BackgroundJob[_RefineAnswer]):
         self._planes[answer.plane].answers.append(answer)
 
     def end(self, complete: bool) -> RefineResult:
-        """Write the refined objects as one step."""
+        """Write the refined objects as one step.
+
+        Raises
+        ------
+        LabelsError
+            The labels were locked or removed in the meantime.
+        """
+        if self.gone:
+            raise LabelsError(LABELS_GONE)
         changes: list[PlaneChange] = []
         for each in self._planes:
             each.forget_erased(self.objects.target)
@@ -376,16 +388,24 @@ class RefineAll:
 
     def __init__(self, background: Background) -> None:
         self._background = background
+        self._run: RefinementRun | None = None
 
     def start(self, run: RefinementRun) -> None:
         """Start a refinement."""
         self._background.start(run, partial(self._end, run))
+        self._run = run
+
+    def release(self, gone: Objects) -> None:
+        """Stop the refinement of labels that were removed."""
+        if self._run is not None and self._run.objects is gone:
+            self._run.gone = True
+            self._background.cancel()
 
     def _end(self, run: RefinementRun, complete: bool) -> None:
+        self._run = None
         try:
             result = run.end(complete)
         except LabelsError as error:
-            # for example labels that were locked in the meantime
             planes = run.planes_with_objects
             nothing = RefineResult((), (), run.total, planes, False)
             self._background.fail(error, lambda: self.finished.emit(nothing))

@@ -85,6 +85,7 @@ def _new_state(viewer: ViewerModel) -> _ViewerState:
     session = Session(deliver=deliver, scene=scene)
     session.tracking.scene = scene.tracks
     scene.labels_removed.connect(session.editor.release)
+    scene.labels_removed.connect(session.refining.release)
     scene.planes_gone.connect(session.forget_planes)
     # napari's settings are for its windows
     settings = read_settings() if windowed else load_settings()
