@@ -1268,6 +1268,29 @@ def test_a_mask_that_is_not_there_yet(
     assert saved(folder, 'a').any()
 
 
+@pytest.mark.slow
+def test_a_step_does_not_replace_a_series_that_waits_for_a_mask(
+    series_desk, folder, oracle, settle, qtbot, tmp_path
+):
+    d = series_desk(folder, prompts=True)
+    settle(d.session, d.prompts)
+    oracle.go.clear()
+    d.prompts.tools.points.add((28, 32))
+    qtbot.waitUntil(lambda: d.session.editor.pending)
+    (folder / 'c.tif').rename(tmp_path / 'other.tif')
+    source = LastSeries((str(tmp_path / 'other.tif'),), '', PATTERN, '')
+    # as if it had been chosen before the click
+    d.widget.opener.start(source)
+    qtbot.waitUntil(lambda: d.widget.leaving.waiting)
+    QTest.mouseClick(d.widget.panel.buttons['next'], LEFT)
+    assert d.widget.status.text.startswith('Waiting for the mask')
+    oracle.go.set()
+    settle(d.session, d.prompts)
+    d.settle()
+    assert names(d)[0] == 'other'
+    assert saved(folder, 'a').any()
+
+
 def test_a_model_that_cannot_be_loaded_ends_the_waiting(
     series_desk, folder, oracle, settle, qtbot
 ):

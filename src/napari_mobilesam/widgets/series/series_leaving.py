@@ -49,6 +49,8 @@ class SeriesLeaving:
         self._save = save
         # the request made while objects remain to be written
         self._then: Callable[[], None] | None = None
+        # whether only a request of the same kind replaces it
+        self._firm = False
         # other listeners come first
         self._go_on = DelayedCall(self._leave_again, parent=dock)
 
@@ -84,7 +86,7 @@ class SeriesLeaving:
         """Forget the request."""
         self._then = None
 
-    def leave(self, then: Callable[[], None]) -> bool:
+    def leave(self, then: Callable[[], None], firm: bool = False) -> bool:
         """Accept the open object and save.
 
         Parameters
@@ -93,13 +95,19 @@ class SeriesLeaving:
             Called once the mask of the open object has arrived and the objects
             of a job are written, if these are pending, for example while the
             model is loaded.
+        firm : bool
+            Whether the request opens another series: one that waits is not
+            replaced by a step to another image.
 
         Returns
         -------
         bool
             False if that must wait or is impossible.
         """
-        self._then = None
+        if self.waiting and self._firm and not firm and self.awaited:
+            self._status.say(self.awaited, busy=True)
+            return False
+        self._then, self._firm = None, firm
         if self._session.series.current < 0 or not self._layers.image_shown:
             self._drop_objects()
             # labels may be there without their image

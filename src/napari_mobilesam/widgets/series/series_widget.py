@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import napari.viewer
@@ -260,7 +261,7 @@ class SeriesWidget(ViewerWidget):
         self.panel.output_edit.setText(last.output)
         self.panel.names_edit.setText(last.names)
         self.panel.channel_box.setValue(last.channel)
-        if self.leaving.leave(self.resume):
+        if self.leaving.leave(self.resume, firm=True):
             self.opener.start(last, resume=True)
 
     def open(
@@ -277,7 +278,8 @@ class SeriesWidget(ViewerWidget):
         image : path, optional
             Image to open first.
         """
-        if not self.leaving.leave(lambda: self.open(images, image)):
+        again = partial(self.open, images, image)
+        if not self.leaving.leave(again, firm=True):
             return
         self.opener.start(
             LastSeries(
@@ -293,7 +295,8 @@ class SeriesWidget(ViewerWidget):
         series = found.series
         with self.status.errors():
             # work went on while they were looked for
-            if not self.leaving.leave(lambda: self._take_series(found)):
+            again = partial(self._take_series, found)
+            if not self.leaving.leave(again, firm=True):
                 return
             self._jobs.open(series)
             # before the labels of the previous series are touched
