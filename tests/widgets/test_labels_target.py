@@ -330,6 +330,16 @@ def test_dask_becomes_an_array_that_can_be_edited(viewer):
     assert np.asarray(scene.labels.data).sum() == 0
 
 
+@pytest.mark.parametrize(('before', 'after'), [(2, 3), (3, 2)])
+def test_a_plane_of_an_image_that_has_other_axes_now(viewer, before, after):
+    scene = scene_on(viewer, (3, 40, 50)[-before:])
+    objects, plane = scene.objects(True), scene.plane()
+    (image,) = [layer for layer in viewer.layers if layer.name == 'Image']
+    image.data = np.zeros((3, 40, 50)[-after:], np.uint8)
+    with pytest.raises(ImageError, match=f'{after} axes now and had {before}'):
+        objects.target.locate(plane, np.ones((4, 4), int), (0, 0))
+
+
 def test_labels_that_cannot_be_edited_say_so(viewer):
     frozen = np.zeros((40, 50), np.uint16)
     frozen.flags.writeable = False

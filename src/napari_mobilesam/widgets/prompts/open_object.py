@@ -254,7 +254,8 @@ class OpenObject:
         """Take the object off the pixels that were here before."""
         for place, plane in list(self._placed.planes.items()):
             here = plane.layer is shown.plane.layer
-            here = here and plane.index == shown.plane.index
+            same = plane.index == shown.plane.index or not plane.fits
+            here = here and same
             if here and place != shown.source.place:
                 self._leave(place)
 
@@ -506,6 +507,7 @@ class OpenObject:
             (view.plane.geometry, view)
             for view in record.views.values()
             if getattr(view.plane.geometry, 'layer', None) in layers
+            and view.plane.geometry.fits
         ]
         self._put_shapes_aside([plane for plane, _ in views])
         self._placed.reopened = True

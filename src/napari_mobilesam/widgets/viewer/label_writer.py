@@ -212,8 +212,9 @@ def _cut_out(
 
 def _to_labels(labels: Labels, plane: LayerPlane) -> NDArray[np.float64]:
     """Return the map from image data to layer data."""
+    to_world = plane.matrix
     from_world = np.linalg.inv(plane.matrix_of(labels))
-    matrix: NDArray[np.float64] = from_world @ plane.matrix
+    matrix: NDArray[np.float64] = from_world @ to_world
     return matrix
 
 

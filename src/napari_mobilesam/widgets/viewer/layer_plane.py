@@ -84,8 +84,23 @@ class LayerPlane:
         """Data-to-world matrix of the image as it is now.
 
         See `data_to_world_matrix`.
+
+        Raises
+        ------
+        ImageError
+            The image has got other axes since.
         """
+        if not self.fits:
+            raise ImageError(
+                f'“{self.layer.name}” has {self.layer.ndim} axes now and had '
+                f'{len(self.index)}: its earlier objects cannot be changed.'
+            )
         return self.matrix_of(self.layer)
+
+    @property
+    def fits(self) -> bool:
+        """False if a script gave the image a different number of axes."""
+        return len(self.index) == self.layer.ndim
 
     @property
     def ndim(self) -> int:
