@@ -7,6 +7,8 @@ import pytest
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication
 
+from napari_mobilesam.widgets.prompts import prompt_widget
+
 FIRST, SECOND, THIRD, FOURTH = (28, 32), (28, 92), (68, 32), (68, 92)
 ALL = (FIRST, SECOND, THIRD, FOURTH)
 
@@ -38,6 +40,22 @@ def test_objects_accepted_while_embedding_are_written_in_order(
     assert [labels[position] for position in ALL] == [1, 2, 3, 4]
     areas = {int((labels == number).sum()) for number in (1, 2, 3, 4)}
     assert len(areas) == 1
+
+
+@pytest.mark.slow
+def test_objects_accepted_before_the_dock_was_closed_are_written(
+    desk, blobs, oracle, monkeypatch
+):
+    told = []
+    monkeypatch.setattr(prompt_widget, 'show_info', told.append)
+    d = desk(blobs)
+    accept_all_while_embedding(d, oracle)
+    d.viewer.window.remove_dock_widget(d.dock)
+    assert '4 accepted objects to be written' in told[0]
+    oracle.go.set()
+    d.settle()
+    labels = d.viewer.layers['objects'].data
+    assert [labels[position] for position in ALL] == [1, 2, 3, 4]
 
 
 @pytest.mark.slow

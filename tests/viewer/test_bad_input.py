@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from napari.layers import Image
+from napari.layers._layer_actions import _merge_stack, _split_stack
 
 from napari_mobilesam.types import CheckpointError
 
@@ -186,6 +188,34 @@ def test_image_removed_while_embedding(desk, blobs, oracle):
     d.settle()
     assert 'was removed' in d.widget.status.text
     assert 'objects' not in d.viewer.layers
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('kind', ['merge', 'split'])
+def test_what_napari_merges_or_splits_takes_the_open_object_along(
+    desk, blobs, kind
+):
+    merges = kind == 'merge'
+    d = desk(*[blobs] * 2) if merges else desk(np.stack([blobs] * 3))
+    add_prompt(d, INSIDE if merges else (1, *INSIDE))
+    layers = d.viewer.layers
+    layers.selection = {x for x in layers if isinstance(x, Image)}
+    (_merge_stack if merges else _split_stack)(layers)
+    d.settle()
+    assert 'was removed, and its open object' in d.widget.status.text
+    assert 'click an object' in d.widget.status.text
+    add_prompt(d, (0, *INSIDE) if merges else INSIDE)
+    assert d.widget.status.text.startswith('576 pixels')
+
+
+@pytest.mark.slow
+def test_prompts_stay_on_an_image_that_gets_more_axes(desk, blobs):
+    d = desk(blobs)
+    add_prompt(d)
+    d.image.data = np.stack([blobs] * 3)
+    d.settle()
+    d.widget.trigger('accept')
+    assert d.viewer.layers['objects'].data[(0, *INSIDE)] == 1
 
 
 def test_nothing_is_said_of_the_embedding_of_a_removed_image(desk, blobs):

@@ -533,7 +533,10 @@ def test_objects_on_their_way_are_saved_when_the_window_is_closed(
     if kind == 'accepted':
         d.mouse.click(d.image, FIRST)
         d.widget.runs.accept()
-        expected = 'MobileSAM: 1 accepted object to be written'
+        expected = (
+            'MobileSAM: 1 accepted object to be written, lost if that takes '
+            'longer than 10 s'
+        )
     else:
         points = d.viewer.add_points([FIRST])
         d.viewer.layers.selection.active = points

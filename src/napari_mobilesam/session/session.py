@@ -248,6 +248,8 @@ class Session:
         # another loader has names of its own
         self._known_names = load_model is None
         self._users = 0
+        # whether to end the threads once accepted objects are written
+        self._ends = False
         self.scene = scene
         self.models = Models(
             self._engine, self._worker, self._deliver, model_name
@@ -342,6 +344,8 @@ class Session:
         prompting.answered.connect(self._show_answer)
         prompting.embedding.connect(self._say_embedding)
         prompting.cleaned.connect(self._clean_queued)
+        self.editor.queue.written.connect(self._end_if_written)
+        self.editor.queue.failed.connect(self._end_if_written)
         self._queue_prompting.embedding.connect(self._say_embedding)
         self.background.progress.connect(
             partial(self._show_progress, 'objects')
@@ -459,12 +463,27 @@ class Session:
     def acquire(self) -> None:
         """Register a user of the session, such as an open dock widget."""
         self._users += 1
+        self._ends = False
 
-    def release(self) -> None:
-        """Unregister a user; the last one ends the threads."""
+    def release(self, now: bool = False) -> None:
+        """Unregister a user; the last one ends the threads.
+
+        Parameters
+        ----------
+        now : bool
+            Whether to drop accepted objects that wait for their masks; by
+            default, they are written before.
+        """
         self._users -= 1
         if self._users <= 0:
-            self._users = 0
+            self._users, self._ends = 0, True
+            if now:
+                self.close()
+            else:
+                self._end_if_written()
+
+    def _end_if_written(self, *what: object) -> None:
+        if self._ends and not len(self.editor.queue):
             self.close()
 
     def close(self) -> None:
@@ -472,6 +491,7 @@ class Session:
 
         The session can be used again afterwards.
         """
+        self._ends = False
         self.forget()
         self.editor.queue.clear()
         self.background.abandon()

@@ -23,12 +23,14 @@ from napari_mobilesam.widgets.viewer.window_closing import main_window
 Connection = tuple[Any, Callable[..., None]]
 
 
-def _let_go(connections: list[Connection], session: Session) -> None:
+def _let_go(
+    connections: list[Connection], session: Session, now: bool = False
+) -> None:
     for signal, callback in connections:
         signal.disconnect(callback)
     if connections:
         connections.clear()
-        session.release()
+        session.release(now)
 
 
 class ViewerWidget(QWidget):
@@ -71,7 +73,7 @@ class ViewerWidget(QWidget):
         self._placed = False
         # Qt disconnects bound methods of an object that it destroys
         self.destroyed.connect(
-            partial(_let_go, self._connections, self.session)
+            partial(_let_go, self._connections, self.session, True)
         )
 
     def listen(self, signal: Any, callback: Callable[..., None]) -> None:

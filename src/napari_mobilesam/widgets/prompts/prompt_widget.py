@@ -9,7 +9,9 @@ from typing import Any
 
 from napari.components import ViewerModel
 from napari.layers import Image, Labels, Layer
+from napari.utils.notifications import show_info
 
+from napari_mobilesam.text import counted
 from napari_mobilesam.types import ModelRecord, SegmentationError
 from napari_mobilesam.widgets.parts.controls import fill
 from napari_mobilesam.widgets.parts.delayed_call import DelayedCall
@@ -113,6 +115,8 @@ class PromptWidget(ViewerWidget):
         fill(self, panel)
         self.preview = Preview(self.viewer)
         self._hidden = HiddenObject(self.viewer)
+        # message about an image removed with its open object
+        self._dropped = ''
         self.hover = HoverView(
             self.viewer, session.hover, self.scene.layer_plane
         )
@@ -286,12 +290,22 @@ class PromptWidget(ViewerWidget):
         self.session.forget()
         self._applied.detach()
         self.saving.watch(None)
+        self._tell_queue()
         super().detach()
         self.tools.release()
         self._hidden.show()
         self.hover.remove()
         self.preview.remove()
         self.image.release()
+
+    def _tell_queue(self) -> None:
+        """Say that accepted objects come into the labels without the form."""
+        waiting = len(self.session.editor.queue)
+        if waiting:
+            show_info(
+                f'{counted(waiting, "accepted object")} to be written as soon '
+                'as the mask is ready.'
+            )
 
     # the viewer
 
@@ -331,9 +345,9 @@ class PromptWidget(ViewerWidget):
             self.panel.problem_list.show_problems(())
             open_object = '' if self.object.empty else ', and its open object'
             self.image.enter()
-            self.status.say(
-                f'The image “{name}” was removed{open_object}.', keep=True
-            )
+            text = f'The image “{name}” was removed{open_object}.'
+            self.status.say(text, keep=True)
+            self._dropped = text if open_object else ''
         elif layer is points or layer is shapes:
             self.object.drop()
             self.status.say(
@@ -415,6 +429,10 @@ class PromptWidget(ViewerWidget):
 
     def _image_chosen(self, before: Image | None) -> None:
         image = self.image.layer
+        # napari's merge and split put another image in place of a removed one
+        dropped, self._dropped = self._dropped, ''
+        if self.status.text != dropped:
+            dropped = ''
         if before is not None:
             self.object.drop()
         if image is None:
@@ -434,9 +452,8 @@ class PromptWidget(ViewerWidget):
         self._raise_later.restart()
         # an object that was open when the dock was closed
         next_step = self.object.describe_open() or self.panel.hint()
-        self.status.say(
-            f'“{image.name}”: {next_step[0].lower()}{next_step[1:]}'
-        )
+        text = f'“{image.name}”: {next_step[0].lower()}{next_step[1:]}'
+        self.status.say(f'{dropped} {text}'.lstrip(), keep=bool(dropped))
         self._preview_later.restart()
         self.preparation.start()
         self.object.schedule()

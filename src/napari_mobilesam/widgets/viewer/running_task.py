@@ -128,7 +128,8 @@ class UnfinishedWork:
             texts.append('Objects are being segmented')
         if waiting:
             texts.append(
-                f'{counted(waiting, "accepted object")} to be written'
+                f'{counted(waiting, "accepted object")} to be written, lost '
+                f'if that takes longer than {CLOSING_SECONDS:.0f} s'
             )
         if session.tracking.running:
             texts.append('Track; the tracks are lost')
