@@ -37,6 +37,27 @@ def test_propagation_goes_on_behind_a_blank_plane(desk, blobs):
     assert not labels[0].any()
 
 
+@pytest.mark.slow
+def test_object_removed_from_one_plane_stays_on_others(desk, blobs):
+    d = desk(np.stack([blobs] * 3))
+    for plane in (0, 1):
+        d.viewer.dims.set_current_step(0, plane)
+        d.settle()
+        d.mouse.click(d.image, (plane, *FIRST))
+        d.settle()
+    prompts = d.viewer.layers['prompts']
+    prompts.selected_data = {1}
+    prompts.remove_selected()
+    d.settle()
+    assert 'is no longer on image, plane 1, but on 1 other plane: Accept' in (
+        d.widget.status.text
+    )
+    d.mouse.key(Qt.Key.Key_W)
+    d.settle()
+    labels = d.viewer.layers['objects'].data
+    assert [int(plane[FIRST]) for plane in labels] == [1, 0, 0]
+
+
 def test_everything_takes_a_blank_plane_for_an_empty_one(
     everything_desk, blobs
 ):

@@ -153,6 +153,25 @@ class ObjectTexts:
                 where += f', over {part} of {first_objects(others)}'
         return f'{name} written{where}. {undo} takes it back.'
 
+    def left(self, record: ObjectRecord, plane: str) -> str:
+        """Describe an open object removed from a plane; '' if none is left.
+
+        Parameters
+        ----------
+        record : ObjectRecord
+            The object, without that plane.
+        plane : str
+            Name of the plane.
+        """
+        if record.empty:
+            return ''
+        others = counted(len(record.views), 'other plane')
+        return (
+            f'{record.text.capitalize()} is no longer on {plane}, but on '
+            f'{others}: {self._buttons["accept"].text()} or '
+            f'{self._buttons["reject"].text()}.'
+        )
+
     def opened(self, record: ObjectRecord) -> str:
         """Describe an open object, and how to continue."""
         known = [

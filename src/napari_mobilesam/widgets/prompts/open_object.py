@@ -212,7 +212,8 @@ class OpenObject:
             self._placed.leave(source.place)
             if view is not None:
                 self._editor.ask(source, Prompts())
-                self._panel.status.say(self._panel.hint())
+                text = self._texts.left(self._editor.record, source.name)
+                self._panel.status.say(text or self._panel.hint())
             self._show(shown)
             return
         self._placed.planes[source.place] = plane
