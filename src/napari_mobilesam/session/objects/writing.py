@@ -172,7 +172,9 @@ def write_object(
         The labels are not editable or do not cover the object, labels that are
         kept cover all of it, or a job is writing it. Nothing is written then.
     """
-    with objects.step(record.text) as step:
+    known = base is not None and base.number in objects
+    title = f'change of {record.text}' if known else record.text
+    with objects.step(title) as step:
         step.replay_code = replay_code
         if base is not None:
             step.erase(base)
