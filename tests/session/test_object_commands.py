@@ -63,6 +63,16 @@ def test_accept_undo_redo_open_delete(session):
     assert session.undo() == 'deleting object 1'
 
 
+def test_an_undone_change_is_told_from_an_undone_object(session):
+    session.click(*FIRST)
+    session.accept()
+    session.open(1)
+    session.click(*SECOND)
+    session.accept()
+    assert session.undo() == 'change of object 1'
+    assert session.undo() == 'object 1'
+
+
 def test_choose_and_reject(session):
     candidates = session.click(*FIRST)
     other = (candidates.chosen + 1) % 3

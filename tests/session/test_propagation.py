@@ -298,6 +298,18 @@ def test_objects_that_it_covers_go(session):
     assert 1 in session.scene.objects(False)
 
 
+def test_objects_of_which_most_is_covered_are_named(session):
+    session.click(FIRST[0], FIRST[1] + 9)
+    session.propagate()
+    session.accept()
+    session.click(FIRST[0], FIRST[1] + 9)
+    result = session.propagate(most=2)
+    assert filled(session) == [6]
+    assert result.covered == ()
+    assert result.shrunken == (1,)
+    assert 'It covers most of object 1' in result.text
+
+
 def test_planes_on_which_nothing_is_written_are_named(session):
     session.editor.options = WriteOptions(policy='keep')
     session.click(FIRST[0], FIRST[1] + 9)

@@ -317,17 +317,7 @@ class Step:
 
     def resize(self, record: ObjectRecord) -> int:
         """Store the area of an object; return its number of pixels."""
-        target = self._objects.target
-        pixels = area = 0
-        for view in record.views.values():
-            if view.mask is None:
-                continue
-            indices, _ = target.locate(
-                view.plane, view.mask.data, view.mask.box[:2]
-            )
-            found = np.count_nonzero(target.read(indices) == record.label)
-            pixels += int(found)
-            area += int(found) // target.channels(view.plane)
+        pixels, area = labelled_pixels(self._objects.target, record)
         self._labels.add(record.label)
         self._areas[record.label] = area
         return pixels
@@ -513,6 +503,26 @@ class Step:
 def _changes(patches: Sequence[Patch]) -> dict[int, int]:
     """Return by how many pixels each label has grown in a merged step."""
     return pixel_changes(patches[0]) if patches else {}
+
+
+def labelled_pixels(
+    target: LabelTarget, record: ObjectRecord
+) -> tuple[int, int]:
+    """Return how many pixels of the masks of an object have its label.
+
+    First with those in several channels counted in each, then once.
+    """
+    pixels = area = 0
+    for view in record.views.values():
+        if view.mask is None:
+            continue
+        indices, _ = target.locate(
+            view.plane, view.mask.data, view.mask.box[:2]
+        )
+        found = np.count_nonzero(target.read(indices) == record.label)
+        pixels += int(found)
+        area += int(found) // target.channels(view.plane)
+    return pixels, area
 
 
 def _without(mask: Mask, others: Sequence[Mask]) -> Mask:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_mobilesam.session.objects.history import Entry
+from napari_mobilesam.session.objects.measured_rows import pixel_changes
 from napari_mobilesam.session.objects.objects import Objects
 from napari_mobilesam.session.objects.records import ObjectRecord, ObjectView
 from napari_mobilesam.session.objects.replay_code import ReplayCode
-from napari_mobilesam.session.objects.step import Step
+from napari_mobilesam.session.objects.step import Step, labelled_pixels
 from napari_mobilesam.session.objects.targets import (
     LabelsError,
     WriteOptions,
@@ -311,23 +314,41 @@ def covered_objects(objects: Objects) -> list[int]:
 def shrunken_labels(objects: Objects) -> list[int]:
     """Return labels overwritten to less than half their area.
 
-    Only the last step and labels of known area are considered, without those
-    it wrote or removed.
+    Only the last step is considered, without labels it wrote or removed, and
+    only labels of objects or of known area.
     """
     last = objects.history.last
-    if last is None or last.rows_before is None or last.rows_after is None:
+    if last is None:
         return []
-    if 'area' not in last.rows_before or 'area' not in last.rows_after:
-        return []
-    # tables from other programs may list a label several times
-    before, after = (
-        rows.drop_duplicates('index').set_index('index')['area']
-        for rows in (last.rows_before, last.rows_after)
-    )
     written = {r.label for r in last.records_after.values() if r is not None}
-    common = before.index.intersection(after.index).difference(list(written))
-    shrunken = after[common] < before[common] / 2
-    return sorted(int(label) for label in common[shrunken])
+    measured, shrunken = _measured_areas(last)
+    losses = Counter[int]()
+    for patch in last.patches:
+        losses.subtract(pixel_changes(patch))
+    for label, lost in losses.items():
+        if lost > 0 and label not in measured:
+            masks = [r for r in objects if r.label == label]
+            left = sum(labelled_pixels(objects.target, r)[1] for r in masks)
+            if 0 < left < lost:
+                shrunken.add(label)
+    return sorted(shrunken - written)
+
+
+def _measured_areas(entry: Entry) -> tuple[set[int], set[int]]:
+    """Return labels of known area, and those that lost more than half."""
+    before, after = entry.rows_before, entry.rows_after
+    if before is None or after is None:
+        return set(), set()
+    if 'area' not in before or 'area' not in after:
+        return set(), set()
+    # tables from other programs may list a label several times
+    old, new = (
+        rows.drop_duplicates('index').set_index('index')['area'].dropna()
+        for rows in (before, after)
+    )
+    common = old.index.intersection(new.index)
+    shrunken = common[new[common] < old[common] / 2]
+    return set(map(int, common)), set(map(int, shrunken))
 
 
 def _beneath(

@@ -23,7 +23,10 @@ from napari_mobilesam.session.objects.records import (
 )
 from napari_mobilesam.session.objects.replay_code import ReplayCode
 from napari_mobilesam.session.objects.targets import WritePolicy
-from napari_mobilesam.session.objects.writing import clear_beneath
+from napari_mobilesam.session.objects.writing import (
+    clear_beneath,
+    shrunken_labels,
+)
 from napari_mobilesam.session.prompts.prompting import candidates_of
 from napari_mobilesam.session.prompts.propagation import (
     Limits,
@@ -66,6 +69,8 @@ class PropagationResult:
     covered : tuple of int
         Numbers of objects removed because nothing or only a thin rim was left
         of them.
+    shrunken : tuple of int
+        Labels of objects of which less than half is left.
     hidden : tuple of int
         Indices of planes without a pixel of it, ascending: other labels are
         kept there, or the labels do not cover it.
@@ -81,6 +86,7 @@ class PropagationResult:
     complete: bool
     skipped: tuple[int, ...] = ()
     covered: tuple[int, ...] = ()
+    shrunken: tuple[int, ...] = ()
     hidden: tuple[int, ...] = ()
     removed: bool = False
 
@@ -124,6 +130,8 @@ class PropagationResult:
             text += f'. Propagation ended at {ends}'
         if self.covered:
             text += f'. It covers all of {first_objects(self.covered)}'
+        if self.shrunken:
+            text += f'. It covers most of {first_objects(self.shrunken)}'
         if self.removed:
             text += '. Others have overwritten all of it meanwhile'
         return f'{stopped}{text}.'
@@ -268,7 +276,7 @@ class PropagationRun(BackgroundJob[PropagationStep]):
         covered = clear_beneath(
             self.objects, self._step, self.record, self.policy
         )
-        removed = self._finish()
+        removed, shrunken = self._finish()
         return PropagationResult(
             self.record,
             self.objects,
@@ -277,14 +285,16 @@ class PropagationRun(BackgroundJob[PropagationStep]):
             complete,
             tuple(sorted(self._skipped)),
             tuple(sorted(other.number for other in covered)),
+            shrunken,
             tuple(sorted(self._hidden)),
             removed,
         )
 
-    def _finish(self) -> bool:
+    def _finish(self) -> tuple[bool, tuple[int, ...]]:
         """End the step; return whether the object was removed.
 
-        That is, if others have overwritten all of it meanwhile.
+        That is, if others have overwritten all of it meanwhile. Returned, too,
+        are the labels of which less than half is left.
         """
         objects, record, base = self.objects, self.record, self._base
         removed = record.number in objects and is_overwritten(objects, record)
@@ -292,9 +302,10 @@ class PropagationRun(BackgroundJob[PropagationStep]):
         if removed:
             self._step.remove(record)
         self._step.finish()
+        shrunken = shrunken_labels(objects) if self._reached else []
         if overwritten:
             move_removal(objects, base)
-        return removed
+        return removed, tuple(shrunken)
 
     def _has_pixels(self, plane: ImagePlane, mask: Mask) -> bool:
         """Return whether the object has any pixels of a mask in the labels."""
