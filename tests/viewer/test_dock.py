@@ -40,6 +40,7 @@ from napari_mobilesam.widgets.parts.collapsible_section import (
     CollapsibleSection,
 )
 from napari_mobilesam.widgets.parts.controls import FOCUS_COLOR
+from napari_mobilesam.widgets.parts.form_area import FormTop
 from napari_mobilesam.widgets.parts.image_header import NO_DEVICE
 from napari_mobilesam.widgets.parts.message_label import (
     background_of,
@@ -83,8 +84,10 @@ def place(widget, dock):
 
 
 def scrolled(widget, dock):
-    """True if a widget is in a part that scrolls."""
+    """True if a widget is in a part that scrolls here."""
     while widget is not dock:
+        if isinstance(widget, FormTop):
+            return widget.verticalScrollBar().maximum() > 0
         if isinstance(widget, QScrollArea):
             return True
         widget = widget.parentWidget()

@@ -25,7 +25,7 @@ from napari_mobilesam.widgets.parts.collapsible_section import (
     CollapsibleSection,
 )
 from napari_mobilesam.widgets.parts.controls import explain_rows, scrollable
-from napari_mobilesam.widgets.parts.form_area import FormArea
+from napari_mobilesam.widgets.parts.form_area import FormArea, FormTop
 from napari_mobilesam.widgets.parts.status_line import SWING_MS, StatusLine
 
 NAME = 'napari_mobilesam.widgets'
@@ -188,3 +188,29 @@ def test_a_form_does_not_scroll_when_its_button_is_disabled(qtbot):
     area.focusNextPrevChild(True)
     assert area.window().focusWidget() is below
     assert area.verticalScrollBar().value() > 0
+
+
+def test_the_top_of_a_form_scrolls_only_in_a_low_window(qtbot):
+    form, top, rows = QWidget(), QVBoxLayout(), QVBoxLayout()
+    qtbot.addWidget(form)
+    label = QLabel('several words that wrap ' * 4)
+    label.setWordWrap(True)
+    top.addWidget(label)
+    for number in range(10):
+        top.addWidget(QPushButton(str(number)))
+    rows.addWidget(QLabel('rows'))
+    scrollable(form, rows, StatusLine(), top)
+    form.setStyleSheet('QScrollArea { border: 1px solid black }')
+    area = form.findChild(FormTop)
+    form.resize(300, 800)
+    form.show()
+    qtbot.waitExposed(form)
+    bar = area.verticalScrollBar()
+    qtbot.waitUntil(lambda: area.height() == area.sizeHint().height())
+    assert not bar.isVisible()
+    assert form.minimumSizeHint().height() < 300
+    form.resize(300, 300)
+    qtbot.waitUntil(bar.isVisible)
+    assert form.height() == 300
+    form.resize(300, 800)
+    qtbot.waitUntil(lambda: not bar.isVisible())

@@ -19,7 +19,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_mobilesam.widgets.parts.form_area import FormArea
+from napari_mobilesam.widgets.parts.form_area import FormArea, FormTop
 from napari_mobilesam.widgets.parts.form_guard import FormGuard
 from napari_mobilesam.widgets.parts.layouts import stack
 from napari_mobilesam.widgets.parts.status_line import StatusLine
@@ -127,7 +127,7 @@ def scrollable(
     if top is not None:
         top.setContentsMargins(8, 4, 8, 0)
         top.setSpacing(6)
-        layout.addLayout(top)
+        layout.addWidget(FormTop(top))
     layout.addWidget(area, 1)
     if bottom is not None:
         layout.addWidget(bottom)

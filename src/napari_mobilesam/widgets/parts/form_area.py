@@ -1,14 +1,76 @@
-"""The scrolling part of a form."""
+"""The parts of a form that scroll: always, or in a low window only."""
 
 from __future__ import annotations
 
-from qtpy.QtCore import QEvent, QSize, Qt
-from qtpy.QtWidgets import QFrame, QScrollArea, QWidget
+from qtpy.QtCore import QEvent, QObject, QSize, Qt
+from qtpy.QtGui import QResizeEvent
+from qtpy.QtWidgets import (
+    QFrame,
+    QLayout,
+    QScrollArea,
+    QSizePolicy,
+    QWidget,
+)
 
 from napari_mobilesam.widgets.parts.delayed_call import DelayedCall
 
 # events after which a widget may have another font
 FONT_CHANGES = (QEvent.Type.FontChange, QEvent.Type.StyleChange)
+
+# height that is left to the top of a form in a low window, in pixels
+LEAST_TOP = 120
+
+
+class FormTop(QScrollArea):
+    """Top of a form, which is cut and scrolls only in a low window.
+
+    Parameters
+    ----------
+    contents : QLayout
+        Layout of the controls.
+    """
+
+    def __init__(self, contents: QLayout) -> None:
+        super().__init__()
+        self._contents = QWidget()
+        self._contents.setLayout(contents)
+        self.setWidgetResizable(True)
+        self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self.setFrameShape(QFrame.Shape.NoFrame)
+        self.setHorizontalScrollBarPolicy(
+            Qt.ScrollBarPolicy.ScrollBarAlwaysOff
+        )
+        policy = QSizePolicy.Policy
+        self.setSizePolicy(policy.Preferred, policy.Maximum)
+        self.setWidget(self._contents)
+
+    def sizeHint(self) -> QSize:  # noqa: N802
+        """Request the height of the contents at the present width."""
+        hint = self._contents.sizeHint()
+        inside = self.maximumViewportSize()
+        if self._contents.hasHeightForWidth():
+            hint.setHeight(self._contents.heightForWidth(inside.width()))
+        # the style of napari adds a border
+        return hint + (self.size() - inside)
+
+    def minimumSizeHint(self) -> QSize:  # noqa: N802
+        """Allow less height than the contents need."""
+        width = self._contents.minimumSizeHint().width()
+        return QSize(width, min(LEAST_TOP, self.sizeHint().height()))
+
+    def resizeEvent(self, event: QResizeEvent | None) -> None:  # noqa: N802
+        """Request another height, since texts wrap otherwise."""
+        super().resizeEvent(event)
+        if event is not None and event.oldSize().width() != self.width():
+            self.updateGeometry()
+
+    def eventFilter(  # noqa: N802
+        self, watched: QObject | None, event: QEvent | None
+    ) -> bool:
+        """Request another height when the contents change."""
+        if event is not None and event.type() == QEvent.Type.LayoutRequest:
+            self.updateGeometry()
+        return bool(super().eventFilter(watched, event))
 
 
 class FormArea(QScrollArea):
