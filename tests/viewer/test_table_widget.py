@@ -14,8 +14,10 @@ from qtpy.QtCore import QPoint, Qt
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QDockWidget, QLabel
 
+from napari_mobilesam.large.io.ome_zarr import LabelWriter, open_labels
 from napari_mobilesam.measure.object_table import measure_objects
 from napari_mobilesam.measure.table_columns import histogram
+from napari_mobilesam.types import slices_of
 from napari_mobilesam.widgets import open_form
 from napari_mobilesam.widgets.table.histogram_plot import axis_texts
 from napari_mobilesam.widgets.table.marked_objects import (
@@ -614,6 +616,72 @@ def test_large_labels_on_disk(table_desk, tmp_path):
     assert 'too large, or not in memory' in d.widget.count_label.text()
     d.widget.delete()
     assert set(np.unique(array[...])) == {0, 3, 4}
+
+
+def shown_levels(path):
+    """Return the labels that a level has, for each level on disk."""
+    return [set(np.unique(level[...]).tolist()) for level in open_labels(path)]
+
+
+@pytest.mark.slow
+def test_objects_of_a_large_run_are_deleted_and_come_back(desk, tmp_path):
+    path, rows = tmp_path / 'out.ome.zarr', []
+    writer = LabelWriter.create(path, 1, (96, 128), (32, 32))
+    for row in range(0, 96, 32):
+        for column in range(0, 128, 32):
+            window = row, column, row + 32, column + 32
+            writer.write_chunk(0, window, squares()[slices_of(window)])
+    for label in (1, 2, 3, 4):
+        places = np.nonzero(squares() == label)
+        (row0, row1), (column0, column1) = (
+            (int(axis.min()), int(axis.max()) + 1) for axis in places
+        )
+        rows.append((label, 0, label / 8, row0, column0, row1, column1))
+    names = ['label', 'plane', 'score', 'row0', 'column0', 'row1', 'column1']
+    table = pd.DataFrame(rows, columns=names)
+    writer.finish(table=table)
+
+    def show():
+        d = desk(np.zeros((96, 128), np.uint8), widget='Table')
+        features = table.rename(columns={'label': 'index'})
+        d.labels = d.viewer.add_labels(
+            open_labels(path), multiscale=True, features=features
+        )
+        d.labels.editable = False
+        d.widget.labels_combo.layer = d.labels
+        d.settle()
+        return d
+
+    d = show()
+    w, every = d.widget, {0, 1, 2, 3, 4}
+    d.labels.features = d.labels.features.assign(mine=[9, 8, 7, 6])
+    w.rows.choose(3)
+    QTest.keyClick(w.rows, Qt.Key.Key_Delete)
+    d.settle()
+    assert w.status.text == 'Deleted 1 object.'
+    assert shown_levels(path) == [every - {3}] * 3
+    assert d.labels.get_value((58, 10), world=True)[1] == 0
+    assert w.table['index'].tolist() == [1, 2, 4]
+    assert not d.labels.editable
+    QTest.mouseClick(w.undo_button, LEFT)
+    d.settle()
+    assert w.status.text == 'Restored 1 object.'
+    assert shown_levels(path) == [every] * 3
+    assert d.labels.get_value((58, 10), world=True)[1] == 3
+    assert w.table.set_index('index').loc[3, 'mine'] == 7
+    d.session.redo()
+    d.settle()
+    assert w.table['index'].tolist() == [1, 2, 4]
+    # a new session, with the scores as they were read
+    table = table[table['label'] != 3]
+    d = show()
+    QTest.mouseClick(d.widget.undo_button, LEFT)
+    d.settle()
+    assert shown_levels(path) == [every] * 3
+    assert sorted(d.widget.table['index']) == [1, 2, 3, 4]
+    QTest.mouseClick(d.widget.undo_button, LEFT)
+    d.settle()
+    assert d.widget.status.text == 'Nothing to undo.'
 
 
 # bad input

@@ -23,6 +23,7 @@ from napari_mobilesam.export.exported import (
 )
 from napari_mobilesam.export.label_images import check_unnamed
 from napari_mobilesam.files import named_errors, temporary_path
+from napari_mobilesam.large.erase import finish_interrupted
 from napari_mobilesam.large.io.interfaces import Source
 from napari_mobilesam.large.io.ngff import image_around
 from napari_mobilesam.large.io.object_columns import read_objects
@@ -333,6 +334,7 @@ def read_ome_zarr(path: Path) -> LabelsWithTable:
         raise ExportError(
             f'{path} is unfinished: repeat the run that writes it first.'
         )
+    finish_interrupted(path)
     pyramid = _without_channel(open_pyramid(path))
     if pyramid.axes is None:
         check_unnamed(pyramid.arrays[0].shape, path)

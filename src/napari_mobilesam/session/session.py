@@ -15,6 +15,7 @@ from psygnal import Signal
 from napari_mobilesam.session.class_commands import ClassCommands
 from napari_mobilesam.session.class_jobs import ClassJobs
 from napari_mobilesam.session.embedding_commands import EmbeddingCommands
+from napari_mobilesam.session.everything.erase_jobs import EraseJobs
 from napari_mobilesam.session.everything.everything_runs import EverythingRuns
 from napari_mobilesam.session.everything.large_runs import LargeRuns
 from napari_mobilesam.session.everything_commands import EverythingCommands
@@ -151,6 +152,8 @@ class Session:
         Runs of segment everything.
     large : LargeRuns
         Runs on images that do not fit in memory.
+    erasing : EraseJobs
+        Deletes objects of their labels.
     series : SeriesJobs
         Many images: reads ahead, saves, and segments all of them.
     tracking : TrackJobs
@@ -259,6 +262,7 @@ class Session:
         )
         self.runs = EverythingRuns(services)
         self.large = LargeRuns(services)
+        self.erasing = EraseJobs(self._deliver)
         self.series = SeriesJobs(services)
         self.tracking = TrackJobs(self._deliver)
         self.classifying = ClassJobs(services)
@@ -433,6 +437,7 @@ class Session:
             self._worker,
             self.runs,
             self.large,
+            self.erasing,
             self.series,
             self.tracking,
             self.detector_downloads,
@@ -502,6 +507,7 @@ class Session:
         self._everything_commands.close()
         self.runs.close()
         self.large.close()
+        self.erasing.close()
         self.series.close()
         self.tracking.close()
         self.detector_downloads.close()

@@ -59,10 +59,11 @@ def read_objects(path: str | Path) -> pd.DataFrame | None:
     try:
         group = zarr.open_group(str(path), mode='r')[GROUP]
         names = group.attrs[COLUMNS]
-        return pd.DataFrame({name: group[name][:] for name in names})
+        table = pd.DataFrame({name: group[name][:] for name in names})
     # decompression raises RuntimeError
     except (OSError, LookupError, ValueError, TypeError, RuntimeError):
         return None
+    return table if 'label' in table else None
 
 
 def first_rows(table: pd.DataFrame) -> pd.DataFrame:

@@ -6,6 +6,7 @@ image. OME-NGFF 0.4 (zarr 2) and 0.5 (zarr 3) are written.
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 from collections.abc import Iterator, Mapping
@@ -117,7 +118,7 @@ class LabelWriter:
         # labels
         with new_folder(path) as part:
             group = zarr.create_group(str(part), zarr_format=FORMATS[version])
-            _create_level(group, 0, full, chunks, dtype, geometry.axes)
+            create_level(group, 0, full, chunks, dtype, geometry.axes)
             source = source_link(path, image, like, geometry)
             group.attrs[OURS] = progress_mark(geometry, version, source)
         return cls(path)
@@ -163,15 +164,14 @@ class LabelWriter:
         labels : ndarray
             (h, w) labels, 0 is background.
         """
-        row0, column0, row1, column1 = window
+        row0, column0, _, _ = window
         chunk = self.array.chunks[-2:]
         if row0 % chunk[0] or column0 % chunk[1]:
             raise ValueError(
                 f'The window {window} does not begin on a chunk of {chunk}: '
                 'two writers would share a chunk.'
             )
-        index = (slice(row0, row1), slice(column0, column1))
-        self.array[(*_plane_index(self.array, plane), *index)] = labels
+        self.array[block_index(self.array, plane, window)] = labels
 
     def finish(
         self,
@@ -316,7 +316,7 @@ def _within(chunk: tuple[int, int], shape: tuple[int, int]) -> tuple[int, int]:
     return min(chunk[0], shape[0]), min(chunk[1], shape[1])
 
 
-def _create_level(
+def create_level(
     group: Any,
     level: int,
     shape: tuple[int, ...],
@@ -324,6 +324,7 @@ def _create_level(
     dtype: Any,
     axes: str,
 ) -> Any:
+    """Create the empty array of a level in a group, replacing another."""
     v2 = group.metadata.zarr_format == 2
     if v2:
         compressor = need('numcodecs').Blosc('zstd', 3, shuffle=1)
@@ -347,28 +348,43 @@ def _create_level(
     )
 
 
-def _plane_index(array: Any, plane: int) -> tuple[int, ...]:
+def block_index(array: Any, plane: int, window: Window) -> tuple[Any, ...]:
+    """Return the index of a window of a plane in the array of a level."""
     where = np.unravel_index(plane, array.shape[:-2] or (1,))
-    return tuple(map(int, where))[: array.ndim - 2]
+    row0, column0, row1, column1 = window
+    return (
+        *map(int, where[: array.ndim - 2]),
+        slice(row0, row1),
+        slice(column0, column1),
+    )
+
+
+def coarser_block(finer: Any, plane: int, window: Window) -> NDArray[Any]:
+    """Return the pixels in a window of the level after a level.
+
+    They are every second pixel.
+    """
+    row0, column0, row1, column1 = (2 * place for place in window)
+    *place, rows, columns = block_index(
+        finer, plane, (row0, column0, row1, column1)
+    )
+    every_second = (
+        slice(part.start, part.stop, 2) for part in (rows, columns)
+    )
+    block: NDArray[Any] = finer[(*place, *every_second)]
+    return block
 
 
 def _write_coarser(group: Any, level: int, finer: Any, axes: str) -> Any:
     """Write every second pixel of a level, chunk by chunk."""
-    plane = [(size + 1) // 2 for size in finer.shape[-2:]]
-    shape = (*finer.shape[:-2], *plane)
-    array = _create_level(group, level, shape, finer.chunks, finer.dtype, axes)
-    for index in np.ndindex(*finer.shape[:-2]):
-        for row0, column0, row1, column1 in _chunk_windows(array):
-            fine = finer[
-                (
-                    *index,
-                    slice(2 * row0, 2 * row1, 2),
-                    slice(2 * column0, 2 * column1, 2),
-                )
-            ]
-            if np.any(fine):
-                rows, columns = slice(row0, row1), slice(column0, column1)
-                array[(*index, rows, columns)] = fine
+    sides = [(size + 1) // 2 for size in finer.shape[-2:]]
+    shape = (*finer.shape[:-2], *sides)
+    array = create_level(group, level, shape, finer.chunks, finer.dtype, axes)
+    for plane in range(math.prod(finer.shape[:-2])):
+        for window in _chunk_windows(array):
+            block = coarser_block(finer, plane, window)
+            if np.any(block):
+                array[block_index(array, plane, window)] = block
     return array
 
 

@@ -6,6 +6,7 @@ import tempfile
 import time
 from collections.abc import Hashable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,7 @@ from napari_mobilesam.session.runtime.latest_run import (
 from napari_mobilesam.session.runtime.services import Services
 from napari_mobilesam.session.runtime.worker import LatestWorker
 from napari_mobilesam.text import explain
+from napari_mobilesam.types import SegmentationError
 
 if TYPE_CHECKING:
     from napari_mobilesam.large.io.interfaces import Source
@@ -166,11 +168,18 @@ class LargeRuns:
         """
 
         def work() -> None:
+            from napari_mobilesam.large.erase import finish_interrupted
             from napari_mobilesam.large.io.object_columns import (
                 first_rows,
                 read_objects,
             )
 
+            try:
+                finish_interrupted(output)
+            except (OSError, SegmentationError) as error:
+                fail = partial(self._models.fail, error, 'everything')
+                self._services.deliver(fail)
+                return
             table = read_objects(output)
             if table is not None:
                 rows = first_rows(table)

@@ -12,7 +12,7 @@ from napari.components import ViewerModel
 from napari.layers import Image, Labels
 from qtpy.QtWidgets import QFileDialog, QGroupBox
 
-from napari_mobilesam.large.journal import JournalError
+from napari_mobilesam.large.journal import MANIFEST, JournalError
 from napari_mobilesam.large.large_plan import LargeParameters
 from napari_mobilesam.large.run_folder import check_place, records_folder
 from napari_mobilesam.large.run_state import run_state
@@ -27,6 +27,7 @@ from napari_mobilesam.widgets.viewer.large_source import LargeImage
 from napari_mobilesam.widgets.viewer.layers import (
     PREVIEW_MARK,
     insert_below_prompts,
+    redraw_from_disk,
     refresh_pixels,
 )
 
@@ -208,7 +209,8 @@ def numbered(path: Path, taken: Callable[[Path], bool]) -> Path:
 
 def is_finished_output(path: Path) -> bool:
     """Return whether a path holds the labels of a complete run."""
-    return path.exists() and not records_folder(path).exists()
+    # a deletion of objects only has a lock there
+    return path.exists() and not (records_folder(path) / MANIFEST).exists()
 
 
 def is_used_output(path: Path) -> bool:
@@ -328,6 +330,8 @@ class LargeView:
         # measurements are newer
         if layer is not None and not len(layer.features):
             layer.features = table.rename(columns={'label': 'index'})
+            # an interrupted deletion was undone before
+            redraw_from_disk(layer)
 
     def close(self) -> None:
         """Remove the objects found so far from the viewer."""

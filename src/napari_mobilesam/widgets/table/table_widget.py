@@ -47,6 +47,7 @@ from napari_mobilesam.widgets.parts.message_label import MessageLabel
 from napari_mobilesam.widgets.parts.save_dialog import ask_where_to_save
 from napari_mobilesam.widgets.parts.status_line import StatusLine
 from napari_mobilesam.widgets.parts.viewer_widget import ViewerWidget
+from napari_mobilesam.widgets.table.disk_objects import DiskObjects
 from napari_mobilesam.widgets.table.histogram_plot import HistogramPlot
 from napari_mobilesam.widgets.table.marked_objects import MarkedObjects
 from napari_mobilesam.widgets.table.measured_layers import (
@@ -132,6 +133,7 @@ class TableWidget(ViewerWidget):
         self._later = DelayedCall(self._measure_again, PAUSE_MS, self)
         self.marked = MarkedObjects(self.viewer, self.measuring)
         self._build()
+        self._on_disk = DiskObjects(self, self.cancel_button)
         self._connect()
         self.attach()
 
@@ -206,6 +208,7 @@ class TableWidget(ViewerWidget):
             (self.measuring.stopped, self._stopped),
             (self.measuring.failed, self._fail),
         )
+        self._on_disk.attach()
         self._layers.attach()
         self._labels_chosen(self.labels_combo.layer)
         self._end()
@@ -513,6 +516,8 @@ class TableWidget(ViewerWidget):
         labels, chosen = self.labels_combo.layer, self.rows.selected
         if labels is None or not len(chosen):
             return
+        if self._on_disk.delete(labels, chosen.tolist()):
+            return
         in_memory = isinstance(data_of(labels), np.ndarray)
         if labels in self._repainted and not in_memory:
             self.status.fail(
@@ -526,6 +531,11 @@ class TableWidget(ViewerWidget):
                 # it is no longer an object that could be accepted
                 self.session.editor.reject()
             self.status.say(f'Deleted {counted(len(chosen), "object")}.')
+
+    def undo(self) -> None:
+        """Undo the last step; if there is none, the last deletion on disk."""
+        if not self._on_disk.undo_earlier(self.labels_combo.layer):
+            super().undo()
 
     # export
 

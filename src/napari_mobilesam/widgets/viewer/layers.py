@@ -300,6 +300,17 @@ def refresh_pixels(layer: Layer) -> None:
     layer.refresh(extent=False)
 
 
+def redraw_from_disk(layer: Labels) -> None:
+    """Redraw labels after their files were changed.
+
+    napari keeps the coarsest level of a pyramid until its array is replaced.
+    """
+    editable = layer.editable
+    layer.data = layer.data
+    # it depends on the array by default
+    layer.editable = editable
+
+
 def channel_axes(image: Image) -> list[int]:
     """Return the axes of an image that may hold channels, not slices."""
     if image.rgb:

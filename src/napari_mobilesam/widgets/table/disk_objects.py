@@ -1,0 +1,217 @@
+"""Deletion of objects whose labels are on disk, as those of a large run."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from napari.layers import Labels
+from qtpy.QtWidgets import QPushButton
+
+from napari_mobilesam.session.everything.erase_jobs import EraseJobs
+from napari_mobilesam.session.objects.history import Entry, History
+from napari_mobilesam.session.objects.targets import with_rows
+from napari_mobilesam.text import counted
+from napari_mobilesam.widgets.parts.viewer_widget import ViewerWidget
+from napari_mobilesam.widgets.viewer.layers import (
+    data_of,
+    redraw_from_disk,
+    rows_by_label,
+    with_class_text,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class Deletion:
+    """A deletion that can be undone and redone, in the background.
+
+    Parameters
+    ----------
+    layer : napari.layers.Labels
+        Layer that shows the labels.
+    path : Path
+        Folder of the labels.
+    labels : tuple of int
+        Labels of the deleted objects.
+    jobs : EraseJobs
+        Thread on which labels are written.
+    history : History
+        History with the deletion as its only step.
+    """
+
+    def __init__(
+        self,
+        layer: Labels,
+        path: Path,
+        labels: tuple[int, ...],
+        jobs: EraseJobs,
+        history: History,
+    ) -> None:
+        self._layer = layer
+        self._path = path
+        self._labels = labels
+        self._jobs = jobs
+        self._objects = counted(len(labels), 'object')
+        # with measurements and classes
+        self._rows = _take_rows(layer, labels)
+        self.history = history
+        history.push(Entry(f'deleting {self._objects}', labels=labels))
+
+    @property
+    def name(self) -> str:
+        """Name of the layer."""
+        return str(self._layer.name)
+
+    def undo(self) -> str | None:
+        """Begin to restore the objects; return the title of the deletion."""
+        title = self.history.undoable
+        if title is not None:
+            self._jobs.restore(self._path, self._undone)
+        return title
+
+    def redo(self) -> str | None:
+        """Begin to delete the objects again; return the title."""
+        title = self.history.redoable
+        if title is not None:
+            self._jobs.erase(self._path, self._labels, self._redone)
+        return title
+
+    def _undone(self, rows: pd.DataFrame | None) -> None:
+        self.history.pop_undo()
+        if rows is None:
+            # labels were written anew, by another run
+            self.history.clear()
+            self._jobs.finished.emit(_NOTHING)
+            return
+        same = set(rows['label']) == set(self._labels)
+        _put_rows(self._layer, self._rows if same else _features(rows))
+        self._jobs.finished.emit(f'Restored {self._objects}.')
+
+    def _redone(self, rows: pd.DataFrame) -> None:
+        self.history.pop_redo()
+        self._rows = _take_rows(self._layer, self._labels)
+        self._jobs.finished.emit(f'Deleted {self._objects}.')
+
+
+_NOTHING = 'Nothing to undo.'
+
+
+class DiskObjects:
+    """Objects of a table whose labels are on disk.
+
+    Parameters
+    ----------
+    dock : ViewerWidget
+        The table: its scene, session and status line.
+    cancel_button : QPushButton
+        Button that cancels a deletion.
+    """
+
+    def __init__(self, dock: ViewerWidget, cancel_button: QPushButton) -> None:
+        self._dock = dock
+        self._jobs = dock.session.erasing
+        self._cancel_button = cancel_button
+        cancel_button.clicked.connect(self._jobs.cancel)
+
+    def attach(self) -> None:
+        """Show the progress of deletions until the dock closes."""
+        self._dock.listen_all(
+            (self._jobs.progress, self._progress),
+            (self._jobs.finished, self._end),
+            (self._jobs.stopped, self._stopped),
+            (self._jobs.failed, self._fail),
+        )
+
+    def delete(self, layer: Labels, labels: Collection[int]) -> bool:
+        """Begin to delete objects; return False if they are not on disk."""
+        path = output_of(layer)
+        if path is None:
+            return False
+        with self._dock.status.errors():
+            self._jobs.erase(path, labels, partial(self._deleted, layer, path))
+            self._cancel_button.setEnabled(True)
+            self._dock.status.say('Deleting …', busy=True)
+        return True
+
+    def undo_earlier(self, layer: Labels | None) -> bool:
+        """Begin to undo a deletion of an earlier session.
+
+        Returns
+        -------
+        bool
+            False if something else is to be undone first, or the labels are
+            not on disk.
+        """
+        path = None if layer is None else output_of(layer)
+        if path is None or self._dock.session.navigation.next_undo:
+            return False
+        with self._dock.status.errors():
+            self._jobs.restore(path, partial(self._restored, layer))
+        return True
+
+    def _deleted(self, layer: Labels, path: Path, rows: pd.DataFrame) -> None:
+        labels = tuple(rows['label'].tolist())
+        self._dock.scene.with_history(
+            partial(Deletion, layer, path, labels, self._jobs)
+        )
+        objects = counted(len(labels), 'object')
+        self._jobs.finished.emit(f'Deleted {objects}.')
+
+    def _restored(self, layer: Labels, rows: pd.DataFrame | None) -> None:
+        if rows is None:
+            self._jobs.finished.emit(_NOTHING)
+            return
+        _put_rows(layer, _features(rows))
+        objects = counted(len(rows), 'object')
+        self._jobs.finished.emit(f'Restored {objects}.')
+
+    def _progress(self, done: int, total: int, text: str) -> None:
+        self._dock.status.say(f'{text} …', busy=True)
+        self._dock.status.show_progress(done, total)
+
+    def _end(self, text: str) -> None:
+        self._cancel_button.setEnabled(False)
+        self._dock.status.say(text)
+
+    def _stopped(self) -> None:
+        self._end('Stopped; no object is deleted.')
+
+    def _fail(self, text: str) -> None:
+        self._end('')
+        self._dock.status.fail(text)
+
+
+def output_of(layer: Labels) -> Path | None:
+    """Return the folder of labels of a finished large run, None for others."""
+    from napari_mobilesam.large.io.ome_zarr import is_finished
+
+    data = data_of(layer)
+    root = getattr(getattr(data, 'store', None), 'root', None)
+    if root is None:
+        return None
+    path = Path(root, str(data.path)).parent
+    return path if is_finished(path) else None
+
+
+def _features(rows: pd.DataFrame) -> pd.DataFrame:
+    return rows.rename(columns={'label': 'index'})
+
+
+def _take_rows(layer: Labels, labels: Collection[int]) -> pd.DataFrame:
+    """Remove and return the features of objects."""
+    table = rows_by_label(layer.features)
+    gone = table['index'].isin(list(labels))
+    layer.features = table[~gone].reset_index(drop=True)
+    redraw_from_disk(layer)
+    return table[gone]
+
+
+def _put_rows(layer: Labels, rows: pd.DataFrame) -> None:
+    """Add the features of objects."""
+    table = with_rows(rows_by_label(layer.features), rows['index'], rows)
+    layer.features = with_class_text(table)
+    redraw_from_disk(layer)
