@@ -15,10 +15,12 @@ from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QDockWidget, QLabel
 
 from napari_mobilesam.large.io.ome_zarr import LabelWriter, open_labels
+from napari_mobilesam.large.run_folder import records_folder
 from napari_mobilesam.measure.object_table import measure_objects
 from napari_mobilesam.measure.table_columns import histogram
 from napari_mobilesam.types import slices_of
 from napari_mobilesam.widgets import open_form
+from napari_mobilesam.widgets.everything.large_panel import is_finished_output
 from napari_mobilesam.widgets.table.histogram_plot import axis_texts
 from napari_mobilesam.widgets.table.marked_objects import (
     outlines_of,
@@ -672,6 +674,10 @@ def test_objects_of_a_large_run_are_deleted_and_come_back(desk, tmp_path):
     d.session.redo()
     d.settle()
     assert w.table['index'].tolist() == [1, 2, 4]
+    # a lock of a process that was killed
+    records_folder(path).mkdir()
+    (records_folder(path) / 'lock').touch()
+    assert is_finished_output(path)
     # a new session, with the scores as they were read
     table = table[table['label'] != 3]
     d = show()

@@ -147,7 +147,8 @@ class DiskObjects:
             not on disk.
         """
         path = None if layer is None else output_of(layer)
-        if path is None or self._dock.session.navigation.next_undo:
+        newest = self._dock.session.navigation.next_undo
+        if path is None or newest is not None:
             return False
         with self._dock.status.errors():
             self._jobs.restore(path, partial(self._restored, layer))
