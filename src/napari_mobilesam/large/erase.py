@@ -32,6 +32,7 @@ from napari_mobilesam.large.io.ome_zarr import (
     coarser_block,
     create_level,
     is_finished,
+    open_labels,
 )
 from napari_mobilesam.large.journal import MANIFEST
 from napari_mobilesam.large.run_folder import records_folder
@@ -207,7 +208,7 @@ def _clear(
     path: Path, step: Path, rows: pd.DataFrame, progress: Progress
 ) -> None:
     """Move the pixels of objects from the labels to a step."""
-    levels, removed = _levels(path), _open(step)[PIXELS]
+    levels, removed = open_labels(path, 'r+'), _open(step)[PIXELS]
     gone = np.zeros(int(rows['label'].max()) + 2, bool)
     gone[rows['label']] = True
     blocks = _blocks(rows, levels[0].chunks)
@@ -244,7 +245,7 @@ def _restore(
     """Restore the objects of an unfinished step; it may be repeated."""
     before = step / GROUP
     table = _table(step if before.exists() else path)
-    group, levels = _open(step), _levels(path)
+    group, levels = _open(step), open_labels(path, 'r+')
     rows = table[table['label'].isin(group[LABELS][:])]
     blocks = _blocks(rows, levels[0].chunks)
     for done, block in enumerate(blocks):
@@ -271,12 +272,6 @@ def _remove(folder: Path) -> None:
 
 def _open(path: Path) -> Any:
     return need('zarr').open_group(str(path), mode='r+')
-
-
-def _levels(path: Path) -> list[Any]:
-    """Open the levels for writing, finest first."""
-    group = _open(path)
-    return [group[name] for name in sorted(group.array_keys(), key=int)]
 
 
 def _blocks(rows: pd.DataFrame, chunks: tuple[int, ...]) -> list[Block]:

@@ -359,6 +359,7 @@ class Session:
             (self.editor, 'prompts'),
             (self.tracking, 'tracks'),
             (self.classifying, 'classes'),
+            (self.erasing, 'objects'),
         ):
             part.failed.connect(partial(self._fail, topic))
 

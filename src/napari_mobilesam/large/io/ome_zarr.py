@@ -11,7 +11,7 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -263,7 +263,7 @@ def check_replaceable(path: Path) -> None:
         )
 
 
-def open_labels(path: str | Path) -> list[Any]:
+def open_labels(path: str | Path, mode: Literal['r', 'r+'] = 'r') -> list[Any]:
     """Open the levels of a label image, finest first, as zarr arrays.
 
     Parameters
@@ -271,9 +271,11 @@ def open_labels(path: str | Path) -> list[Any]:
     path : path
         Folder written by `LabelWriter`; an unfinished one only has the first
         level.
+    mode : {'r', 'r+'}
+        Whether they are only read, or written, too.
     """
     zarr = need('zarr')
-    group = zarr.open_group(str(path), mode='r')
+    group = zarr.open_group(str(path), mode=mode)
     if not is_finished(Path(path)):
         return [group['0']]
     return [group[name] for name in sorted(group.array_keys(), key=int)]
