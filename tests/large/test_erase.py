@@ -18,7 +18,7 @@ from napari_mobilesam.large.erase import (  # noqa: E402
     finish_interrupted,
     undo_erase,
 )
-from napari_mobilesam.large.io.object_columns import read_rows  # noqa: E402
+from napari_mobilesam.large.io.object_columns import read_objects  # noqa: E402
 from napari_mobilesam.large.io.ome_zarr import (  # noqa: E402
     LabelWriter,
     open_labels,
@@ -93,7 +93,7 @@ def assert_holds(path: Path, labels) -> None:
         expected = labels[:, ::step, ::step].reshape(level.shape)
         np.testing.assert_array_equal(level[:], expected)
     pd.testing.assert_frame_equal(
-        read_rows(path), rows_of(labels), check_dtype=False
+        read_objects(path), rows_of(labels), check_dtype=False
     )
 
 
@@ -126,7 +126,7 @@ def test_deletions_are_undone_in_turn(output):
 def test_all_objects_may_be_deleted(output):
     labels = picture()
     erase_objects(output, np.unique(labels[labels > 0]).tolist(), quiet)
-    assert len(read_rows(output)) == 0
+    assert len(read_objects(output)) == 0
     assert not any(level[:].any() for level in open_labels(output))
     undo_erase(output, quiet)
     assert_holds(output, labels)
@@ -200,7 +200,7 @@ def test_an_interrupted_step_is_finished_when_opened(
             whole = power.left >= 0
         finish_interrupted(output)
         # either done or not
-        done = len(read_rows(output)) < len(rows_of(labels))
+        done = len(read_objects(output)) < len(rows_of(labels))
         assert_holds(output, after if done else labels)
         if done:
             undo_erase(output, quiet)
