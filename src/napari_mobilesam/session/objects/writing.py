@@ -175,8 +175,7 @@ def write_object(
         The labels are not editable or do not cover the object, labels that are
         kept cover all of it, or a job is writing it. Nothing is written then.
     """
-    known = base is not None and base.number in objects
-    title = f'change of {record.text}' if known else record.text
+    title = record.text if base is None else f'change of {record.text}'
     with objects.step(title) as step:
         step.replay_code = replay_code
         if base is not None:
