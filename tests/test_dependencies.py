@@ -55,7 +55,8 @@ def imported_distributions(*, needed: bool) -> set[str]:
     imported, given_to_need = modules_used()
     tops = imported | given_to_need if needed else imported
     owners = packages_distributions()
-    foreign = tops - sys.stdlib_module_names - {NAME}
+    # type checkers have stubs of their own in _typeshed
+    foreign = tops - sys.stdlib_module_names - {NAME, '_typeshed'}
     return {
         owner.lower() for top in foreign for owner in owners.get(top, [top])
     }

@@ -1633,7 +1633,7 @@ def test_what_a_format_does_not_use_is_refused(
 
 @pytest.mark.parametrize('before', [True, False])
 @pytest.mark.parametrize(
-    'step', [(ome_zarr_labels, '_write_plane'), (ome_zarr, '_create_level')]
+    'step', [(ome_zarr_labels, '_write_plane'), (ome_zarr, 'create_level')]
 )
 def test_ome_zarr_that_cannot_be_written_leaves_what_was_there(
     labels, tmp_path, monkeypatch, before, step
