@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QPoint, Qt
+from qtpy.QtTest import QTest
 
 from napari_mobilesam.widgets.parts.keys import bind_keys, unbind_keys
 
@@ -225,3 +226,71 @@ def test_undo_removes_the_prompts_of_the_open_object_first(desk, blobs):
     assert labels.data.any()
     d.widget.trigger('undo')
     assert not labels.data.any()
+
+
+@pytest.mark.slow
+def test_undo_removes_no_prompts_from_before(desk, blobs):
+    d = desk(blobs)
+    accept_at(d, FIRST)
+    own = d.viewer.add_points([SECOND], name='own')
+    d.session.navigation.open(1)
+    d.settle()
+    d.widget.tools.use_points_tool()
+    d.mouse.click(d.image, SECOND)
+    d.settle()
+    points = d.viewer.layers['prompts']
+    # the first of two, which was there before
+    points.remove([0])
+    d.settle()
+    d.widget.trigger('undo')
+    assert not len(points.data)
+    # a quick drag, of which napari sees no move
+    d.widget.panel.buttons['use_boxes_tool'].click()
+    canvas, start = d.mouse.canvas.native, d.mouse.at(d.image, (12, 16))
+    left = Qt.MouseButton.LeftButton
+    QTest.mousePress(canvas, left, pos=start)
+    d.mouse.move(start + QPoint(20, 20), left)
+    QTest.mouseRelease(canvas, left, pos=d.mouse.at(d.image, (44, 48)))
+    shapes = d.viewer.layers['shapes']
+    assert len(shapes.data) == 1
+    d.widget.trigger('undo')
+    assert not len(shapes.data)
+    # a line that is not finished
+    d.widget.panel.buttons['use_scribble_tool'].click()
+    for position in (FIRST, THIRD):
+        d.mouse.stroke(d.image, [position, SECOND])
+    first = shapes.data[0]
+    d.mouse.click(d.image, THIRD)
+    assert len(shapes.data) == 3
+    for _ in range(2):
+        d.widget.trigger('undo')
+    (left_over,) = shapes.data
+    assert (left_over == first).all()
+    d.widget.panel.points_combo.layer = own
+    d.widget.trigger('undo')
+    d.settle()
+    assert not len(shapes.data)
+    assert len(own.data) == 1
+    assert d.viewer.layers['objects'].data[FIRST] == 1
+
+
+@pytest.mark.slow
+def test_undo_shows_the_plane_of_the_prompt_that_it_removes(desk, blobs):
+    d = desk(np.stack([blobs] * 3))
+    accept_at(d, (1, *FIRST))
+    d.session.navigation.open(1)
+    d.settle()
+    d.widget.tools.use_points_tool()
+    d.viewer.dims.set_current_step(0, 0)
+    d.settle()
+    d.mouse.click(d.image, (0, *FIRST))
+    d.settle()
+    for plane in (2, 1):
+        d.viewer.dims.set_current_step(0, plane)
+        d.settle()
+    d.widget.trigger('undo')
+    d.settle()
+    assert d.viewer.dims.current_step[0] == 0
+    points = d.viewer.layers['prompts'].data
+    np.testing.assert_allclose(points, [(1, *FIRST)], atol=1)
+    assert d.viewer.layers['objects'].data[(1, *FIRST)] == 1

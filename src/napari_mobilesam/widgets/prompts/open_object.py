@@ -7,7 +7,6 @@ from collections.abc import Callable, Hashable, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from napari.layers import Points, Shapes
 from numpy.typing import NDArray
 
 from napari_mobilesam.session import PromptResult, check_prompts
@@ -280,23 +279,28 @@ class OpenObject:
     def take_back_prompt(self) -> bool:
         """Remove the newest prompt of the open object; return False if none.
 
-        Only prompts added since it was opened, on the displayed plane.
+        Only prompts added since it was opened; the plane of the prompt is
+        shown.
         """
-        if not self._tools.added:
-            return False
+        if self._tools.drop_unfinished():
+            self.schedule()
+            return True
         try:
             plane, source = self._scene.shown()
         except SegmentationError:
             return False
-        found = self._placed.collect(plane, source.place)
-        layer: Points | Shapes | None = self._tools.shapes
-        numbers = found.shapes
-        if self._tools.added[-1] is Points:
-            layer, numbers = self._tools.points, found.points
-        if not numbers:
-            return False
-        remove_prompts(layer, [max(numbers)])
-        return True
+        views = self._editor.record.views
+        places = {source.place: plane, **self._placed.planes}
+        for layer, number in reversed(self._tools.added):
+            for place, plane in places.items():
+                found = self._placed.collect(plane, place)
+                is_point = layer is self._tools.points
+                if number in (found.points if is_point else found.shapes):
+                    if place != source.place and place in views:
+                        self._scene.show(views[place].plane)
+                    remove_prompts(layer, [number])
+                    return True
+        return False
 
     def expect(self, coordinates: NDArray[np.float64], label: int) -> None:
         """Precompute the mask between mouse press and release.

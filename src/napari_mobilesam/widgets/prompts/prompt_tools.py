@@ -95,8 +95,8 @@ class PromptTools:
         Layer of boxes, outlines and scribbles.
     polarity : str
         Polarity of the next left click.
-    added : list of type
-        `Points` or `Shapes` for each prompt added to the open object.
+    added : list of (napari.layers.Layer, int)
+        Layer of each prompt added to the open object, and its index there.
     """
 
     edited = Signal()
@@ -119,7 +119,7 @@ class PromptTools:
         self.points: Points | None = None
         self.shapes: Shapes | None = None
         self.polarity = POSITIVE
-        self.added: list[type[Layer]] = []
+        self.added: list[tuple[Layer, int]] = []
         panel.points_combo.layer_changed.connect(self.use_points)
         panel.shapes_combo.layer_changed.connect(self.use_shapes)
 
@@ -203,7 +203,7 @@ class PromptTools:
             False keeps the selection of the viewer if there is a suitable
             Points layer.
         """
-        self._drop_unfinished()
+        self.drop_unfinished()
         tool = self._panel.tool or TOOLS[0]
         unfit = [
             layer
@@ -295,6 +295,7 @@ class PromptTools:
         for layer in (self.points, self.shapes):
             self._release_mouse(layer)
         self.points = self.shapes = None
+        self.added.clear()
 
     def _replace(
         self, before: Any, layer: Any, more: dict[str, Callable[..., None]]
@@ -308,6 +309,8 @@ class PromptTools:
             **more,
         }
         self._release_mouse(before)
+        # its indices are not followed any more
+        self.added = [each for each in self.added if each[0] is not before]
         if layer is not None:
             if isinstance(layer, Points):
                 adopt_points(layer)
@@ -340,20 +343,30 @@ class PromptTools:
         added = action == 'added'
         if self._drawn_by_mouse and added and isinstance(layer, Shapes):
             self._notice_outside(layer)
-        if not self._blocked and action in ('added', 'removed'):
-            self._count(layer, added, len(event.data_indices))
+        if added and not self._blocked:
+            self._note_added(layer, len(event.data_indices))
+        elif action == 'removed':
+            self._note_removed(layer, set(event.data_indices))
         self._tell_edited()
 
-    def _count(self, layer: Points | Shapes, added: bool, count: int) -> None:
-        """Note which prompts were added to the open object."""
-        kind = Points if isinstance(layer, Points) else Shapes
-        if added:
-            self.added += [kind] * count
-            return
-        for number in range(len(self.added) - 1, -1, -1):
-            if count and self.added[number] is kind:
-                del self.added[number]
-                count -= 1
+    def _note_added(self, layer: Points | Shapes, count: int = 1) -> None:
+        """Note the newest prompts of a layer as those of the open object."""
+        last = len(layer.data)
+        self.added += [(layer, number) for number in range(last - count, last)]
+
+    def _note_removed(self, layer: Points | Shapes, gone: set[int]) -> None:
+        """Forget removed prompts, and count the others anew."""
+        kept = []
+        for each, number in self.added:
+            if each is layer:
+                if number in gone:
+                    continue
+                number -= sum(other < number for other in gone)
+                if number >= len(layer.data):
+                    # all were replaced by none
+                    continue
+            kept.append((each, number))
+        self.added = kept
 
     def _tell_edited(self) -> None:
         if self._stray is not None:
@@ -434,18 +447,20 @@ class PromptTools:
             self._drawn_by_mouse = False
             with self.blocked():
                 end_box(layer, number, corners)
+            self._note_added(layer)
             self._notice_outside(layer)
             self._tell_edited()
 
-    def _drop_unfinished(self) -> None:
-        """Remove an unfinished line that belongs to another image."""
+    def drop_unfinished(self) -> bool:
+        """Remove a shape that is being drawn; return False if none."""
         shapes = self.shapes
         if shapes is None or not shapes._is_creating:
-            return
+            return False
         number = len(shapes.data) - 1
         with self.blocked():
             end_drawing(shapes)
             remove_prompts(shapes, [number])
+        return True
 
     def _say_unfinished(self) -> None:
         """Say that a line was too short to end with the mouse button."""
@@ -469,7 +484,6 @@ class PromptTools:
             return
         with self.blocked():
             remove_prompts(stray.layer, [stray.number])
-        self._count(stray.layer, False, 1)
         self._reset_polarity()
         # it may have been read while being drawn
         self.edited.emit()
