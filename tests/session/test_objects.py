@@ -529,3 +529,29 @@ def test_a_step_of_many_writes_is_undone_in_one(objects, monkeypatch):
     objects.redo()
     assert np.array_equal(objects.target.data, written)
     assert changes == [64, 64]
+
+
+def test_mean_areas_over_times_are_empty_when_pixels_change(objects):
+    target = objects.target
+    first = write(objects, record_of(square(0, 0), square(0, 0)))
+    target.data[0, 20:24, :4] = target.data[1, 20:24, :4] = 9
+    measured = {'index': [1, 9], 'area': 16.0, 'times': 2, 't0': 0, 't1': 2}
+    target.set_features(pd.DataFrame(measured))
+
+    def rows():
+        table = target.features().set_index('index').sort_index()
+        return table[['area', 'times']].fillna('').to_numpy().tolist()
+
+    before = rows()
+    write(objects, record_of(square(20, 2)))
+    assert rows()[:2] == [before[0], ['', '']]
+    objects.undo()
+    assert rows() == before
+    larger = record_of(square(0, 0, 6), square(0, 0), number=1, label=1)
+    write(objects, larger, first)
+    assert rows() == [['', ''], before[1]]
+    objects.undo()
+    assert rows() == before
+    target.data[0, 20, 0] = 0
+    target.edited.emit({9: -1})
+    assert rows() == [before[0], ['', '']]

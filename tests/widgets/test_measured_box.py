@@ -77,6 +77,11 @@ def test_a_moving_object_is_looked_at_where_it_is():
         assert box_to_look_at(labels, 5, scene, here).tolist() == box
     # all of it is deleted
     assert len(pixels_of(labels, [5], scene)[0]) == 9 + 25
+    # one frame, with the table of all
+    one = viewer.add_labels(frames[1], features=labels.features)
+    here = np.array([0, 0])
+    box = box_to_look_at(one, 5, scene, here)
+    assert box.tolist() == measured_box(one, 5, scene).tolist()
 
 
 @pytest.mark.slow

@@ -9,13 +9,14 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from napari_mobilesam.measure.object_table import measure_objects
+from napari_mobilesam.measure.table_columns import TIMES
 from napari_mobilesam.readers.unread_views import Reordered
 from napari_mobilesam.types import Progress, part_of_progress
 
 if TYPE_CHECKING:
     import pandas as pd
 
-TIME, TIMES = 't', 'times'
+TIME = 't'
 
 
 def measure_over_time(

@@ -17,10 +17,12 @@ if TYPE_CHECKING:
 BINS = 40
 # names of the channels of colours
 RGB = ('red', 'green', 'blue', 'alpha')
+# number of frames over which measurements are means
+TIMES = 'times'
 # names of measurement columns; a unit or a channel may follow
 UNIT = '|'.join(map(re.escape, [*SYMBOLS.values(), 'units']))
 MEASURED = re.compile(
-    r'times|(row|column|z|t)[01]|eccentricity|solidity'
+    rf'{TIMES}|(row|column|z|t)[01]|eccentricity|solidity'
     r'|(row|column|z|area|axis_(major|minor)_length'
     r'|equivalent_diameter_area|perimeter)'
     rf'( ({UNIT})[²³]?)?'

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_mobilesam.measure.table_columns import MEASURED
+from napari_mobilesam.measure.table_columns import MEASURED, TIMES
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,8 +36,8 @@ def changed_rows(
 ) -> pd.DataFrame:
     """Return rows updated for changed pixels.
 
-    Areas are updated; other measurements of changed labels are no longer valid
-    and are emptied.
+    Areas are updated, but for means over times; other measurements of changed
+    labels are no longer valid and are emptied.
 
     Parameters
     ----------
@@ -46,11 +46,15 @@ def changed_rows(
     changes : mapping of int to int
         See `pixel_changes`.
     """
-    rows = _emptied(rows, rows['index'].isin(list(changes)))
+    changed = rows['index'].isin(list(changes))
+    found = _emptied(rows, changed)
     if _has_areas(rows):
         grown = rows['index'].map(changes).fillna(0).astype(int)
-        rows = rows.assign(area=rows['area'] + grown)
-    return rows
+        area = rows['area'] + grown
+        if TIMES in rows:
+            area = area.mask(changed & rows[TIMES].notna())
+        found = found.assign(area=area)
+    return found
 
 
 def described_rows(
@@ -76,6 +80,8 @@ def described_rows(
     if _has_areas(before):
         changed = changed_rows(before, changes).drop_duplicates('index')
         known = changed.set_index('index')['area']
+        # the changes of these are not all of their pixels
+        areas = areas.mask(rows['index'].isin(known.index))
         areas = rows['index'].map(known).fillna(areas)
     areas = areas.fillna(rows['area']).astype(rows['area'].dtype)
     return _emptied(rows, areas != rows['area']).assign(area=areas)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_mobilesam.measure.table_columns import TIMES
 from napari_mobilesam.segmentation.masks import shared_area
 from napari_mobilesam.segmentation.shapes import sampled
 from napari_mobilesam.session.images.planes import ImagePlane
@@ -423,6 +424,9 @@ class Step:
                 # have pixels of other objects, and of the brush
                 areas = self._areas | self._new_areas(changes) | brushed
                 areas |= column_of(known, 'area')
+                # means over times that hold no more
+                for label in changes.keys() & column_of(before, TIMES).keys():
+                    areas.pop(label, None)
                 after['area'] = after['index'].map(areas)
         else:
             after = described_rows(self._rows, before, changes | brushed)

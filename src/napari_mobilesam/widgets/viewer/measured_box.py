@@ -98,9 +98,10 @@ def box_to_look_at(
         As that of `measured_box`.
     """
     box = measured_box(labels, label, scene, here)
-    if box is None or 't0' not in labels.features:
+    axes = measured_axes(labels, scene)
+    if box is None or 't0' not in labels.features or len(axes) < 3:
         return box
-    time = measured_axes(labels, scene)[0]
+    time = axes[0]
     box[:, time] = np.clip(here[time], *box[:, time])
     part = data_of(labels)[tuple(map(slice, box[0], box[1] + 1))]
     inside = np.argwhere(np.asarray(part) == label)
