@@ -92,7 +92,7 @@ def bind_keys(
 def bind_free_keys(
     widget: ViewerWidget, actions: Mapping[str, Callable[[], None]]
 ) -> Keys:
-    """Bind keys that the selected layer, text fields and others keep.
+    """Bind keys that the selected layer, text fields and napari keep.
 
     Parameters
     ----------
@@ -101,12 +101,14 @@ def bind_free_keys(
     actions : mapping of str to callable
         Maps a key to a bound method, as in `bind_keys`.
     """
-    keys = Keys()
-    bound = {str(key) for key in widget.viewer.keymap}
+    keys, viewer = Keys(), widget.viewer
+    # napari binds the keys of its preferences to classes
+    kept = [getattr(each, 'class_keymap', ()) for each in type(viewer).mro()]
+    bound = {str(key) for each in (viewer.keymap, *kept) for key in each}
     for key, action in actions.items():
         if key not in bound:
             callback = _weakly(action)
-            widget.viewer.bind_key(key, callback)
+            viewer.bind_key(key, callback)
             keys.callbacks.append(callback)
     return keys
 

@@ -6,6 +6,7 @@ labels. They can be changed in the settings of the form.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 
 from napari_mobilesam.widgets.parts.action import Action
@@ -136,9 +137,13 @@ ACTIONS: Mapping[str, Action] = {
     ),
 }
 
+COMMAND = 'Meta' if sys.platform == 'darwin' else 'Ctrl'
 # Keys of other programs. A selected labels layer keeps those of napari, which
 # undo and redo painting.
-COMMON_KEYS: Mapping[str, str] = {'Ctrl+Z': 'undo', 'Ctrl+Shift+Z': 'redo'}
+COMMON_KEYS: Mapping[str, str] = {
+    f'{COMMAND}+Z': 'undo',
+    f'{COMMAND}+Shift+Z': 'redo',
+}
 
 
 def key_of(action: str, changed: Mapping[str, str]) -> str:
