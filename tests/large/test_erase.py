@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -207,6 +208,22 @@ def test_an_interrupted_step_is_finished_when_opened(
         assert_holds(output, labels)
         last += 3
     assert last > 10
+
+
+def test_an_interrupted_undo_leaves_no_part_of_a_table(output, monkeypatch):
+    erase_objects(output, [1], quiet)
+    with monkeypatch.context() as patch:
+
+        def rmtree(folder):
+            raise OSError(errno.EIO, 'killed')
+
+        patch.setattr(erase, 'shutil', SimpleNamespace(rmtree=rmtree))
+        with pytest.raises(OSError, match='killed'):
+            undo_erase(output, quiet)
+    finish_interrupted(output)
+    # other programs would list it
+    assert not list(output.glob('.*.part'))
+    assert_holds(output, picture())
 
 
 def test_a_run_and_a_deletion_exclude_each_other(output):

@@ -257,7 +257,7 @@ def _restore(
     _write_coarser(levels, blocks)
     if before.exists():
         if (path / GROUP).exists():
-            _remove(path / GROUP)
+            os.replace(path / GROUP, step / NEW / GROUP)
         os.replace(before, path / GROUP)
     _remove(step)
     return first_rows(rows)
