@@ -13,6 +13,9 @@ import pytest
 
 zarr = pytest.importorskip('zarr')
 
+from napari_mobilesam.export.ome_zarr_labels import (  # noqa: E402
+    read_ome_zarr,
+)
 from napari_mobilesam.large import erase  # noqa: E402
 from napari_mobilesam.large.erase import (  # noqa: E402
     erase_objects,
@@ -224,6 +227,18 @@ def test_an_interrupted_undo_leaves_no_part_of_a_table(output, monkeypatch):
     # other programs would list it
     assert not list(output.glob('.*.part'))
     assert_holds(output, picture())
+
+
+def test_labels_of_an_interrupted_deletion_are_read_only(output, monkeypatch):
+    (output / erase.STEPS / f'1{erase.UNFINISHED}').mkdir(parents=True)
+
+    def refuse(folder):
+        raise OSError(errno.EROFS, 'read-only')
+
+    monkeypatch.setattr(erase, 'run_lock', refuse)
+    with pytest.warns(UserWarning, match='may lack pixels.*read-only'):
+        read = read_ome_zarr(output)
+    assert len(read.table) == len(rows_of(picture()))
 
 
 def test_a_run_and_a_deletion_exclude_each_other(output):

@@ -334,7 +334,14 @@ def read_ome_zarr(path: Path) -> LabelsWithTable:
         raise ExportError(
             f'{path} is unfinished: repeat the run that writes it first.'
         )
-    finish_interrupted(path)
+    try:
+        finish_interrupted(path)
+    except OSError as error:
+        warnings.warn(
+            f'Objects of {path} may lack pixels: their deletion was '
+            f'interrupted, and cannot be undone here. {error}',
+            stacklevel=2,
+        )
     pyramid = _without_channel(open_pyramid(path))
     if pyramid.axes is None:
         check_unnamed(pyramid.arrays[0].shape, path)

@@ -178,8 +178,8 @@ class LargeRuns:
                 finish_interrupted(output)
             except (OSError, SegmentationError) as error:
                 fail = partial(self._models.fail, error, 'everything')
+                # they can be shown, if perhaps without parts of some objects
                 self._services.deliver(fail)
-                return
             table = read_objects(output)
             if table is not None:
                 rows = first_rows(table)
