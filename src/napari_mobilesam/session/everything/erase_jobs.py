@@ -54,7 +54,7 @@ class EraseJobs(WatchedJobs):
         SegmentationError
             Others are being deleted or restored.
         """
-        self._check_idle()
+        self.check_idle()
 
         def job(progress: Progress) -> pd.DataFrame:
             from napari_mobilesam.large.erase import erase_objects
@@ -80,7 +80,7 @@ class EraseJobs(WatchedJobs):
         SegmentationError
             Others are being deleted or restored.
         """
-        self._check_idle()
+        self.check_idle()
 
         def job(progress: Progress) -> pd.DataFrame | None:
             from napari_mobilesam.large.erase import undo_erase
@@ -93,7 +93,8 @@ class EraseJobs(WatchedJobs):
 
         self.do(job, then)
 
-    def _check_idle(self) -> None:
+    def check_idle(self) -> None:
+        """Raise `SegmentationError` while labels are being written."""
         if self.running:
             raise SegmentationError(
                 'Objects are being deleted or restored: wait until that ends.'

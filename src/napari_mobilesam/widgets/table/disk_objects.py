@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from napari.components import ViewerModel
 from napari.layers import Labels
 from qtpy.QtWidgets import QPushButton
 
@@ -37,6 +38,8 @@ class Deletion:
         Folder of the labels.
     labels : tuple of int
         Labels of the deleted objects.
+    viewer : napari.components.ViewerModel
+        Viewer, in which other layers may show the same labels.
     jobs : EraseJobs
         Thread on which labels are written.
     history : History
@@ -48,16 +51,18 @@ class Deletion:
         layer: Labels,
         path: Path,
         labels: tuple[int, ...],
+        viewer: ViewerModel,
         jobs: EraseJobs,
         history: History,
     ) -> None:
         self._layer = layer
         self._path = path
         self._labels = labels
+        self._viewer = viewer
         self._jobs = jobs
         self._objects = counted(len(labels), 'object')
         # with measurements and classes
-        self._rows = _take_rows(layer, labels)
+        self._rows = self._take_rows()
         self.history = history
         history.push(Entry(f'deleting {self._objects}', labels=labels))
 
@@ -81,20 +86,29 @@ class Deletion:
         return title
 
     def _undone(self, rows: pd.DataFrame | None) -> None:
-        self.history.pop_undo()
         if rows is None:
             # labels were written anew, by another run
             self.history.clear()
             self._jobs.finished.emit(_NOTHING)
             return
         same = set(rows['label']) == set(self._labels)
-        _put_rows(self._layer, self._rows if same else _features(rows))
-        self._jobs.finished.emit(f'Restored {self._objects}.')
+        if same:
+            self.history.pop_undo()
+        # otherwise a newer deletion, of another window, was undone
+        for layer in self._layers():
+            _put_rows(layer, self._rows if same else _features(rows))
+        self._jobs.finished.emit(f'Restored {counted(len(rows), "object")}.')
 
     def _redone(self, rows: pd.DataFrame) -> None:
         self.history.pop_redo()
-        self._rows = _take_rows(self._layer, self._labels)
+        self._rows = self._take_rows()
         self._jobs.finished.emit(f'Deleted {self._objects}.')
+
+    def _layers(self) -> list[Labels]:
+        return _showing(self._viewer, self._path, self._layer)
+
+    def _take_rows(self) -> pd.DataFrame:
+        return [_take_rows(each, self._labels) for each in self._layers()][0]
 
 
 _NOTHING = 'Nothing to undo.'
@@ -115,6 +129,8 @@ class DiskObjects:
         self._dock = dock
         self._jobs = dock.session.erasing
         self._cancel_button = cancel_button
+        # whose objects are being deleted
+        self._layer: Labels | None = None
         cancel_button.clicked.connect(self._jobs.cancel)
 
     def attach(self) -> None:
@@ -133,6 +149,7 @@ class DiskObjects:
             return False
         with self._dock.status.errors():
             self._jobs.erase(path, labels, partial(self._deleted, layer, path))
+            self._layer = layer
             self._cancel_button.setEnabled(True)
             self._dock.status.say('Deleting …', busy=True)
         return True
@@ -151,22 +168,27 @@ class DiskObjects:
         if path is None or newest is not None:
             return False
         with self._dock.status.errors():
-            self._jobs.restore(path, partial(self._restored, layer))
+            self._jobs.restore(path, partial(self._restored, layer, path))
         return True
 
     def _deleted(self, layer: Labels, path: Path, rows: pd.DataFrame) -> None:
         labels = tuple(rows['label'].tolist())
         self._dock.scene.with_history(
-            partial(Deletion, layer, path, labels, self._jobs)
+            partial(
+                Deletion, layer, path, labels, self._dock.viewer, self._jobs
+            )
         )
         objects = counted(len(labels), 'object')
         self._jobs.finished.emit(f'Deleted {objects}.')
 
-    def _restored(self, layer: Labels, rows: pd.DataFrame | None) -> None:
+    def _restored(
+        self, layer: Labels, path: Path, rows: pd.DataFrame | None
+    ) -> None:
         if rows is None:
             self._jobs.finished.emit(_NOTHING)
             return
-        _put_rows(layer, _features(rows))
+        for each in _showing(self._dock.viewer, path, layer):
+            _put_rows(each, _features(rows))
         objects = counted(len(rows), 'object')
         self._jobs.finished.emit(f'Restored {objects}.')
 
@@ -179,23 +201,47 @@ class DiskObjects:
         self._dock.status.say(text)
 
     def _stopped(self) -> None:
+        self._redraw()
         self._end('Stopped; no object is deleted.')
 
     def _fail(self, text: str) -> None:
+        self._redraw()
         self._end('')
         self._dock.status.fail(text)
 
+    def _redraw(self) -> None:
+        """Show the labels without the traces of an unfinished deletion."""
+        layer, self._layer = self._layer, None
+        if layer is not None:
+            redraw_from_disk(layer)
+
 
 def output_of(layer: Labels) -> Path | None:
-    """Return the folder of labels of a finished large run, None for others."""
+    """Return the folder of labels of a finished large run, None for others.
+
+    Exported labels are others: they have no table of where objects are.
+    """
+    from napari_mobilesam.large.io.object_columns import GROUP
     from napari_mobilesam.large.io.ome_zarr import is_finished
 
     data = data_of(layer)
     root = getattr(getattr(data, 'store', None), 'root', None)
     if root is None:
         return None
-    path = Path(root, str(data.path)).parent
-    return path if is_finished(path) else None
+    path = Path(root, str(data.path)).absolute().parent
+    return path if is_finished(path) and (path / GROUP).is_dir() else None
+
+
+def _showing(viewer: ViewerModel, path: Path, layer: Labels) -> list[Labels]:
+    """Return a layer, and the others that show the labels of its folder."""
+    others = [
+        other
+        for other in viewer.layers
+        if isinstance(other, Labels)
+        and other is not layer
+        and output_of(other) == path
+    ]
+    return [layer, *others]
 
 
 def _features(rows: pd.DataFrame) -> pd.DataFrame:
@@ -212,7 +258,8 @@ def _take_rows(layer: Labels, labels: Collection[int]) -> pd.DataFrame:
 
 
 def _put_rows(layer: Labels, rows: pd.DataFrame) -> None:
-    """Add the features of objects."""
-    table = with_rows(rows_by_label(layer.features), rows['index'], rows)
-    layer.features = with_class_text(table)
+    """Add the features of objects that have none."""
+    table = rows_by_label(layer.features)
+    missing = rows[~rows['index'].isin(table['index'])]
+    layer.features = with_class_text(with_rows(table, (), missing))
     redraw_from_disk(layer)

@@ -298,6 +298,7 @@ class TableWidget(ViewerWidget):
             self.status.fail(NO_LABELS)
             return
         with self.status.errors():
+            self.session.erasing.check_idle()
             request = request_of(labels, image, self.scene)
             request = with_entered_scale(request, self.size_edit.text())
             self._later.cancel()
@@ -308,7 +309,8 @@ class TableWidget(ViewerWidget):
             self.status.say('Measuring …', busy=True)
 
     def _measure_again(self) -> None:
-        if not self.measuring.running:
+        # after a deletion on disk, the features change
+        if not (self.measuring.running or self.session.erasing.running):
             self.measure()
 
     def _progress(self, done: int, total: int, text: str) -> None:
@@ -317,7 +319,7 @@ class TableWidget(ViewerWidget):
 
     def _end(self) -> None:
         self.measure_button.setEnabled(True)
-        self.cancel_button.setEnabled(False)
+        self.cancel_button.setEnabled(self.session.erasing.running)
 
     def _finish(self, request: MeasureRequest, table: pd.DataFrame) -> None:
         self._end()
@@ -517,6 +519,8 @@ class TableWidget(ViewerWidget):
         if labels is None or not len(chosen):
             return
         if self._on_disk.delete(labels, chosen.tolist()):
+            # also if it is cancelled
+            self._stale = True
             return
         in_memory = isinstance(data_of(labels), np.ndarray)
         if labels in self._repainted and not in_memory:
