@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from types import SimpleNamespace
 
 import numpy as np
@@ -674,6 +675,14 @@ def test_objects_of_a_large_run_are_deleted_and_come_back(desk, tmp_path):
     d.session.redo()
     d.settle()
     assert w.table['index'].tolist() == [1, 2, 4]
+    # not measured half written
+    written = threading.Event()
+    d.session.erasing.do(lambda progress: str(written.wait(40)))
+    w.measure()
+    assert 'wait until' in w.status.text
+    assert not w.measuring.running
+    written.set()
+    d.settle()
     # a lock of a process that was killed
     records_folder(path).mkdir()
     (records_folder(path) / 'lock').touch()
