@@ -238,7 +238,7 @@ def test_correction_replaces_the_object_in_one_step(session):
     corrected = session.editor.accept()
     assert (corrected.number, corrected.label) == (1, 1)
     assert 0 < (labels(session) == 1).sum() < (before == 1).sum()
-    assert session.navigation.undo() == 'object 1'
+    assert session.navigation.undo() == 'change of object 1'
     assert np.array_equal(labels(session), before)
     assert session.scene.objects(False)[1] is record
 

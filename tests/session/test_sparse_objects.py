@@ -148,7 +148,7 @@ def test_object_is_opened_corrected_deleted_and_undone(slide):
     slide.accept()
     part = seen(slide)
     assert 0 < (part == 1).sum() < (whole == 1).sum()
-    assert slide.undo() == 'object 1'
+    assert slide.undo() == 'change of object 1'
     assert np.array_equal(seen(slide), whole)
     slide.open(1)
     slide.delete()
