@@ -26,6 +26,8 @@ from napari_mobilesam.widgets.viewer.layers import (
 if TYPE_CHECKING:
     import pandas as pd
 
+NOTHING = 'Nothing to undo.'
+
 
 class Deletion:
     """A deletion that can be undone and redone, in the background.
@@ -89,7 +91,7 @@ class Deletion:
         if rows is None:
             # labels were written anew, by another run
             self.history.clear()
-            self._jobs.finished.emit(_NOTHING)
+            self._jobs.finished.emit(NOTHING)
             return
         same = set(rows['label']) == set(self._labels)
         if same:
@@ -109,9 +111,6 @@ class Deletion:
 
     def _take_rows(self) -> pd.DataFrame:
         return [_take_rows(each, self._labels) for each in self._layers()][0]
-
-
-_NOTHING = 'Nothing to undo.'
 
 
 class DiskObjects:
@@ -185,7 +184,7 @@ class DiskObjects:
         self, layer: Labels, path: Path, rows: pd.DataFrame | None
     ) -> None:
         if rows is None:
-            self._jobs.finished.emit(_NOTHING)
+            self._jobs.finished.emit(NOTHING)
             return
         for each in _showing(self._dock.viewer, path, layer):
             _put_rows(each, _features(rows))
