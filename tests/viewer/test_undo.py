@@ -8,6 +8,7 @@ from qtpy.QtCore import QPoint, Qt
 from qtpy.QtTest import QTest
 
 from napari_mobilesam.widgets.parts.keys import bind_keys, unbind_keys
+from napari_mobilesam.widgets.prompts.prompt_layers import flip
 
 FIRST, SECOND, THIRD = (28, 32), (28, 92), (68, 32)
 SHIFT = Qt.KeyboardModifier.ShiftModifier
@@ -228,6 +229,65 @@ def test_undo_removes_the_prompts_of_the_open_object_first(desk, blobs):
     assert not labels.data.any()
 
 
+def test_redo_repeats_changes_of_prompts(desk, blobs):
+    d = desk(blobs)
+    accept_at(d, FIRST)
+    d.mouse.click(d.image, SECOND)
+    d.mouse.click(d.image, (5, 92), button=Qt.MouseButton.RightButton)
+    d.settle()
+    points = d.viewer.layers['prompts']
+    flip(points, [1])
+    d.settle()
+    before = d.widget.preview.layer.data.copy()
+    for polarities in (['positive', 'negative'], ['positive'], []):
+        d.widget.trigger('undo')
+        d.settle()
+        assert list(points.features['polarity']) == polarities
+    assert d.session.editor.record.empty
+    for polarities in (1, 2, 2):
+        d.widget.trigger('redo')
+        d.settle()
+        assert len(points.data) == polarities
+    assert d.widget.status.text != 'Nothing to redo.'
+    assert (d.widget.preview.layer.data == before).all()
+    for _ in range(4):
+        d.widget.trigger('undo')
+    d.settle()
+    assert not d.viewer.layers['objects'].data.any()
+    # the object comes first
+    d.widget.trigger('redo')
+    d.settle()
+    assert d.viewer.layers['objects'].data.any()
+    assert not len(points.data)
+
+
+@pytest.mark.slow
+def test_undo_brings_back_the_box_that_another_replaced(desk, blobs):
+    d = desk(blobs)
+    d.widget.panel.buttons['use_boxes_tool'].click()
+    d.mouse.drag(d.image, (10, 74), (46, 110))
+    d.settle()
+    d.mouse.key(Qt.Key.Key_W)
+    d.settle()
+    d.session.navigation.open(1)
+    d.settle()
+    shapes = d.viewer.layers['shapes']
+    (first,) = shapes.data
+    d.widget.panel.buttons['use_boxes_tool'].click()
+    d.mouse.drag(d.image, (50, 14), (86, 50))
+    d.settle()
+    (second,) = shapes.data
+    for change, box in (('undo', first), ('redo', second), ('undo', first)):
+        d.widget.trigger(change)
+        d.settle()
+        (shown,) = shapes.data
+        np.testing.assert_allclose(shown, box, atol=1e-3)
+    # nothing but the object itself is left to undo
+    d.widget.trigger('undo')
+    d.settle()
+    assert not d.viewer.layers['objects'].data.any()
+
+
 @pytest.mark.slow
 def test_undo_removes_no_prompts_from_before(desk, blobs):
     d = desk(blobs)
@@ -243,7 +303,9 @@ def test_undo_removes_no_prompts_from_before(desk, blobs):
     points.remove([0])
     d.settle()
     d.widget.trigger('undo')
-    assert not len(points.data)
+    assert len(points.data) == 2
+    d.widget.trigger('undo')
+    np.testing.assert_allclose(points.data, [FIRST], atol=1)
     # a quick drag, of which napari sees no move
     d.widget.panel.buttons['use_boxes_tool'].click()
     canvas, start = d.mouse.canvas.native, d.mouse.at(d.image, (12, 16))
@@ -255,6 +317,7 @@ def test_undo_removes_no_prompts_from_before(desk, blobs):
     assert len(shapes.data) == 1
     d.widget.trigger('undo')
     assert not len(shapes.data)
+    assert d.widget.status.text == 'Undone: prompts of the open object.'
     # a line that is not finished
     d.widget.panel.buttons['use_scribble_tool'].click()
     for position in (FIRST, THIRD):

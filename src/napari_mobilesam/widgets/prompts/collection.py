@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -173,17 +173,12 @@ class PromptReader:
         scribbles: list[_Scribble] = []
         if shapes is None:
             return closed, scribbles
-        for number, (vertices, kind) in enumerate(
-            zip(shapes.data, shapes.shape_type, strict=True)
-        ):
-            outline, here = plane.image_points(shapes, vertices)
-            if not here.all():
-                continue
+        negative = _is_negative(shapes)
+        for number, kind, outline in _outlines_on(plane, shapes):
             if kind in CLOSED_SHAPES:
                 closed.append(self._closed(number, kind, outline, plane))
             elif kind in OPEN_SHAPES:
-                positive = not _is_negative(shapes)[number]
-                drawn = DrawnShape(kind, outline, bool(positive))
+                drawn = DrawnShape(kind, outline, not negative[number])
                 points = _inside(points_along(outline), plane.shape)
                 scribbles.append(_Scribble(number, points, drawn))
         return closed, scribbles
@@ -207,6 +202,35 @@ class PromptReader:
             while len(self._regions) > REGIONS_KEPT:
                 self._regions.popitem(last=False)
         return _Closed(number, box, self._regions[key], drawn)
+
+
+def shapes_on(plane: LayerPlane, shapes: Shapes) -> dict[int, DrawnShape]:
+    """Return the shapes on a plane, by their indices in the layer."""
+    negative = _is_negative(shapes)
+    return {
+        number: DrawnShape(kind, outline, not negative[number])
+        for number, kind, outline in _outlines_on(plane, shapes)
+    }
+
+
+def _outlines_on(
+    plane: LayerPlane, shapes: Shapes
+) -> Iterator[tuple[int, str, NDArray[np.float64]]]:
+    """Yield index, kind and vertices of each shape on a plane."""
+    if not shapes.data:
+        return
+    # at once: each conversion takes as long as a few hundred vertices
+    positions, here = plane.image_points(shapes, np.concatenate(shapes.data))
+    ends = np.cumsum([len(vertices) for vertices in shapes.data])[:-1]
+    parts = zip(
+        shapes.shape_type,
+        np.split(positions, ends),
+        np.split(here, ends),
+        strict=True,
+    )
+    for number, (kind, outline, inside) in enumerate(parts):
+        if inside.all():
+            yield number, kind, outline
 
 
 def _inside(
@@ -378,16 +402,15 @@ def remove_drawn(
     """Remove closed shapes equal to drawn ones from a layer."""
     if layer is None:
         return
-    numbers = []
-    for number, vertices in enumerate(layer.data):
-        outline, here = plane.image_points(layer, vertices)
-        if here.all() and any(
-            shape.kind == layer.shape_type[number]
-            and _same(shape.vertices, outline)
+    numbers = [
+        number
+        for number, kind, outline in _outlines_on(plane, layer)
+        if any(
+            shape.kind == kind and _same(shape.vertices, outline)
             for shape in drawn
             if shape.kind in CLOSED_SHAPES
-        ):
-            numbers.append(number)
+        )
+    ]
     remove_prompts(layer, numbers)
 
 

@@ -73,6 +73,8 @@ class OpenObject:
 
     Attributes
     ----------
+    history : PromptHistory
+        Changes of the prompts.
     doubtful : DoubtfulObjects
         Refuses objects about which the model is uncertain.
     """
@@ -95,6 +97,7 @@ class OpenObject:
         self._hover = hover
         reader = PromptReader()
         self._placed = PlacedPrompts(tools, reader)
+        self.history = self._placed.history
         self._several: SeveralShapes | None = None
         self.doubtful = DoubtfulObjects(self._editor, panel)
         self._shapes_aside = ShapesAside(dock.viewer, tools, reader)
@@ -161,6 +164,11 @@ class OpenObject:
 
     # prompts to masks
 
+    def expect_edit(self) -> None:
+        """Note the prompts before they change, for undo."""
+        with contextlib.suppress(SegmentationError):
+            self.history.begin(self._scene.shown())
+
     def update(self) -> None:
         """Read the prompts and request their mask from the model."""
         self.stop()
@@ -176,6 +184,8 @@ class OpenObject:
             except SegmentationError as error:
                 self._unread = str(error)
                 raise
+            finally:
+                self.history.note(shown)
             if before and status.text == before:
                 status.say(self.describe_open() or self._panel.hint())
         except SegmentationError as error:
@@ -261,6 +271,7 @@ class OpenObject:
 
     def _leave(self, place: Hashable) -> None:
         self._placed.leave(place)
+        self.history.leave(place)
         self._editor.leave(place)
 
     def _say_waiting(self) -> None:
@@ -276,31 +287,33 @@ class OpenObject:
             remove_drawn(shapes, plane, before.drawn)
         self.schedule()
 
-    def take_back_prompt(self) -> bool:
-        """Remove the newest prompt of the open object; return False if none.
+    def undo_prompt(self) -> bool:
+        """Take back the last change of the prompts; return False if none.
 
-        Only prompts added since it was opened; the plane of the prompt is
+        Only changes since the object was opened; the plane of the change is
         shown.
         """
         if self._tools.drop_unfinished():
             self.schedule()
             return True
+        return self._restore(self.history.undo)
+
+    def redo_prompt(self) -> bool:
+        """Repeat the change of the prompts that was taken back last."""
+        return self._restore(self.history.redo)
+
+    def _restore(self, change: Callable[[], ShownPlane | None]) -> bool:
         try:
-            plane, source = self._scene.shown()
+            here = self._scene.shown().source
         except SegmentationError:
             return False
-        views = self._editor.record.views
-        places = {source.place: plane, **self._placed.planes}
-        for layer, number in reversed(self._tools.added):
-            for place, plane in places.items():
-                found = self._placed.collect(plane, place)
-                is_point = layer is self._tools.points
-                if number in (found.points if is_point else found.shapes):
-                    if place != source.place and place in views:
-                        self._scene.show(views[place].plane)
-                    remove_prompts(layer, [number])
-                    return True
-        return False
+        changed = change()
+        if changed is None:
+            return False
+        if changed.source.place != here.place:
+            self._scene.show(changed.source)
+        self.update()
+        return True
 
     def expect(self, coordinates: NDArray[np.float64], label: int) -> None:
         """Precompute the mask between mouse press and release.

@@ -17,6 +17,7 @@ from napari_mobilesam.widgets.prompts.collection import (
     put_shapes,
     remove_prompts,
 )
+from napari_mobilesam.widgets.prompts.prompt_history import PromptHistory
 from napari_mobilesam.widgets.prompts.prompt_tools import PromptTools
 from napari_mobilesam.widgets.viewer.layer_plane import LayerPlane
 from napari_mobilesam.widgets.viewer.layers import CLOSED_SHAPES
@@ -38,6 +39,8 @@ class PlacedPrompts:
         Planes of the open object, by their places.
     drawn : dict of Prompts
         Its prompts in the layers there.
+    history : PromptHistory
+        Changes of its prompts, for undo and redo.
     reopened : bool
         True for an object whose prompts were drawn into the layers: a closed
         shape that is drawn now replaces its own.
@@ -50,6 +53,7 @@ class PlacedPrompts:
         self._carried: dict[Hashable, Prompts] = {}
         self.planes: dict[Hashable, LayerPlane] = {}
         self.drawn: dict[Hashable, Prompts] = {}
+        self.history = PromptHistory(tools)
         self.reopened = False
 
     def collect(
@@ -79,7 +83,7 @@ class PlacedPrompts:
         self.drawn.clear()
         self._carried.clear()
         self.reopened = False
-        self._tools.added.clear()
+        self.history.forget()
 
     def remove(self) -> None:
         """Remove the prompts from their layers."""

@@ -21,7 +21,7 @@ from napari_mobilesam.widgets.viewer.layers import is_output, mouse_position
 NO_OBJECT = 'No object{} under the cursor.'
 NO_OBJECTS = 'No objects yet: click one, then accept it.'
 DROPPED = 'The new mask and its prompts were dropped; nothing was written.'
-PROMPT_REMOVED = 'The last prompt was removed.'
+PROMPTS = 'prompts of the open object'
 PICK = 'Click the object to edit.'
 PICK_FOR_CLASS = 'Click the object to assign to class “{}”.'
 NO_CLASS = (
@@ -277,17 +277,20 @@ class PromptNavigation:
     # history
 
     def undo(self) -> None:
-        """Remove the last prompt, else undo the last step of any plane."""
+        """Undo the last change of the prompts, else the last step."""
         with self._panel.status.errors():
-            if self._object.take_back_prompt():
-                self._panel.status.say(PROMPT_REMOVED)
-                return
-            self._session.navigation.undo()
+            if self._object.undo_prompt():
+                self._panel.status.say(f'Undone: {PROMPTS}.')
+            else:
+                self._session.navigation.undo()
 
     def redo(self) -> None:
-        """Redo the step that was undone last."""
+        """Redo what was undone last."""
         with self._panel.status.errors():
-            self._session.navigation.redo()
+            if self._object.redo_prompt():
+                self._panel.status.say(f'Redone: {PROMPTS}.')
+            else:
+                self._session.navigation.redo()
 
     def say_restored(self, text: str) -> None:
         """Show the message of an undo or redo, wherever requested."""

@@ -82,6 +82,8 @@ class PromptTools:
 
     Attributes
     ----------
+    editing : Signal()
+        Prompts will be added, moved or removed.
     edited : Signal()
         Prompts were added, moved or removed.
     restyled : Signal()
@@ -95,10 +97,9 @@ class PromptTools:
         Layer of boxes, outlines and scribbles.
     polarity : str
         Polarity of the next left click.
-    added : list of (napari.layers.Layer, int)
-        Layer of each prompt added to the open object, and its index there.
     """
 
+    editing = Signal()
     edited = Signal()
     restyled = Signal()
     pressed = Signal(object, int)
@@ -110,6 +111,8 @@ class PromptTools:
         self._blocked = False
         # True from the mouse press that starts a shape to its end
         self._drawn_by_mouse = False
+        # True until napari tells that a shape being drawn was added
+        self._adding = False
         # prompt added by an accidental click
         self._stray: StrayPrompt | None = None
         self._drop_later = DelayedCall(self._drop_stray, parent=dock)
@@ -119,7 +122,6 @@ class PromptTools:
         self.points: Points | None = None
         self.shapes: Shapes | None = None
         self.polarity = POSITIVE
-        self.added: list[tuple[Layer, int]] = []
         panel.points_combo.layer_changed.connect(self.use_points)
         panel.shapes_combo.layer_changed.connect(self.use_shapes)
 
@@ -295,7 +297,6 @@ class PromptTools:
         for layer in (self.points, self.shapes):
             self._release_mouse(layer)
         self.points = self.shapes = None
-        self.added.clear()
 
     def _replace(
         self, before: Any, layer: Any, more: dict[str, Callable[..., None]]
@@ -309,8 +310,6 @@ class PromptTools:
             **more,
         }
         self._release_mouse(before)
-        # its indices are not followed any more
-        self.added = [each for each in self.added if each[0] is not before]
         if layer is not None:
             if isinstance(layer, Points):
                 adopt_points(layer)
@@ -336,37 +335,17 @@ class PromptTools:
     def _edited(self, event: Any) -> None:
         # “adding”, “changing” and “removing” come before the change, and a
         # shape that is being drawn is already in the data
-        if str(getattr(event, 'action', '')).endswith('ing'):
+        action = str(getattr(event, 'action', ''))
+        self._adding = action == 'adding'
+        if action.endswith('ing'):
+            if self._dock.attached and not self._blocked:
+                self.editing.emit()
             return
         layer = getattr(event, 'source', None)
-        action = str(getattr(event, 'action', ''))
         added = action == 'added'
         if self._drawn_by_mouse and added and isinstance(layer, Shapes):
             self._notice_outside(layer)
-        if added and not self._blocked:
-            self._note_added(layer, len(event.data_indices))
-        elif action == 'removed':
-            self._note_removed(layer, set(event.data_indices))
         self._tell_edited()
-
-    def _note_added(self, layer: Points | Shapes, count: int = 1) -> None:
-        """Note the newest prompts of a layer as those of the open object."""
-        last = len(layer.data)
-        self.added += [(layer, number) for number in range(last - count, last)]
-
-    def _note_removed(self, layer: Points | Shapes, gone: set[int]) -> None:
-        """Forget removed prompts, and count the others anew."""
-        kept = []
-        for each, number in self.added:
-            if each is layer:
-                if number in gone:
-                    continue
-                number -= sum(other < number for other in gone)
-                if number >= len(layer.data):
-                    # all were replaced by none
-                    continue
-            kept.append((each, number))
-        self.added = kept
 
     def _tell_edited(self) -> None:
         if self._stray is not None:
@@ -428,6 +407,7 @@ class PromptTools:
         """Notice that a shape is drawn, or that a click draws a tiny box."""
         if layer.mode not in SHAPE_MODES.values():
             return
+        self.editing.emit()
         self._drawn_by_mouse = True
         if layer.mode != BOX_MODE:
             while event.type != 'mouse_release':
@@ -447,9 +427,15 @@ class PromptTools:
             self._drawn_by_mouse = False
             with self.blocked():
                 end_box(layer, number, corners)
-            self._note_added(layer)
             self._notice_outside(layer)
             self._tell_edited()
+
+    @property
+    def unfinished(self) -> bool:
+        """True while a shape is drawn, or a stray prompt is to be removed."""
+        shapes = self.shapes
+        drawing = self._adding and shapes is not None and shapes._is_creating
+        return drawing or self._stray is not None
 
     def drop_unfinished(self) -> bool:
         """Remove a shape that is being drawn; return False if none."""

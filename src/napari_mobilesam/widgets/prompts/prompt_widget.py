@@ -204,8 +204,10 @@ class PromptWidget(ViewerWidget):
         self.image.channels_changed.connect(self.object.leave_channels)
         self.image.channels_changed.connect(self._offer_axes)
         self.image.pixels_changed.connect(self._pixels_changed)
+        self.image.moved.connect(self.object.history.forget)
         self.image.moved.connect(self.object.schedule)
         self.image.hidden.connect(self._image_hidden)
+        self.tools.editing.connect(self.object.expect_edit)
         self.tools.edited.connect(self.object.update)
         self.tools.restyled.connect(self.object.schedule)
         self.tools.pressed.connect(self.object.expect)
@@ -251,6 +253,7 @@ class PromptWidget(ViewerWidget):
             (session.files.loaded, self.saving.loaded),
             (session.files.not_loaded, self.saving.not_loaded),
             (session.classes.changed, self.output.classes_changed),
+            (session.navigation.restoring, self.object.history.forget_undone),
             (session.batching.finished, self.runs.batch_finished),
             (session.propagation.finished, self.runs.propagated),
             (editor.changed, self._editor_changed),
