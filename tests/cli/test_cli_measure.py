@@ -167,17 +167,17 @@ def test_sizes_are_in_the_unit_that_is_named(
     assert pd.read_csv(path)[column][0] == pytest.approx(area)
 
 
+@pytest.mark.parametrize('suffix', ['png', 'tif'])
 @pytest.mark.parametrize('channels', [0, 3, 4])
 def test_alpha_of_a_picture_is_not_measured(
-    channels: int, run: Run, labels_path: Path, tmp_path: Path
+    channels: int, suffix: str, run: Run, labels_path: Path, tmp_path: Path
 ) -> None:
     shape = (20, 30, channels) if channels else (20, 30)
     pixels = np.random.default_rng(0).integers(0, 255, shape, np.uint8)
-    Image.fromarray(pixels).save(tmp_path / 'image.png')
+    image = tmp_path / f'image.{suffix}'
+    Image.fromarray(pixels).save(image)
     path = tmp_path / 'table.csv'
-    done = run(
-        'measure', labels_path, '--image', tmp_path / 'image.png', '-o', path
-    )
+    done = run('measure', labels_path, '--image', image, '-o', path)
     assert done.code == 0, done.err
     means = [c for c in pd.read_csv(path) if c.startswith('intensity_mean')]
     assert len(means) == (3 if channels else 1)

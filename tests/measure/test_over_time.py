@@ -55,6 +55,13 @@ def test_volumes_over_time(labels):
     assert (one['z0'], one['z1']) == (0, 2)
 
 
+def test_a_single_plane_over_time_is_no_volume(labels):
+    flat = measure_over_time(labels, scale=(2, 2), units='µm')
+    found = measure_over_time(labels[:, None], scale=(3, 2, 2), units='µm')
+    assert (found['area µm²'] == flat['area µm²']).all()
+    assert not any('³' in name for name in found)
+
+
 def test_progress_goes_through_all_frames_and_ends_the_measurement(labels):
     told = []
     measure_over_time(labels, progress=lambda *a: told.append(a[:2]))

@@ -23,7 +23,7 @@ from napari_mobilesam.export.formats import read_labels
 from napari_mobilesam.measure.table_columns import RGB
 from napari_mobilesam.readers.axes import check_names, guessed_axes
 from napari_mobilesam.readers.open_image import open_pyramid
-from napari_mobilesam.readers.unread_views import Reordered
+from napari_mobilesam.readers.unread_views import Reordered, without_alpha
 from napari_mobilesam.types import Progress
 from napari_mobilesam.units import in_one_unit, symbol_of
 
@@ -212,8 +212,7 @@ def open_image(
         pixels = read_single_plane(path).pixels
         if pixels.ndim == 2:
             return Intensities(pixels, {}, {})
-        # the fourth channel of a picture is alpha
-        return Intensities(pixels[..., :3], {}, {}, RGB[:3])
+        return Intensities(without_alpha(pixels), {}, {}, RGB)
     pyramid = open_pyramid(path)
     array = pyramid.arrays[0]
     names = pyramid.axes
@@ -235,12 +234,9 @@ def open_image(
     array, names = _in_order(array, names, 'yxcs')
     opened = _without_single(array, names, labels.axes)
     colours = colours and opened.shape[-1] in (3, 4)
-    return Intensities(
-        opened,
-        sizes,
-        units,
-        RGB[: opened.shape[-1]] if colours else None,
-    )
+    if colours:
+        return Intensities(without_alpha(opened), sizes, units, RGB)
+    return Intensities(opened, sizes, units)
 
 
 def _in_order(array: Any, names: str, last: str) -> tuple[Reordered, str]:

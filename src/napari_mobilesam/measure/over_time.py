@@ -67,7 +67,8 @@ def measure_over_time(
             scale=scale,
             units=units,
             channels=channels,
-            volumes=len(labels.shape) > 3,
+            # a single plane is no volume
+            volumes=len(labels.shape) > 3 and labels.shape[1] > 1,
             progress=part_of_progress(progress, time, count),
         )
         measured.insert(1, TIME, time)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 BINS = 40
 # names of the channels of colours
-RGB = ('red', 'green', 'blue', 'alpha')
+RGB = ('red', 'green', 'blue')
 # number of frames over which measurements are means
 TIMES = 'times'
 # names of measurement columns; a unit or a channel may follow

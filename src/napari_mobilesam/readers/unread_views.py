@@ -64,6 +64,16 @@ class Reordered:
         return block.transpose([sorted(left).index(axis) for axis in left])
 
 
+def without_alpha(array: Any) -> Any:
+    """Return a lazy view of colours, channels last, without an alpha."""
+    if array.shape[-1] != 4:
+        return array
+    last = len(array.shape) - 1
+    return Stacked(
+        [Reordered(array, range(last), {last: n}) for n in range(3)]
+    )
+
+
 class Stacked:
     """Lazy view of arrays of equal shape, stacked as a last channel axis.
 

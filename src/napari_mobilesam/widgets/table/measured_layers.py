@@ -10,7 +10,11 @@ import numpy as np
 from napari.layers import Image, Labels, Layer
 
 from napari_mobilesam.measure.table_columns import MEASURED, RGB
-from napari_mobilesam.readers.unread_views import Reordered, Stacked
+from napari_mobilesam.readers.unread_views import (
+    Reordered,
+    Stacked,
+    without_alpha,
+)
 from napari_mobilesam.session.measuring import MeasureRequest
 from napari_mobilesam.types import ImageError
 from napari_mobilesam.units import in_one_unit, is_time_axis
@@ -135,7 +139,7 @@ def _intensities(
     """Return pixels, channels last, and the names of channels, if known."""
     pixels = data_of(image)
     if image.rgb:
-        return pixels, list(RGB[: pixels.shape[-1]])
+        return without_alpha(pixels), list(RGB)
     if image is scene.image and scene.composed:
         layers = [image, *scene.composed]
         arrays = [data_of(layer) for layer in layers]
