@@ -10,7 +10,10 @@ from napari_mobilesam.measure.object_table import (
     MeasurementError,
     measure_objects,
 )
-from napari_mobilesam.measure.over_time import measure_over_time
+from napari_mobilesam.measure.over_time import (
+    means_over_time,
+    measure_frames,
+)
 from napari_mobilesam.measure.table_columns import MEASURED
 
 
@@ -22,6 +25,10 @@ def labels() -> np.ndarray:
     frames[1, 3:7, 9:13] = 1
     frames[2, 10:13, 10:13] = 7
     return frames
+
+
+def measure_over_time(*args, **options) -> pd.DataFrame:
+    return means_over_time(measure_frames(*args, **options))
 
 
 def test_rows_are_means_over_the_frames_of_an_object(labels):

@@ -41,7 +41,7 @@ def test_the_table_has_the_units_that_the_file_states(tmp_path):
     measuring.start(request(path))
     assert measuring.wait(20)
     measuring.close()
-    ((used, table),) = told
+    ((used, table, _),) = told
     assert table['area µm²'].tolist() == [12 * 0.125]
     assert used.note == 'Pixel size of a.ome.tif: 0.25 × 0.5 µm.'
 

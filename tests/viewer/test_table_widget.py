@@ -146,13 +146,13 @@ def test_columns_may_have_any_name(table_desk, tmp_path):
     head, row = QApplication.clipboard().text().splitlines()
     assert head.split('\t')[:3] == ['label', '0', 'area']
     assert row.split('\t')[:3] == ['2', '8', '144']
-    d.widget.export(tmp_path / 'cells.csv')
+    d.widget.exporting.save(tmp_path / 'cells.csv')
     d.settle()
     assert list(pd.read_csv(tmp_path / 'cells.csv'))[:2] == ['label', '0']
     # another column of this name is not taken for it
     d.labels.features = pd.DataFrame({'index': [2, 1], 'label': ['b', 'a']})
     d.settle()
-    d.widget.export(tmp_path / 'cells.csv')
+    d.widget.exporting.save(tmp_path / 'cells.csv')
     d.settle()
     saved = pd.read_csv(tmp_path / 'cells.csv')
     assert saved.to_dict('list') == {'label': [1, 2], 'label_1': ['a', 'b']}
@@ -303,14 +303,14 @@ def test_labels_of_the_image_are_chosen_rather_than_others(desk, blobs):
 
 def test_the_table_is_named_after_the_image(table_desk, tmp_path, blobs):
     d = table_desk(squares())
-    assert d.widget.proposed_path == f'{d.image.name}.csv'
+    assert d.widget.exporting.proposed_path() == f'{d.image.name}.csv'
     d.image.name = 'a/b: c'
-    assert d.widget.proposed_path == 'a_b_ c.csv'
+    assert d.widget.exporting.proposed_path() == 'a_b_ c.csv'
     path = tmp_path / 'cells.tif'
     tifffile.imwrite(path, blobs)
     (layer,) = d.viewer.open(path, plugin='napari')
     d.widget.image_combo.layer = layer
-    assert d.widget.proposed_path == str(tmp_path / 'cells.csv')
+    assert d.widget.exporting.proposed_path() == str(tmp_path / 'cells.csv')
 
 
 @pytest.mark.slow
@@ -552,7 +552,7 @@ def test_export(table_desk, tmp_path, name):
         pytest.importorskip('pyarrow')
     d = table_desk(squares())
     path = tmp_path / name
-    d.widget.export(path)
+    d.widget.exporting.save(path)
     d.settle()
     read = pd.read_parquet if name.endswith('parquet') else pd.read_csv
     found = read(path)
@@ -573,7 +573,7 @@ def test_objects_of_others_leave_prompts_whole_and_classes_text(
     d.settle()
     features = d.labels.features
     assert features['class'].tolist()[-4:] == ['nucleus', '', '', '']
-    d.widget.export(tmp_path / 'cells.csv')
+    d.widget.exporting.save(tmp_path / 'cells.csv')
     d.settle()
     lines = (tmp_path / 'cells.csv').read_text().splitlines()
     at = lines[0].split(',').index('prompts')
@@ -714,8 +714,8 @@ def test_a_table_without_rows(table_desk, tmp_path):
     assert d.widget.status.text == (
         'The table has no rows: the labels have no object.'
     )
-    assert not d.widget.export_button.isEnabled()
-    d.widget.export(tmp_path / 'a.csv')
+    assert not d.widget.exporting.button.isEnabled()
+    d.widget.exporting.save(tmp_path / 'a.csv')
     assert 'nothing to save' in d.widget.status.text
     assert not (tmp_path / 'a.csv').exists()
 
@@ -732,11 +732,11 @@ def test_an_image_of_another_shape(table_desk):
 
 def test_a_target_that_cannot_be_written(table_desk, tmp_path):
     d = table_desk(squares())
-    d.widget.export(tmp_path / 'gone' / 'a.csv')
+    d.widget.exporting.save(tmp_path / 'gone' / 'a.csv')
     d.settle()
     # the path once
     assert d.widget.status.text.count(str(tmp_path / 'gone')) == 1
-    d.widget.export(tmp_path / 'a.xls')
+    d.widget.exporting.save(tmp_path / 'a.xls')
     d.settle()
     assert 'must end in' in d.widget.status.text
 
@@ -792,16 +792,34 @@ def test_histogram_says_what_its_numbers_are():
 
 
 @pytest.mark.slow
-def test_units_of_time_are_no_lengths(table_desk, blobs):
+def test_units_of_time_are_no_lengths(table_desk, blobs, tmp_path):
     stacks = np.stack([squares()] * 2), np.stack([blobs] * 2)
     d = table_desk(*stacks, scale=(10, 0.5, 0.5), units=('s', 'um', 'um'))
     row = d.labels.features.iloc[0]
     assert row['area µm²'] == pytest.approx(row['area'] * 0.25)
     assert (row['times'], row['t0'], row['t1']) == (2, 0, 2)
     assert 'z0' not in row
+    assert d.widget.exporting.button.menu() is not None
+    path = tmp_path / 'frames.csv'
+    d.widget.exporting.save_frames(path)
+    d.settle()
+    frames = pd.read_csv(path)
+    assert frames['label'].tolist() == [1, 2, 3, 4] * 2
+    assert frames['t'].tolist() == [0] * 4 + [1] * 4
+    assert d.widget.status.text == f'8 rows saved to {path}.'
+    # objects that are not as measured have neither means nor frames
+    features = d.labels.features.iloc[1:].copy()
+    features.loc[9, ['index', 'area']] = 5, 100
+    d.labels.features = features
+    assert d.widget.table['area'].isna().tolist() == [False] * 3 + [True]
+    d.widget.exporting.save_frames(path)
+    d.settle()
+    assert pd.read_csv(path)['label'].tolist() == [2, 3, 4] * 2
+    assert '1 object changed since' in d.widget.status.text
     d.labels.units = d.image.units = ('nm', 'um', 'um')
     d.widget.measure()
     d.settle()
+    assert d.widget.exporting.button.menu() is None
     row = d.labels.features.iloc[0]
     assert row['area µm³'] == pytest.approx(row['area'] * 0.01 * 0.25)
 

@@ -7,7 +7,10 @@ import pytest
 from napari.components import ViewerModel
 
 from napari_mobilesam.measure.object_table import measure_objects
-from napari_mobilesam.measure.over_time import measure_over_time
+from napari_mobilesam.measure.over_time import (
+    means_over_time,
+    measure_frames,
+)
 from napari_mobilesam.types import SegmentationError
 from napari_mobilesam.widgets.table.measured_layers import merged, request_of
 from napari_mobilesam.widgets.viewer import measured_box as measured_box_module
@@ -66,7 +69,8 @@ def test_a_moving_object_is_looked_at_where_it_is():
     frames[1, 2:5, 3:6] = frames[2, 20:25, 21:26] = 5
     labels = viewer.add_labels(frames, axis_labels=('t', 'y', 'x'))
     scene = ViewerScene(viewer)
-    table = measure_over_time(request_of(labels, None, scene).labels)
+    measured = measure_frames(request_of(labels, None, scene).labels)
+    table = means_over_time(measured)
     labels.features = merged(labels.features, table)
     for frame, box in (
         (0, [[1, 2, 3], [1, 4, 5]]),

@@ -1,4 +1,4 @@
-"""Table of measurements of a time series, with one row per object.
+"""Tables of measurements of a time series.
 
 An object has the same label at all times, as tracks do.
 """
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 TIME = 't'
 
 
-def measure_over_time(
+def measure_frames(
     labels: Any,
     image: Any = None,
     *,
@@ -28,7 +28,7 @@ def measure_over_time(
     channels: Sequence[str] | None = None,
     progress: Progress | None = None,
 ) -> pd.DataFrame:
-    """Measure objects at each time, and average over the times.
+    """Measure objects in each frame.
 
     Parameters
     ----------
@@ -45,11 +45,9 @@ def measure_over_time(
     Returns
     -------
     DataFrame
-        One row per object, with the columns of `measure_objects`, for volumes
-        if there are planes: means over the times at which the object exists;
-        of intensity_min and the first pixels of the box the minimum, of
-        intensity_max and the ends of the box the maximum. ``times`` is the
-        number of these times, ``t0`` the first, and ``t1`` the last plus one.
+        One row per object and frame, with ``label``, ``t``, the number of the
+        frame, and the columns of `measure_objects`, for volumes if there are
+        planes.
 
     Raises
     ------
@@ -74,15 +72,29 @@ def measure_over_time(
         measured.insert(1, TIME, time)
         tables.append(measured)
     filled = [table for table in tables if len(table)] or tables[:1]
-    return _averaged(pd.concat(filled, ignore_index=True))
+    return pd.concat(filled, ignore_index=True)
 
 
 def _at(array: Any, time: int) -> Reordered:
     return Reordered(array, range(1, len(array.shape)), {0: time})
 
 
-def _averaged(table: pd.DataFrame) -> pd.DataFrame:
-    """Return one row per label of a table with one per label and time."""
+def means_over_time(table: pd.DataFrame) -> pd.DataFrame:
+    """Average the measurements of each object over its frames.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Rows from `measure_frames`.
+
+    Returns
+    -------
+    DataFrame
+        One row per object, with means over the frames in which it exists; of
+        intensity_min and the first pixels of the box the minimum, of
+        intensity_max and the ends of the box the maximum. ``times`` is the
+        number of these frames, ``t0`` the first, and ``t1`` the last plus one.
+    """
     groups = table.groupby('label')
     names = [name for name in table.columns if name not in ('label', TIME)]
     found = groups[names].agg({name: _summary_of(name) for name in names})

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from psygnal import Signal
 
@@ -16,6 +16,9 @@ from napari_mobilesam.session.runtime.watched_jobs import WatchedJobs
 from napari_mobilesam.session.runtime.worker import LatestWorker
 from napari_mobilesam.types import Deliver, Progress, SegmentationError
 from napari_mobilesam.units import METERS, in_one_unit, symbol_of, unit_name
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # Numbers and their unit, such as “20.2 nm” or “0.8 × 0.2 × 0.2 µm”.
 SIZE = re.compile(r'(.*[\d.])\s*([^\d.]+)')
@@ -74,25 +77,26 @@ class Measuring(WatchedJobs):
 
     Attributes
     ----------
-    finished : Signal(MeasureRequest, DataFrame)
-        The table of the newest request.
+    finished : Signal(MeasureRequest, DataFrame, DataFrame)
+        The table of the newest request and, over time, that of each frame;
+        else None.
     """
 
-    finished = Signal(object, object)
+    finished = Signal(object, object, object)
 
     def __init__(self, deliver: Deliver) -> None:
         worker = LatestWorker('napari-mobilesam-measuring')
         super().__init__(deliver, worker, 'measure')
 
     def start(self, request: MeasureRequest) -> None:
-        """Measure objects; `finished` emits the table.
+        """Measure objects; `finished` emits the tables.
 
         It emits the request, too, with the scale that was used.
         """
 
         def job(progress: Progress) -> Any:
             used = with_stated_scale(request)
-            return used, _measured(used, progress)
+            return used, *_measured(used, progress)
 
         self.do(job, lambda found: self.finished.emit(*found))
 
@@ -108,20 +112,28 @@ class Measuring(WatchedJobs):
         self._worker.keep(lambda: self._deliver(job()))
 
 
-def _measured(request: MeasureRequest, progress: Progress) -> Any:
+def _measured(
+    request: MeasureRequest, progress: Progress
+) -> tuple[pd.DataFrame, pd.DataFrame | None]:
     from napari_mobilesam.measure.object_table import measure_objects
-    from napari_mobilesam.measure.over_time import measure_over_time
+    from napari_mobilesam.measure.over_time import (
+        means_over_time,
+        measure_frames,
+    )
 
-    measure: Callable[..., Any] = measure_over_time
+    measure: Callable[..., pd.DataFrame] = measure_frames
     if not request.over_time:
         measure = partial(measure_objects, volumes=request.volumes)
-    return measure(
+    table = measure(
         request.labels,
         request.image,
         scale=request.scale,
         units=request.units,
         channels=request.channels,
         progress=progress,
+    )
+    return (
+        (means_over_time(table), table) if request.over_time else (table, None)
     )
 
 

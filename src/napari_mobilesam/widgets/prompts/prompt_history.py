@@ -22,20 +22,22 @@ from napari_mobilesam.widgets.viewer.layer_plane import LayerPlane
 from napari_mobilesam.widgets.viewer.viewer_scene import ShownPlane
 
 
-class _Point(NamedTuple):
+class _KnownPoint(NamedTuple):
     row: float
     column: float
     label: int
 
 
-class _Shape(NamedTuple):
+class _KnownShape(NamedTuple):
     kind: str
     vertices: bytes
     positive: bool
 
 
 # the prompts on a plane, with their indices in the layer
-_Contents: TypeAlias = dict[Points | Shapes, dict[int, _Point | _Shape]]
+_Contents: TypeAlias = dict[
+    Points | Shapes, dict[int, _KnownPoint | _KnownShape]
+]
 
 
 class _Step(NamedTuple):
@@ -127,11 +129,11 @@ class PromptHistory:
         if points is not None:
             numbers, positions, labels = points_on(plane, points)
             rows, columns = positions.T.tolist()
-            items = map(_Point, rows, columns, labels.tolist())
+            items = map(_KnownPoint, rows, columns, labels.tolist())
             contents[points] = dict(zip(numbers, items, strict=True))
         if shapes is not None:
             contents[shapes] = {
-                number: _Shape(
+                number: _KnownShape(
                     drawn.kind, drawn.vertices.tobytes(), drawn.positive
                 )
                 for number, drawn in shapes_on(plane, shapes).items()
@@ -152,8 +154,8 @@ def _differing(one: _Contents, other: _Contents) -> list[Points | Shapes]:
 def _restore(
     layer: Points | Shapes,
     plane: LayerPlane,
-    now: dict[int, _Point | _Shape],
-    before: dict[int, _Point | _Shape],
+    now: dict[int, _KnownPoint | _KnownShape],
+    before: dict[int, _KnownPoint | _KnownShape],
 ) -> None:
     """Remove the prompts that were added, and add those that were removed.
 
@@ -169,20 +171,24 @@ def _restore(
     remove_prompts(layer, gone)
     added = list(missing.elements())
     if isinstance(layer, Points):
-        _put_points(layer, plane, [p for p in added if isinstance(p, _Point)])
+        _put_points(
+            layer, plane, [p for p in added if isinstance(p, _KnownPoint)]
+        )
     else:
-        drawn = [_drawn(each) for each in added if isinstance(each, _Shape)]
+        drawn = [
+            _drawn(each) for each in added if isinstance(each, _KnownShape)
+        ]
         put_shapes(layer, plane, drawn)
 
 
 def _put_points(
-    layer: Points, plane: LayerPlane, points: Sequence[_Point]
+    layer: Points, plane: LayerPlane, points: Sequence[_KnownPoint]
 ) -> None:
     positions = np.array([(p.row, p.column) for p in points]).reshape(-1, 2)
     labels = np.array([p.label for p in points], np.int64)
     put_points(layer, plane, Prompts(points=positions, labels=labels))
 
 
-def _drawn(shape: _Shape) -> DrawnShape:
+def _drawn(shape: _KnownShape) -> DrawnShape:
     vertices = np.frombuffer(shape.vertices).reshape(-1, 2)
     return DrawnShape(shape.kind, vertices, shape.positive)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from napari.layers import Image, Labels, Layer
 
-from napari_mobilesam.measure.table_columns import MEASURED, RGB
+from napari_mobilesam.measure.table_columns import MEASURED, RGB, TIMES
 from napari_mobilesam.readers.unread_views import (
     Reordered,
     Stacked,
@@ -212,7 +212,16 @@ def object_rows(labels: Labels | None) -> pd.DataFrame:
         else:
             table = table.rename(columns={'label': OTHER_LABEL})
     known = table[table['index'].notna()]
+    if TIMES in known and 'area' in known:
+        # of objects written since, which is no mean over frames
+        area = known['area'].where(known[TIMES].notna())
+        known = known.assign(area=area)
     return known[known['index'] != 0].astype({'index': 'int64'})
+
+
+def still_measured(table: pd.DataFrame) -> pd.Series:
+    """Return the labels of rows that are as they were measured."""
+    return table.loc[table['area'].notna(), 'index']
 
 
 def for_export(table: pd.DataFrame) -> pd.DataFrame:

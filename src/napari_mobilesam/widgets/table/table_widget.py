@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import napari.viewer
@@ -18,7 +16,6 @@ from qtpy.QtWidgets import (
     QLineEdit,
 )
 
-from napari_mobilesam.large.io.tables import write_table
 from napari_mobilesam.measure.table_columns import (
     class_counts,
     histogram,
@@ -31,7 +28,7 @@ from napari_mobilesam.session.measuring import (
     Measuring,
     with_entered_scale,
 )
-from napari_mobilesam.text import counted, explain, file_name
+from napari_mobilesam.text import counted
 from napari_mobilesam.widgets.parts.controls import (
     explain_rows,
     group_form,
@@ -44,7 +41,6 @@ from napari_mobilesam.widgets.parts.delayed_call import DelayedCall
 from napari_mobilesam.widgets.parts.layer_choices import LayerChoices
 from napari_mobilesam.widgets.parts.layouts import column, row
 from napari_mobilesam.widgets.parts.message_label import MessageLabel
-from napari_mobilesam.widgets.parts.save_dialog import ask_where_to_save
 from napari_mobilesam.widgets.parts.status_line import StatusLine
 from napari_mobilesam.widgets.parts.viewer_widget import ViewerWidget
 from napari_mobilesam.widgets.table.disk_objects import DiskObjects
@@ -57,12 +53,13 @@ from napari_mobilesam.widgets.table.measured_layers import (
     request_of,
 )
 from napari_mobilesam.widgets.table.object_rows import LABEL, ObjectRows
+from napari_mobilesam.widgets.table.table_export import NOTHING, TableExport
 from napari_mobilesam.widgets.viewer.brush_history import (
     REPLAYED,
     replayed_event,
 )
 from napari_mobilesam.widgets.viewer.delete_labels import delete_labels
-from napari_mobilesam.widgets.viewer.layers import data_of, file_of
+from napari_mobilesam.widgets.viewer.layers import data_of
 from napari_mobilesam.widgets.viewer.look_at import (
     look_at,
     move_sliders,
@@ -81,19 +78,12 @@ if TYPE_CHECKING:
 HINT = 'Measure fills the table; click a row to see its object.'
 SORT = 'Click a row to see its object, a title to sort. Measure adds columns.'
 NO_IMAGE = 'no intensities'
-NOTHING = 'The table has no rows: the labels have no object.'
 # Labels with at most this many pixels are measured again after each change.
 SMALL = 1 << 22
 PAUSE_MS = 800
-KINDS = {'CSV (*.csv)': '.csv', 'Parquet (*.parquet)': '.parquet'}
 ROWS_TIP = (
     'A click shows an object; a double click or Enter opens it for editing.\n'
     'Delete deletes the selected objects, Ctrl+C copies their rows.'
-)
-EXPORT_TIP = (
-    'Save the table as CSV or Parquet.\n'
-    'For QuPath, Fiji and others, select the labels layer, choose\n'
-    'File ▸ Save Selected Layers…, and a format in Files of type.'
 )
 ROW_TIPS = {
     'Labels': 'Layer whose objects are measured.',
@@ -161,9 +151,10 @@ class TableWidget(ViewerWidget):
             'Delete in the table does the same.'
         )
         self.undo_button = wide_button('Undo')
-        self.export_button = wide_button('Export …')
-        self.export_button.setToolTip(EXPORT_TIP)
         self.status = StatusLine()
+        self.exporting = TableExport(
+            self, self._layers, self.measuring, self.status
+        )
         data, form = group_form('Measure')
         form.addRow('Labels', self.labels_combo)
         form.addRow('Intensities of', self.image_combo)
@@ -175,7 +166,9 @@ class TableWidget(ViewerWidget):
         form.addRow('Histogram of', self.column_combo)
         form.addRow(self.plot)
         form.addRow(self.count_label)
-        buttons = row(self.delete_button, self.undo_button, self.export_button)
+        buttons = row(
+            self.delete_button, self.undo_button, self.exporting.button
+        )
         contents = column(data, self.rows, chosen)
         contents.setStretchFactor(self.rows, 1)
         scrollable(self, contents, self.status, buttons)
@@ -194,7 +187,6 @@ class TableWidget(ViewerWidget):
         self.plot.brushed.connect(self._brushed)
         self.delete_button.clicked.connect(self.delete)
         self.undo_button.clicked.connect(self.undo)
-        self.export_button.clicked.connect(self._ask_export)
 
     def attach(self) -> None:
         """Listen to viewer and session."""
@@ -321,7 +313,12 @@ class TableWidget(ViewerWidget):
         self.measure_button.setEnabled(True)
         self.cancel_button.setEnabled(self.session.erasing.running)
 
-    def _finish(self, request: MeasureRequest, table: pd.DataFrame) -> None:
+    def _finish(
+        self,
+        request: MeasureRequest,
+        table: pd.DataFrame,
+        frames: pd.DataFrame | None,
+    ) -> None:
         self._end()
         labels = request.owner
         if labels not in self.viewer.layers:
@@ -332,6 +329,7 @@ class TableWidget(ViewerWidget):
             self.measure()
             return
         self._repainted.discard(labels)
+        self.exporting.note_frames(labels, frames)
         self._choosing = True
         try:
             labels.features = merged(labels.features, table)
@@ -376,7 +374,7 @@ class TableWidget(ViewerWidget):
                 self.column_combo.setCurrentText(name)
                 break
         self._show_histogram()
-        self.export_button.setEnabled(len(table) > 0)
+        self.exporting.refresh()
 
     def _show_histogram(self, index: int = 0) -> None:
         name, table = self.column_combo.currentText(), self.table
@@ -541,8 +539,6 @@ class TableWidget(ViewerWidget):
         if not self._on_disk.undo_earlier(self.labels_combo.layer):
             super().undo()
 
-    # export
-
     def copy(self) -> None:
         """Copy the selected rows as tab-separated text."""
         chosen = self.rows.selected
@@ -553,50 +549,3 @@ class TableWidget(ViewerWidget):
         rows = table.loc[chosen]
         clipboard.setText(rows.to_csv(sep='\t', index=False))
         self.status.say(f'{counted(len(rows), "row")} copied.')
-
-    @property
-    def proposed_path(self) -> str:
-        """Default file for the table.
-
-        It is named after the image, and lies next to it if that is a file.
-        """
-        image, labels = self.image_combo.layer, self.labels_combo.layer
-        layer = image or self.scene.image or labels
-        if layer is None:
-            return 'objects.csv'
-        file, name = file_of(layer), file_name(str(layer.name)) + '.csv'
-        return name if file is None else str(file.with_suffix('.csv'))
-
-    def _ask_export(self) -> None:
-        ask_where_to_save(
-            self, 'Save the table', self.proposed_path, KINDS, self.export
-        )
-
-    def export(self, path: str | Path) -> None:
-        """Save the table in the background.
-
-        Parameters
-        ----------
-        path : path
-            File that ends in .csv or .parquet; an existing file is replaced
-            atomically.
-        """
-        table = for_export(self.table)
-        if not len(table):
-            self.status.fail(f'{NOTHING} There is nothing to save.')
-            return
-        self.status.say(f'Saving {Path(path).name} …', busy=True)
-
-        def save() -> Callable[[], None]:
-            try:
-                write_table(table, path)
-            except Exception as error:  # noqa: BLE001 - told to the user
-                text = explain(error)
-                return lambda: self.status.fail(
-                    f'The table is not saved. {text}'
-                )
-            return lambda: self.status.say(
-                f'{counted(len(table), "row")} saved to {path}.'
-            )
-
-        self.measuring.save(save)
