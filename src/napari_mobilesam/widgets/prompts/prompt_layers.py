@@ -50,9 +50,13 @@ def _hide_stand_in(event: Any) -> None:
     There napari draws a point of size 0, which the lower limit would enlarge.
     """
     layer: Points = event.source
-    none_seen = len(getattr(layer, '_view_indices', '?')) == 0
+    # napari before 0.9 has the other one
+    names = '_view_indices', '_indices_view'
+    seen = [
+        len(getattr(layer, name)) for name in names if hasattr(layer, name)
+    ]
     low, high = POINT_SIZES
-    layer.canvas_size_limits = (0 if none_seen else low, high)
+    layer.canvas_size_limits = (0 if seen[:1] == [0] else low, high)
 
 
 def polarities(values: Any) -> pd.Categorical:
