@@ -11,10 +11,17 @@ from viewer.oracle import OracleSam
 
 from napari_mobilesam.session import ImagePlane, Session
 from napari_mobilesam.session.objects.objects import Objects
+from napari_mobilesam.session.objects.records import (
+    ObjectCandidates,
+    ObjectRecord,
+    ObjectView,
+)
 from napari_mobilesam.session.objects.targets import (
     LabelsError,
     Pixels,
+    WriteOptions,
 )
+from napari_mobilesam.session.objects.writing import finished, write_object
 from napari_mobilesam.types import ImageError, Mask, Prompts
 
 
@@ -197,3 +204,22 @@ def square(row, column, side=4, score=0.9):
 
 def point(row, column, label=1):
     return Prompts(np.array([[row, column]], float), np.array([label]))
+
+
+def record_of(*masks, **options):
+    """Return an object with a point and a mask on each plane."""
+    views = {}
+    for z, mask in enumerate(masks):
+        prompts = Prompts(np.array([[1.0, 1.0]]), np.ones(1, np.int64))
+        plane = plane_at(z)
+        views[plane.place] = ObjectView(
+            plane, prompts, ObjectCandidates((mask,))
+        )
+    return ObjectRecord(views=views, **options)
+
+
+def write(objects, record, base=None, **options):
+    chosen = WriteOptions(**options)
+    done = finished(record, base, objects, chosen)
+    write_object(objects, done, base, chosen.policy)
+    return done

@@ -7,15 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from fakes import FakeTarget, plane_at, square
+from fakes import FakeTarget, plane_at, record_of, square, write
 
 from napari_mobilesam.session.objects import object_store, records
 from napari_mobilesam.session.objects.objects import Objects
-from napari_mobilesam.session.objects.records import (
-    ObjectCandidates,
-    ObjectRecord,
-    ObjectView,
-)
 from napari_mobilesam.session.objects.targets import (
     LabelsError,
     WriteOptions,
@@ -26,28 +21,7 @@ from napari_mobilesam.session.objects.writing import (
     finished,
     reassign_class,
     shrunken_labels,
-    write_object,
 )
-from napari_mobilesam.types import Prompts
-
-
-def record_of(*masks, **options):
-    """Return an object with a point and a mask on each plane."""
-    views = {}
-    for z, mask in enumerate(masks):
-        prompts = Prompts(np.array([[1.0, 1.0]]), np.ones(1, np.int64))
-        plane = plane_at(z)
-        views[plane.place] = ObjectView(
-            plane, prompts, ObjectCandidates((mask,))
-        )
-    return ObjectRecord(views=views, **options)
-
-
-def write(objects, record, base=None, **options):
-    chosen = WriteOptions(**options)
-    done = finished(record, base, objects, chosen)
-    write_object(objects, done, base, chosen.policy)
-    return done
 
 
 @pytest.fixture
@@ -302,40 +276,6 @@ def test_undone_objects_are_gone_and_redone_ones_are_the_same(objects):
         objects[1]
     objects.redo()
     assert objects[1] is record
-
-
-def test_walk_goes_round(objects):
-    for column in (0, 10, 20):
-        write(objects, record_of(square(0, column)))
-    objects.delete(2)
-    assert objects.following(1).number == 3
-    assert objects.following(3).number == 1
-    assert objects.following(1, -1).number == 3
-    # from an object that is not there
-    assert objects.following(2).number == 3
-    assert objects.following(2, -1).number == 1
-    assert objects.following(0).number == 1
-    assert objects.following(0, -1).number == 3
-
-
-def test_no_object_follows_in_empty_labels(objects):
-    assert objects.following(0) is None
-    assert objects.least_certain() is None
-
-
-def test_objects_erased_by_hand_are_passed_over(objects):
-    for place in (0, 10, 20):
-        write(objects, record_of(square(place, place)))
-    data = objects.target.data
-    kept = data.copy()
-    data[data == 2] = 0
-    objects.target.edited.emit(dict.fromkeys({2}, 0))
-    assert objects.following(1).number == 3
-    assert objects.following(3, -1).number == 1
-    # napari's undo
-    data[:] = kept
-    objects.target.edited.emit(dict.fromkeys({2}, 0))
-    assert objects.following(1).number == 2
 
 
 def test_least_certain_first_reviewed_ones_never(objects):

@@ -23,7 +23,7 @@ def desk_of(count):
         take_back_accept=lambda: False,
         queue=SimpleNamespace(last=None),
     )
-    return labels, Navigation(editor, lambda: labels)
+    return labels, Navigation(editor, lambda: labels, plane_at)
 
 
 def pixels(labels):

@@ -281,7 +281,11 @@ class Session:
         self.editor = Editor(
             self.prompting, self._objects, recorder, self._queue_prompting
         )
-        self.navigation = Navigation(self.editor, self._histories)
+        self.navigation = Navigation(
+            self.editor,
+            self._histories,
+            lambda: self._require_scene().plane(),
+        )
         self.background = Background(services, 'objects')
         self.propagation = Propagation(self.background)
         self.batching = BatchSegmentation(self.background)
@@ -348,6 +352,7 @@ class Session:
         prompting.answered.connect(self._show_answer)
         prompting.embedding.connect(self._say_embedding)
         prompting.cleaned.connect(self._clean_queued)
+        self.editor.accepted.connect(self.navigation.note_accepted)
         self.editor.queue.written.connect(self._end_if_written)
         self.editor.queue.failed.connect(self._end_if_written)
         self._queue_prompting.embedding.connect(self._say_embedding)

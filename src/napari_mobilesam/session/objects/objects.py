@@ -9,7 +9,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-import numpy as np
 from psygnal import Signal
 
 from napari_mobilesam.measure.table_columns import MEASURED
@@ -388,21 +387,6 @@ class Objects(ObjectStore):
 
     # navigation
 
-    def following(self, number: int, by: int = 1) -> ObjectRecord | None:
-        """Return the object after (or before) a number, cyclically.
-
-        Objects erased by hand are skipped until that is undone.
-        """
-        numbers = sorted(record.number for record in self._remaining())
-        if not numbers:
-            return None
-        if number in numbers:
-            place = numbers.index(number) + by
-        else:
-            place = int(np.searchsorted(numbers, number))
-            place += by - 1 if by > 0 else by
-        return self._records[numbers[place % len(numbers)]]
-
     def least_certain(self, after: int = 0) -> ObjectRecord | None:
         """Return the unreviewed object with the lowest score.
 
@@ -413,7 +397,7 @@ class Objects(ObjectStore):
             scores, cyclically.
         """
         waiting = sorted(
-            (r for r in self._remaining() if not r.reviewed),
+            (r for r in self.remaining() if not r.reviewed),
             key=_certainty,
         )
         if not waiting:
@@ -424,7 +408,7 @@ class Objects(ObjectStore):
         later = [r for r in waiting if _certainty(r) > _certainty(here)]
         return (later or waiting)[0]
 
-    def _remaining(self) -> list[ObjectRecord]:
+    def remaining(self) -> list[ObjectRecord]:
         """Return the objects that were not erased by hand."""
         painted = {r.label for r in self if self.is_painted(r)}
         there = self.target.present(painted) if painted else set()

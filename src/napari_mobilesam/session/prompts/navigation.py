@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import bisect
 import math
+import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeAlias
 
+import numpy as np
+from numpy.typing import NDArray
 from psygnal import Signal
 
 from napari_mobilesam.measure.table_columns import numbers_of
@@ -25,11 +29,15 @@ from napari_mobilesam.session.objects.targets import (
     rows_of,
 )
 from napari_mobilesam.session.prompts.editor import Editor
-from napari_mobilesam.types import Prompts
+from napari_mobilesam.types import Prompts, SegmentationError
 
 if TYPE_CHECKING:
     import pandas as pd
 
+# Label and number of an object.
+_Key: TypeAlias = tuple[int, int]
+# Pixels of a plane whose labels are listed within a tenth of a second.
+READ_AT_ONCE = 1 << 24
 # Step title of an accepted object whose mask is pending.
 WAITING_ACCEPT = 'accept, the object is open again'
 
@@ -45,6 +53,8 @@ class Navigation:
         Editor of the open object.
     histories : callable
         Returns everything undoable: objects of labels, and tracks.
+    shown : callable
+        Returns the displayed plane; may raise `SegmentationError`.
 
     Attributes
     ----------
@@ -61,10 +71,17 @@ class Navigation:
     edited = Signal()
 
     def __init__(
-        self, editor: Editor, histories: Callable[[], Sequence[Undoable]]
+        self,
+        editor: Editor,
+        histories: Callable[[], Sequence[Undoable]],
+        shown: Callable[[], ImagePlane],
     ) -> None:
         self._editor = editor
         self._histories = histories
+        self._shown = shown
+        # the object opened or accepted last, and its labels
+        self._last: _Key = (0, 0)
+        self._last_home: Callable[[], Objects | None] = lambda: None
 
     def open(self, number: int) -> ObjectRecord:
         """Open an object for editing, with its prompts and candidates.
@@ -77,8 +94,7 @@ class Navigation:
         objects = self._editor.target_objects
         if objects is None:
             raise LabelsError('There are no objects yet.')
-        record = objects[number]
-        return self._editor.bring_back(objects, record)
+        return self._bring_back(objects, objects[number])
 
     def open_at(
         self, plane: ImagePlane, row: float, column: float
@@ -103,6 +119,9 @@ class Navigation:
     def next(self, by: int = 1) -> ObjectRecord | None:
         """Open the object after the open one, cyclically.
 
+        In the order of labels; on the displayed plane, those written by other
+        programs are objects, too.
+
         Parameters
         ----------
         by : int
@@ -116,8 +135,19 @@ class Navigation:
         objects, record = self._editor.target_objects, self._editor.record
         if objects is None:
             return None
-        here = record.number or record.label
-        return self._open(objects, objects.following(here, by))
+        known = [(each.label, each.number) for each in objects.remaining()]
+        foreign = [(label, 0) for label in self._foreign_labels(objects)]
+        if not (known or foreign):
+            return None
+        here = record.label, record.number
+        if record.empty and self._last_home() is objects:
+            here = self._last
+        label, number = _following(sorted([*known, *foreign]), here, by)
+        if number:
+            return self._open(objects, objects[number])
+        plane = self._shown()
+        row, column = np.argwhere(_picture(objects, plane) == label)[0]
+        return self._open(objects, object_at(objects, plane, row, column))
 
     def previous(self) -> ObjectRecord | None:
         """Open the object before the open one; see `next`."""
@@ -195,12 +225,55 @@ class Navigation:
         several = len(self._histories()) > 1
         return f'{title} in “{undone.name}”' if several else title
 
+    def note_accepted(self, record: ObjectRecord) -> None:
+        """Go on from an accepted object."""
+        objects = self._editor.target_objects
+        if objects is not None:
+            self._note(objects, record)
+
+    def _note(self, objects: Objects, record: ObjectRecord) -> None:
+        self._last_home = weakref.ref(objects)
+        self._last = record.label, record.number
+
+    def _foreign_labels(self, objects: Objects) -> list[int]:
+        """Return the labels without an object on the displayed plane.
+
+        None on planes that would take long to read.
+        """
+        try:
+            plane = self._shown()
+        except SegmentationError:
+            return []
+        if math.prod(plane.shape) > READ_AT_ONCE:
+            return []
+        import pandas as pd
+
+        labels = pd.unique(_picture(objects, plane).ravel()).tolist()
+        return list({*labels} - {0, *(record.label for record in objects)})
+
     def _open(
         self, objects: Objects, record: ObjectRecord | None
     ) -> ObjectRecord | None:
-        if record is None:
-            return None
+        return None if record is None else self._bring_back(objects, record)
+
+    def _bring_back(
+        self, objects: Objects, record: ObjectRecord
+    ) -> ObjectRecord:
+        self._note(objects, record)
         return self._editor.bring_back(objects, record)
+
+
+def _following(keys: Sequence[_Key], here: _Key, by: int) -> _Key:
+    """Return one of sorted keys, some steps after another, cyclically."""
+    place = bisect.bisect_left(keys, here)
+    if keys[place : place + 1] != [here] and by > 0:
+        # it is the next one already
+        by -= 1
+    return keys[(place + by) % len(keys)]
+
+
+def _picture(objects: Objects, plane: ImagePlane) -> NDArray[Any]:
+    return objects.target.picture(plane, (0, 0, *plane.shape))
 
 
 def _undo_order(each: Undoable) -> int:
