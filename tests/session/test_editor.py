@@ -271,7 +271,7 @@ def test_walking_on_keeps_what_was_changed(session):
     assert session.editor.record.number == 1
     session.editor.accept()
     assert (labels(session) == 1).sum() == area
-    assert session.navigation.previous().number == 2
+    assert session.navigation.next().number == 2
     session.editor.reject()
     assert session.navigation.next_uncertain() is None
 

@@ -34,8 +34,8 @@ from napari_mobilesam.types import Prompts, SegmentationError
 if TYPE_CHECKING:
     import pandas as pd
 
-# Label and number of an object.
-_Key: TypeAlias = tuple[int, int]
+# Label and number of an object, or a place between objects.
+_Key: TypeAlias = tuple[int, float]
 # Pixels of a plane whose labels are listed within a tenth of a second.
 READ_AT_ONCE = 1 << 24
 # Step title of an accepted object whose mask is pending.
@@ -139,12 +139,12 @@ class Navigation:
         foreign = [(label, 0) for label in self._foreign_labels(objects)]
         if not (known or foreign):
             return None
-        here = record.label, record.number
+        here: _Key = record.label, record.number
         if record.empty and self._last_home() is objects:
             here = self._last
         label, number = _following(sorted([*known, *foreign]), here, by)
         if number:
-            return self._open(objects, objects[number])
+            return self._open(objects, objects[int(number)])
         plane = self._shown()
         row, column = np.argwhere(_picture(objects, plane) == label)[0]
         return self._open(objects, object_at(objects, plane, row, column))
@@ -233,7 +233,8 @@ class Navigation:
 
     def _note(self, objects: Objects, record: ObjectRecord) -> None:
         self._last_home = weakref.ref(objects)
-        self._last = record.label, record.number
+        # once it is closed, “previous” opens it again
+        self._last = record.label, record.number + 0.5
 
     def _foreign_labels(self, objects: Objects) -> list[int]:
         """Return the labels without an object on the displayed plane.
