@@ -13,6 +13,7 @@ from qtpy.QtWidgets import QApplication
 
 from napari_mobilesam import get_session
 from napari_mobilesam.widgets import open_form
+from napari_mobilesam.widgets.parts import viewer_widget
 from napari_mobilesam.widgets.parts.delayed_call import DelayedCall
 
 INSIDE = (28, 32)
@@ -61,7 +62,9 @@ def test_two_viewers_are_independent(desk, blobs):
     assert two[INSIDE] == 2
 
 
-def test_closing_the_dock_leaves_nothing_behind(desk, blobs):
+def test_closing_the_dock_leaves_nothing_behind(desk, blobs, monkeypatch):
+    lost = []
+    monkeypatch.setattr(viewer_widget, '_lose', lambda *a: lost.append(a))
     d = desk(blobs, show=False)
     d.viewer.layers['prompts'].add(INSIDE)
     d.settle()
@@ -85,6 +88,8 @@ def test_closing_the_dock_leaves_nothing_behind(desk, blobs):
         QApplication.processEvents()
     gc.collect()
     assert reference() is None
+    # PyQt crashes if Python has collected the callback, too
+    assert not lost
 
 
 @pytest.mark.slow

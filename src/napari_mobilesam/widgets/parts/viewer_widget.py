@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 from napari.components import ViewerModel
 from napari.layers import Layer
@@ -23,6 +23,13 @@ from napari_mobilesam.widgets.viewer.window_closing import main_window
 Connection = tuple[Any, Callable[..., None]]
 
 
+class Worker(Protocol):
+    """Something with a thread."""
+
+    def close(self) -> None:
+        """End the thread."""
+
+
 def _let_go(
     connections: list[Connection], session: Session, now: bool = False
 ) -> None:
@@ -31,6 +38,14 @@ def _let_go(
     if connections:
         connections.clear()
         session.release(now)
+
+
+def _lose(
+    workers: list[Worker], connections: list[Connection], session: Session
+) -> None:
+    for worker in workers:
+        worker.close()
+    _let_go(connections, session, now=True)
 
 
 class ViewerWidget(QWidget):
@@ -71,10 +86,15 @@ class ViewerWidget(QWidget):
             partial(show_as_tab, self, ViewerWidget), parent=self
         )
         self._placed = False
+        self._workers: list[Worker] = []
         # Qt disconnects bound methods of an object that it destroys
-        self.destroyed.connect(
-            partial(_let_go, self._connections, self.session, True)
+        self._lose = partial(
+            _lose, self._workers, self._connections, self.session
         )
+
+    def close_with_dock(self, worker: Worker) -> None:
+        """Close a worker, too, if the dock is destroyed without closing."""
+        self._workers.append(worker)
 
     def listen(self, signal: Any, callback: Callable[..., None]) -> None:
         """Connect to a napari or psygnal signal until the dock closes."""
@@ -107,6 +127,7 @@ class ViewerWidget(QWidget):
     def attach(self) -> None:
         """Start listening; subclasses connect their signals here."""
         self.session.acquire()
+        self.destroyed.connect(self._lose)
 
     def follow_layers(
         self,
@@ -127,6 +148,9 @@ class ViewerWidget(QWidget):
 
     def detach(self) -> None:
         """Stop listening; subclasses clean up the viewer here."""
+        # Python clears a callback before the object, if it collects both, and
+        # PyQt crashes when it calls that
+        self.destroyed.disconnect(self._lose)
         _let_go(self._connections, self.session)
 
     @property

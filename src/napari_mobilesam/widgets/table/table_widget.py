@@ -117,9 +117,8 @@ class TableWidget(ViewerWidget):
         self._open_label = 0
         # labels whose objects may have moved since they were measured
         self._repainted: weakref.WeakSet[Labels] = weakref.WeakSet()
-        self.measuring = measuring = Measuring(MainThread())
-        # no bound method of ours, as for the session
-        self.destroyed.connect(lambda: measuring.close())
+        self.measuring = Measuring(MainThread())
+        self.close_with_dock(self.measuring)
         self._later = DelayedCall(self._measure_again, PAUSE_MS, self)
         self.marked = MarkedObjects(self.viewer, self.measuring)
         self._build()

@@ -45,9 +45,8 @@ class TrainingWidget(ViewerWidget):
 
     def __init__(self, viewer: ViewerModel, header: ImageHeader) -> None:
         super().__init__(viewer)
-        self.tuning = tuning = FineTuning(MainThread())
-        # no bound method of ours, as for the session
-        self.destroyed.connect(lambda: tuning.close())
+        self.tuning = FineTuning(MainThread())
+        self.close_with_dock(self.tuning)
         self.header = header
         self.panel = panel = TrainingPanel(self.viewer, header)
         self.status = panel.status
