@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from requests import exceptions
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 
@@ -149,8 +150,8 @@ def test_download_verifies_and_becomes_the_default(
     ('change', 'message'),
     [
         ({'content': b'something else'}, 'does not have the expected hash'),
-        ({'content': None}, '404'),
-        ({'send': 1000}, 'could not be downloaded'),
+        ({'content': None}, 'answers 404'),
+        ({'send': 1000}, 'could not be downloaded.*broke'),
     ],
 )
 def test_failed_download_leaves_nothing_behind(
@@ -160,6 +161,19 @@ def test_failed_download_leaves_nothing_behind(
     with pytest.raises(CheckpointError, match=message):
         nm.download_model('mobile_sam')
     assert cached_files(folders) == []
+
+
+@pytest.mark.parametrize(
+    ('error', 'text'),
+    [
+        (exceptions.ConnectTimeout(), 'a.org does not answer'),
+        (exceptions.SSLError(), 'the certificate of a.org is not trusted'),
+        (exceptions.ConnectionError(), 'there is no connection to a.org'),
+        (OSError('No space left'), 'No space left'),
+    ],
+)
+def test_why_a_download_failed(error, text):
+    assert registry.download_problem(error, 'https://a.org/b.pt') == text
 
 
 def test_cancelled_download_leaves_nothing_behind(served_model, folders):

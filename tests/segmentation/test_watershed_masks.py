@@ -77,7 +77,7 @@ def test_a_model_without_head_is_refused(image):
 
 @pytest.mark.parametrize('other', [{'crop_layers': 1}, {'whole_image': True}])
 def test_what_does_not_go_with_it_is_refused(image, other):
-    with pytest.raises(SegmentationError, match='watershed does not go with'):
+    with pytest.raises(SegmentationError, match='cannot be combined with'):
         generate_candidates(
             image, SeeingOracle(best=48), watershed=True, **other
         )

@@ -13,6 +13,7 @@ from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import platformdirs
 import pooch
@@ -284,8 +285,9 @@ def download_model(name: str, progress: Progress | None = None) -> Path:
     except OSError as error:  # includes all errors of requests
         raise CheckpointError(
             f'{name} could not be downloaded from {record.url} to {path}: '
-            f'{error}. Check the network and the free disk space, or '
-            'download the file by other means and load it by its path.'
+            f'{download_problem(error, record.url)}. Check the network and '
+            'the free disk space, or download the file by other means and '
+            'load it by its path.'
         ) from error
     return path
 
@@ -308,6 +310,25 @@ def download_file(
             progressbar=_ProgressAdapter(name, progress), timeout=30
         ),
     )
+
+
+def download_problem(error: Exception, url: str) -> str:
+    """Say in a few words why a download failed."""
+    from requests import exceptions
+
+    host = urlsplit(url).hostname
+    if isinstance(error, exceptions.HTTPError) and error.response is not None:
+        answer = error.response
+        return f'{host} answers {answer.status_code} {answer.reason}'.rstrip()
+    for kind, text in (
+        (exceptions.SSLError, f'the certificate of {host} is not trusted'),
+        (exceptions.Timeout, f'{host} does not answer'),
+        (exceptions.ConnectionError, f'there is no connection to {host}'),
+        (exceptions.RequestException, f'the connection to {host} broke'),
+    ):
+        if isinstance(error, kind):
+            return text
+    return str(error)
 
 
 def verify(path: Path, name: str) -> bool:

@@ -16,7 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_mobilesam.extra import need
-from napari_mobilesam.model.registry import cache_folder, download_file
+from napari_mobilesam.model.registry import (
+    cache_folder,
+    download_file,
+    download_problem,
+)
 from napari_mobilesam.types import Progress, SegmentationError
 
 if TYPE_CHECKING:
@@ -151,9 +155,10 @@ def download_detector(name: str, progress: Progress | None = None) -> Path:
             download_file(url, path, None, f'{name} {file}', progress)
         except (OSError, ValueError) as error:
             raise DetectorError(
-                f'{name} could not be downloaded from {url}: {error}. Check '
-                'the network and the free disk space, or put the files of '
-                f'{record.repository} into {record.folder}.'
+                f'{name} could not be downloaded from {url}: '
+                f'{download_problem(error, url)}. Check the network and the '
+                f'free disk space, or put the files of {record.repository} '
+                f'into {record.folder}.'
             ) from error
     return record.folder
 

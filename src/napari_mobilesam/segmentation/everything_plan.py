@@ -189,8 +189,8 @@ def check_watershed(
         )
     if parameters.as_in_paper:
         raise SegmentationError(
-            'watershed does not go with crop_layers or whole_image; leave out '
-            'one of them'
+            'watershed cannot be combined with crop layers or the whole '
+            'image; leave out one of them'
         )
 
 
