@@ -278,6 +278,20 @@ def test_undone_objects_are_gone_and_redone_ones_are_the_same(objects):
     assert objects[1] is record
 
 
+def test_rows_of_labels_that_were_overwritten_as_a_whole_are_dropped(objects):
+    target = objects.target
+    target.data[0, 2:4, 2:4] = 8
+    target.data[0, 0:9, 9] = 9
+    target.table = pd.DataFrame({'index': [8, 9], 'area': [4, 9]})
+    write(objects, record_of(square(0, 0, 10)))
+    assert target.table['index'].tolist() == [10]
+    objects.undo()
+    table = target.table.set_index('index')['area']
+    assert table.to_dict() == {8: 4, 9: 9}
+    objects.redo()
+    assert target.table['index'].tolist() == [10]
+
+
 def test_least_certain_first_reviewed_ones_never(objects):
     for number, score in enumerate([0.9, 0.5, np.nan, 0.7], start=1):
         mask = square(0, 10 * number - 10, score=score)

@@ -433,7 +433,11 @@ class Step:
         if len(beside):
             self._labels.update(beside['index'].tolist())
             before = rows_of(target, self._labels)
-            after = with_rows(after, (), changed_rows(beside, changes))
+            rest = changed_rows(beside, changes)
+            if 'area' in rest:
+                # of labels without an object that were overwritten as a whole
+                rest = rest[rest['area'] != 0]
+            after = with_rows(after, (), rest)
         set_rows(target, self._labels, after)
         return before, after
 
