@@ -51,6 +51,9 @@ _DROPPED: list[Any] = [
         'numpy.ndarray',
         'pathlib.PosixPath',
         'pathlib.WindowsPath',
+        # as Python 3.13 names them
+        'pathlib._local.PosixPath',
+        'pathlib._local.WindowsPath',
     )
 ]
 
