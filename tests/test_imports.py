@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from importlib import import_module
@@ -367,3 +368,33 @@ def test_modules_that_another_thread_imports(tmp_path, monkeypatch):
     assert import_module('knot.tail').value == 1
     with pytest.raises(ImportError, match='no_such'):
         background_imports.import_beside('broken_knot')
+
+
+def test_torch_has_a_class_of_tensors_while_it_is_imported(tmp_path):
+    folder = tmp_path / 'torch'
+    folder.mkdir()
+    (folder / '__init__.py').write_text(
+        'import sys\n'
+        'import numpy as np\n'
+        'from scipy._lib.array_api_compat import is_torch_array\n'
+        'early = is_torch_array(np.ones(3))\n'
+        'class Tensor:\n'
+        '    pass\n'
+    )
+    code = (
+        'import sys\n'
+        'from napari_mobilesam.background_imports import import_gently\n'
+        'before = list(sys.meta_path)\n'
+        'import_gently(["torch"])\n'
+        'import torch\n'
+        'assert torch.early is False\n'
+        'assert torch.Tensor.__module__ == "torch"\n'
+        'assert torch.__spec__.name == "torch"\n'
+        'assert sys.meta_path == before\n'
+    )
+    path = os.pathsep.join([str(tmp_path), *sys.path])
+    subprocess.run(
+        [sys.executable, '-c', code],
+        env={**os.environ, 'PYTHONPATH': path},
+        check=True,
+    )

@@ -9,8 +9,10 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from importlib import import_module
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
@@ -42,10 +44,41 @@ def import_gently(names: Iterable[str]) -> None:
     if 'torch' in missing:
         with _import_lock:
             _load_torch_libraries()
+        sys.meta_path.insert(0, _TorchFinder())
     with _no_collection():
         for name in missing:
             with _import_lock:
                 _import_again(name)
+
+
+class _TorchFinder(MetaPathFinder):
+    """Finds torch once, and gives it a class for tensors from the beginning.
+
+    scipy asks whether arrays are instances of ``torch.Tensor`` as soon as
+    there is a module torch, and fails while another thread still imports it.
+    """
+
+    def find_spec(
+        self,
+        fullname: str,
+        path: Sequence[str] | None,
+        target: ModuleType | None = None,
+    ) -> ModuleSpec | None:
+        if fullname != 'torch':
+            return None
+        with contextlib.suppress(ValueError):
+            sys.meta_path.remove(self)
+        spec = PathFinder.find_spec(fullname, path, target)
+        if spec is None or spec.loader is None:
+            return None
+        execute = spec.loader.exec_module
+
+        def exec_module(module: ModuleType) -> None:
+            vars(module)['Tensor'] = type('Tensor', (), {})
+            execute(module)
+
+        spec.loader.exec_module = exec_module  # type: ignore[method-assign]
+        return spec
 
 
 def import_beside(name: str) -> ModuleType:
