@@ -221,6 +221,8 @@ def object_rows(labels: Labels | None) -> pd.DataFrame:
 
 def still_measured(table: pd.DataFrame) -> pd.Series:
     """Return the labels of rows that are as they were measured."""
+    if 'area' not in table:
+        return table['index'][:0]
     return table.loc[table['area'].notna(), 'index']
 
 

@@ -112,7 +112,7 @@ class TableExport:
         self._ask('Save the table', '.csv', self.save)
 
     def _ask_frames(self) -> None:
-        self._ask('Save the frames', '_frames.csv', self.save_frames)
+        self._ask('Save the table of frames', '_frames.csv', self.save_frames)
 
     def _ask(
         self, title: str, ending: str, save: Callable[[Path], None]
@@ -145,8 +145,8 @@ class TableExport:
         kept = still_measured(table)
         rest = len(table) - len(kept)
         note = (
-            f' {counted(rest, "object")} changed since, without rows: Measure '
-            'again.'
+            f' {counted(rest, "object")} changed since and left out: press '
+            'Measure to include all.'
             if rest
             else ''
         )
