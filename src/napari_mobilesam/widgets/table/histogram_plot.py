@@ -10,11 +10,6 @@ from napari_mobilesam.measure.table_columns import Histogram
 
 BAR, CHOSEN, BRUSH = '#78909c', '#4fc3f7', QColor(79, 195, 247, 50)
 MARGIN = 6
-_SIDES = (
-    Qt.AlignmentFlag.AlignLeft,
-    Qt.AlignmentFlag.AlignHCenter,
-    Qt.AlignmentFlag.AlignRight,
-)
 # Mouse movement in pixels that turns a click into a brush.
 LEAST_DRAG = 3
 
@@ -141,9 +136,23 @@ class HistogramPlot(QWidget):
         color.setAlpha(170)
         painter.setPen(color)
         below = QRectF(MARGIN, height + 2, self.width() - 2 * MARGIN, line)
-        for text, side in zip(axis_texts(found), _SIDES, strict=True):
-            painter.drawText(below, side, text)
+        self._draw_texts(painter, below, axis_texts(found))
         painter.end()
+
+    def _draw_texts(
+        self, painter: QPainter, below: QRectF, texts: tuple[str, str, str]
+    ) -> None:
+        """Draw the texts below the axis, the one in the middle if it fits."""
+        low, highest, high = texts
+        width = self.fontMetrics().horizontalAdvance
+        painter.drawText(below, Qt.AlignmentFlag.AlignLeft, low)
+        painter.drawText(below, Qt.AlignmentFlag.AlignRight, high)
+        between = below.adjusted(width(f'{low}  '), 0, -width(f'  {high}'), 0)
+        # without “objects” in a narrow dock
+        for text in (highest, highest.rpartition(' ')[0]):
+            if width(text) <= between.width():
+                painter.drawText(between, Qt.AlignmentFlag.AlignHCenter, text)
+                break
 
 
 def axis_texts(found: Histogram) -> tuple[str, str, str]:
