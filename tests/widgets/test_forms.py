@@ -19,6 +19,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_mobilesam.settings import Settings
 from napari_mobilesam.types import ImageError
 from napari_mobilesam.widgets.everything.filter_panel import FilterPanel
 from napari_mobilesam.widgets.parts.collapsible_section import (
@@ -27,6 +28,7 @@ from napari_mobilesam.widgets.parts.collapsible_section import (
 from napari_mobilesam.widgets.parts.controls import explain_rows, scrollable
 from napari_mobilesam.widgets.parts.form_area import FormArea, FormTop
 from napari_mobilesam.widgets.parts.status_line import SWING_MS, StatusLine
+from napari_mobilesam.widgets.prompts.settings_box import SettingsBox
 
 NAME = 'napari_mobilesam.widgets'
 
@@ -214,3 +216,18 @@ def test_the_top_of_a_form_scrolls_only_in_a_low_window(qtbot):
     assert form.height() == 300
     form.resize(300, 800)
     qtbot.waitUntil(lambda: not bar.isVisible())
+
+
+def test_devices_that_are_not_there_cannot_be_chosen(qtbot):
+    box = SettingsBox(Settings(device='mps'))
+    qtbot.addWidget(box)
+    box.offer_devices(['cuda', 'cpu'])
+    combo = box.device_combo
+    enabled = {
+        combo.itemData(row)
+        for row in range(combo.count())
+        if combo.model().item(row).isEnabled()
+    }
+    assert enabled == {'auto', 'cuda', 'cpu'}
+    # what the user has chosen is still shown
+    assert combo.currentData() == 'mps'

@@ -101,6 +101,16 @@ def load_model(
     return sam.to(torch_device).eval().requires_grad_(False)
 
 
+def available_devices() -> list[str]:
+    """Return the kinds of devices of this computer, the fastest first."""
+    there = {
+        'cuda': torch.cuda.is_available(),
+        'mps': torch.backends.mps.is_available(),
+        'cpu': True,
+    }
+    return [kind for kind, is_there in there.items() if is_there]
+
+
 def choose_device(device: Device | str | torch.device) -> torch.device:
     """Resolve ``'auto'`` and refuse devices that are not available.
 
@@ -113,24 +123,19 @@ def choose_device(device: Device | str | torch.device) -> torch.device:
         raise SegmentationError(
             f'device is {quoted(device)}; choose auto, cpu, cuda or mps'
         )
-    available = {
-        'cuda': torch.cuda.is_available(),
-        'mps': torch.backends.mps.is_available(),
-        'cpu': True,
-    }
+    available = available_devices()
     if device == 'auto':
-        return torch.device(next(k for k, there in available.items() if there))
+        return torch.device(available[0])
     try:
         chosen = torch.device(device)
     except (RuntimeError, TypeError) as error:
         raise SegmentationError(
             f'unknown device {str(device)!r}; choose auto, cpu, cuda or mps'
         ) from error
-    if not available.get(chosen.type, False):
-        there = ', '.join(k for k, ok in available.items() if ok)
+    if chosen.type not in available:
         raise SegmentationError(
             f'device {str(device)!r} is not available here; choose auto or '
-            f'one of: {there}'
+            f'one of: {", ".join(available)}'
         )
     return chosen
 

@@ -543,6 +543,10 @@ class PromptWidget(ViewerWidget):
             self._hidden.hide(target.layer, base)
 
     def _model_changed(self, record: ModelRecord) -> None:
+        # torch is loaded by now
+        from napari_mobilesam.model.checkpoints import available_devices
+
+        self.panel.settings_box.offer_devices(available_devices())
         if not self.object.empty:
             # with the new model
             self.session.editor.ask_again()

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 
 from qtpy.QtCore import Signal  # type: ignore[attr-defined]
-from qtpy.QtGui import QKeySequence
+from qtpy.QtGui import QKeySequence, QStandardItemModel
 from qtpy.QtWidgets import (
     QCheckBox,
     QFormLayout,
@@ -142,6 +143,16 @@ class SettingsBox(QWidget):
         index = self.device_combo.findData(device)
         self.device_combo.setCurrentIndex(max(0, index))
         self._tell()
+
+    def offer_devices(self, available: Collection[str]) -> None:
+        """Disable the devices that this computer does not have."""
+        model = self.device_combo.model()
+        assert isinstance(model, QStandardItemModel)
+        for row in range(model.rowCount()):
+            item = model.item(row)
+            device = self.device_combo.itemData(row)
+            if item is not None:
+                item.setEnabled(device == 'auto' or device in available)
 
     def _tell(self, value: object = None) -> None:
         self.changed.emit(
