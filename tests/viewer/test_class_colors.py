@@ -218,6 +218,8 @@ def test_menu_renames_and_removes_a_class(classed):
     rename.trigger()
     d.settle()
     assert box.name == 'nuclei'
+    said = d.widget.status.text
+    assert said.startswith('The class “nucleus” is now “nuclei”. Undo (U)')
     assert d.session.classes.names == ['nuclei', 'debris']
     assert load_settings().classes == ['nuclei', 'debris']
     assert color_of(d.labels, 1) == rgb(PALETTE[0])
@@ -226,6 +228,7 @@ def test_menu_renames_and_removes_a_class(classed):
     assert box.name == ''
     assert has_no_class(d.labels, 1)
     assert load_settings().classes == ['debris']
+    assert d.widget.status.text.startswith('The class “nuclei” was removed.')
     d.mouse.key(Qt.Key.Key_U)
     assert color_of(d.labels, 1) == rgb(PALETTE[0])
 

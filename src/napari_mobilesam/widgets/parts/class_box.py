@@ -219,7 +219,7 @@ class ClassBox(QWidget):
         new, given = QInputDialog.getText(
             self, 'Rename class', f'New name of “{name}”', text=name
         )
-        if given and new.strip():
+        if given and new.strip() not in ('', name):
             self.renamed.emit(name, new.strip())
 
     def _remove(self) -> None:

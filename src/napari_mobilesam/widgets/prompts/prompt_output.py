@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 from napari.layers import Labels
@@ -155,17 +157,32 @@ class PromptOutput:
         merges = new != name and new in self._session.classes
         if not merges or self._may_remove(name):
             with self._panel.status.errors():
-                self._session.rename_class(name, new)
-                if merges:
-                    self._panel.status.say(
-                        f'The objects of “{name}” now have the class “{new}”. '
-                        f'{self._panel.buttons["undo"].text()} takes it back.'
-                    )
+                self._change_classes(
+                    partial(self._session.rename_class, name, new),
+                    f'The class “{name}” is now “{new}”.',
+                )
 
     def _remove_class(self, name: str) -> None:
         if self._may_remove(name):
             with self._panel.status.errors():
-                self._session.remove_class(name)
+                self._change_classes(
+                    partial(self._session.remove_class, name),
+                    f'The class “{name}” was removed.',
+                )
+
+    def _change_classes(self, change: Callable[[], None], text: str) -> None:
+        """Change classes, and say so; a step only if objects have them."""
+        before = self._undo_order
+        change()
+        if self._undo_order != before:
+            undo = self._panel.buttons['undo'].text()
+            text = f'{text} {undo} takes it back.'
+        self._panel.status.say(text)
+
+    @property
+    def _undo_order(self) -> int:
+        step = self._session.navigation.next_undo
+        return 0 if step is None else step.history.undo_order
 
     def _may_remove(self, name: str) -> bool:
         """Return whether removing a class leaves all painted labels valid."""
