@@ -434,9 +434,12 @@ class Step:
             self._labels.update(beside['index'].tolist())
             before = rows_of(target, self._labels)
             rest = changed_rows(beside, changes)
-            if 'area' in rest:
-                # of labels without an object that were overwritten as a whole
-                rest = rest[rest['area'] != 0]
+            areas = column_of(rest, 'area')
+            gone = tuple(label for label, area in areas.items() if area == 0)
+            if gone:
+                # labels of other programs that were overwritten as a whole
+                own = self._objects.rows(gone)['index'].tolist()
+                rest = rest[~rest['index'].isin({*gone} - {*own})]
             after = with_rows(after, (), rest)
         set_rows(target, self._labels, after)
         return before, after
