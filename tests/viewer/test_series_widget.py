@@ -6,11 +6,14 @@ import errno
 import shutil
 import threading
 from dataclasses import replace
+from types import SimpleNamespace
+from unittest.mock import Mock
 
 import numpy as np
 import pandas as pd
 import pytest
 import tifffile
+from napari._vispy import canvas
 from qtpy.QtCore import QEvent, QPoint, Qt
 from qtpy.QtGui import QFocusEvent, QPalette
 from qtpy.QtTest import QTest
@@ -257,6 +260,19 @@ def test_a_click_in_the_table_opens_an_image(series_desk, folder):
     QTest.mouseClick(table.viewport(), LEFT, pos=QPoint(cell))
     d.settle()
     assert names(d) == ['c', 'labels']
+
+
+def test_a_step_draws_and_collects_garbage_once(
+    series_desk, folder, monkeypatch
+):
+    d = series_desk(folder)
+    collect = Mock()
+    monkeypatch.setattr(canvas, 'gc', SimpleNamespace(collect=collect))
+    d.widget.next()
+    d.settle()
+    assert names(d) == ['b', 'labels']
+    # though two layers were removed
+    collect.assert_called_once()
 
 
 @pytest.mark.slow

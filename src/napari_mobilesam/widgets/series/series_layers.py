@@ -224,14 +224,13 @@ class SeriesLayers:
                 return self.labels
         self._leave_behind(found.number)
         left = self._taken_back(found, state)
-        tracks: Sequence[Layer] = () if left is None else left.tracks
         if left is None:
             images = self._layers(found.number, found.image, entry)
-            image = self._chosen(images)
-            labels = _labels_layer(found.image, found.labels, image)
-        else:
-            images, labels = left.images, left.labels
-            image = self._chosen(images)
+            chosen = self._chosen(images)
+            labels = _labels_layer(found.image, found.labels, chosen)
+            left = _Left(state, images, labels, ())
+        _, images, labels, tracks = left
+        image = self._chosen(images)
         self._ahead.pop(found.number, None)
         self._open = found.number, state
         new: list[Layer] = [*images, labels, *tracks]
@@ -242,24 +241,26 @@ class SeriesLayers:
         if self.labels is not None:
             before.append(self.labels)
         units = self._make_way(image, before)
-        for layer in new:
-            insert_below_prompts(self._viewer, layer)
-        for layer in images:
-            self._scene.release(layer)
-        active = self._viewer.layers.selection.active
-        if self.labels is not None:
-            _continue(labels, self.labels)
-        chosen: Layer = labels if active is self.labels else image
-        # instead of tracks, the prompts select their own layer
-        follow = active is None or (
-            active in before and active not in tracks_before
-        )
-        self._images, self.labels, self.image = images, labels, found.image
-        self._scene.choose_labels(labels, images)
-        # before the others are removed: the chosen layer is not removed
-        self._scene.image = image
-        self._scene.labels = labels
-        self._remove(before)
+        # napari draws and collects garbage once, not after each layer
+        with self._viewer.layers.batched_update():
+            for layer in new:
+                insert_below_prompts(self._viewer, layer)
+            for layer in images:
+                self._scene.release(layer)
+            active = self._viewer.layers.selection.active
+            if self.labels is not None:
+                _continue(labels, self.labels)
+            to_select: Layer = labels if active is self.labels else image
+            # instead of tracks, the prompts select their own layer
+            follow = active is None or (
+                active in before and active not in tracks_before
+            )
+            self._images, self.labels, self.image = images, labels, found.image
+            self._scene.choose_labels(labels, images)
+            # before the others are removed: the chosen layer is not removed
+            self._scene.image = image
+            self._scene.labels = labels
+            self._remove(before)
         for layer, own in units:
             layer.units = own
         # while the previous layers existed, names were different
@@ -267,7 +268,7 @@ class SeriesLayers:
             layer.name = name
         selection = self._viewer.layers.selection
         if follow or selection.active is None:
-            selection.active = chosen
+            selection.active = to_select
         if shape != self._shape():
             self._viewer.reset_view()
         return labels
