@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import subprocess
 import sys
@@ -334,6 +335,14 @@ def test_missing_and_foreign_files(tmp_path: Path) -> None:
     (tmp_path / 'folder').mkdir()
     with pytest.raises(ImageError, match='is a folder but not a zarr'):
         open_source(tmp_path / 'folder')
+
+
+@pytest.mark.skipif(not hasattr(os, 'mkfifo'), reason='there are no pipes')
+@pytest.mark.timeout(20)
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / 'pipe.tif')
+    with pytest.raises(ImageError, match='is a pipe or a device'):
+        open_source(tmp_path / 'pipe.tif')
 
 
 def test_a_damaged_chunk_is_named(tmp_path: Path) -> None:

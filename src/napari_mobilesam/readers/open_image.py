@@ -96,6 +96,11 @@ def open_pyramid(
         )
     if not path.exists():
         raise ImageError(f'There is no file or folder {path}.')
+    if not (path.is_file() or path.is_dir()):
+        # opening a pipe would wait for ever
+        raise ImageError(
+            f'{path} is a pipe or a device: save the image as a file first.'
+        )
     tiff = is_tiff(path)
     if series is not None and not tiff:
         raise ImageError(
