@@ -90,6 +90,16 @@ def quick(go: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     return go
 
 
+def test_images_are_counted(
+    quick: Any, run: Run, folder: Path, tiny_model: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / 'out'
+    done = run('segment', folder, '-o', out, '--model', tiny_model)
+    assert done.err.splitlines() == [
+        f'Segmented {number} of 3 images' for number in range(4)
+    ]
+
+
 @pytest.mark.slow
 def test_folder(
     go: Any, run: Run, folder: Path, tiny_model: Path, tmp_path: Path

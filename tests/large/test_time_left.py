@@ -45,7 +45,20 @@ def test_other_messages_of_the_same_step_count_once() -> None:
     for second in range(1, 101):
         clock.now = second
         said = left(1, 10)
-    assert said == pytest.approx(900)
+    assert said == pytest.approx(450)
+
+
+def test_a_step_in_progress_counts_once_it_is_slow() -> None:
+    clock = Clock()
+    left = TimeLeft(clock)
+    for done in range(3):
+        clock.now = 10 * done
+        left(done, 12)
+    for now in (20, 25, 30):
+        clock.now = now
+        assert left(2, 12) == pytest.approx(100)
+    clock.now = 45
+    assert left(2, 12) == pytest.approx(150)
 
 
 def test_slow_steps_are_averaged_with_fast_ones() -> None:

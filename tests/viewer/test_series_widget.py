@@ -19,11 +19,13 @@ from qtpy.QtGui import QFocusEvent, QPalette
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication
 
+from napari_mobilesam.large.time_left import TimeLeft
 from napari_mobilesam.series import series as series_module
 from napari_mobilesam.series.series import Series
 from napari_mobilesam.series.series_entry import UncertainObject
 from napari_mobilesam.series.series_files import PATTERN, SeriesImage
 from napari_mobilesam.series.series_segmentation import (
+    STEPS,
     SeriesResult,
     segment_series,
 )
@@ -956,6 +958,24 @@ def test_sorting_the_list(reviewed):
 
 
 # bad input
+
+
+def test_a_run_over_all_images_shows_the_time_left(series_desk, folder):
+    d = series_desk(folder)
+    now = [0.0]
+    d.widget.run.time_left = TimeLeft(lambda: now[0])
+    d.widget.panel.cancel_button.setEnabled(True)
+    said = []
+    for image in range(3):
+        now[0] = 60 * image
+        steps = STEPS * image, STEPS * 5
+        d.session.series.progress.emit(*steps, f'Image {image + 1} of 5')
+        said.append(d.widget.status.text)
+    assert said == [
+        'Image 1 of 5 …',
+        'Image 2 of 5, about 4 min left',
+        'Image 3 of 5, about 3 min left',
+    ]
 
 
 def test_going_on_while_all_images_are_segmented(series_desk, folder, qtbot):

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import sys
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
+
+if TYPE_CHECKING:
+    from napari_mobilesam.types import Progress
 
 MANY = 99_999
 
@@ -78,6 +81,18 @@ class ProgressLine:
 
     def __exit__(self, *exception: object) -> None:
         self.close()
+
+
+def with_time_left(progress: ProgressLine) -> Progress:
+    """Add the time left to the messages of equal steps, such as tiles."""
+    from napari_mobilesam.large.time_left import TimeLeft
+
+    time_left = TimeLeft()
+
+    def tell(done: int, total: int, message: str) -> None:
+        progress(done, total, f'{message}{time_left.text(done, total)}')
+
+    return tell
 
 
 def describe(done: int, total: int, message: str) -> str:

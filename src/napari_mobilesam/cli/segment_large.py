@@ -28,12 +28,12 @@ from napari_mobilesam.cli.image_files import (
 from napari_mobilesam.cli.large_options import is_zarr, refuse_in_tiles
 from napari_mobilesam.cli.model_commands import prepare_model
 from napari_mobilesam.cli.parameter_options import given_options
-from napari_mobilesam.cli.progress import ProgressLine
+from napari_mobilesam.cli.progress import ProgressLine, with_time_left
 from napari_mobilesam.cli.stop_on_interrupt import StopOnInterrupt
 from napari_mobilesam.readers.axes import check_names, guessed_axes
 from napari_mobilesam.readers.open_image import open_pyramid
 from napari_mobilesam.text import counted
-from napari_mobilesam.types import EverythingParameters, Progress
+from napari_mobilesam.types import EverythingParameters
 
 if TYPE_CHECKING:
     from napari_mobilesam.large.io.interfaces import Source
@@ -262,18 +262,6 @@ def run_tiles(
             )
         except StorageError as error:
             raise OutputError(str(error)) from error
-
-
-def with_time_left(progress: ProgressLine) -> Progress:
-    """Add the time left to the messages of tiles."""
-    from napari_mobilesam.large.time_left import TimeLeft
-
-    time_left = TimeLeft()
-
-    def tell(done: int, total: int, message: str) -> None:
-        progress(done, total, f'{message}{time_left.text(done, total)}')
-
-    return tell
 
 
 def plan_text(

@@ -45,7 +45,7 @@ from napari_mobilesam.cli.parameter_options import (
     refuse_given,
     typed_options,
 )
-from napari_mobilesam.cli.progress import ProgressLine
+from napari_mobilesam.cli.progress import ProgressLine, with_time_left
 from napari_mobilesam.cli.segment_job import SegmentJob
 from napari_mobilesam.cli.series_tables import (
     EDITED,
@@ -354,12 +354,12 @@ def _segment_all(
             tasks: dict[Future[dict[str, Any]], SeriesImage] = {
                 pool.submit(segment, image): image for image in waiting
             }
+            tell, total = with_time_left(progress), len(waiting)
+            tell(0, total, f'Segmented 0 of {total} images')
             for done, task in enumerate(as_completed(tasks), start=1):
-                image = tasks[task]
-                rows[image.image] = task.result()
+                rows[tasks[task].image] = task.result()
                 if not stop.stopped.is_set():
-                    text = f'Segmenting {image.image.name}'
-                    progress(done, len(waiting), text)
+                    tell(done, total, f'Segmented {done} of {total} images')
         except BaseException:
             # a second Ctrl-C ends it without what is at work
             dropped.set()

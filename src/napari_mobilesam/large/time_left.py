@@ -61,7 +61,11 @@ class TimeLeft:
             return None
         if done - before < self._least_share * total:
             return None
-        return (total - done) * (now - start) / (done - before)
+        last, _ = self._steps[-1]
+        # the step in progress counts once it takes longer than the others
+        count = done - before
+        pace = max((last - start) / count, (now - start) / (count + 1))
+        return (total - done) * pace
 
     def text(self, done: int, total: int) -> str:
         """Return ``', about 20 s left'``, or '' if unknown or done."""

@@ -7,7 +7,8 @@ from collections.abc import Callable
 import numpy as np
 from psygnal import Signal
 
-from napari_mobilesam.series.series_segmentation import SeriesResult
+from napari_mobilesam.large.time_left import TimeLeft
+from napari_mobilesam.series.series_segmentation import STEPS, SeriesResult
 from napari_mobilesam.session.series.labels_saving import SaveRequest
 from napari_mobilesam.types import SegmentationError
 from napari_mobilesam.widgets.parts.viewer_widget import ViewerWidget
@@ -37,6 +38,8 @@ class SeriesRun:
     ----------
     ended : Signal()
         The run has ended or was cancelled.
+    time_left : TimeLeft
+        Estimates the rest of the current run from its last images.
     """
 
     ended = Signal()
@@ -56,6 +59,7 @@ class SeriesRun:
         self._saving = saving
         self._labelled = labelled
         self._task = RunningTask(dock.viewer)
+        self.time_left = TimeLeft()
         # objects that were found and not written, and why they cannot be;
         # no reason for images that have got labels meanwhile
         self._unwritten: dict[int, tuple[int, str]] = {}
@@ -70,6 +74,7 @@ class SeriesRun:
             )
             # of a run ended by another series
             self._unwritten.clear()
+            self.time_left = TimeLeft()
             self._panel.run_button.setEnabled(False)
             self._panel.cancel_button.setEnabled(True)
             self._status.say('Starting …', busy=True)
@@ -86,7 +91,8 @@ class SeriesRun:
     def progress(self, done: int, total: int, text: str) -> None:
         """Show the progress, unless the run was cancelled."""
         if self._panel.cancel_button.isEnabled():
-            self.say(f'{text} …')
+            images = done // STEPS, total // STEPS
+            self.say(f'{text}{self.time_left.text(*images) or " …"}')
             self._status.show_progress(done, total)
 
     def say(self, text: str) -> None:
