@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 import tomllib
+from functools import cache
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
@@ -31,6 +32,10 @@ def names_of(requirements: list[str]) -> set[str]:
     return names - {PROJECT['name']}
 
 
+# reads the files of every installed distribution
+owners_of_modules = cache(packages_distributions)
+
+
 def modules_used() -> tuple[set[str], set[str]]:
     """Top-level modules that are imported, and those given to `need`."""
     imported: set[str] = set()
@@ -54,7 +59,7 @@ def imported_distributions(*, needed: bool) -> set[str]:
     """
     imported, given_to_need = modules_used()
     tops = imported | given_to_need if needed else imported
-    owners = packages_distributions()
+    owners = owners_of_modules()
     # type checkers have stubs of their own in _typeshed
     foreign = tops - sys.stdlib_module_names - {NAME, '_typeshed'}
     return {

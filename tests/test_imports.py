@@ -282,52 +282,47 @@ def test_the_checks_find_violations(tmp_path: Path) -> None:
     assert circles(graph) == [['b', 'c']]
 
 
-def loaded_after(code: str) -> set[str]:
-    """Top-level packages in ``sys.modules`` after ``code``, run alone."""
-    code += '\nimport sys; print(*{m.split(".")[0] for m in sys.modules})'
+def loaded_after(*modules: str) -> list[set[str]]:
+    """Names in ``sys.modules`` after each of some imports.
+
+    They are made one after the other in a process of their own.
+    """
+    code = 'import sys\n' + ''.join(
+        f'import {module}\nprint(*sys.modules)\n' for module in modules
+    )
     done = subprocess.run(
         [sys.executable, '-c', code],
         capture_output=True,
         text=True,
         check=True,
     )
-    return set(done.stdout.split())
+    return [set(line.split()) for line in done.stdout.splitlines()]
 
 
-@pytest.mark.parametrize(
-    'module',
-    ['', '.types', '.cli', '.cli.program', '.model.registry'],
-)
-def test_importing_is_cheap(module: str) -> None:
-    assert not loaded_after(f'import {NAME}{module}') & (GUI | {'torch'})
-
-
-def test_opening_the_dock_imports_little() -> None:
-    """The rest is imported on another thread while the dock is shown."""
-    loaded = loaded_after(
-        f'import {NAME}.widgets.dock, sys\n'
-        f'assert "{NAME}.session" not in sys.modules'
+def test_little_is_imported_without_a_window() -> None:
+    """No step imports Qt or napari; torch is the last step's."""
+    *cheap, model = loaded_after(
+        NAME,
+        f'{NAME}.types',
+        f'{NAME}.model.registry',
+        f'{NAME}.cli',
+        f'{NAME}.cli.program',
+        f'{NAME}.segmentation.predictor',
     )
-    assert not loaded & {'torch', 'pandas'}
+    for loaded in cheap:
+        assert not loaded & (GUI | {'torch'})
+    assert 'torch' in model
+    assert not model & GUI
 
 
 def test_first_form_is_built_before_slow_libraries() -> None:
-    form = f'{NAME}.widgets.prompts.prompt_widget'
-    assert not loaded_after(f'import {form}') & {'torch', 'pandas'}
-
-
-@pytest.mark.parametrize(
-    'module',
-    [
-        # the predictor imports it
-        pytest.param(f'{NAME}.model.sam', marks=pytest.mark.slow),
-        f'{NAME}.segmentation.predictor',
-    ],
-)
-def test_model_and_segmentation_load_no_gui(module: str) -> None:
-    loaded = loaded_after(f'import {module}')
-    assert 'torch' in loaded
-    assert not loaded & GUI
+    """The rest is imported on another thread while the dock is shown."""
+    dock, form = loaded_after(
+        f'{NAME}.widgets.dock', f'{NAME}.widgets.prompts.prompt_widget'
+    )
+    assert f'{NAME}.session' not in dock
+    for loaded in (dock, form):
+        assert not loaded & {'torch', 'pandas'}
 
 
 def test_public_names_exist() -> None:
