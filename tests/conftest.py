@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,23 @@ SHARED = Path(
 # No deadline: how long an example takes says more of the machine than of us.
 settings.register_profile('here', deadline=None, max_examples=40)
 settings.load_profile('here')
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Import the tests, and leave what that makes out of garbage collection.
+
+    It is millions of objects and little garbage: not looked through, neither
+    while they are made nor during the tests.
+    """
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(50_000, 20, 100)
 
 
 def load_script(path: Path) -> ModuleType:

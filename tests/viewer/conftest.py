@@ -169,9 +169,8 @@ def every_move_counts():
 def cheap_viewers():
     """Run costly steps once per process instead of once per viewer.
 
-    Plugin manifests are read from disk once, and what the imports made is
-    taken out of the garbage collections that end every viewer test. Few run
-    before that.
+    Plugin manifests are read from disk once, and what these imports made is
+    taken out of the garbage collections that end every viewer test.
     """
     import napari.viewer  # noqa: F401
     import torch  # noqa: F401
@@ -191,11 +190,7 @@ def cheap_viewers():
         get_settings().reset()
         gc.collect()
         gc.freeze()
-        thresholds = gc.get_threshold()
-        gc.set_threshold(50_000, 20, 100)
         yield
-    gc.set_threshold(*thresholds)
-    gc.unfreeze()
 
 
 @pytest.fixture(autouse=True)
