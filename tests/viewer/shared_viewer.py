@@ -49,12 +49,8 @@ class SharedViewer:
         Whether its window is shown while it is lent.
     """
 
-    # how often the collector was told what lives on
-    freezes = 0
-
     def __init__(self, show: bool) -> None:
         self.show, self.uses = show, 0
-        self.born = SharedViewer.freezes
         self.app = NapariApplication(f'shared_{show}_{id(self)}')
         self.app.injection_store.namespace = _napari_names
         _initialize_plugins.cache_clear()
@@ -163,7 +159,6 @@ class SharedViewer:
             if self.uses % USES_PER_FREEZE == 1:
                 # what lives on is not to be walked through again
                 gc.freeze()
-                SharedViewer.freezes += 1
         return self.left_over()
 
     def close(self) -> None:
@@ -177,13 +172,9 @@ class SharedViewer:
         Application.destroy(self.app.name)
         self._process_events()
         del self.viewer
-        if self.born == SharedViewer.freezes:
-            gc.collect()
-        else:
-            # it is among what was frozen, all of which is walked through
-            gc.unfreeze()
-            gc.collect()
-            gc.freeze()
+        # what of it was frozen stays until the end: looking through all that
+        # is frozen takes a second
+        gc.collect()
 
     def _remove_docks(self) -> None:
         # those that the test closed are still to be deleted
