@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from _pytest.mark import ParameterSet
 from conftest import ROOT
 
 EXAMPLES = sorted((ROOT / 'examples').glob('*.py'))
@@ -28,20 +27,9 @@ def test_each_example_says_what_it_must_show() -> None:
     assert all(f'`{path.name}`' in listed for path in EXAMPLES)
 
 
-# The examples that take longest, and one that does what README does.
-SLOW = (
-    'console_session.py',
-    'prompt_one_cell.py',
-    'stack_plane_by_plane.py',
-)
-
-
-def _example(path: Path) -> ParameterSet:
-    marks = [pytest.mark.slow] if path.name in SLOW else []
-    return pytest.param(path, marks=marks, id=path.name)
-
-
-@pytest.mark.parametrize('path', map(_example, EXAMPLES))
+# README's code, which does what they do, runs among the fast tests.
+@pytest.mark.slow
+@pytest.mark.parametrize('path', EXAMPLES, ids=lambda path: path.name)
 def test_example(path: Path, tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, path],

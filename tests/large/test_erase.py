@@ -82,7 +82,8 @@ def write(path, labels, **options):
     return path
 
 
-@pytest.fixture(params=['0.4', '0.5'])
+# zarr's second format, and its third
+@pytest.fixture(params=[pytest.param('0.4', marks=pytest.mark.slow), '0.5'])
 def output(request, tmp_path):
     path = tmp_path / 'out.ome.zarr'
     return write(path, picture(), version=request.param)
@@ -105,6 +106,7 @@ def without(labels, gone):
     return np.where(np.isin(labels, gone), 0, labels)
 
 
+@pytest.mark.parametrize('output', ['0.4', '0.5'], indirect=True)
 def test_objects_are_deleted_on_all_planes_and_levels(output):
     labels, told = picture(), []
     rows = erase_objects(output, [1, 7, 24], lambda *t: told.append(t))

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from reference.image import golden_image
 from reference.weights import make_state_dict, state_dict_sha256
@@ -28,6 +29,7 @@ def test_weights_are_those_the_outputs_were_made_from(golden):
     assert state_dict_sha256(state) == str(golden['weights_sha256'])
 
 
+@pytest.mark.slow
 def test_weights_depend_on_the_salt():
     manifest = FOLDER / 'state_dict_manifest.json'
     state = make_state_dict(manifest, salt=7)

@@ -60,7 +60,14 @@ def test_a_folder_without_labels_is_refused(
     assert str(tmp_path) in message
 
 
-@pytest.mark.parametrize('suffix', ['.zip', '.geojson', '.json', '.zarr'])
+# The formats themselves are tested without a viewer, in tests/export.
+def slow(*values):
+    return pytest.param(*values, marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize(
+    'suffix', ['.zip', '.zarr', slow('.geojson'), slow('.json')]
+)
 def test_save_and_open(take_viewer, labels, tmp_path, monkeypatch, suffix):
     viewer = take_viewer()
     get_session(viewer).classes.update({'a': '#123456'})
@@ -116,7 +123,7 @@ def test_a_time_series_stays_one(labels, tmp_path, told):
     assert tuple(again.scale) == (2, 0.5, 0.5)
 
 
-@pytest.mark.parametrize('suffix', ['.zip', '.geojson', '.json'])
+@pytest.mark.parametrize('suffix', ['.zip', slow('.geojson'), slow('.json')])
 def test_channels_are_no_planes(take_viewer, labels, tmp_path, suffix):
     viewer = take_viewer()
     scene = get_session(viewer).scene
@@ -203,8 +210,8 @@ def test_other_files_are_left_to_others(tmp_path):
     ('title', 'suffix'),
     [
         ('ROIs for ImageJ', '.zip'),
-        ('GeoJSON', '.geojson'),
-        ('COCO', '.json'),
+        slow('GeoJSON', '.geojson'),
+        slow('COCO', '.json'),
         ('OME-Zarr', '.zarr'),
     ],
 )

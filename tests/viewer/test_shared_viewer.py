@@ -5,6 +5,9 @@ from __future__ import annotations
 import pytest
 from qtpy.QtWidgets import QWidget
 
+# other tests would fail as well
+pytestmark = pytest.mark.slow
+
 
 def listener(event=None):
     """Do nothing."""
@@ -41,7 +44,6 @@ def add(viewer):
     return lambda: viewer.layers.remove(layer)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ('leave', 'name'),
     [
