@@ -365,6 +365,12 @@ def test_modules_that_another_thread_imports(tmp_path, monkeypatch):
         background_imports.import_beside('broken_knot')
 
 
+def test_what_is_imported_already_costs_nothing(monkeypatch):
+    """Each load of a model asks; the collector is then left alone."""
+    monkeypatch.setattr(background_imports, 'gc', None)
+    background_imports.import_gently(['os', 'sys'])
+
+
 def test_torch_has_a_class_of_tensors_while_it_is_imported(tmp_path):
     folder = tmp_path / 'torch'
     folder.mkdir()

@@ -41,6 +41,8 @@ def import_gently(names: Iterable[str]) -> None:
         Dotted names of modules.
     """
     missing = [name for name in names if name not in sys.modules]
+    if not missing:
+        return
     if 'torch' in missing:
         with _import_lock:
             _load_torch_libraries()
