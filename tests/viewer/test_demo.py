@@ -7,15 +7,12 @@ import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from unittest.mock import Mock
 
 import numpy as np
 import pytest
 import tifffile
 from conftest import ROOT
-from napari import Viewer
 
 from napari_mobilesam.cli import main
 from napari_mobilesam.sample_data import read_sample
@@ -36,8 +33,29 @@ def demo_command() -> list[str]:
     return [sys.executable, '-m', 'napari_mobilesam', *arguments]
 
 
-def check_output(output: Path) -> None:
-    """Check the labels and pictures of a tour."""
+@on_linux
+@pytest.mark.timeout(900)
+def test_demo_without_a_display(tmp_path: Path) -> None:
+    """From nothing to a labelled cell, then to all of them."""
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in ('DISPLAY', 'WAYLAND_DISPLAY')
+    }
+    # nothing of the user's settings or downloads takes part
+    for name in ('XDG_CONFIG_HOME', 'XDG_CACHE_HOME', 'XDG_DATA_HOME'):
+        environment[name] = str(tmp_path / name)
+    done = subprocess.run(
+        demo_command(),
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert 'virtual' in done.stderr
+    output = tmp_path / 'demo-output'
     assert {path.name for path in output.iterdir()} == {
         'clicked.png',
         'clicked.tif',
@@ -62,50 +80,6 @@ def check_output(output: Path) -> None:
         assert picture.shape[1] >= 1200
         # a canvas that was not drawn is black all over
         assert picture[300:600, 400:1000, :3].std() > 10
-
-
-@pytest.mark.window
-@pytest.mark.usefixtures('oracle')
-def test_tour(
-    take_viewer: Callable[..., Viewer],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """From a window to a labelled cell, then to all of them."""
-    viewers = Mock(side_effect=lambda title: take_viewer(show=True))
-    monkeypatch.setattr('napari.Viewer', viewers)
-    settle = demo.Tour.settle
-    monkeypatch.setattr(demo.Tour, 'settle', lambda tour: settle(tour, 0.1))
-    output = tmp_path / 'demo-output'
-    assert main(['demo', '--tour', '--output', str(output)]) == 0
-    check_output(output)
-    viewers.close_all.assert_called_once()
-
-
-@on_linux
-@pytest.mark.slow
-@pytest.mark.timeout(900)
-def test_demo_without_a_display(tmp_path: Path) -> None:
-    """The tour in a process of its own, with the bundled model."""
-    environment = {
-        name: value
-        for name, value in os.environ.items()
-        if name not in ('DISPLAY', 'WAYLAND_DISPLAY')
-    }
-    # nothing of the user's settings or downloads takes part
-    for name in ('XDG_CONFIG_HOME', 'XDG_CACHE_HOME', 'XDG_DATA_HOME'):
-        environment[name] = str(tmp_path / name)
-    done = subprocess.run(
-        demo_command(),
-        cwd=tmp_path,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert 'virtual' in done.stderr
-    check_output(tmp_path / 'demo-output')
 
 
 @on_linux
