@@ -30,6 +30,7 @@ BASE = {
     'schema',
     'table_keys',
     'text',
+    'time_left',
     'types',
     'units',
 }
@@ -62,6 +63,7 @@ ALLOWED: dict[str, set[str]] = {
     'types': {'parameter_fields'},
     'units': set(),
     'text': {'extra', 'types'},
+    'time_left': {'text'},
     # optional dependencies, and what to say where they are missing
     'extra': set(),
     # image files; below both training and large, which read them alike

@@ -7,7 +7,13 @@ import errno
 import pytest
 
 from napari_mobilesam.extra import MissingExtraError
-from napari_mobilesam.text import counted, explain, file_name, first_objects
+from napari_mobilesam.text import (
+    counted,
+    duration,
+    explain,
+    file_name,
+    first_objects,
+)
 from napari_mobilesam.types import PromptError
 
 
@@ -67,3 +73,18 @@ def test_explain(error: Exception, expected: str) -> None:
 def test_objects_are_named_in_the_plural_if_they_are_several() -> None:
     assert first_objects([3]) == 'object 3'
     assert first_objects([3, 4, 7, 9]) == 'objects 3, 4, 7 …'
+
+
+@pytest.mark.parametrize(
+    ('seconds', 'text'),
+    [
+        (0, '1 s'),
+        (8.6, '9 s'),
+        (99, '99 s'),
+        (100, '2 min'),
+        (5900, '98 min'),
+        (9600, '2 h 40 min'),
+    ],
+)
+def test_durations_are_said_as_people_do(seconds: float, text: str) -> None:
+    assert duration(seconds) == text

@@ -51,6 +51,18 @@ def file_name(text: str) -> str:
     return re.sub(r'^\.+|[\\/:*?"<>|\x00-\x1f]+', '_', text)
 
 
+def duration(seconds: float) -> str:
+    """Format seconds as ``'9 s'``, ``'3 min'`` or ``'2 h 40 min'``."""
+    if seconds < 1:
+        return '1 s'
+    if seconds < 99.5:
+        return f'{seconds:.0f} s'
+    minutes = round(seconds / 60)
+    if minutes < 100:
+        return f'{minutes} min'
+    return f'{minutes // 60} h {minutes % 60} min'
+
+
 def counted(count: int, noun: str, plural: str | None = None) -> str:
     """Return a number with its noun: ``'1 object'``, ``'1,024 objects'``.
 

@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import pytest
 
-from napari_mobilesam.large.time_left import TimeLeft
 from napari_mobilesam.segmentation.cost_history import (
     HALF_LIFE,
     MOST,
@@ -19,6 +18,7 @@ from napari_mobilesam.segmentation.estimate import (
     estimate_run,
     expected_work,
 )
+from napari_mobilesam.time_left import TimeLeft
 from napari_mobilesam.types import (
     EverythingParameters,
     ModelRecord,

@@ -18,7 +18,6 @@ from napari_mobilesam.segmentation.estimate import (
     FRESH_SECONDS,
     Estimate,
     Speed,
-    duration,
     estimate_run,
     expected_work,
     known_speed,
@@ -193,21 +192,6 @@ def test_a_run_without_embedding_does_not_make_the_next_seem_slow():
 def test_a_bad_region_is_refused():
     with pytest.raises(SegmentationError, match='no pixel'):
         estimate_run((50, 50), RECORD, GRID, SPEED, (60, 60, 70, 70))
-
-
-@pytest.mark.parametrize(
-    ('seconds', 'text'),
-    [
-        (0, '1 s'),
-        (8.6, '9 s'),
-        (99, '99 s'),
-        (100, '2 min'),
-        (5900, '98 min'),
-        (9600, '2 h 40 min'),
-    ],
-)
-def test_durations_are_said_as_people_do(seconds, text):
-    assert duration(seconds) == text
 
 
 def test_an_estimate_is_a_line_for_people():

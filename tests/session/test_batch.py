@@ -12,6 +12,7 @@ from fakes import blobs, oracle_session, point, square
 from napari_mobilesam.session.images.planes import Viewport
 from napari_mobilesam.session.objects.targets import LabelsError, WriteOptions
 from napari_mobilesam.session.prompts.batch import BatchItem
+from napari_mobilesam.time_left import TimeLeft
 from napari_mobilesam.types import PromptError, Prompts
 
 
@@ -130,6 +131,14 @@ def test_an_object_that_was_covered_during_the_batch_is_none(session):
     assert list(result.missing) == [0]
     assert [each.label for each in session.scene.objects(False)] == [2]
     assert session.scene.target.table['index'].tolist() == [2]
+
+
+def test_the_time_left_is_told(session, monkeypatch):
+    monkeypatch.setattr(TimeLeft, 'text', lambda *steps: f', {steps[1:]}')
+    told = []
+    session.background.progress.connect(lambda *args: told.append(args[-1]))
+    session.batch([box(16, 20, 40, 44), point(68, 88)])
+    assert told == ['Object 1 of 2, (1, 2)', 'Object 2 of 2, (2, 2)']
 
 
 def test_earlier_objects_that_are_covered_go(session):

@@ -6,6 +6,18 @@ import pytest
 
 from napari_mobilesam.session.runtime.watched_jobs import WatchedJobs
 from napari_mobilesam.session.runtime.worker import LatestWorker
+from napari_mobilesam.time_left import TimeLeft
+
+
+def test_the_time_left_is_told(monkeypatch):
+    monkeypatch.setattr(TimeLeft, 'text', lambda *steps: f', {steps[1:]}')
+    told = []
+    jobs = WatchedJobs(lambda function: function(), LatestWorker(), 'test')
+    jobs.progress.connect(lambda *args: told.append(args))
+    jobs.do(lambda progress: progress(1, 3, 'Measuring'))
+    assert jobs.wait(10)
+    jobs.close()
+    assert told == [(1, 3, 'Measuring, (1, 3)')]
 
 
 @pytest.mark.parametrize('cancelled', [False, True])

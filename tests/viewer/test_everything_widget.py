@@ -9,7 +9,7 @@ import pytest
 from qtpy.QtCore import QPoint, Qt
 from qtpy.QtTest import QTest
 
-from napari_mobilesam.large.time_left import TimeLeft
+from napari_mobilesam.time_left import TimeLeft
 from napari_mobilesam.types import EverythingParameters
 from napari_mobilesam.widgets import open_form
 

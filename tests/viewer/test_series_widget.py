@@ -19,7 +19,6 @@ from qtpy.QtGui import QFocusEvent, QPalette
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication
 
-from napari_mobilesam.large.time_left import TimeLeft
 from napari_mobilesam.series import series as series_module
 from napari_mobilesam.series.series import Series
 from napari_mobilesam.series.series_entry import UncertainObject
@@ -36,6 +35,7 @@ from napari_mobilesam.session.series.last_series import LastSeries
 from napari_mobilesam.session.series.rescued import rescue_folders
 from napari_mobilesam.session.series.series_opening import OpenedSeries
 from napari_mobilesam.session.series.tracks_saving import read_tracks
+from napari_mobilesam.time_left import TimeLeft
 from napari_mobilesam.types import EverythingParameters
 from napari_mobilesam.widgets import open_form
 from napari_mobilesam.widgets.parts.form_area import FormArea

@@ -85,7 +85,7 @@ class ProgressLine:
 
 def with_time_left(progress: ProgressLine) -> Progress:
     """Add the time left to the messages of equal steps, such as tiles."""
-    from napari_mobilesam.large.time_left import TimeLeft
+    from napari_mobilesam.time_left import TimeLeft
 
     time_left = TimeLeft()
 

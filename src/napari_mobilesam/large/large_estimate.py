@@ -18,7 +18,6 @@ from napari_mobilesam.segmentation.embedding_grid import STRIDE
 from napari_mobilesam.segmentation.estimate import (
     MASKS_PER_PROMPT,
     Speed,
-    duration,
     measure_speed,
 )
 from napari_mobilesam.segmentation.everything_plan import (
@@ -26,6 +25,7 @@ from napari_mobilesam.segmentation.everything_plan import (
     point_source,
 )
 from napari_mobilesam.segmentation.object_size import nothing
+from napari_mobilesam.text import duration
 from napari_mobilesam.types import ModelRecord, window_at
 
 # Number of blocks read to find out how many are empty.

@@ -41,7 +41,7 @@ from napari_mobilesam.segmentation.mask_generator import RUN_BYTES
 from napari_mobilesam.segmentation.parameters import Thresholds
 from napari_mobilesam.segmentation.region_worker import RegionWorker
 from napari_mobilesam.segmentation.scope import checked_scope
-from napari_mobilesam.text import counted
+from napari_mobilesam.text import counted, duration
 from napari_mobilesam.types import EverythingParameters, ModelRecord
 
 if TYPE_CHECKING:
@@ -107,18 +107,6 @@ class Estimate:
             f'about {duration(self.seconds)}, '
             f'{self.memory_bytes / 1e9:.1f} GB'
         )
-
-
-def duration(seconds: float) -> str:
-    """Format seconds as ``'9 s'``, ``'3 min'`` or ``'2 h 40 min'``."""
-    if seconds < 1:
-        return '1 s'
-    if seconds < 99.5:
-        return f'{seconds:.0f} s'
-    minutes = round(seconds / 60)
-    if minutes < 100:
-        return f'{minutes} min'
-    return f'{minutes // 60} h {minutes % 60} min'
 
 
 def measure_speed(model: Sam, refresh: bool = False) -> Speed:

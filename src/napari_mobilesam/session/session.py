@@ -53,6 +53,7 @@ from napari_mobilesam.session.session_parts import SessionParts
 from napari_mobilesam.session.track.track_jobs import TrackJobs
 from napari_mobilesam.session.track_commands import TrackCommands
 from napari_mobilesam.session.waiting import Waiter
+from napari_mobilesam.text import duration
 from napari_mobilesam.types import (
     Deliver,
     ModelRecord,
@@ -557,8 +558,6 @@ class Session:
     def _say_embedding(
         self, plane: ImagePlane, seconds: float | None = None
     ) -> None:
-        from napari_mobilesam.segmentation.estimate import duration
-
         about = ''
         if seconds is not None and seconds >= 1:
             about = f', about {duration(seconds)}'

@@ -292,7 +292,7 @@ class LargeRuns:
     ) -> LargeResult:
         from napari_mobilesam.large.live import LivePicture
         from napari_mobilesam.large.pipeline import segment_large
-        from napari_mobilesam.large.time_left import TimeLeft
+        from napari_mobilesam.time_left import TimeLeft
 
         request = run.request
         picture = LivePicture(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from psygnal import Signal
@@ -15,6 +15,7 @@ from napari_mobilesam.session.runtime.latest_run import (
     LatestRun,
 )
 from napari_mobilesam.session.runtime.services import Services
+from napari_mobilesam.time_left import TimeLeft
 
 if TYPE_CHECKING:
     from napari_mobilesam.model.sam import Sam
@@ -51,6 +52,7 @@ class BackgroundJob(ABC, Generic[Answer]):
 class _JobRun(BackgroundRun):
     job: BackgroundJob[Any]
     end: Callable[[bool], None]
+    time_left: TimeLeft = field(default_factory=TimeLeft)
 
 
 class Background:
@@ -69,7 +71,7 @@ class Background:
     Attributes
     ----------
     progress : Signal(int, int, str)
-        Answers so far, number in total, and a message.
+        Answers so far, number in total, and a message with the time left.
     """
 
     progress = Signal(int, int, str)
@@ -135,18 +137,17 @@ class Background:
     def _take_all(self, run: _JobRun, model: Sam) -> bool:
         cancelled = self._services.between_steps(run)
         answers = run.job.answers(self._services.engine, model)
+        run.time_left(0, run.job.total)
         for number, answer in enumerate(answers, start=1):
-            self._runs.tell(run, self._take, run.job, answer, number)
+            self._runs.tell(run, self._take, run, answer, number)
             if cancelled():
                 return False
         return True
 
     # below: on the viewer's thread
 
-    def _take(
-        self, job: BackgroundJob[Answer], answer: Answer, number: int
-    ) -> None:
-        job.take(answer)
-        self.progress.emit(
-            number, job.total, f'{job.title} {number} of {job.total}'
-        )
+    def _take(self, run: _JobRun, answer: Any, number: int) -> None:
+        run.job.take(answer)
+        title, total = run.job.title, run.job.total
+        left = run.time_left.text(number, total)
+        self.progress.emit(number, total, f'{title} {number} of {total}{left}')

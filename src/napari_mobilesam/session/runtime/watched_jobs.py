@@ -14,7 +14,11 @@ from napari_mobilesam.session.runtime.latest_run import (
 )
 from napari_mobilesam.session.runtime.worker import LatestWorker
 from napari_mobilesam.text import explain
+from napari_mobilesam.time_left import TimeLeft
 from napari_mobilesam.types import Deliver, Progress
+
+# Share of a job before the time left is shown.
+LEAST_SHARE = 0.05
 
 
 class WatchedJobs:
@@ -32,7 +36,7 @@ class WatchedJobs:
     Attributes
     ----------
     progress : Signal(int, int, str)
-        Parts done, total parts, and a message.
+        Parts done, total parts, and a message with the time left.
     finished : Signal(object)
         Result of the newest job.
     stopped : Signal()
@@ -109,10 +113,14 @@ class WatchedJobs:
         job: Callable[[Progress], Any],
         then: Callable[[Any], None],
     ) -> None:
+        # the steps are small, and of unequal cost
+        time_left = TimeLeft(recent=None, least_share=LEAST_SHARE)
+
         def tell(done: int, total: int, message: str) -> None:
             if run.cancelled.is_set():
                 raise StoppedError
-            self._runs.tell(run, self.progress.emit, done, total, message)
+            text = f'{message}{time_left.text(done, total)}'
+            self._runs.tell(run, self.progress.emit, done, total, text)
 
         try:
             result = job(tell)

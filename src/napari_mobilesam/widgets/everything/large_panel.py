@@ -17,7 +17,7 @@ from napari_mobilesam.large.large_plan import LargeParameters
 from napari_mobilesam.large.run_folder import check_place, records_folder
 from napari_mobilesam.large.run_state import run_state
 from napari_mobilesam.session.everything.large_runs import LargeAnswer
-from napari_mobilesam.text import counted, explain
+from napari_mobilesam.text import counted, duration, explain
 from napari_mobilesam.widgets.parts.controls import wide_button
 from napari_mobilesam.widgets.parts.delayed_call import DelayedCall
 from napari_mobilesam.widgets.parts.layouts import stack, two_columns
@@ -379,8 +379,6 @@ def _layer_name(path: Path) -> str:
 
 def summary(answer: LargeAnswer) -> str:
     """Return a message about the result of a run and the next steps."""
-    from napari_mobilesam.segmentation.estimate import duration
-
     result, path = answer.result, answer.request.output
     count = result.table['label'].nunique()
     found = counted(count, 'object')

@@ -7,7 +7,6 @@ import time
 from napari.layers import Labels, Layer
 from psygnal import Signal
 
-from napari_mobilesam.large.time_left import TimeLeft
 from napari_mobilesam.segmentation.candidates import Selection
 from napari_mobilesam.session import EverythingResult
 from napari_mobilesam.session.everything.everything_messages import (
@@ -16,6 +15,7 @@ from napari_mobilesam.session.everything.everything_messages import (
 )
 from napari_mobilesam.session.everything.examples import examples_on
 from napari_mobilesam.text import counted
+from napari_mobilesam.time_left import TimeLeft
 from napari_mobilesam.types import Mask
 from napari_mobilesam.widgets.everything.everything_panel import (
     FOREGROUND,

@@ -7,9 +7,9 @@ from collections.abc import Callable
 import numpy as np
 from psygnal import Signal
 
-from napari_mobilesam.large.time_left import TimeLeft
 from napari_mobilesam.series.series_segmentation import STEPS, SeriesResult
 from napari_mobilesam.session.series.labels_saving import SaveRequest
+from napari_mobilesam.time_left import TimeLeft
 from napari_mobilesam.types import SegmentationError
 from napari_mobilesam.widgets.parts.viewer_widget import ViewerWidget
 from napari_mobilesam.widgets.series.series_layers import SeriesLayers

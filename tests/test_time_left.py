@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from napari_mobilesam.large.time_left import RECENT, TimeLeft
+from napari_mobilesam.time_left import RECENT, TimeLeft
 
 
 class Clock:

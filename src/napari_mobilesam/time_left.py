@@ -6,6 +6,8 @@ import time
 from collections import deque
 from collections.abc import Callable
 
+from napari_mobilesam.text import duration
+
 # Number of steps over which the speed is measured.
 RECENT = 24
 # Default seconds before the first estimate.
@@ -69,8 +71,6 @@ class TimeLeft:
 
     def text(self, done: int, total: int) -> str:
         """Return ``', about 20 s left'``, or '' if unknown or done."""
-        from napari_mobilesam.segmentation.estimate import duration
-
         seconds = self(done, total)
         if seconds is None or done >= total:
             return ''
