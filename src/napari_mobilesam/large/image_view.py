@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_mobilesam.large.io.interfaces import Source
-from napari_mobilesam.segmentation.image import Limits, as_rgb_plane
+from napari_mobilesam.segmentation.image import Limits, as_colors, as_rgb_plane
 from napari_mobilesam.types import Window
 
 # Pixels read at once when a window is read coarser than its level.
@@ -148,11 +148,7 @@ def to_rgb(
         as_rgb_plane(channel, contrast_limits=pair, gamma=gamma)[..., 0]
         for channel, pair in zip(channels, pairs, strict=True)
     ]
-    if len(shown) == 1:
-        shown = shown * 3
-    elif len(shown) == 2:
-        shown.append(np.zeros_like(shown[0]))
-    return np.stack(shown, axis=-1)
+    return as_colors(shown)
 
 
 def _strips(

@@ -215,11 +215,27 @@ def as_rgb_plane(
         _to_uint8(plane, pair, gamma)
         for plane, pair in zip(planes, limits, strict=True)
     ]
-    if len(shown) == 1:
-        shown = shown * 3
-    elif len(shown) == 2:
-        shown.append(np.zeros_like(shown[0]))
-    return np.stack(shown, axis=-1)
+    return as_colors(shown)
+
+
+def as_colors(channels: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
+    """Combine one to three channels into an RGB image.
+
+    Parameters
+    ----------
+    channels : sequence of ndarray
+        (H, W) uint8 each: one is shown in gray, two in red and green.
+
+    Returns
+    -------
+    ndarray
+        (H, W, 3) uint8.
+    """
+    if len(channels) == 1:
+        channels = [*channels] * 3
+    elif len(channels) == 2:
+        channels = [*channels, np.zeros_like(channels[0])]
+    return np.stack(channels, axis=-1)
 
 
 def _without_offset(image: Any) -> Any:
