@@ -1,14 +1,16 @@
-"""Atomic writing of files and folders."""
+"""Atomic writing of files and folders, and reading of small JSON files."""
 
 from __future__ import annotations
 
 import errno
+import json
 import os
 import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 PART = '.part'
 # double suffixes that writers look at
@@ -71,6 +73,15 @@ def write_text_atomic(path: Path, text: str) -> None:
         As `atomic_path`.
     """
     write_atomic(path, text.encode('utf-8'))
+
+
+def read_json_object(path: Path) -> dict[str, Any]:
+    """Read a JSON object; return {} if it is missing or unreadable."""
+    try:
+        content = json.loads(path.read_text('utf-8'))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
 @contextmanager

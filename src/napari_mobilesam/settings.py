@@ -14,7 +14,7 @@ from typing import Any
 
 import platformdirs
 
-from napari_mobilesam.files import write_text_atomic
+from napari_mobilesam.files import read_json_object, write_text_atomic
 
 APP_NAME = 'napari-mobilesam'
 FILE = 'settings.json'
@@ -94,11 +94,7 @@ def settings_path(name: str = FILE) -> Path:
 
 def read_config(name: str) -> dict[str, Any]:
     """Read a settings file; return {} if it is missing or invalid."""
-    try:
-        stored = json.loads(settings_path(name).read_text(encoding='utf-8'))
-    except (OSError, ValueError):
-        return {}
-    return stored if isinstance(stored, dict) else {}
+    return read_json_object(settings_path(name))
 
 
 def write_config(name: str, content: Mapping[str, Any]) -> None:

@@ -42,6 +42,7 @@ from napari_mobilesam.series.series_files import (
     output_name,
     path_key,
     place_key,
+    records_in,
     resolved,
 )
 from napari_mobilesam.text import as_utf8, counted, explain, first_few
@@ -269,9 +270,8 @@ def _noted(
     }
     by_name = _by_name(files)
     found: dict[Path, Path] = {}
-    for record in sorted((folder / RECORDS).glob('*.json')):
-        known = SeriesImage(folder, folder, record, {}).known()
-        name = str(known.get('file') or record.stem)
+    for made_for, known in records_in(folder):
+        name = str(known.get('file') or made_for)
         labels = by_name.get(name.casefold())
         made_of = known.get(MADE_OF)
         if labels is None or not isinstance(made_of, dict):

@@ -18,7 +18,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from napari_mobilesam.files import made_folders, write_text_atomic
+from napari_mobilesam.files import (
+    made_folders,
+    read_json_object,
+    write_text_atomic,
+)
 from napari_mobilesam.large.journal import differences
 from napari_mobilesam.readers.label_names import results_of
 from napari_mobilesam.readers.open_image import ZARR_METADATA
@@ -259,11 +263,7 @@ class SeriesImage:
 
     def known(self) -> dict[str, Any]:
         """Read the record; empty if it is missing or unreadable."""
-        try:
-            known = json.loads(self.record.read_text('utf-8'))
-        except (OSError, ValueError):
-            return {}
-        return known if isinstance(known, dict) else {}
+        return read_json_object(self.record)
 
     def write_record(self, known: dict[str, Any]) -> None:
         """Write the record.
@@ -416,11 +416,29 @@ def _written_names(folder: Path) -> set[str]:
     Labels saved beside a foreign file have another name than their record.
     """
     names = set()
-    for record in (folder / RECORDS).glob('*.json'):
-        known = SeriesImage(folder, folder, record, {}).known()
+    for name, known in records_in(folder):
         if 'written' in known or COMING in known:
-            names |= {record.stem, str(known.get('file'))}
+            names |= {name, str(known.get('file'))}
     return names
+
+
+def records_in(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the records of a folder of label images, sorted by name.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder of the label images.
+
+    Yields
+    ------
+    name : str
+        Name of the label image that the record was made for.
+    known : dict
+        The record; empty if it is unreadable.
+    """
+    for record in sorted((folder / RECORDS).glob('*.json')):
+        yield record.stem, read_json_object(record)
 
 
 def output_name(pattern: str, image: Path, number: int) -> str:
@@ -509,12 +527,11 @@ def _known_numbers(
         return {}
     # an image may have labels under several names
     names: dict[Any, list[str]] = {}
-    for record in sorted((folder / RECORDS).glob('*.json')):
-        known = SeriesImage(folder, folder, record, {}).known()
+    for name, known in records_in(folder):
         made_of = known.get('made_of')
         if isinstance(made_of, dict):
             for key in made_of.get('image'), made_of.get(SEEN):
-                names.setdefault(key, []).append(record.stem)
+                names.setdefault(key, []).append(name)
     numbers = {}
     there = folder.resolve()
     for image, place in resolved(images).items():

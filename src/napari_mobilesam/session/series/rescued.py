@@ -17,7 +17,11 @@ import platformdirs
 from napari_mobilesam.export.exported import LabelsWithTable
 from napari_mobilesam.export.formats import read_labels
 from napari_mobilesam.export.label_images import write_tiff
-from napari_mobilesam.files import atomic_path, write_text_atomic
+from napari_mobilesam.files import (
+    atomic_path,
+    read_json_object,
+    write_text_atomic,
+)
 from napari_mobilesam.large.io.tables import read_table
 from napari_mobilesam.series.series_images import SavedLabels
 from napari_mobilesam.settings import APP_NAME
@@ -49,11 +53,7 @@ class RescuedFiles(NamedTuple):
     @property
     def replaceable(self) -> list[int] | None:
         """State of the label image that they may replace, if any."""
-        try:
-            known = json.loads(self.origin.read_text('utf-8'))
-            return known['replaceable']
-        except (OSError, ValueError, TypeError, KeyError):
-            return None
+        return read_json_object(self.origin).get('replaceable')
 
     def copy_session(self, path: Path) -> None:
         """Copy the prompts to their proper place, if known."""
