@@ -122,7 +122,7 @@ class ClassControl:
         low, high = plane.layer_points(labels, corners)
         look_at(self._dock.viewer, labels, low, high)
         self._panel.review.leave()
-        self._review_view.outline(plane, mask)
+        self._review_view.preview.show(plane, [mask])
 
     def _hide(self) -> None:
         self._shown = None

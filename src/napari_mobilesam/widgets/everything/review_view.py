@@ -11,7 +11,6 @@ from napari.layers import Image, Labels
 from qtpy.QtCore import QObject, Signal  # type: ignore[attr-defined]
 
 from napari_mobilesam.session.objects.records import ObjectRecord, ObjectView
-from napari_mobilesam.types import Mask
 from napari_mobilesam.widgets.parts.preview import Preview
 from napari_mobilesam.widgets.viewer.layer_plane import LayerPlane
 from napari_mobilesam.widgets.viewer.look_at import look_at
@@ -44,7 +43,7 @@ class ReviewView(QObject):
         super().__init__()
         self._viewer = viewer
         self._layer: Labels | None = None
-        self.preview = Preview(viewer, NAME, COLOR, 0.9)
+        self.preview = Preview(viewer, NAME, COLOR, 0.9, contour=2)
 
     def follow(self, layer: Labels | None) -> None:
         """Listen to clicks in another layer, or in none."""
@@ -66,15 +65,9 @@ class ReviewView(QObject):
         view = min(views, key=_score)
         assert view.mask is not None
         plane: LayerPlane = view.plane.geometry
-        self.outline(plane, view.mask)
+        self.preview.show(plane, [view.mask])
         corners = plane.data_points(np.reshape(view.mask.box, (2, 2)) - 0.5)
         look_at(self._viewer, plane.layer, *corners[:, plane.offset :])
-
-    def outline(self, plane: LayerPlane, mask: Mask) -> None:
-        """Outline a mask instead of the previous one."""
-        self.preview.show(plane, [mask])
-        if self.preview.layer is not None:
-            self.preview.layer.contour = 2
 
     def _click(
         self, viewer: ViewerModel, event: Any

@@ -47,6 +47,8 @@ class Preview:
         Of the layer.
     opacity : float
         Of the layer.
+    contour : int
+        Width of outlines in pixels; 0 fills the masks.
     """
 
     def __init__(
@@ -55,9 +57,11 @@ class Preview:
         name: str = PREVIEW_NAME,
         color: str = COLOR,
         opacity: float = 0.55,
+        contour: int = 0,
     ) -> None:
         self._viewer = viewer
         self._name, self._color, self._opacity = name, color, opacity
+        self._contour = contour
         self._certain_color = color
         self._shown: tuple[NDArray[np.float64], tuple[Mask, ...]] | None = None
         self.layer: Labels | None = None
@@ -190,6 +194,7 @@ class Preview:
             opacity=self._opacity,
             colormap=_one_color(self._color),
         )
+        self.layer.contour = self._contour
         self.layer.editable = False
         insert_below_prompts(self._viewer, self.layer)
 

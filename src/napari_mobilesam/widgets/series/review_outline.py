@@ -13,7 +13,7 @@ from napari_mobilesam.types import Mask
 from napari_mobilesam.widgets.parts.preview import Preview
 from napari_mobilesam.widgets.viewer.viewer_scene import ShownPlane
 
-NAME, COLOR, CONTOUR = 'least certain object', '#ffea00', 2
+NAME, COLOR = 'least certain object', '#ffea00'
 
 
 class ReviewOutline:
@@ -28,7 +28,7 @@ class ReviewOutline:
     """
 
     def __init__(self, viewer: ViewerModel, editor: Editor) -> None:
-        self._preview = Preview(viewer, NAME, COLOR, 1)
+        self._preview = Preview(viewer, NAME, COLOR, 1, contour=2)
         self._editor = editor
         self._shown: ShownPlane | None = None
         self._objects: Objects | None = None
@@ -69,8 +69,6 @@ class ReviewOutline:
             return
         mask = self._mask(self._shown.source)
         self._preview.show(self._shown.plane, [] if mask is None else [mask])
-        if self._preview.layer is not None:
-            self._preview.layer.contour = CONTOUR
 
     def _mask(self, plane: ImagePlane) -> Mask | None:
         base, record = self._editor.base, self._record
