@@ -1,1 +1,1 @@
-
+"""One image, in memory: embed, prompt, segment everything, refine."""

@@ -1,1 +1,1 @@
-
+"""Training: fine-tuning, distillation and evaluation of models."""
