@@ -92,17 +92,13 @@ def label_names(image: Path, images: Collection[str]) -> list[str]:
     return [name + end for end in ENDINGS for name in dict.fromkeys(names)]
 
 
-def results_of(
-    files: Sequence[Path], endings: Sequence[str] = ENDINGS + OTHER_RESULTS
-) -> list[Path]:
+def results_of(files: Sequence[Path]) -> list[Path]:
     """Return the files that are named as results of another of the files.
 
     Parameters
     ----------
     files : sequence of Path
         Files of one folder.
-    endings : sequence of str
-        What is appended to the name of the other file.
 
     Returns
     -------
@@ -110,4 +106,5 @@ def results_of(
         Such as ``a_cp_masks.png`` if there is an ``a.tif``.
     """
     stems = {stem_of(file) for file in files}
+    endings = ENDINGS + OTHER_RESULTS
     return [file for file in files if image_of(stem_of(file), stems, endings)]
