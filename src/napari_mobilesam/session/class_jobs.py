@@ -18,6 +18,7 @@ from napari_mobilesam.session.objects.records import (
 from napari_mobilesam.session.objects.replay_code import ReplayCode
 from napari_mobilesam.session.objects.targets import (
     classes_of,
+    labels_in,
     whole_picture,
 )
 from napari_mobilesam.session.runtime.latest_run import (
@@ -181,7 +182,7 @@ def accept_classes(
         mask = proposed.masks.get(label)
         if not name or mask is None or label in others:
             continue
-        if not _there(objects, plane, label, mask):
+        if label not in labels_in(objects.target, plane, mask):
             continue
         for record in records.get(label) or [_from_labels(plane, label, mask)]:
             if record.class_name:
@@ -206,11 +207,3 @@ def _from_labels(plane: ImagePlane, label: int, mask: Mask) -> ObjectRecord:
     """Return labelled pixels as an object without a number."""
     view = ObjectView(plane, prompts_of(mask), ObjectCandidates((mask,)))
     return ObjectRecord(0, label, {plane.place: view}, origin='labels')
-
-
-def _there(
-    objects: Objects, plane: ImagePlane, label: int, mask: Mask
-) -> bool:
-    """Return True if any pixel of a mask still has its label."""
-    picture = objects.target.picture(plane, mask.box)
-    return bool((picture[mask.data] == label).any())

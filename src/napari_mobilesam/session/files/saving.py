@@ -52,6 +52,7 @@ from napari_mobilesam.session.objects.scene import Scene
 from napari_mobilesam.session.objects.targets import (
     LabelTarget,
     WriteOptions,
+    labels_in,
 )
 from napari_mobilesam.text import counted
 from napari_mobilesam.types import ImageError, Mask, SegmentationError
@@ -499,7 +500,7 @@ def _check_free(loaded: LoadedSession, target: LabelTarget) -> None:
     """Raise `SessionFileError` if other labels would be replaced."""
     for record, own in loaded.records:
         for plane, mask in own:
-            there = target.picture(plane, mask.box)[mask.data]
+            there = labels_in(target, plane, mask)
             if ((there != 0) & (there != record.label)).any():
                 raise SessionFileError(
                     f'“{target.name}” has other labels where {loaded.path} '
@@ -516,7 +517,7 @@ def _check_reached(loaded: LoadedSession, target: LabelTarget) -> None:
     for record, own in loaded.records:
         area = sum(mask.area for _, mask in own)
         there = sum(
-            int(np.count_nonzero(target.picture(plane, mask.box)[mask.data]))
+            int(np.count_nonzero(labels_in(target, plane, mask)))
             for plane, mask in own
         )
         if 2 * there < area:

@@ -9,7 +9,7 @@ import numpy as np
 from napari_mobilesam.session.objects.history import Entry, History
 from napari_mobilesam.session.objects.objects import Objects
 from napari_mobilesam.session.objects.records import ObjectRecord
-from napari_mobilesam.session.objects.targets import with_rows
+from napari_mobilesam.session.objects.targets import labels_in, with_rows
 
 
 def is_overwritten(objects: Objects, record: ObjectRecord) -> bool:
@@ -25,7 +25,7 @@ def is_overwritten(objects: Objects, record: ObjectRecord) -> bool:
         for view in record.views.values()
         if view.mask
         for value in np.unique(
-            objects.target.picture(view.plane, view.mask.box)[view.mask.data]
+            labels_in(objects.target, view.plane, view.mask)
         )
     }
     return record.label not in found and bool(found - {0})

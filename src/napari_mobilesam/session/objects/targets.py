@@ -264,6 +264,14 @@ def whole_picture(target: LabelTarget, plane: ImagePlane) -> NDArray[Any]:
     return target.picture(plane, (0, 0, height, width))
 
 
+def labels_in(
+    target: LabelTarget, plane: ImagePlane, mask: Mask
+) -> NDArray[Any]:
+    """Return the (N,) labels that the pixels of a mask have now."""
+    labels: NDArray[Any] = target.picture(plane, mask.box)[mask.data]
+    return labels
+
+
 def label_at(
     target: LabelTarget, plane: ImagePlane, row: float, column: float
 ) -> int:

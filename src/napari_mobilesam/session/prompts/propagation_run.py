@@ -22,7 +22,7 @@ from napari_mobilesam.session.objects.records import (
     ObjectView,
 )
 from napari_mobilesam.session.objects.replay_code import ReplayCode
-from napari_mobilesam.session.objects.targets import WritePolicy
+from napari_mobilesam.session.objects.targets import WritePolicy, labels_in
 from napari_mobilesam.session.objects.writing import (
     clear_beneath,
     shrunken_labels,
@@ -252,7 +252,8 @@ class PropagationRun(BackgroundJob[PropagationStep]):
         mask = view.mask
         assert mask is not None
         self._step.paint(view.plane, mask, self.record.label, self.policy)
-        written = self._has_pixels(view.plane, mask)
+        there = labels_in(self.objects.target, view.plane, mask)
+        written = self.record.label in there
         record = self.record.without(view.plane)
         self.record = replace(
             record.with_view(view) if written else record,
@@ -306,11 +307,6 @@ class PropagationRun(BackgroundJob[PropagationStep]):
         if overwritten:
             move_removal(objects, base)
         return removed, tuple(shrunken)
-
-    def _has_pixels(self, plane: ImagePlane, mask: Mask) -> bool:
-        """Return whether the object has any pixels of a mask in the labels."""
-        picture = self.objects.target.picture(plane, mask.box)
-        return bool((picture[mask.data] == self.record.label).any())
 
     def _erase(self, plane: ImagePlane) -> None:
         view = self._old.pop(plane.place, None)

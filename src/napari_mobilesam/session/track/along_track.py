@@ -15,6 +15,7 @@ from napari_mobilesam.segmentation.upscaling import crop_to_mask
 from napari_mobilesam.session.images.planes import ImagePlane
 from napari_mobilesam.session.objects.targets import (
     LabelTarget,
+    labels_in,
     whole_picture,
 )
 from napari_mobilesam.tracking.tracks import Tracks
@@ -77,7 +78,7 @@ class AlongTrack:
     def meets(self, number: int, mask: Mask) -> str:
         """Return why it ends before a plane with this mask, or ''."""
         plane = self._planes[number]
-        here = self._target.picture(plane, mask.box)[mask.data]
+        here = labels_in(self._target, plane, mask)
         others = here[(here != 0) & (here != self._track)]
         if len(others) > MOST_TAKEN * mask.area:
             found, counts = np.unique(others, return_counts=True)
