@@ -220,6 +220,16 @@ def test_progress_in_a_log_is_short() -> None:
     assert stream.getvalue().endswith('decoding 1000/1000\n')
 
 
+def test_a_log_repeats_no_line_while_the_total_moves() -> None:
+    stream = io.StringIO()
+    with ProgressLine(stream) as progress:
+        for done in range(90, 101):
+            progress(done, done + 5, 'Segmenting')
+    assert stream.getvalue().splitlines() == [
+        *('Segmenting 90/95', 'Segmenting 94 %', 'Segmenting 95 %')
+    ]
+
+
 def test_progress_on_a_terminal_is_one_line() -> None:
     stream = Terminal()
     with ProgressLine(stream) as progress:

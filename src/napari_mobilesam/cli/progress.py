@@ -31,6 +31,7 @@ class ProgressLine:
         self.stream = sys.stderr if stream is None else stream
         self.quiet = quiet
         self._shown: tuple[str, int] | None = None
+        self._logged = ''
         # total of the first call of a phase, and the largest share reported
         self._phase: tuple[str, int] = ('', 0)
         self._percent = 0
@@ -50,7 +51,10 @@ class ProgressLine:
         phase = f'{total} steps' if total > 1 else message
         if self._shown != (phase, tenth):
             self._shown = (phase, tenth)
-            print(text, file=self.stream, flush=True)
+            # the same per cent of a total that has moved is no news
+            if text != self._logged:
+                print(text, file=self.stream, flush=True)
+            self._logged = text
 
     def _text(self, done: int, total: int, message: str) -> str:
         """Return steps done, or per cent once the total moves."""
