@@ -568,6 +568,28 @@ def test_npy_of_objects(tmp_path):
         open_pyramid(path)
 
 
+@pytest.mark.parametrize(
+    ('content', 'message'),
+    [
+        (b'PK\x03\x04 an .npz under another name', 'not a .npy file'),
+        (b'\x80\x04]\x94. a pickle', 'not a .npy file'),
+        (b'\x93NU', 'damaged or incomplete'),
+    ],
+)
+def test_other_files_named_npy(content, message, tmp_path):
+    path = tmp_path / 'a.npy'
+    path.write_bytes(content)
+    with pytest.raises(ImageError, match=message):
+        open_pyramid(path)
+
+
+def test_npz_named_npy(tmp_path):
+    with (tmp_path / 'a.npy').open('wb') as file:
+        np.savez(file, image=GRAY)
+    with pytest.raises(ImageError, match='perhaps pickled or an .npz'):
+        open_pyramid(tmp_path / 'a.npy')
+
+
 def test_gray_animations_are_gray(tmp_path):
     rng = np.random.default_rng(0)
     frames = rng.integers(0, 256, (3, 20, 30), np.uint8)

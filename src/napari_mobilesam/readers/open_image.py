@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
+from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from napari_mobilesam.argument_checks import check_pixels
@@ -253,8 +254,17 @@ def reason(error: BaseException) -> str:
 
 def open_npy(path: Path) -> Pyramid:
     """Map a .npy file into memory."""
+    prefix = npy.MAGIC_PREFIX
+    with path.open('rb') as file:
+        start = file.read(len(prefix))
+    # a truncated file is refused below
+    if not prefix.startswith(start):
+        raise ImageError(
+            f'{path} is not a .npy file, whatever its name, but perhaps '
+            'pickled or an .npz: save one array with numpy.save.'
+        )
     try:
-        array = np.load(path, mmap_mode='r', allow_pickle=False)
+        array = npy.open_memmap(path, mode='r')
     except ValueError as error:
         if 'object' not in str(error).lower():
             raise
