@@ -318,6 +318,11 @@ REFUSED = {
         tiff(GRAY, photometric='cfa'),
         'has CFA colours',
     ),
+    'PNG named TIFF': (
+        'a.tif',
+        lambda p: p.write_bytes(b'\x89PNG\r\n\x1a\n' + bytes(99)),
+        'is not a TIFF, whatever its name: .* rename it',
+    ),
     'five inks': (
         'a.tif',
         tiff(FIVE, photometric='separated'),

@@ -237,6 +237,12 @@ def unreadable(path: Path, error: BaseException) -> str:
     """Return a message on an unreadable file, and what to do."""
     if path.is_file() and not path.stat().st_size:
         return f'{path} cannot be read: the file is empty. Copy it again.'
+    # tifffile goes by the content
+    if 'not a TIFF' in str(error):
+        return (
+            f'{path} is not a TIFF, whatever its name: if it is an image of '
+            'another kind, such as PNG, rename it; otherwise it is damaged.'
+        )
     # missing, forbidden or without a decoder: the file itself may be fine
     if (isinstance(error, OSError) and error.errno) or 'codecs' in str(error):
         return f'{path} cannot be read: {reason(error)}.'
