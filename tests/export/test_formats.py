@@ -336,6 +336,10 @@ def test_roi_properties_are_those_of_java(
     assert found.table['label'].tolist() == [9]
     assert found.table['mean intensity'].tolist() == [4]
     assert found.table['class'].tolist() == ['a: b']
+    # a digit, but not a number
+    roi.props = 'label: ²\n'
+    roi.tofile(tmp_path / 'y.roi')
+    assert read_labels(tmp_path / 'y.roi', shape=(40, 48)).labels.max() == 1
 
 
 def test_roi_zip_is_written_anew(

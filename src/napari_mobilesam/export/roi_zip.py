@@ -337,7 +337,7 @@ def _object(
         z = roi.position - 1
     return PolygonObject(
         [rings],
-        int(label) if label.isdigit() else None,
+        int(label) if label.isdecimal() else None,
         t,
         z,
         ObjectProperties(known.get(CLASS, ''), numbers),
