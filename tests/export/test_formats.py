@@ -1045,6 +1045,22 @@ def test_damaged_files(name: str, content: bytes, tmp_path: Path) -> None:
         (
             'a.json',
             {
+                'images': [{'id': 1, 'height': 4, 'width': 4}] * 2,
+                'annotations': [],
+            },
+            'a.json has 2 images with 1 different ids',
+        ),
+        (
+            'a.json',
+            {
+                'images': [{'id': 1, 'height': 4, 'width': 4}],
+                'annotations': [{'image_id': '1', 'segmentation': []}],
+            },
+            "an annotation of image '1', which it lacks",
+        ),
+        (
+            'a.json',
+            {
                 'images': [{'id': 1, 'height': 4, 'width': 4}],
                 'annotations': [
                     {

@@ -272,6 +272,11 @@ def _decoded(
     planes = (len(images),) if len(images) > 1 else ()
     shape = shape or (tuple(known) if known else (*planes, *size))
     plane_of = {entry['id']: n for n, entry in enumerate(images)}
+    if len(plane_of) < len(images):
+        raise ExportError(
+            f'{path} has {len(images)} images with {len(plane_of)} different '
+            'ids: give each its own, so that annotations have one image.'
+        )
     categories = content.get('categories', [])
     names = {entry['id']: _class_name(entry) for entry in categories}
     labels = with_free_labels(entry.get('label') for entry in annotations)
@@ -311,7 +316,7 @@ def _check_annotation(
     of = entry['image_id']
     if of not in plane_of:
         raise ExportError(
-            f'{path} has an annotation of image {of}, which it lacks.'
+            f'{path} has an annotation of image {of!r}, which it lacks.'
         )
     if not entry['segmentation']:
         raise ExportError(
