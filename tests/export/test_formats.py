@@ -197,7 +197,7 @@ def test_columns_that_rois_have_no_place_for_are_told(
     labels: NDArray[Any], tmp_path: Path
 ) -> None:
     table = pd.DataFrame({'label': [1], 'shape': [3.0], 'length': [2.0]})
-    with pytest.warns(UserWarning, match='ROIs reserve shape'):
+    with pytest.warns(UserWarning, match='ROIs use the names shape'):
         export_labels(LabelsWithTable(labels, table), tmp_path / 'x.zip')
     found = read_labels(tmp_path / 'x.zip').table
     assert found is not None

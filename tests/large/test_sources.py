@@ -297,7 +297,7 @@ def test_planes_and_selected_times() -> None:
         (np.zeros((2, 9, 9)), {'axes': 'zyy'}, 'each may occur once'),
         (np.zeros((2, 9, 9)), {'select': {'t': 0}}, 'only be chosen along'),
         (np.zeros((2, 9, 9)), {'select': {'z': 2}}, 'z goes from 0 to 1'),
-        (np.zeros((2, 9, 9)), {'planes': (1, 3)}, 'has 2: 0 to 2'),
+        (np.zeros((2, 9, 9)), {'planes': (1, 3)}, 'choose within 0 to 2'),
         ([], {}, 'no level'),
     ],
 )

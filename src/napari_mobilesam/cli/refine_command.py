@@ -76,7 +76,7 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        'image', type=Path, metavar='IMAGE', help='segmented image'
+        'image', type=Path, metavar='IMAGE', help='image of the labels'
     )
     add_labels_argument(parser)
     add_output(
@@ -96,7 +96,7 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
         '--plane',
         type=plane_indices,
         metavar='I[,J…]',
-        help='plane of a multi-plane image: one index per axis before row '
+        help='plane of a stack: one index per axis before row '
         'and column, counted from 0; from a stack of labels, the same plane '
         '(without a channel index) is read',
     )

@@ -161,7 +161,7 @@ def _add_files(parser: argparse.ArgumentParser) -> None:
         '--plane',
         type=plane_indices,
         metavar='I[,J…]',
-        help='plane of a multi-plane file: one index per axis before row '
+        help='plane of a stack: one index per axis before row '
         'and column, counted from 0; of many images, the plane of those with '
         'several',
     )

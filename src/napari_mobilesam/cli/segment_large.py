@@ -323,8 +323,8 @@ def report(
         print(f'failed: {counted(more, "more tile")}', file=sys.stderr)
     if stopped and not result.complete:
         print(
-            f'stopped with {found}: what is done is kept, the same command '
-            'continues with it',
+            f'stopped with {found}: finished tiles are kept, and the same '
+            'command continues from them',
             file=sys.stderr,
         )
         return ExitCode.INTERRUPTED

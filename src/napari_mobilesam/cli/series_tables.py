@@ -181,8 +181,8 @@ def report(
     _list_failed(images, rows)
     if left:
         print(
-            f'stopped: {counted(left, "image")} to do; the same command goes '
-            'on with what is done',
+            f'stopped: {counted(left, "image")} to do; the same command '
+            'continues, and keeps the finished ones',
             file=sys.stderr,
         )
         return ExitCode.INTERRUPTED

@@ -82,7 +82,7 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
         '--image',
         type=Path,
         metavar='IMAGE',
-        help='segmented image, of the same shape, for --linker trackastra',
+        help='image of the labels, of the same shape, for --linker trackastra',
     )
     parser.add_argument(
         '--overwrite', action='store_true', help='replace existing files'

@@ -86,8 +86,8 @@ def _warn_of_names(image: LabelsWithTable) -> None:
     names = [str(name) for name in columns if name in OF_IMAGE]
     if names:
         warnings.warn(
-            f'ROIs reserve {", ".join(names)}: columns of that name are left '
-            'out. Rename them.',
+            f'ROIs use the names {", ".join(names)} themselves: these columns '
+            'are left out. Rename them.',
             stacklevel=4,
         )
 

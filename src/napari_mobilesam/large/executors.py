@@ -211,7 +211,7 @@ def _cluster_answers() -> Iterator[None]:
         raise SegmentationError(
             f'The Dask cluster does not answer ({reason}). Tiles '
             'that are done are kept: start a cluster with workers, and run '
-            'the same again.'
+            'again.'
         ) from error
 
 

@@ -356,8 +356,8 @@ class MaskRecordReader:
         record = self._journal.read(key)
         if record is None:
             raise JournalError(
-                f'{self._journal.path(key)} was there a moment ago and is '
-                'gone or damaged now. Run again to make it anew.'
+                f'{self._journal.path(key)} was read before, and is now '
+                'gone or damaged. Run again to write it again.'
             )
         self._kept[key] = record
         self._bytes += record.nbytes

@@ -310,8 +310,8 @@ def _open_node(path: Path, node: Any) -> Pyramid:
         return Pyramid((array,), _dimension_names(array))
     inside = sorted([*arrays, *node.group_keys()])
     raise ImageError(
-        f'{path} is a zarr group without an OME-Zarr image. Give the one of '
-        f'its arrays or groups to segment: {_some(path, inside)}.'
+        f'{path} is a zarr group without an OME-Zarr image. Give one of '
+        f'its arrays or groups: {_some(path, inside)}.'
     )
 
 

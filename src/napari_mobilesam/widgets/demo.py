@@ -56,7 +56,10 @@ def run_demo(
         import napari
 
         open_viewer(model)
-        say('click a cell in the window; W accepts it, N adds or removes')
+        say(
+            'click a cell in the window, and right-click what does not '
+            'belong to it; W accepts the mask'
+        )
         napari.run()
         return 0
     output.mkdir(parents=True, exist_ok=True)

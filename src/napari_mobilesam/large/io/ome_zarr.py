@@ -111,7 +111,9 @@ class LabelWriter:
             return writer
         if path.exists():
             if not _is_empty(path):
-                raise ImageError(f'{path} exists: remove it, or give another.')
+                raise ImageError(
+                    f'{path} exists: remove it, or give another output.'
+                )
             path.rmdir()
         path.parent.mkdir(parents=True, exist_ok=True)
         # atomically: a folder without the mark is not recognized as unfinished

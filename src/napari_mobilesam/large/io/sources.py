@@ -322,7 +322,7 @@ def _plane_range(
     if not 0 <= first < last <= count:
         raise ImageError(
             f'Planes {first} to {last} (not included) were chosen, but the '
-            f'image has {count}: 0 to {count}.'
+            f'image has {count}: choose within 0 to {count}.'
         )
     return first, last
 

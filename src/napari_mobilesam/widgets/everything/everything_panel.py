@@ -77,7 +77,9 @@ class EverythingPanel(QWidget):
         )
         self.run_button = wide_button('Run')
         self.cancel_button = wide_button('Cancel')
-        self.cancel_button.setToolTip('Stop and keep the objects found.')
+        self.cancel_button.setToolTip(
+            'Stop, and keep the objects found so far.'
+        )
         self.cancel_button.setEnabled(False)
         self.large = LargePanel()
         self.filters = FilterPanel()

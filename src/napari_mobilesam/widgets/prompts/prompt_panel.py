@@ -134,7 +134,9 @@ class PromptPanel(QWidget):
         for action in {*CHECKABLE, *PICKS}:
             self.buttons[action].setCheckable(True)
         self.cancel_button = wide_button('Stop')
-        self.cancel_button.setToolTip('Stop, and keep the objects so far.')
+        self.cancel_button.setToolTip(
+            'Stop, and keep the objects found so far.'
+        )
         self.cancel_button.hide()
         self.clear_candidates()
         self.problem_list = ProblemList()

@@ -71,7 +71,9 @@ class RefineWidget(ViewerWidget):
         self.run_button = wide_button('Refine all')
         self.run_button.setToolTip(HINT)
         self.cancel_button = wide_button('Cancel')
-        self.cancel_button.setToolTip('Stop, and keep the objects so far.')
+        self.cancel_button.setToolTip(
+            'Stop, and keep the objects refined so far.'
+        )
         self.undo_button = wide_button('Undo')
         self.undo_button.setToolTip('Undo the last step.')
         self.changes_box = QCheckBox('Show changes')

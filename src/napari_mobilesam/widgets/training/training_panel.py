@@ -50,7 +50,7 @@ class TrainingPanel(QWidget):
         self.plot = CurvePlot()
         self.run_button = wide_button('Run')
         self.cancel_button = wide_button('Cancel')
-        self.cancel_button.setToolTip('Stop and keep the best model so far.')
+        self.cancel_button.setToolTip('Stop, and keep the best model so far.')
         self.cancel_button.setEnabled(False)
         self.save_button = wide_button('Save')
         self.save_button.setToolTip('Save the trained model.')
