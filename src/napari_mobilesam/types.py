@@ -498,7 +498,7 @@ class EverythingParameters:
     )
     batch_size: int = parameter(
         64,
-        'Maximum prompts decoded at once; on a CPU, few are faster.',
+        'Maximum prompts decoded at once; on a CPU, small batches are faster.',
         label='Batch size',
         minimum=1,
         maximum=1024,

@@ -46,6 +46,17 @@ def test_help_has_examples(command: tuple[str, ...], run: Run) -> None:
 
 
 @pytest.mark.parametrize(
+    'command', ['segment', 'measure', 'classify', 'export', 'finetune']
+)
+def test_help_fits_a_terminal(
+    command: str, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv('COLUMNS', '80')
+    shown = run(command, '--help').out.splitlines()
+    assert [line for line in shown if len(line) > 80] == []
+
+
+@pytest.mark.parametrize(
     'command', ['train', 'distill', 'finetune', 'evaluate']
 )
 def test_training_commands_are_there(command: str, run: Run) -> None:

@@ -43,7 +43,6 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
         'intensity. Needs scikit-learn: pip install '
         '"napari-mobilesam[classify]".',
         epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
         'image', type=Path, metavar='IMAGE', help='image of the objects'

@@ -8,13 +8,27 @@ import sys
 from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from napari_mobilesam.cli.exit_codes import ExitCode
 
 
+class HelpFormatter(argparse.HelpFormatter):
+    """Wraps descriptions, and keeps the lines of examples as they are."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        if '\n' not in text:
+            return super()._fill_text(text, width, indent)
+        return ''.join(indent + line for line in text.splitlines(True))
+
+
 class CommandParser(argparse.ArgumentParser):
     """`ArgumentParser` that reports an error without the full usage."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(
+            *args, **{'formatter_class': HelpFormatter, **options}
+        )
 
     def parse_known_args(  # type: ignore[override]
         self,

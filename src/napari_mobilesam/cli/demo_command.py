@@ -26,7 +26,6 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
         'widget. The tour clicks a cell, accepts its mask, segments '
         'everything, and saves a screenshot and the label images.',
         epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
         '--tour',

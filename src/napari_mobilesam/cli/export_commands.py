@@ -58,7 +58,6 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
         description='Write labels in the format of another program, or read '
         'them back. The file suffixes determine the formats.',
         epilog=EXPORT_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_labels_argument(parser)
     add_output(

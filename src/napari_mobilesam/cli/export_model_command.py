@@ -38,7 +38,6 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
         'encoder.onnx and decoder.onnx, or a bioimage.io package (.zip). '
         'Both are verified against the model before they are written.',
         epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
         'model',

@@ -70,7 +70,6 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
         'minimum, maximum and standard deviation of the intensity of each '
         'channel.',
         epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_labels_argument(parser)
     add_output(

@@ -43,7 +43,6 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
         help='list or download models',
         description='List the models, or download one.',
         epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
         '--json',

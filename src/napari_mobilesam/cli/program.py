@@ -80,7 +80,6 @@ def build_parser() -> argparse.ArgumentParser:
         prog=PROGRAM,
         description='Segment cells and other objects with MobileSAM.',
         epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
         '--version', action='version', version=f'%(prog)s {__version__}'

@@ -73,7 +73,6 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
         'An object stays unchanged if the answer is a different object, or '
         'the model is not confident enough.',
         epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
         'image', type=Path, metavar='IMAGE', help='image of the labels'

@@ -109,7 +109,6 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
         'Coordinates are row,column in pixels, counted from 0 at the top '
         'left.',
         epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     _add_files(parser)
     add_contrast_option(parser)

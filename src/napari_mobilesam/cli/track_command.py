@@ -60,7 +60,6 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
         description='Link the objects of each frame to those of the next by '
         f'distance and overlap, with divisions. Output formats: {formats}.',
         epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
         'labels',

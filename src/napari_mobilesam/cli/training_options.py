@@ -47,7 +47,6 @@ def training_parser(
         help=text,
         description=text[0].upper() + text[1:] + '.',
         epilog=f'example:\n  napari-mobilesam {example}\n{details}',
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
         '--device',
