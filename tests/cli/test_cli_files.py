@@ -142,6 +142,21 @@ def test_axes_of_one_name_are_refused(tmp_path: Path) -> None:
         read_image(path, (1,))
 
 
+def test_damaged_pixels_are_to_be_copied_again(run, tmp_path: Path) -> None:
+    path = tmp_path / 'odd.tif'
+    pixels = np.arange(128 * 128, dtype=np.uint16).reshape(128, 128)
+    tifffile.imwrite(path, pixels, compression='zlib', tile=(64, 64))
+    with tifffile.TiffFile(path) as file:
+        start = file.pages[0].dataoffsets[2]
+    content = bytearray(path.read_bytes())
+    content[start : start + 20] = bytes(20)
+    path.write_bytes(content)
+    result = run('segment', path, '-o', tmp_path / 'labels.tif')
+    assert result.code == 2
+    assert 'odd.tif cannot be read: it may be damaged' in result.err
+    assert 'Copy it again.' in result.err
+
+
 def test_a_stack_that_is_cut_short_is_named(run, tmp_path: Path) -> None:
     path, stack = tmp_path / 'cut.tif', np.zeros((4, 128, 128), np.uint8)
     tifffile.imwrite(

@@ -31,7 +31,7 @@ from napari_mobilesam.readers.open_image import (
     axis_names,
     is_url,
     open_pyramid,
-    reason,
+    unreadable,
 )
 from napari_mobilesam.readers.pyramid import Pyramid
 from napari_mobilesam.text import counted
@@ -236,7 +236,7 @@ def _read_plane(
         pixels = np.asarray(pyramid.arrays[0][index])
     # decoders raise all kinds of errors on a damaged file
     except Exception as error:  # noqa: BLE001
-        raise InputError(f'cannot read {path}: {reason(error)}') from error
+        raise InputError(unreadable(path, error)) from error
     pixels = pixels.transpose([kept.index(n) for n in 'yxs' if n in kept])
     if sample is not None:
         pixels = pixels[..., sample]
