@@ -625,7 +625,7 @@ def test_a_file_can_be_shortened_while_its_image_is_open(
 def test_unreadable_images(tmp_path: Path) -> None:
     path = tmp_path / 'a.tif'
     path.write_bytes(b'no tiff')
-    with pytest.raises(ImageError, match='a.tif.*damaged or incomplete'):
+    with pytest.raises(ImageError, match='a.tif is not a TIFF'):
         read_image_array(path)
     path.write_bytes(b'')
     with pytest.raises(ImageError, match='a.tif.*the file is empty'):

@@ -288,6 +288,33 @@ def test_undo_brings_back_the_box_that_another_replaced(desk, blobs):
     assert not d.viewer.layers['objects'].data.any()
 
 
+def test_undo_brings_prompts_back_in_their_order(desk, blobs):
+    d = desk(blobs, scale=(0.3, 0.3), rotate=20)
+    d.mouse.click(d.image, FIRST)
+    d.settle()
+    d.widget.panel.buttons['use_boxes_tool'].click()
+    for start, stop in (((50, 14), (86, 50)), ((10, 14), (46, 50))):
+        d.mouse.drag(d.image, start, stop)
+        d.settle()
+    shapes = d.viewer.layers['shapes']
+    boxes = [each.copy() for each in shapes.data]
+    of_object = d.session.editor.record.view(d.session.scene.plane()).prompts
+    # with a point, the last one is that of the object
+    shapes.remove([0])
+    d.settle()
+    for change, expected in (
+        *(('undo', boxes), ('undo', boxes[:1]), ('undo', [])),
+        *(('redo', boxes[:1]), ('redo', boxes), ('redo', boxes[1:])),
+        ('undo', boxes),
+    ):
+        d.widget.trigger(change)
+        d.settle()
+        assert len(shapes.data) == len(expected)
+        np.testing.assert_allclose(shapes.data, expected, atol=1e-3)
+    again = d.session.editor.record.view(d.session.scene.plane()).prompts
+    np.testing.assert_allclose(again.box, of_object.box, atol=1e-3)
+
+
 @pytest.mark.slow
 def test_undo_removes_no_prompts_from_before(desk, blobs):
     d = desk(blobs)

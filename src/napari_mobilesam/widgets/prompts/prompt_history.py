@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import deque
 from collections.abc import Hashable, Sequence
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from napari.layers import Points, Shapes
+from numpy.typing import NDArray
 
 from napari_mobilesam.types import DrawnShape, Prompts
 from napari_mobilesam.widgets.prompts.collection import (
@@ -20,6 +21,9 @@ from napari_mobilesam.widgets.prompts.collection import (
 from napari_mobilesam.widgets.prompts.prompt_tools import PromptTools
 from napari_mobilesam.widgets.viewer.layer_plane import LayerPlane
 from napari_mobilesam.widgets.viewer.viewer_scene import ShownPlane
+
+# places after the decimal point of pixels at which prompts are the same
+DECIMALS = 6
 
 
 class _KnownPoint(NamedTuple):
@@ -128,17 +132,25 @@ class PromptHistory:
         points, shapes = self._tools.points, self._tools.shapes
         if points is not None:
             numbers, positions, labels = points_on(plane, points)
-            rows, columns = positions.T.tolist()
+            rows, columns = _rounded(positions).T.tolist()
             items = map(_KnownPoint, rows, columns, labels.tolist())
             contents[points] = dict(zip(numbers, items, strict=True))
         if shapes is not None:
             contents[shapes] = {
                 number: _KnownShape(
-                    drawn.kind, drawn.vertices.tobytes(), drawn.positive
+                    drawn.kind,
+                    _rounded(drawn.vertices).tobytes(),
+                    drawn.positive,
                 )
                 for number, drawn in shapes_on(plane, shapes).items()
             }
         return contents
+
+
+def _rounded(positions: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return positions that going to a layer and back does not change."""
+    # 0 has no sign
+    return np.round(positions, DECIMALS) + 0.0
 
 
 def _differing(one: _Contents, other: _Contents) -> list[Points | Shapes]:
@@ -157,19 +169,19 @@ def _restore(
     now: dict[int, _KnownPoint | _KnownShape],
     before: dict[int, _KnownPoint | _KnownShape],
 ) -> None:
-    """Remove the prompts that were added, and add those that were removed.
+    """Restore the prompts in their order: the last box is that of the object.
 
-    Others stay as they are, with their features.
+    Those that need neither go nor move stay as they are, with their features.
     """
-    missing = Counter(before.values())
-    missing.subtract(now.values())
+    wanted = deque(before.values())
     gone = []
-    for number, prompt in reversed(now.items()):
-        if missing[prompt] < 0:
-            missing[prompt] += 1
+    for number, prompt in now.items():
+        if wanted and prompt == wanted[0]:
+            wanted.popleft()
+        else:
             gone.append(number)
     remove_prompts(layer, gone)
-    added = list(missing.elements())
+    added = list(wanted)
     if isinstance(layer, Points):
         _put_points(
             layer, plane, [p for p in added if isinstance(p, _KnownPoint)]
