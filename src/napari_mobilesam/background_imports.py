@@ -46,15 +46,24 @@ def import_gently(names: Iterable[str]) -> None:
     if 'torch' in missing:
         with _import_lock:
             _load_torch_libraries()
-        sys.meta_path.insert(0, _TorchFinder())
-    with _no_collection():
+    with _no_collection(), _torch_with_tensors():
         for name in missing:
             with _import_lock:
                 _import_again(name)
 
 
+@contextlib.contextmanager
+def _torch_with_tensors() -> Iterator[None]:
+    finder = _TorchFinder()
+    sys.meta_path.insert(0, finder)
+    try:
+        yield
+    finally:
+        sys.meta_path.remove(finder)
+
+
 class _TorchFinder(MetaPathFinder):
-    """Finds torch once, and gives it a class for tensors from the beginning.
+    """Finds torch, and gives it a class for tensors from the beginning.
 
     scipy asks whether arrays are instances of ``torch.Tensor`` as soon as
     there is a module torch, and fails while another thread still imports it.
@@ -68,8 +77,6 @@ class _TorchFinder(MetaPathFinder):
     ) -> ModuleSpec | None:
         if fullname != 'torch':
             return None
-        with contextlib.suppress(ValueError):
-            sys.meta_path.remove(self)
         spec = PathFinder.find_spec(fullname, path, target)
         if spec is None or spec.loader is None:
             return None

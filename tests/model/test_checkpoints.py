@@ -178,7 +178,11 @@ def test_failed_download_leaves_nothing_behind(
     ('error', 'text'),
     [
         (exceptions.ConnectTimeout(), 'a.org does not answer'),
-        (exceptions.SSLError(), 'the certificate of a.org is not trusted'),
+        (
+            exceptions.SSLError('[SSL: CERTIFICATE_VERIFY_FAILED]'),
+            'the certificate of a.org is not trusted',
+        ),
+        (exceptions.SSLError(), 'there is no secure connection to a.org'),
         (exceptions.ConnectionError(), 'there is no connection to a.org'),
         (OSError('No space left'), 'No space left'),
     ],

@@ -816,6 +816,12 @@ def test_units_of_time_are_no_lengths(table_desk, blobs, tmp_path):
     d.settle()
     assert pd.read_csv(path)['label'].tolist() == [2, 3, 4] * 2
     assert '1 object changed since' in d.widget.status.text
+    before = path.read_bytes()
+    d.labels.features = features.assign(area=np.nan)
+    d.widget.exporting.save_frames(path)
+    d.settle()
+    assert 'all objects changed since' in d.widget.status.text
+    assert path.read_bytes() == before
     d.labels.units = d.image.units = ('nm', 'um', 'um')
     d.widget.measure()
     d.settle()

@@ -320,8 +320,10 @@ def download_problem(error: Exception, url: str) -> str:
     if isinstance(error, exceptions.HTTPError) and error.response is not None:
         answer = error.response
         return f'{host} answers {answer.status_code} {answer.reason}'.rstrip()
+    if 'certificate' in str(error).lower():
+        return f'the certificate of {host} is not trusted'
     for kind, text in (
-        (exceptions.SSLError, f'the certificate of {host} is not trusted'),
+        (exceptions.SSLError, f'there is no secure connection to {host}'),
         (exceptions.Timeout, f'{host} does not answer'),
         (exceptions.ConnectionError, f'there is no connection to {host}'),
         (exceptions.RequestException, f'the connection to {host} broke'),

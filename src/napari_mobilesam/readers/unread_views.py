@@ -68,6 +68,8 @@ def without_alpha(array: Any) -> Any:
     """Return a lazy view of colours, channels last, without an alpha."""
     if array.shape[-1] != 4:
         return array
+    if isinstance(array, np.ndarray):
+        return array[..., :3]
     last = len(array.shape) - 1
     return Stacked(
         [Reordered(array, range(last), {last: n}) for n in range(3)]

@@ -150,6 +150,11 @@ class TableExport:
             if rest
             else ''
         )
+        if not len(kept):
+            self._status.fail(
+                'Press Measure first: all objects changed since.'
+            )
+            return
         self._save(path, frames[frames['label'].isin(kept)], note)
 
     def _save(
