@@ -29,6 +29,7 @@ from napari_mobilesam.export.formats import export_labels, read_labels
 from napari_mobilesam.export.polygon_file import (
     PolygonObject,
     labels_from_polygons,
+    with_free_labels,
 )
 from napari_mobilesam.large.io import ome_zarr
 from napari_mobilesam.types import ImageError, SegmentationError
@@ -1497,6 +1498,11 @@ def test_objects_without_a_label_get_the_next_free_ones() -> None:
     planes = [(0, z) for z in range(4)]
     found = painted(planes, labels=(None, -3, 5, 0))
     assert found.labels[:, 0, 0].tolist() == [6, 7, 5, 8]
+
+
+def test_labels_with_fractions_are_none() -> None:
+    given = [3.2, 3.7, 5.0, float('nan'), float('inf')]
+    assert with_free_labels(given) == [6, 7, 5, 8, 9]
 
 
 def test_rows_and_columns_beyond_the_shape_are_refused() -> None:

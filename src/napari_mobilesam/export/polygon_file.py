@@ -197,9 +197,12 @@ def with_free_labels(known: Iterable[float | None]) -> list[int]:
     Parameters
     ----------
     known : iterable of float or None
-        Label of each object; None or at most 0 if it has none.
+        Label of each object; None, at most 0 or a fraction if it has none.
     """
-    labels = [int(label) if label and label > 0 else 0 for label in known]
+    labels = [
+        int(label) if label and label > 0 and label % 1 == 0 else 0
+        for label in known
+    ]
     free = itertools.count(max(labels, default=0) + 1)
     return [label or next(free) for label in labels]
 
