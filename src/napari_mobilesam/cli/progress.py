@@ -51,7 +51,7 @@ class ProgressLine:
         phase = f'{total} steps' if total > 1 else message
         if self._shown != (phase, tenth):
             self._shown = (phase, tenth)
-            # the same per cent of a total that has moved is no news
+            # while the total grows, the per cent may stay the same
             if text != self._logged:
                 print(text, file=self.stream, flush=True)
             self._logged = text

@@ -148,7 +148,7 @@ class PromptHistory:
 
 
 def _rounded(positions: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return positions that going to a layer and back does not change."""
+    """Round positions, which a layer returns slightly changed."""
     # 0 has no sign
     return np.round(positions, DECIMALS) + 0.0
 
