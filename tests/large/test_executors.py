@@ -135,6 +135,19 @@ def test_a_cluster_that_does_not_answer_is_told(image_path, tmp_path):
         run(image_path, tmp_path / 'x', executor=Gone())
 
 
+def test_a_cluster_without_workers_says_so(image_path, tmp_path, caplog):
+    class Empty:
+        def get_executor(self, **options):
+            # as if a worker came at last
+            return ThreadPoolExecutor(1)
+
+        def nthreads(self):
+            return {}
+
+    run(image_path, tmp_path / 'x', executor=Empty())
+    assert caplog.messages[0].startswith('The Dask cluster has no worker yet')
+
+
 def test_a_closed_client_is_refused(image_path, tmp_path):
     class Closed:
         status = 'closed'

@@ -6,6 +6,7 @@ and tasks one by one, and returns ordinary futures.
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import os
 import pickle
@@ -29,6 +30,8 @@ from napari_mobilesam.extra import need
 from napari_mobilesam.types import SegmentationError
 
 Work = Callable[[Any], Any]
+
+logger = logging.getLogger(__name__)
 
 KINDS = ('threads', 'serial', 'processes')
 # Tasks in flight per worker: one running, one waiting.
@@ -185,6 +188,11 @@ class DaskWorkers:
         if time.monotonic() > self._counted + RECOUNT_SECONDS:
             with _cluster_answers():
                 threads = sum(self._client.nthreads().values())
+            if not (threads or self._in_flight):
+                logger.warning(
+                    'The Dask cluster has no worker yet; the tiles wait until '
+                    'one is started.'
+                )
             self._in_flight = IN_FLIGHT * max(1, threads)
             self._counted = time.monotonic()
         return self._in_flight
