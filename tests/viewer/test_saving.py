@@ -161,6 +161,42 @@ def test_switched_off_it_is_offered(opened, file):
     assert again.viewer.layers['objects'].data[FIRST] == 1
 
 
+@pytest.mark.own_viewer
+def test_without_autosave_a_copy_is_offered(opened, file):
+    d = opened()
+    labels = make(d, FIRST, SECOND).data.copy()
+    d.viewer.close()
+    assert names(file) == ['cells.tif']
+    again = opened(show=True)
+    button = again.widget.panel.restore_button
+    assert button.isVisible()
+    assert 'while Autosave was off' in button.toolTip()
+    QTest.mouseClick(button, Qt.MouseButton.LeftButton)
+    again.settle()
+    assert np.array_equal(again.viewer.layers['objects'].data, labels)
+    assert again.widget.status.text == 'Restored 2 saved objects.'
+    assert not button.isVisible()
+    # saved from now on, they have a session file
+    press_save(again)
+    rest(again)
+    assert names(file) == ['cells.tif', 'cells.tif.session']
+
+
+@pytest.mark.slow
+def test_labels_deleted_by_mistake_are_offered(opened):
+    d = opened(show=True)
+    made = make(d, FIRST)
+    make(d, SECOND)
+    labels = made.data.copy()
+    d.viewer.layers.remove(made)
+    d.settle()
+    button = d.widget.panel.restore_button
+    assert button.isVisible()
+    QTest.mouseClick(button, Qt.MouseButton.LeftButton)
+    d.settle()
+    assert np.array_equal(d.viewer.layers['objects'].data, labels)
+
+
 @pytest.mark.slow
 def test_closing_the_image_does_not_empty_the_file(opened, file):
     d = opened()

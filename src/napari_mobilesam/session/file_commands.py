@@ -5,12 +5,18 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
+from uuid import uuid4
 from weakref import WeakKeyDictionary
 
 from psygnal import Signal
 
 from napari_mobilesam.argument_checks import check_path
 from napari_mobilesam.session.files.record_json import RecordEncoder
+from napari_mobilesam.session.files.recovery import (
+    RecoveryCopy,
+    copy_folder,
+    is_copy,
+)
 from napari_mobilesam.session.files.saving import (
     LoadedSession,
     SessionParameters,
@@ -21,8 +27,13 @@ from napari_mobilesam.session.files.saving import (
     put,
     save,
 )
-from napari_mobilesam.session.files.saving_jobs import AutoSave, Loader
-from napari_mobilesam.session.files.session_files import Version, version_of
+from napari_mobilesam.session.files.saving_jobs import AutoSave, Loader, Writer
+from napari_mobilesam.session.files.session_files import (
+    SUFFIX,
+    Version,
+    free,
+    version_of,
+)
 from napari_mobilesam.session.objects.objects import Objects
 from napari_mobilesam.session.objects.replay_code import script
 from napari_mobilesam.session.objects.scene import Scene
@@ -48,6 +59,8 @@ class FileCommands:
     def __init__(self, parts: SessionParts) -> None:
         self._parts = parts
         self._autosaves = WeakKeyDictionary[Objects, AutoSave]()
+        self._copies = WeakKeyDictionary[Objects, RecoveryCopy]()
+        self._copying_to = uuid4().hex[:8]
         self._loader: Loader | None = None
         # file of objects, its version when it was written or read, and whose
         # objects it had
@@ -184,6 +197,9 @@ class FileCommands:
         self._end_autosaves(
             lambda each, saved: each is objects or saved.path == path
         )
+        copy = self._copies.get(objects)
+        if copy is not None:
+            copy.stop()
         if self._paths.get(objects) != path:
             # the existing file is replaced
             self.note_file(objects, path)
@@ -209,6 +225,33 @@ class FileCommands:
             if which(objects, saved):
                 saved.stop()
                 del self._autosaves[objects]
+
+    def keep_copy(self, objects: Objects, first: Path) -> None:
+        """Copy objects after each change, to restore them after a crash.
+
+        Parameters
+        ----------
+        objects : Objects
+            Objects that are not saved.
+        first : Path
+            The first session file of their image.
+        """
+        copy = self._copies.get(objects)
+        if copy is None or copy.closed:
+            taken = {each.path for each in self._copies.values()}
+            folder = copy_folder(first) / self._copying_to
+            path = free(folder / f'objects{SUFFIX}', taken)
+            copy = self._copies[objects] = RecoveryCopy(self, objects, path)
+        file = self.file_of(objects)
+        copy.follow(
+            self._owners.get(objects) or objects.identity,
+            now=file is None or is_copy(file),
+        )
+
+    def copy_of(self, objects: Objects) -> Path | None:
+        """Return the file that objects of an open image are copied to."""
+        copy = self._copies.get(objects)
+        return None if copy is None or copy.closed else copy.path
 
     def saves(self, objects: Objects) -> bool:
         """Return whether objects are saved in the background."""
@@ -259,14 +302,15 @@ class FileCommands:
         file = Path(path)
         self._loader = Loader(self, file, self._writers(file))
 
-    def _writers(self, path: Path) -> list[AutoSave]:
+    def _writers(self, path: Path) -> list[Writer]:
         """Return the savers that may still write a file.
 
         For example, those of an image that was closed and opened again.
         """
-        return [
-            saved for saved in self._autosaves.values() if saved.path == path
-        ]
+        return [each for each in self._all_writers() if each.path == path]
+
+    def _all_writers(self) -> list[Writer]:
+        return [*self._autosaves.values(), *self._copies.values()]
 
     def stop_loading(self) -> None:
         """Stop reading a file."""
@@ -303,9 +347,9 @@ class FileCommands:
         self.rest()
 
     def rest(self) -> None:
-        """Wait until all changes are saved."""
-        for saved in list(self._autosaves.values()):
-            saved.rest()
+        """Wait until all changes are saved or copied."""
+        for writer in self._all_writers():
+            writer.rest()
 
     def unsaved(self) -> list[Path]:
         """Return the files that cannot be written, after one more attempt."""

@@ -65,6 +65,24 @@ class FileOwner(Protocol):
         """Return the viewer of the session."""
 
 
+class Writer(Protocol):
+    """Writer of a session file on a separate thread.
+
+    Attributes
+    ----------
+    path : Path
+        The file.
+    """
+
+    path: Path
+
+    def wait(self) -> None:
+        """Finish writing; may be called on any thread."""
+
+    def rest(self) -> None:
+        """Finish writing and end the thread until the next change."""
+
+
 class AutoSave:
     """Save a session on a separate thread; the newest change wins.
 
@@ -273,12 +291,12 @@ class Loader:
         the reason for failure.
     path : Path
         File to read.
-    writers : sequence of AutoSave
+    writers : sequence of Writer
         Savers that must finish writing to it first.
     """
 
     def __init__(
-        self, session: FileOwner, path: Path, writers: Sequence[AutoSave]
+        self, session: FileOwner, path: Path, writers: Sequence[Writer]
     ) -> None:
         self._session = session
         self._path = path

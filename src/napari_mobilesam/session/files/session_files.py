@@ -34,7 +34,7 @@ def beside(image: str | os.PathLike[str]) -> Path:
 def by_pixels(plane: ImagePlane, shape: Sequence[int]) -> Path:
     """Return the session file of an image that is not a file.
 
-    ``NAPARI_MOBILESAM_SESSIONS`` overrides the folder.
+    It is in the `user_folder`.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ def by_pixels(plane: ImagePlane, shape: Sequence[int]) -> Path:
         Shape of the whole image, also part of the name.
     """
     size = 'x'.join(map(str, shape))
-    return _user_folder() / f'{size}-{fingerprint(plane)}{SUFFIX}'
+    return user_folder() / f'{size}-{fingerprint(plane)}{SUFFIX}'
 
 
 def rescued(path: Path) -> Path | None:
@@ -53,14 +53,21 @@ def rescued(path: Path) -> Path | None:
     It is in the folder of `by_pixels` and named after the path of the file;
     None for files already in that folder.
     """
-    folder = _user_folder()
-    if path.parent == folder:
-        return None
+    folder = user_folder()
+    return None if path.parent == folder else folder / name_elsewhere(path)
+
+
+def name_elsewhere(path: Path) -> str:
+    """Return a name for a session file that is unique in any folder."""
     place = hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:12]
-    return folder / f'{path.name.removesuffix(SUFFIX)}-{place}{SUFFIX}'
+    return f'{path.name.removesuffix(SUFFIX)}-{place}{SUFFIX}'
 
 
-def _user_folder() -> Path:
+def user_folder() -> Path:
+    """Return the user's folder for session files.
+
+    ``NAPARI_MOBILESAM_SESSIONS`` overrides it.
+    """
     override = os.environ.get('NAPARI_MOBILESAM_SESSIONS')
     data = platformdirs.user_data_dir(APP_NAME, False)
     return Path(override) if override else Path(data) / 'sessions'

@@ -10,13 +10,17 @@ from pathlib import Path
 import numpy as np
 from napari.layers import Image
 
+from napari_mobilesam.session.files.recovery import (
+    continued_file,
+    is_copy,
+    restorable,
+)
 from napari_mobilesam.session.files.saving import LoadedSession
 from napari_mobilesam.session.files.session_files import (
     beside,
     by_pixels,
     free,
     home_of,
-    saved,
 )
 from napari_mobilesam.session.images.planes import ImagePlane
 from napari_mobilesam.session.objects.objects import Objects
@@ -34,6 +38,8 @@ NO_PLACE = (
     'This image is not a file on this computer, so nothing can be saved next '
     'to it: call session.autosave(path) in the console.'
 )
+
+COPY = 'A copy made while Autosave was off'
 
 BY_SERIES = (
     'The series saves the labels, objects and prompts of this image on every '
@@ -120,14 +126,16 @@ class PromptSaving:
         """Start or stop autosave, and offer to restore."""
         objects = None if self._watched is None else self._watched()
         self._offer(objects)
-        if not self._settings.current.autosave:
-            if self._saves:
-                self._files.autosave(None)
+        wanted = self._settings.current.autosave
+        if self._saves and not wanted:
+            self._files.autosave(None)
             self._saves = False
-            return
         for each in self._of_image(objects):
             if self._file and each and not self._files.saves(each):
-                self._save_along(each, self._file)
+                if wanted:
+                    self._save_along(each, self._file)
+                else:
+                    self._files.keep_copy(each, self._file)
 
     def _of_image(self, objects: Objects | None) -> list[Objects]:
         """Return the objects that are written to, and others of the image.
@@ -159,7 +167,10 @@ class PromptSaving:
 
     def _path_of(self, objects: Objects, first: Path) -> Path:
         """Return the file of objects, or a new one."""
-        return self._files.file_of(objects) or free(first, self._files.paths)
+        path = self._files.file_of(objects)
+        if path is not None and is_copy(path):
+            path = continued_file(path, first)
+        return path or free(first, self._files.paths)
 
     def _show_target(self) -> None:
         if self._in_series():
@@ -204,16 +215,26 @@ class PromptSaving:
         if self._file is None:
             return []
         shown = map(self._scene.objects_of, self._scene.labels_layers())
-        here = {self._files.file_of(objects) for objects in shown if objects}
-        return [path for path in saved(self._file) if path not in here]
+        here = {
+            path
+            for objects in shown
+            if objects
+            for path in (
+                self._files.file_of(objects),
+                self._files.copy_of(objects),
+            )
+        }
+        return [path for path in restorable(self._file) if path not in here]
 
     def _offer(self, objects: Objects | None) -> None:
         files = [] if objects else self._saved()
         self._panel.restore_button.setVisible(bool(files))
         if files:
-            when = datetime.fromtimestamp(files[-1].stat().st_mtime)
+            last = files[-1]
+            what = COPY if is_copy(last) else last
+            when = datetime.fromtimestamp(last.stat().st_mtime)
             self._panel.restore_button.setToolTip(
-                f'{files[-1]},\nsaved on {when:%d %B %Y at %H:%M}.'
+                f'{what},\nsaved on {when:%d %B %Y at %H:%M}.'
             )
 
     def restore(self) -> None:
@@ -271,10 +292,10 @@ class PromptSaving:
         if len(self._counts) > 1:
             return f'{text} in {len(self._counts)} labels layers.'
         image = None if self._image is None else self._image()
-        if image is None or image.source.path is None:
-            # the file is named after a hash of the pixels
-            return f'{text}.'
         path = next(iter(self._counts))
+        if image is None or image.source.path is None or is_copy(path):
+            # the file is named after a hash of the pixels, or of the path
+            return f'{text}.'
         beside_image = self._file is not None and (
             path.parent == self._file.parent
         )
