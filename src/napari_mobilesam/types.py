@@ -31,6 +31,10 @@ Progress = Callable[[int, int, str], None]
 # Runs a function on the thread that owns the viewer.
 Deliver = Callable[[Callable[[], None]], None]
 
+# Pixels of the model's input along a cell of the embedding, and along a pixel
+# of the low-res logits.
+STRIDE, LOW_RES_STRIDE = 16, 4
+
 
 def slices_of(box: Box) -> tuple[slice, slice]:
     """Return the slices of a plane that select the pixels of a box."""

@@ -14,7 +14,6 @@ from napari_mobilesam.large.large_plan import LargePlan
 from napari_mobilesam.large.propose import is_empty
 from napari_mobilesam.large.tiling import Grid
 from napari_mobilesam.model.sam import Sam
-from napari_mobilesam.segmentation.embedding_grid import STRIDE
 from napari_mobilesam.segmentation.estimate import (
     MASKS_PER_PROMPT,
     Speed,
@@ -26,7 +25,7 @@ from napari_mobilesam.segmentation.everything_plan import (
 )
 from napari_mobilesam.segmentation.object_size import nothing
 from napari_mobilesam.text import duration
-from napari_mobilesam.types import ModelRecord, window_at
+from napari_mobilesam.types import STRIDE, ModelRecord, window_at
 
 # Number of blocks read to find out how many are empty.
 BLOCKS_READ = 20

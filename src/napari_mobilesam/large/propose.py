@@ -23,10 +23,7 @@ from napari_mobilesam.large.model_references import ModelLoader
 from napari_mobilesam.large.resize import fine_box, place_mask
 from napari_mobilesam.large.tiling import Grid, TileBlock, cut_edge, is_cut
 from napari_mobilesam.segmentation.crops import Cut, Region
-from napari_mobilesam.segmentation.embedding_grid import (
-    STRIDE,
-    EmbeddingGrid,
-)
+from napari_mobilesam.segmentation.embedding_grid import EmbeddingGrid
 from napari_mobilesam.segmentation.everything_plan import (
     Plan,
     PointSource,
@@ -46,6 +43,7 @@ from napari_mobilesam.segmentation.parameters import thresholds_for
 from napari_mobilesam.segmentation.run import Collector, Hooks, Run
 from napari_mobilesam.segmentation.scope import Scope
 from napari_mobilesam.types import (
+    STRIDE,
     EverythingParameters,
     Mask,
     ModelRecord,

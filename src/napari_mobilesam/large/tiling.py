@@ -15,14 +15,14 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_mobilesam.segmentation.embedding_grid import STRIDE
 from napari_mobilesam.segmentation.lattice import (
     POINTS_PER_DIAMETER,
     lattice_points,
 )
-from napari_mobilesam.segmentation.shapes import LOW_RES_STRIDE
 from napari_mobilesam.segmentation.windows import HALO, window_side
 from napari_mobilesam.types import (
+    LOW_RES_STRIDE,
+    STRIDE,
     EverythingParameters,
     ModelRecord,
     Window,

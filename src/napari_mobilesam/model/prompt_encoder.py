@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from napari_mobilesam.model.blocks import LayerNorm2d
+from napari_mobilesam.types import STRIDE
 
 #: Label of the padding point that replaces a missing box.
 PADDING = -1
@@ -48,7 +49,7 @@ class PromptEncoder(nn.Module):
     def __init__(self, channels: int = 256, input_size: int = 1024) -> None:
         super().__init__()
         self.input_size = input_size
-        self.embedding_size = input_size // 16
+        self.embedding_size = input_size // STRIDE
         self.pe_layer = PositionEmbeddingRandom(channels // 2)
         # negative point, positive point, first and second corner of a box
         self.point_embeddings = nn.ModuleList(

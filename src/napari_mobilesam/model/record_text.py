@@ -19,6 +19,7 @@ from napari_mobilesam.schema import (
     whole,
 )
 from napari_mobilesam.types import (
+    STRIDE,
     Architecture,
     CheckpointError,
     ModelRecord,
@@ -27,7 +28,7 @@ from napari_mobilesam.types import (
 )
 
 # Larger inputs would need many times the memory of the published models.
-SMALLEST_INPUT, LARGEST_INPUT, STRIDE = 32, 4096, 16
+SMALLEST_INPUT, LARGEST_INPUT = 32, 4096
 
 
 def input_size(value: Any, place: str = 'input_size') -> int:

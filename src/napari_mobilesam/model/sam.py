@@ -28,11 +28,10 @@ from napari_mobilesam.model.prompt_encoder import PromptEncoder
 from napari_mobilesam.model.threads import ThreadChoice, ThreadTeam
 from napari_mobilesam.model.tiny_vit import TinyViT
 from napari_mobilesam.model.versions import LatestOnly, version_of
-from napari_mobilesam.types import Architecture, ModelRecord
+from napari_mobilesam.types import STRIDE, Architecture, ModelRecord
 
 PIXEL_MEAN = (123.675, 116.28, 103.53)
 PIXEL_STD = (58.395, 57.12, 57.375)
-STRIDE = 16  # input pixels per pixel of the embedding
 # Images whose shared part of the decoder is cached, 11 MB each at full size.
 EMBEDDINGS_KEPT = 4
 

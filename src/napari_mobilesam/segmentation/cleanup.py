@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_mobilesam.argument_checks import check_number
-from napari_mobilesam.segmentation.shapes import LOW_RES_STRIDE, part_of
+from napari_mobilesam.segmentation.shapes import part_of
 from napari_mobilesam.segmentation.upscaling import crop_to_mask
-from napari_mobilesam.types import Frame, Mask, Prompts
+from napari_mobilesam.types import LOW_RES_STRIDE, Frame, Mask, Prompts
 
 # Standard deviation in data pixels of the blur that rounds corners off.
 SIGMA = 1.5

@@ -29,8 +29,7 @@ from napari_mobilesam.argument_checks import (
     check_path,
 )
 from napari_mobilesam.files import PART, write_atomic
-from napari_mobilesam.segmentation.embedding_grid import STRIDE
-from napari_mobilesam.types import Frame
+from napari_mobilesam.types import STRIDE, Frame
 
 if TYPE_CHECKING:
     import torch

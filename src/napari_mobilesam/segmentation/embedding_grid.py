@@ -17,10 +17,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from napari_mobilesam.types import Frame, ModelRecord
+from napari_mobilesam.types import STRIDE, Frame, ModelRecord
 
-# Input pixels along a cell.
-STRIDE = 16
 # Side of TinyViT's smaller attention windows, in cells: a canvas that is a
 # multiple of it has less padding. In processor time, 21 cells cost 1.3 times
 # and 24 cells 2.2 times as much as 16.

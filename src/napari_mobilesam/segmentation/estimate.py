@@ -27,7 +27,6 @@ from napari_mobilesam.segmentation.cost_history import CostHistory, Work
 from napari_mobilesam.segmentation.cost_history import Speed as Speed
 from napari_mobilesam.segmentation.crops import Region, point_grid
 from napari_mobilesam.segmentation.embedding_grid import (
-    STRIDE,
     BlockKey,
     EmbeddingGrid,
 )
@@ -42,7 +41,7 @@ from napari_mobilesam.segmentation.parameters import Thresholds
 from napari_mobilesam.segmentation.region_worker import RegionWorker
 from napari_mobilesam.segmentation.scope import checked_scope
 from napari_mobilesam.text import counted, duration
-from napari_mobilesam.types import EverythingParameters, ModelRecord
+from napari_mobilesam.types import STRIDE, EverythingParameters, ModelRecord
 
 if TYPE_CHECKING:
     from napari_mobilesam.model.sam import Sam

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from napari_mobilesam.segmentation.crops import Cut, Region, crop_regions
 from napari_mobilesam.segmentation.diameter import estimate_diameter
 from napari_mobilesam.segmentation.embedding_grid import (
-    STRIDE,
     BlockKey,
     EmbeddingGrid,
 )
@@ -27,6 +26,7 @@ from napari_mobilesam.segmentation.lattice import (
 from napari_mobilesam.segmentation.object_size import diameters_of, nothing
 from napari_mobilesam.segmentation.scope import Scope
 from napari_mobilesam.types import (
+    STRIDE,
     Box,
     EverythingParameters,
     ModelRecord,

@@ -17,13 +17,10 @@ from numpy.typing import NDArray
 
 from napari_mobilesam.model.instance_head import MAP_PIXELS
 from napari_mobilesam.segmentation.diameter import shrink
-from napari_mobilesam.segmentation.embedding_grid import (
-    LARGE_SIDE,
-    STRIDE,
-    BlockKey,
-)
+from napari_mobilesam.segmentation.embedding_grid import LARGE_SIDE, BlockKey
 from napari_mobilesam.segmentation.head_maps import maps_of
 from napari_mobilesam.segmentation.image_embedding import ImageEmbedding
+from napari_mobilesam.types import STRIDE
 
 # Mean peak height at which a size is accepted at once, and at which it is
 # accepted if no other start gives a better one. On training and validation

@@ -37,12 +37,12 @@ from napari_mobilesam.argument_checks import (
 from napari_mobilesam.model.versions import LatestOnly
 from napari_mobilesam.recent import LeastRecentlyUsed
 from napari_mobilesam.segmentation.embedding_grid import (
-    STRIDE,
     BlockKey,
     EmbeddingGrid,
 )
 from napari_mobilesam.segmentation.image import resize
 from napari_mobilesam.types import (
+    STRIDE,
     Box,
     Embedding,
     Frame,

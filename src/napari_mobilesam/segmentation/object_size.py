@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_mobilesam.segmentation.crops import Cut, Region
-from napari_mobilesam.segmentation.embedding_grid import LARGE_SIDE, STRIDE
+from napari_mobilesam.segmentation.embedding_grid import LARGE_SIDE
 from napari_mobilesam.segmentation.head_sizes import head_diameter
 from napari_mobilesam.segmentation.image_embedding import ImageEmbedding
 from napari_mobilesam.segmentation.parameters import Thresholds
@@ -34,8 +34,12 @@ from napari_mobilesam.segmentation.scale_choice import (
     ScaleAnswers,
     ScaleWeights,
 )
-from napari_mobilesam.segmentation.shapes import LOW_RES_STRIDE
-from napari_mobilesam.types import EverythingParameters, Prompts
+from napari_mobilesam.types import (
+    LOW_RES_STRIDE,
+    STRIDE,
+    EverythingParameters,
+    Prompts,
+)
 
 # Number of points prompted, and of points drawn for each, of which those with
 # the strongest contrast are used.

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from napari_mobilesam.argument_checks import quoted
 from napari_mobilesam.text import counted
-from napari_mobilesam.types import Frame, PromptError, Prompts
+from napari_mobilesam.types import LOW_RES_STRIDE, Frame, PromptError, Prompts
 
 
 def checked_prompts(
@@ -211,7 +211,7 @@ def _checked_mask(
 ) -> NDArray[np.float32] | None:
     if mask is None:
         return None
-    size = frame.input_size // 4
+    size = frame.input_size // LOW_RES_STRIDE
     logits = _numbers(mask, 'mask_input').astype(np.float32)
     if logits.shape not in ((size, size), (1, size, size)):
         raise PromptError(

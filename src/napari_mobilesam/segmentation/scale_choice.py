@@ -20,15 +20,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_mobilesam.segmentation.embedding_grid import (
-    STRIDE,
     EmbeddingGrid,
     on_input,
     pitches,
 )
 from napari_mobilesam.segmentation.image_embedding import ImageEmbedding
 from napari_mobilesam.segmentation.prediction import Prediction
-from napari_mobilesam.segmentation.shapes import LOW_RES_STRIDE
 from napari_mobilesam.types import (
+    LOW_RES_STRIDE,
+    STRIDE,
     Embedding,
     Frame,
     ModelRecord,

@@ -11,10 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_mobilesam.segmentation.upscaling import crop_to_mask
-from napari_mobilesam.types import Box, Frame, Mask
+from napari_mobilesam.types import LOW_RES_STRIDE, Box, Frame, Mask
 
-# A low-res logit covers four pixels of the model's input along each axis.
-LOW_RES_STRIDE = 4
 # Logit of a pixel entirely inside a drawn region; about what a model predicts
 # inside an object it is sure of.
 CERTAIN = 10.0

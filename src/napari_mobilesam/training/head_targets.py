@@ -9,7 +9,6 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_mobilesam.model.sam import STRIDE
 from napari_mobilesam.training.crop_geometry import (
     CropGeometry,
     choose_window,
@@ -18,7 +17,7 @@ from napari_mobilesam.training.dataset import BalancedSampler
 from napari_mobilesam.training.instance_maps import MAP_STRIDE, KnownMaps
 from napari_mobilesam.training.labelled_images import LabelledImage, by_group
 from napari_mobilesam.training.training_parameters import ZoomRange
-from napari_mobilesam.types import ModelRecord
+from napari_mobilesam.types import STRIDE, ModelRecord
 
 # Side of a crop, in model inputs.
 CANVAS = 1.5

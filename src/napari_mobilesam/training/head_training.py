@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from napari_mobilesam.model.instance_head import MAP_PIXELS, MAPS
-from napari_mobilesam.model.sam import STRIDE, Sam
+from napari_mobilesam.model.sam import Sam
 from napari_mobilesam.segmentation.image_embedding import encode_canvas
 from napari_mobilesam.segmentation.instances import find_instances
 from napari_mobilesam.training.crop_store import CropStore
@@ -26,6 +26,7 @@ from napari_mobilesam.training.interactive import CHANNELS, StepResult
 from napari_mobilesam.training.losses import head_loss
 from napari_mobilesam.training.metrics import iou_matrix, match
 from napari_mobilesam.training.step_tasks import Turn
+from napari_mobilesam.types import STRIDE
 
 # A found object of which a smaller share is known is not counted.
 KNOWN = 0.5

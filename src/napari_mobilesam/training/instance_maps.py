@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt, find_objects
 
 from napari_mobilesam.model.instance_head import MAP_PIXELS, MAPS
-from napari_mobilesam.model.sam import STRIDE
 from napari_mobilesam.training.labelled_images import LabelledImage
+from napari_mobilesam.types import STRIDE
 
 # Input pixels along a pixel of the maps.
 MAP_STRIDE = STRIDE // MAP_PIXELS

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from napari_mobilesam.model.sam import STRIDE, Sam
+from napari_mobilesam.model.sam import Sam
 from napari_mobilesam.training.losses import (
     dense_loss,
     head_loss,
@@ -28,6 +28,7 @@ from napari_mobilesam.training.losses import (
 )
 from napari_mobilesam.training.samples import grid_stride
 from napari_mobilesam.training.tensor_batch import SampleBatch, normalise
+from napari_mobilesam.types import STRIDE
 
 RANDOM_CHOICE = 0.3  # keeps mask tokens alive that are never the best
 CHANNELS = 256  # of an image embedding

@@ -73,8 +73,8 @@ class SeenBlocks:
         make: Callable[[], torch.Tensor],
     ) -> torch.Tensor:
         """Embed a block, unless it looks the same as when last embedded."""
-        from napari_mobilesam.segmentation.embedding_grid import STRIDE
         from napari_mobilesam.segmentation.image import resize
+        from napari_mobilesam.types import STRIDE
 
         large = frame.input_size > SMALL_CELLS * STRIDE
         looks = self._large if large else self._small

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_mobilesam.segmentation.masks import shared_area
-from napari_mobilesam.segmentation.shapes import LOW_RES_STRIDE
-from napari_mobilesam.types import Mask, Prompts
+from napari_mobilesam.types import LOW_RES_STRIDE, Mask, Prompts
 
 if TYPE_CHECKING:
     from napari_mobilesam.model.sam import Sam
