@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from napari_mobilesam.large.tiling import cut_edge, is_cut, plan_grid
+from napari_mobilesam.large.tiling import is_cut, plan_grid
+from napari_mobilesam.segmentation.crops import cut_edge
 from napari_mobilesam.segmentation.lattice import lattice_points
 from napari_mobilesam.types import (
     EverythingParameters,
@@ -105,7 +106,7 @@ def test_only_inner_edges_cut():
             (30, 90, 40, 100),
         ]
     )
-    edge = cut_edge(64, 64)
+    edge = cut_edge(16)
     assert edge == 5
     windows = np.array([(0, 0, 64, 100)] * 4)
     cut = is_cut(boxes, windows, (64, 200), edge)

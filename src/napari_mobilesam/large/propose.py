@@ -21,8 +21,8 @@ from napari_mobilesam.large.image_view import ImageView
 from napari_mobilesam.large.journal import Journal, Record
 from napari_mobilesam.large.model_references import ModelLoader
 from napari_mobilesam.large.resize import fine_box, place_mask
-from napari_mobilesam.large.tiling import Grid, TileBlock, cut_edge, is_cut
-from napari_mobilesam.segmentation.crops import Cut, Region
+from napari_mobilesam.large.tiling import Grid, TileBlock, is_cut
+from napari_mobilesam.segmentation.crops import Cut, Region, cut_edge
 from napari_mobilesam.segmentation.embedding_grid import EmbeddingGrid
 from napari_mobilesam.segmentation.everything_plan import (
     Plan,
@@ -305,7 +305,8 @@ class Proposer:
             )
             if (placed := self._place(mask, task)) is not None
         ]
-        edge = cut_edge(self.grid.side * task.shrink, input_size)
+        side = self.grid.side * task.shrink
+        edge = cut_edge(STRIDE * side / input_size)
         windows = np.array([mask.crop_box for mask in masks]).reshape(-1, 4)
         cut = is_cut(boxes_of(masks), windows, self.grid.shape, edge)
         whole = [masks[i] for i in np.flatnonzero(~cut)]

@@ -16,12 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_mobilesam.segmentation.lattice import (
-    POINTS_PER_DIAMETER,
+    grid_spacing,
     lattice_points,
 )
 from napari_mobilesam.segmentation.windows import HALO, window_side
 from napari_mobilesam.types import (
-    LOW_RES_STRIDE,
     STRIDE,
     EverythingParameters,
     ModelRecord,
@@ -161,15 +160,11 @@ def plan_grid(
     if diameter is None:
         side = min(longest, record.input_size)
         halo = side / 8
-        spacing = side / parameters.points_per_side
+        spacing = max(1.0, side / parameters.points_per_side)
     else:
         side = window_side(shape, diameter, record)
         halo = HALO * diameter
-        spacing = min(
-            longest / parameters.points_per_side,
-            diameter / POINTS_PER_DIAMETER,
-        )
-    spacing = max(spacing, 1.0)
+        spacing = grid_spacing(shape, parameters.points_per_side, diameter)
     if side >= longest:
         return Grid(shape, longest, longest, spacing)
     cells = record.input_size // STRIDE
@@ -178,14 +173,6 @@ def plan_grid(
     overlap = 2 * min(math.ceil(halo / grain), cells // 4)
     stride = max(1, cells - overlap) * grain
     return Grid(shape, grain * cells, stride, spacing, grain)
-
-
-def cut_edge(side: int, input_size: int) -> float:
-    """Return the distance from inner tile edges within which masks are cut.
-
-    The border of a mask is blurred over one pixel of the model's masks.
-    """
-    return 1 + LOW_RES_STRIDE * side / input_size
 
 
 def is_cut(

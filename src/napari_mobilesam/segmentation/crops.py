@@ -12,11 +12,36 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_mobilesam.types import Box, EverythingParameters, Mask, window_at
+from napari_mobilesam.types import (
+    LOW_RES_STRIDE,
+    STRIDE,
+    Box,
+    EverythingParameters,
+    Mask,
+    window_at,
+)
 
 # A mask this close to an inner edge of its crop, in data pixels, is cut off
 # (as in the reference implementation).
 CROP_EDGE = 20.0
+
+
+def cut_edge(pitch: float) -> float:
+    """Return the distance from a window edge within which masks are cut off.
+
+    The border of a mask is blurred over one low-res logit.
+
+    Parameters
+    ----------
+    pitch : float
+        Data pixels along a cell of the embedding.
+
+    Returns
+    -------
+    float
+        Distance in data pixels, for `Region.edge`.
+    """
+    return 1 + LOW_RES_STRIDE * pitch / STRIDE
 
 
 class Cut(NamedTuple):

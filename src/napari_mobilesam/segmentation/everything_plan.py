@@ -10,7 +10,12 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_mobilesam.segmentation.crops import Cut, Region, crop_regions
+from napari_mobilesam.segmentation.crops import (
+    Cut,
+    Region,
+    crop_regions,
+    cut_edge,
+)
 from napari_mobilesam.segmentation.diameter import estimate_diameter
 from napari_mobilesam.segmentation.embedding_grid import (
     BlockKey,
@@ -19,8 +24,8 @@ from napari_mobilesam.segmentation.embedding_grid import (
 from napari_mobilesam.segmentation.head_sizes import seen_density
 from napari_mobilesam.segmentation.image_embedding import ImageEmbedding
 from napari_mobilesam.segmentation.lattice import (
-    POINTS_PER_DIAMETER,
     Lattice,
+    grid_spacing,
     lattice_points,
 )
 from napari_mobilesam.segmentation.object_size import diameters_of, nothing
@@ -204,13 +209,9 @@ def block_regions(
     prompted with the points in its core.
     """
     pitch = grid.pitch_for(diameter)
-    spacing = min(
-        max(grid.image_shape) / parameters.points_per_side,
-        diameter / POINTS_PER_DIAMETER,
-    )
-    points = lattice_points(
-        grid.image_shape, max(spacing, 1.0), (0, 0, *grid.image_shape)
-    )
+    shape = grid.image_shape
+    spacing = grid_spacing(shape, parameters.points_per_side, diameter)
+    points = lattice_points(shape, spacing, (0, 0, *shape))
     side = grid.core * pitch
     cores, owner, counts = np.unique(
         np.floor(points / side).astype(int),
@@ -221,8 +222,6 @@ def block_regions(
     order = np.argsort(owner.reshape(-1), kind='stable')
     owned_points = np.split(points[order], np.cumsum(counts)[:-1])
     found: dict[tuple[BlockKey, Box], list[Region]] = {}
-    # A mask border is blurred over one pixel of the low-res logits.
-    edge = 1 + pitch / 4
     for core, own in zip(cores, owned_points, strict=True):
         row, column = ((core + 0.5) * side).tolist()
         cut = Cut((row, column), pitch, large=True)
@@ -230,7 +229,7 @@ def block_regions(
         window = grid.frame(block, cut.center).window
         owned = *(core * side).tolist(), *((core + 1) * side).tolist()
         found.setdefault((block, window), []).append(
-            Region(window, own, edge, cut, owned)
+            Region(window, own, cut_edge(pitch), cut, owned)
         )
     return [_joined(found[key]) for key in sorted(found)]
 

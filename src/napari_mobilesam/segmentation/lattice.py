@@ -52,6 +52,31 @@ class Lattice:
         return float(steps.max()) if len(steps) else 1.0
 
 
+def grid_spacing(
+    image_shape: tuple[int, int], points_per_side: int, diameter: float
+) -> float:
+    """Return the spacing of a full grid for objects of a known size.
+
+    Parameters
+    ----------
+    image_shape : tuple of int
+        (H, W).
+    points_per_side : int
+        Minimum number of points along the longer side of the image.
+    diameter : float
+        Object diameter in data pixels.
+
+    Returns
+    -------
+    float
+        Distance of neighbouring points in data pixels, at least 1.
+    """
+    spacing = min(
+        max(image_shape) / points_per_side, diameter / POINTS_PER_DIAMETER
+    )
+    return max(spacing, 1.0)
+
+
 def lattice_points(
     image_shape: tuple[int, int], spacing: float, core: Box
 ) -> NDArray[np.float64]:

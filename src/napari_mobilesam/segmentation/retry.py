@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from napari_mobilesam.segmentation.crops import Cut, Region
+from napari_mobilesam.segmentation.crops import Cut, Region, cut_edge
 from napari_mobilesam.segmentation.embedding_grid import EmbeddingGrid
 from napari_mobilesam.segmentation.masks import center_of, suppress
 from napari_mobilesam.segmentation.region_worker import RegionWorker
@@ -33,7 +33,7 @@ def ask_again(run: Run, collector: Collector) -> None:
         run.image.image_shape,
     )
     regions = [
-        _coarser(mask, run.image.grid) for mask in suppress(left, RIVAL)
+        _centred_on(mask, run.image.grid) for mask in suppress(left, RIVAL)
     ]
     for part in run.blocks(regions):
         asked = [
@@ -63,7 +63,7 @@ def _uncovered(
     return left
 
 
-def _coarser(mask: Mask, grid: EmbeddingGrid) -> Region:
+def _centred_on(mask: Mask, grid: EmbeddingGrid) -> Region:
     """Return a decoder block centred on a mask, and two points to prompt."""
     row0, column0, row1, column1 = mask.box
     center = (row0 + row1) / 2, (column0 + column1) / 2
@@ -76,4 +76,4 @@ def _coarser(mask: Mask, grid: EmbeddingGrid) -> Region:
     pitch = min(p for p in grid.pitches if p >= least)
     cut = Cut(center, pitch)
     points = np.array([mask.point, center_of(mask)])
-    return Region(grid.frame_at(*cut).window, points, 1 + pitch / 4, cut)
+    return Region(grid.frame_at(*cut).window, points, cut_edge(pitch), cut)
