@@ -122,11 +122,11 @@ def ask_adaptively(run: Run, plan: Plan, collector: Collector) -> None:
     )
     # Do not prompt again what another scale has found.
     chooser.coverage.explain(collector.good(collector.masks))
-    for part in run.blocks(plan.regions):
-        _ask_block(run, part, chooser, collector)
+    for group in run.groups(plan.regions):
+        _ask_group(run, group, chooser, collector)
 
 
-def _ask_block(
+def _ask_group(
     run: Run,
     regions: Sequence[Region],
     chooser: Chooser,

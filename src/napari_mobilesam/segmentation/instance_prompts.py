@@ -146,8 +146,8 @@ def _ask(
     asked = [region for region in asked if len(region.points)]
     run.expect(sum(len(region.points) for region in asked))
     found: list[Mask] = []
-    for part in run.blocks(asked, REGIONS_AT_ONCE):
-        workers = run.embed(part, judge.floor(run.floor))
+    for group in run.groups(asked, REGIONS_AT_ONCE):
+        workers = run.embed(group, judge.floor(run.floor))
         each = [worker for worker in workers for _ in worker.region.points]
         points = np.array([p for w in workers for p in w.region.points])
         for whole, cut in run.ask_together(each, points, divide_together):

@@ -288,7 +288,7 @@ def ask_plan(run: Run, plan: Plan, collector: Collector) -> None:
 
 def ask_grid(run: Run, plan: Plan, collector: Collector) -> None:
     """Prompt all points of the full grid (Segment Anything, appendix B)."""
-    for part in run.blocks(plan.regions, REGIONS_AT_ONCE):
-        asked = [(worker, worker.region.points) for worker in run.embed(part)]
+    for group in run.groups(plan.regions, REGIONS_AT_ONCE):
+        asked = [(worker, worker.region.points) for worker in run.embed(group)]
         for _, proposed in run.ask(asked, RegionWorker.divide):
             collector.add(*proposed)

@@ -237,10 +237,10 @@ def masks_of_boxes(
     ) -> list[tuple[int, Mask]]:
         return worker.segment_boxes(corners[members])
 
-    for part in run.blocks(regions, REGIONS_AT_ONCE):
+    for group in run.groups(regions, REGIONS_AT_ONCE):
         asked = [
             (worker, np.array(groups[worker.region.cut]))
-            for worker in run.embed(part)
+            for worker in run.embed(group)
             if worker.region.cut is not None
         ]
         for members, answers in run.ask(asked, answer):

@@ -35,7 +35,7 @@ def ask_again(run: Run, collector: Collector) -> None:
     regions = [
         _centred_on(mask, run.image.grid) for mask in suppress(left, RIVAL)
     ]
-    for part in run.blocks(regions):
+    for group in run.groups(regions):
         asked = [
             (
                 worker,
@@ -43,7 +43,7 @@ def ask_again(run: Run, collector: Collector) -> None:
                     collector.scope.admits(worker.region.points)
                 ],
             )
-            for worker in run.embed(part)
+            for worker in run.embed(group)
         ]
         for _, (masks, _) in run.ask(asked, RegionWorker.divide):
             collector.add(masks)

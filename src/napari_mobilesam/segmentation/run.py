@@ -22,10 +22,10 @@ from napari_mobilesam.segmentation.region_worker import RegionWorker
 from napari_mobilesam.segmentation.scope import Scope
 from napari_mobilesam.types import EverythingParameters, Mask, Progress
 
-# Bytes of decoder blocks kept by regions that are prompted in turn: the
-# features of a cell, and what its prompts share in the decoder.
-BLOCK_BYTES = 1 << 27
-# The features of a cell, and what prompts share of them in the decoder.
+# Bytes that a group of embedded regions may keep.
+GROUP_BYTES = 1 << 27
+# Bytes of a cell of a region: its features, and what prompts share of them in
+# the decoder.
 BYTES_PER_CELL = 4 * 4 * 256
 # Number of regions whose shared decoder part is kept at once, if it is small.
 REGIONS_AT_ONCE = 64
@@ -200,12 +200,26 @@ class Run:
         self.complete = True
         self._embedded_before = image.embedded_pixels
 
-    def blocks(
+    def groups(
         self, regions: Sequence[Region], most: int | None = None
     ) -> Iterator[Sequence[Region]]:
-        """Divide regions so that the shared part of each can be kept."""
+        """Divide regions into groups that can be kept embedded together.
+
+        Parameters
+        ----------
+        regions : sequence of Region
+            Regions in the order in which they are to be prompted.
+        most : int, optional
+            Maximum number of regions in a group; by default only memory
+            limits it.
+
+        Yields
+        ------
+        sequence of Region
+            Consecutive regions.
+        """
         cells = self.image.grid.cells**2
-        size = max(1, BLOCK_BYTES // (BYTES_PER_CELL * cells))
+        size = max(1, GROUP_BYTES // (BYTES_PER_CELL * cells))
         size = min(size, most or size)
         for start in range(0, len(regions), size):
             yield regions[start : start + size]
