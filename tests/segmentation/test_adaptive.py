@@ -103,7 +103,7 @@ def test_cancelling_keeps_what_was_found(image, planes):
 
 
 @pytest.mark.slow
-def test_points_of_settled_pixels_are_not_asked(image, planes):
+def test_points_of_skipped_pixels_are_not_asked(image, planes):
     skip = np.any(planes[:20], axis=0)
     all_of_it, rest = found(image), found(image, skip=skip)
     assert rest.prompts < all_of_it.prompts

@@ -158,7 +158,7 @@ def test_asking_again_gives_the_same(found, one, other):
 
 
 @given(masks(), st.integers(0, 39))
-def test_settled_pixels_are_never_filled(found, row):
+def test_skipped_pixels_are_never_filled(found, row):
     skip = np.zeros(SHAPE, bool)
     skip[row] = True
     scope = Scope(skip=skip)

@@ -111,10 +111,10 @@ def test_region_and_skip_limit_what_is_asked(image, planes):
     inside = [p for p in planes if p[:100, :60].any()]
     assert 0 < part.prompts <= len(inside) < whole.prompts
     assert all(m.point[0] < 100 and m.point[1] < 60 for m in part.masks)
-    settled = planes[0] | planes[1]
-    rest = found(image, skip=settled)
+    skipped = planes[0] | planes[1]
+    rest = found(image, skip=skipped)
     assert rest.prompts == len(planes) - 2
-    assert not rest.paint()[0][settled].any()
+    assert not rest.paint()[0][skipped].any()
 
 
 def test_a_cancelled_run_keeps_what_it_found(image, planes):

@@ -133,13 +133,13 @@ class Candidates:
     parameters : EverythingParameters
         Parameters of the run.
     scope : Scope
-        Region and settled pixels of the run.
+        Region and skipped pixels of the run.
     image : array or None
         The image, for filters by intensity.
     channels : int or sequence of int or None
         Channels of ``image`` that were shown to the model.
     windows : int
-        Windows embedded.
+        Pixels embedded, in units of the model's input, rounded up.
     """
 
     masks: tuple[Mask, ...]
@@ -280,7 +280,7 @@ class Candidates:
         key = (id(mask), min_area)
         if key not in self._cache:
             cleaned, _ = remove_small_regions(mask, min_area, self.image_shape)
-            # A filled hole may contain a settled pixel.
+            # A filled hole may contain a skipped pixel.
             self._cache[key] = self.scope.trim(cleaned)
         return self._cache[key]
 

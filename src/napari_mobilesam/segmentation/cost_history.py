@@ -60,11 +60,11 @@ class Work:
     prompts : int
         Prompts asked.
     windows : int
-        Windows embedded.
+        Pixels embedded, in units of the model's input.
     masks_per_prompt : float
         Masks drawn per prompt, on average.
     looked_at : int
-        All windows of the run, including those already embedded.
+        The same with the pixels that were embedded already.
     """
 
     prompts: int

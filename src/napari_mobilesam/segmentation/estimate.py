@@ -81,7 +81,7 @@ class Estimate:
     prompts : int
         Prompts asked; 0 for a watershed.
     windows : int
-        Windows embedded.
+        Pixels embedded, in units of the model's input.
     seconds : float
         Time.
     memory_bytes : int

@@ -231,11 +231,11 @@ progress, cancelled, on_masks, **overrides
         model.record,
         run.complete,
         run.prompts,
-        chosen,
-        scope,
-        image,
-        channels,
-        run.embedded,
+        parameters=chosen,
+        scope=scope,
+        image=image,
+        channels=channels,
+        windows=run.embedded,
     )
 
 

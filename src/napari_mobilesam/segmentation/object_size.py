@@ -26,7 +26,7 @@ from napari_mobilesam.segmentation.crops import Cut, Region
 from napari_mobilesam.segmentation.embedding_grid import LARGE_SIDE
 from napari_mobilesam.segmentation.head_sizes import head_diameter
 from napari_mobilesam.segmentation.image_embedding import ImageEmbedding
-from napari_mobilesam.segmentation.parameters import Thresholds
+from napari_mobilesam.segmentation.parameters import NO_THRESHOLDS
 from napari_mobilesam.segmentation.prediction import Prediction
 from napari_mobilesam.segmentation.region_worker import RegionWorker
 from napari_mobilesam.segmentation.scale_choice import (
@@ -88,8 +88,7 @@ class _Point:
         """Diameter of the best mask in data pixels."""
         _, pitch = self.answers.best()
         answer = self.answers.predictions[pitch]
-        inside = answer.logits[answer.best] > answer.threshold
-        area = max(1, int(np.count_nonzero(inside)))
+        area = max(1, int(answer.low_res_areas[answer.best]))
         return 2 * LOW_RES_STRIDE * pitch / STRIDE * math.sqrt(area / math.pi)
 
 
@@ -253,8 +252,7 @@ def _answer(image: ImageEmbedding, cut: Cut) -> Prediction:
     """Return the answer to a click in the middle of a decoder block."""
     window = image.grid.frame_at(*cut).window
     region = Region(window, np.array([cut.center]), -1.0, cut)
-    floor = Thresholds(float('-inf'), float('-inf'))
-    worker = RegionWorker(image, EverythingParameters(), floor, region)
+    worker = RegionWorker(image, EverythingParameters(), NO_THRESHOLDS, region)
     masks = worker.ask_points(region.points)
     return Prediction(
         np.array([mask.score for mask in masks], np.float32),

@@ -31,6 +31,10 @@ class Thresholds(NamedTuple):
     stability: float
 
 
+# Thresholds that every mask reaches.
+NO_THRESHOLDS = Thresholds(float('-inf'), float('-inf'))
+
+
 def thresholds_for(
     parameters: EverythingParameters, record: ModelRecord
 ) -> Thresholds:

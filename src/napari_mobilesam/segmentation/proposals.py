@@ -25,7 +25,7 @@ from napari_mobilesam.segmentation.image_embedding import (
 from napari_mobilesam.segmentation.layout import Channels
 from napari_mobilesam.segmentation.mask_generator import generate_candidates
 from napari_mobilesam.segmentation.masks import paint_objects
-from napari_mobilesam.segmentation.parameters import Thresholds
+from napari_mobilesam.segmentation.parameters import NO_THRESHOLDS
 from napari_mobilesam.segmentation.prompt_checks import (
     checked_prompts,
     reach_beyond,
@@ -52,8 +52,6 @@ if TYPE_CHECKING:
     from napari_mobilesam.model.sam import Sam
 
 BOX_COLUMNS = ('row0', 'column0', 'row1', 'column1')
-# A box is an object, whatever the model thinks of its mask.
-ANY = Thresholds(float('-inf'), float('-inf'))
 
 
 def object_proposals(
@@ -225,7 +223,8 @@ def masks_of_boxes(
         known,
         rgb,
         EverythingParameters(max_area_fraction=1.0),
-        ANY,
+        # a box is an object, whatever the model thinks of its mask
+        NO_THRESHOLDS,
         Hooks.of(progress, cancelled, on_work=on_work),
         len(corners),
     )

@@ -48,7 +48,7 @@ class Scope:
         return admitted
 
     def trim(self, mask: Mask) -> Mask | None:
-        """Cut settled pixels from a mask; None if too little is left."""
+        """Cut skipped pixels from a mask; None if too little is left."""
         if self.skip is None:
             return mask
         free = mask.data & ~self.skip[slices_of(mask.box)]

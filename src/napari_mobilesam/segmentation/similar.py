@@ -357,7 +357,15 @@ def similar_candidates(
     chosen = parameters or EverythingParameters()
     if not likely.any():
         return Candidates(
-            (), shape, model.record, not stop(), 0, chosen, scope, image
+            (),
+            shape,
+            model.record,
+            complete=not stop(),
+            prompts=0,
+            parameters=chosen,
+            scope=scope,
+            image=image,
+            channels=shown.get('channels'),
         )
 
     def tell(masks: list[Mask]) -> None:

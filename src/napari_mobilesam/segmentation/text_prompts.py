@@ -134,10 +134,10 @@ on_masks, on_work, **shown
         model.record,
         complete,
         len(boxes),
-        chosen,
-        scope,
-        image,
-        shown.get('channels'),
+        parameters=chosen,
+        scope=scope,
+        image=image,
+        channels=shown.get('channels'),
     )
 
 
