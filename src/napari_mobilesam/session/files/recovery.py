@@ -25,8 +25,10 @@ from napari_mobilesam.session.objects.objects import Objects
 from napari_mobilesam.session.runtime.worker import LatestWorker
 
 KEPT_DAYS = 30
-# Writing many objects takes processor time, at most once in this time.
+# Shortest time between two copies. Copies of thousands of objects take seconds
+# of processor time each: pauses are at least so many times as long as these.
 PAUSE_SECONDS = 10.0
+PAUSE_SHARE = 10
 
 _log = logging.getLogger(__name__)
 
@@ -141,7 +143,8 @@ class RecoveryCopy:
         self._encoder = RecordEncoder(session.scene())
         self._worker = LatestWorker('napari-mobilesam-recovery')
         self._newest = deque[Snapshot](maxlen=1)
-        self._last: float | None = None
+        # time of the next copy; None before the first
+        self._next: float | None = None
         # ends the pause before the next copy
         self._hurry = threading.Event()
         objects.forgotten.connect(self._close)
@@ -207,18 +210,20 @@ class RecoveryCopy:
     # below: on the thread
 
     def _copy(self) -> None:
-        if self._last is not None:
-            self._hurry.wait(self._last + PAUSE_SECONDS - time.monotonic())
-        else:
+        if self._next is None:
             _drop_old()
+        else:
+            self._hurry.wait(self._next - time.monotonic())
         if not self._newest:
             # copied by the job before, as it waited
             return
+        start = time.monotonic()
         try:
             self._write(self._newest.pop())
         except Exception as error:  # noqa: BLE001 - nobody asked for a copy
             _log.warning('%s cannot be written: %s', self.path, error)
-        self._last = time.monotonic()
+        end = time.monotonic()
+        self._next = end + max(PAUSE_SECONDS, PAUSE_SHARE * (end - start))
 
     def _write(self, snapshot: Snapshot) -> None:
         if snapshot.records:
