@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from napari_mobilesam.large.tiling import is_cut, plan_grid
-from napari_mobilesam.segmentation.crops import cut_edge
 from napari_mobilesam.segmentation.lattice import lattice_points
+from napari_mobilesam.segmentation.region import cut_edge
 from napari_mobilesam.types import (
     EverythingParameters,
     ModelRecord,

@@ -55,7 +55,7 @@ def test_blocks_and_windows_of_the_same_pixels_are_told_apart(tmp_path):
     ).eval()
     image = np.random.default_rng(0).integers(0, 255, (64, 64), np.uint8)
     predictor = nm.Predictor(model, nm.EmbeddingCache(tmp_path))
-    predictor.embed(image).cut((32, 32), 16)
+    predictor.embed(image).decoder_block((32, 32), 16)
     window = predictor.embed_window(image)
     assert window.features.dtype == torch.float32
     alone = nm.Predictor(model).embed_window(image)

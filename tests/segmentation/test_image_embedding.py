@@ -81,20 +81,20 @@ def test_a_decoder_block_lies_around_its_centre(shape, place, large):
 
 
 def test_a_block_is_embedded_once(image, tiny_model, monkeypatch):
-    monkeypatch.setattr(image_embedding, 'CUTS_KEPT', 2)
+    monkeypatch.setattr(image_embedding, 'DECODER_BLOCKS_KEPT', 2)
     embedding = ImageEmbedding.of_rgb(tiny_model, image)
-    first = embedding.cut((150, 200), 4)
+    first = embedding.decoder_block((150, 200), 4)
     assert embedding.has((150, 200), 4)
     assert not embedding.has((20, 20), 4)
     monkeypatch.setattr(tiny_model, 'encode', None)
-    assert embedding.cut((150, 200), 4) is first
-    beside = embedding.cut((150, 206), 4)
+    assert embedding.decoder_block((150, 200), 4) is first
+    beside = embedding.decoder_block((150, 206), 4)
     assert beside.frame != first.frame
     # the cut used last is kept longest
-    embedding.cut((150, 200), 4)
-    embedding.cut((150, 194), 4)
-    assert embedding.cut((150, 200), 4) is first
-    assert embedding.cut((150, 206), 4) is not beside
+    embedding.decoder_block((150, 200), 4)
+    embedding.decoder_block((150, 194), 4)
+    assert embedding.decoder_block((150, 200), 4) is first
+    assert embedding.decoder_block((150, 206), 4) is not beside
 
 
 def test_an_image_is_recognised_in_another_contrast_and_as_a_whole(
@@ -115,7 +115,7 @@ def test_only_the_pixels_of_a_block_are_read(tiny_model, image):
         return np.zeros((*shape, 3), np.uint8)
 
     embedding = ImageEmbedding(tiny_model, (100_000, 90_000), pixels)
-    embedding.cut((50_000, 40_000), 4)
+    embedding.decoder_block((50_000, 40_000), 4)
     ((row0, column0, row1, column1),) = read
     assert row0 <= 50_000 < row1
     assert column0 <= 40_000 < column1
@@ -128,7 +128,7 @@ def test_features_are_those_of_a_window_of_the_same_pixels(
     """A scale of one block is what the whole image gives, but for rounding."""
     small = image[:120, :128]
     one = ImageEmbedding.of_rgb(tiny_model, small)
-    cut = one.cut((60, 60), 16)
+    cut = one.decoder_block((60, 60), 16)
     frame = Frame.of((120, 128), (0, 0, 120, 128), 128)
     assert cut.frame == frame
     window = Predictor(tiny_model).embed_window(small)
@@ -151,8 +151,8 @@ def test_masks_hardly_depend_on_the_block_they_are_cut_from(bundled):
     for center in centers:
         prompts = Prompts(np.array([center], float), np.ones(1, np.int64))
         cuts = [
-            embedding.cut(center, 11),
-            embedding.cut(center, 11, large=True),
+            embedding.decoder_block(center, 11),
+            embedding.decoder_block(center, 11, large=True),
         ]
         answers = predictor.predict_in_windows(cuts, prompts)
         masks = [paste(answer.mask(), shape) for answer in answers]
@@ -169,16 +169,20 @@ def test_blocks_are_dropped_beyond_the_budget(tiny_model, image):
     )
     places = [(40, 40), (40, 200), (200, 40), (200, 300)]
     for place in places:
-        embedding.cut(place, 4)
+        embedding.decoder_block(place, 4)
     assert not embedding.has(places[0], 4)
     assert all(embedding.has(place, 4) for place in places[1:])
 
 
 def test_blocks_come_from_the_disk(tmp_path, tiny_model, image, monkeypatch):
     cache = EmbeddingCache(tmp_path)
-    first = ImageEmbedding.of_rgb(tiny_model, image, cache).cut((90, 90), 4)
+    first = ImageEmbedding.of_rgb(tiny_model, image, cache).decoder_block(
+        (90, 90), 4
+    )
     monkeypatch.setattr(tiny_model, 'encode', None)
-    again = ImageEmbedding.of_rgb(tiny_model, image, cache).cut((90, 90), 4)
+    again = ImageEmbedding.of_rgb(tiny_model, image, cache).decoder_block(
+        (90, 90), 4
+    )
     assert torch.equal(first.features, again.features)
 
 
@@ -187,7 +191,7 @@ def test_encoders_with_positions_embed_whole_inputs():
     record = ModelRecord('vit', 'vit_b', input_size=64)
     model = build_sam(record=record).eval()
     embedding = ImageEmbedding.of_rgb(model, picture((200, 260)))
-    cut = embedding.cut((100, 130), 8)
+    cut = embedding.decoder_block((100, 130), 8)
     assert cut.features.shape == (1, 256, 4, 4)
     assert embedding.grid.large_block((100, 130), 8).side == 4
 
@@ -277,11 +281,13 @@ def test_large_blocks_cover_a_window(shape, place, share):
 @pytest.mark.slow
 def test_prompts_use_what_everything_embedded(tiny_model, image, monkeypatch):
     embedding = ImageEmbedding.of_rgb(tiny_model, image)
-    apart = ImageEmbedding.of_rgb(tiny_model, image).cut((150, 200), 4)
-    embedding.cut((150, 200), 4, large=True)
+    apart = ImageEmbedding.of_rgb(tiny_model, image).decoder_block(
+        (150, 200), 4
+    )
+    embedding.decoder_block((150, 200), 4, large=True)
     assert embedding.has((150, 200), 4)
     monkeypatch.setattr(tiny_model, 'encode', None)
-    cut = embedding.cut((150, 200), 4)
+    cut = embedding.decoder_block((150, 200), 4)
     assert cut.frame == apart.frame
 
 

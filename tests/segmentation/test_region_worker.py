@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from napari_mobilesam.segmentation.crops import Cut, Region
 from napari_mobilesam.segmentation.image_embedding import ImageEmbedding
 from napari_mobilesam.segmentation.parameters import Thresholds
+from napari_mobilesam.segmentation.region import DecoderBlock, Region
 from napari_mobilesam.segmentation.region_worker import (
     RegionWorker,
     divide_together,
@@ -27,8 +27,12 @@ def regions_of(model, centers):
     rgb = np.repeat(shown[..., None], 3, axis=2)
     image = ImageEmbedding.of_rgb(model, rgb)
     for place in [(60, 60), (130, 170), (90, 120)]:
-        frame = image.cut(place, PITCH).frame
-        region = Region(frame.window, np.zeros((0, 2)), cut=Cut(place, PITCH))
+        frame = image.decoder_block(place, PITCH).frame
+        region = Region(
+            frame.window,
+            np.zeros((0, 2)),
+            decoder_block=DecoderBlock(place, PITCH),
+        )
         floor = Thresholds(0.3, 0.3)
         yield RegionWorker(image, EverythingParameters(), floor, region)
 

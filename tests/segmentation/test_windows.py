@@ -5,14 +5,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from napari_mobilesam.segmentation.crops import (
-    Region,
-    crop_regions,
-    point_grid,
-)
+from napari_mobilesam.segmentation.crops import crop_regions, point_grid
 from napari_mobilesam.segmentation.embedding_grid import EmbeddingGrid
 from napari_mobilesam.segmentation.everything_plan import block_regions
 from napari_mobilesam.segmentation.lattice import lattice_points
+from napari_mobilesam.segmentation.region import Region
 from napari_mobilesam.segmentation.windows import window_side
 from napari_mobilesam.types import (
     EverythingParameters,

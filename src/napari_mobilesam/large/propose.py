@@ -22,7 +22,6 @@ from napari_mobilesam.large.journal import Journal, Record
 from napari_mobilesam.large.model_references import ModelLoader
 from napari_mobilesam.large.resize import fine_box, place_mask
 from napari_mobilesam.large.tiling import Grid, TileBlock, is_cut
-from napari_mobilesam.segmentation.crops import Cut, Region, cut_edge
 from napari_mobilesam.segmentation.embedding_grid import EmbeddingGrid
 from napari_mobilesam.segmentation.everything_plan import (
     Plan,
@@ -40,6 +39,7 @@ from napari_mobilesam.segmentation.masks import (
     suppress,
 )
 from napari_mobilesam.segmentation.parameters import thresholds_for
+from napari_mobilesam.segmentation.region import DecoderBlock, Region, cut_edge
 from napari_mobilesam.segmentation.run import Collector, Hooks, Run
 from napari_mobilesam.segmentation.scope import Scope
 from napari_mobilesam.types import (
@@ -198,7 +198,10 @@ class Proposer:
             model = self._model()
             if task.points is None:
                 shape = rgb.shape[0], rgb.shape[1]
-                regions = [self._cut(r, shape, model.record) for r in regions]
+                regions = [
+                    self._as_decoder_block(r, shape, model.record)
+                    for r in regions
+                ]
             found, prompts = self._ask(model, task, rgb, regions)
             masks, cut = self._sort(task, found, model.input_size)
         record = Record.of(masks, cut)
@@ -238,7 +241,7 @@ class Proposer:
                 regions.append(Region(window, points, edge=-1, core=core))
         return regions
 
-    def _cut(
+    def _as_decoder_block(
         self, region: Region, shape: tuple[int, int], record: ModelRecord
     ) -> Region:
         """Return a region as a decoder block of the embedding of its task."""
@@ -246,9 +249,11 @@ class Proposer:
         if side != pitch * (record.input_size // STRIDE):
             return region
         row, column = region.window[:2]
-        cut = Cut((row + side / 2, column + side / 2), pitch, large=True)
-        window = EmbeddingGrid(shape, record).frame_at(*cut).window
-        return replace(region, window=window, cut=cut)
+        block = DecoderBlock(
+            (row + side / 2, column + side / 2), pitch, large=True
+        )
+        window = EmbeddingGrid(shape, record).frame_at(*block).window
+        return replace(region, window=window, decoder_block=block)
 
     def _ask(
         self,
@@ -287,7 +292,10 @@ class Proposer:
         if task.points is not None:
             return 'grid'
         source = point_source(self.parameters, record, self.diameter)
-        if source in ('watershed', 'head') and regions[0].cut is None:
+        if (
+            source in ('watershed', 'head')
+            and regions[0].decoder_block is None
+        ):
             # a single tile that is not a decoder block
             return 'adaptive'
         return source

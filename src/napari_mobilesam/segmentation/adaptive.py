@@ -17,7 +17,6 @@ from napari_mobilesam.segmentation.coverage import (
     Coverage,
     confident_iou,
 )
-from napari_mobilesam.segmentation.crops import Region
 from napari_mobilesam.segmentation.everything_plan import Plan
 from napari_mobilesam.segmentation.lattice import Lattice
 from napari_mobilesam.segmentation.masks import (
@@ -29,6 +28,7 @@ from napari_mobilesam.segmentation.point_classifier import (
     PointClassifier,
     describe,
 )
+from napari_mobilesam.segmentation.region import Region
 from napari_mobilesam.segmentation.region_worker import Divided, RegionWorker
 from napari_mobilesam.segmentation.run import Collector, Run
 from napari_mobilesam.types import Box, Mask

@@ -311,7 +311,10 @@ class EmbeddingGrid:
     def frame_at(
         self, center: Sequence[float], pitch: int, large: bool = False
     ) -> Frame:
-        """Return the frame of the decoder block around a place; see `Cut`."""
+        """Return the frame of the decoder block around a place.
+
+        The parameters are those of `DecoderBlock`.
+        """
         find = self.large_block if large else self.small_block
         return self.frame(find(center, pitch), center)
 

@@ -25,7 +25,7 @@ from napari_mobilesam.files import write_text_atomic
 from napari_mobilesam.model.registry import cache_folder
 from napari_mobilesam.segmentation.cost_history import CostHistory, Work
 from napari_mobilesam.segmentation.cost_history import Speed as Speed
-from napari_mobilesam.segmentation.crops import Region, point_grid
+from napari_mobilesam.segmentation.crops import point_grid
 from napari_mobilesam.segmentation.embedding_grid import (
     BlockKey,
     EmbeddingGrid,
@@ -38,6 +38,7 @@ from napari_mobilesam.segmentation.everything_plan import (
 from napari_mobilesam.segmentation.image_embedding import ImageEmbedding
 from napari_mobilesam.segmentation.mask_generator import RUN_BYTES
 from napari_mobilesam.segmentation.parameters import Thresholds
+from napari_mobilesam.segmentation.region import Region
 from napari_mobilesam.segmentation.region_worker import RegionWorker
 from napari_mobilesam.segmentation.scope import checked_scope
 from napari_mobilesam.text import counted, duration

@@ -10,12 +10,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_mobilesam.segmentation.crops import (
-    Cut,
-    Region,
-    crop_regions,
-    cut_edge,
-)
+from napari_mobilesam.segmentation.crops import crop_regions
 from napari_mobilesam.segmentation.diameter import estimate_diameter
 from napari_mobilesam.segmentation.embedding_grid import (
     BlockKey,
@@ -29,6 +24,7 @@ from napari_mobilesam.segmentation.lattice import (
     lattice_points,
 )
 from napari_mobilesam.segmentation.object_size import diameters_of, nothing
+from napari_mobilesam.segmentation.region import DecoderBlock, Region, cut_edge
 from napari_mobilesam.segmentation.scope import Scope
 from napari_mobilesam.types import (
     STRIDE,
@@ -224,12 +220,12 @@ def block_regions(
     found: dict[tuple[BlockKey, Box], list[Region]] = {}
     for core, own in zip(cores, owned_points, strict=True):
         row, column = ((core + 0.5) * side).tolist()
-        cut = Cut((row, column), pitch, large=True)
-        block = grid.large_block(cut.center, pitch)
-        window = grid.frame(block, cut.center).window
+        block = DecoderBlock((row, column), pitch, large=True)
+        large = grid.large_block(block.center, pitch)
+        window = grid.frame(large, block.center).window
         owned = *(core * side).tolist(), *((core + 1) * side).tolist()
-        found.setdefault((block, window), []).append(
-            Region(window, own, cut_edge(pitch), cut, owned)
+        found.setdefault((large, window), []).append(
+            Region(window, own, cut_edge(pitch), block, owned)
         )
     return [_joined(found[key]) for key in sorted(found)]
 
@@ -258,7 +254,7 @@ def inputs_of(
         for key in blocks_of(regions, grid)
         if embedded is None or not embedded(key)
     ]
-    whole = sum(region.cut is None for region in regions)
+    whole = sum(region.decoder_block is None for region in regions)
     return whole + -(-sum(cells) * STRIDE**2 // record.input_size**2)
 
 
@@ -275,8 +271,9 @@ def by_block(
     """Group regions by the large block that they are cut from."""
     found: dict[BlockKey, list[Region]] = {}
     for region in regions:
-        if region.cut is not None and region.cut.large:
-            key = grid.large_block(region.cut.center, region.cut.pitch)
+        block = region.decoder_block
+        if block is not None and block.large:
+            key = grid.large_block(block.center, block.pitch)
             found.setdefault(key, []).append(region)
     return found
 

@@ -59,9 +59,9 @@ ReadPixels = Callable[[Box, tuple[int, int]], NDArray[np.uint8]]
 
 # Features kept, in bytes of half precision.
 BUDGET = 256 * 2**20
-# Number of decoder blocks cached as cut: repeated requests return the same
-# tensor, for which the decoder has cached its shared part.
-CUTS_KEPT = 32
+# Number of decoder blocks cached: repeated requests return the same tensor,
+# for which the decoder has cached its shared part.
+DECODER_BLOCKS_KEPT = 32
 # To check that an embedding belongs to an image, windows of this many pixels
 # are compared, this many along each side.
 SAMPLE, SAMPLES = 16, 5
@@ -137,7 +137,9 @@ class ImageEmbedding:
         self._cache = cache
         self._budgets = [budget]
         self._blocks: OrderedDict[BlockKey, torch.Tensor] = OrderedDict()
-        self._cuts = LeastRecentlyUsed[Embedding](CUTS_KEPT)
+        self._decoder_blocks = LeastRecentlyUsed[Embedding](
+            DECODER_BLOCKS_KEPT
+        )
         self._lock = threading.Lock()
 
     @classmethod
@@ -161,7 +163,7 @@ class ImageEmbedding:
             'Predictor(model, cache=EmbeddingCache(folder)) to be fast.'
         )
 
-    def cut(
+    def decoder_block(
         self,
         center: Sequence[float],
         pitch: int,
@@ -200,7 +202,7 @@ class ImageEmbedding:
             frame = grid.frame(key, center)
             return Embedding(features, frame, self.model_key)
 
-        return self._cuts.get((*key, row, column), make)
+        return self._decoder_blocks.get((*key, row, column), make)
 
     def overview(self) -> NDArray[np.uint8]:
         """Return the whole image, (h, w, 3) uint8, at model input size."""
@@ -239,7 +241,7 @@ class ImageEmbedding:
         return Embedding(features, frame, self.model_key)
 
     def has(self, center: Sequence[float], pitch: int) -> bool:
-        """Return True if `cut` from any block needs no embedding."""
+        """Return True if `decoder_block` from any block needs no embedding."""
         return self.knows(self.block_at(center, pitch))
 
     def block_at(self, center: Sequence[float], pitch: int) -> BlockKey:

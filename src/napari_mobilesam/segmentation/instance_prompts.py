@@ -19,7 +19,6 @@ from scipy.ndimage import distance_transform_edt
 from napari_mobilesam.model.instance_head import FOREGROUND
 from napari_mobilesam.segmentation.adaptive import ask_adaptively
 from napari_mobilesam.segmentation.coverage import Coverage
-from napari_mobilesam.segmentation.crops import Region
 from napari_mobilesam.segmentation.everything_plan import (
     Plan,
     expected_prompts,
@@ -33,6 +32,7 @@ from napari_mobilesam.segmentation.plan_parts import (
     parts_of,
     sample_of,
 )
+from napari_mobilesam.segmentation.region import Region
 from napari_mobilesam.segmentation.region_worker import divide_together
 from napari_mobilesam.segmentation.run import (
     REGIONS_AT_ONCE,
@@ -74,10 +74,10 @@ def ask_instances(run: Run, plan: Plan, collector: Collector) -> None:
     """
     if not plan.regions:
         return
-    cut = plan.regions[0].cut
-    assert cut is not None and plan.diameter is not None
+    block = plan.regions[0].decoder_block
+    assert block is not None and plan.diameter is not None
     parts = parts_of(plan.regions, run.image.grid)
-    look = Look(run, cut.pitch)
+    look = Look(run, block.pitch)
     unsure = _knows_little(look, sample_of(parts, run.image.grid))
     if run.cancelled():
         return

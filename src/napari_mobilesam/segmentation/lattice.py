@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_mobilesam.segmentation.crops import Region
+from napari_mobilesam.segmentation.region import Region
 from napari_mobilesam.types import Box
 
 # Points per object diameter: with 2.5 two or more fall on a round object.

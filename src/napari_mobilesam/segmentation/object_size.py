@@ -22,12 +22,12 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_mobilesam.segmentation.crops import Cut, Region
 from napari_mobilesam.segmentation.embedding_grid import LARGE_SIDE
 from napari_mobilesam.segmentation.head_sizes import head_diameter
 from napari_mobilesam.segmentation.image_embedding import ImageEmbedding
 from napari_mobilesam.segmentation.parameters import NO_THRESHOLDS
 from napari_mobilesam.segmentation.prediction import Prediction
+from napari_mobilesam.segmentation.region import DecoderBlock, Region
 from napari_mobilesam.segmentation.region_worker import RegionWorker
 from napari_mobilesam.segmentation.scale_choice import (
     STEP,
@@ -244,14 +244,14 @@ def _ask(
     for point in points:
         if pitch not in point.pitches:
             between()
-            answer = _answer(image, Cut(point.place, pitch, large))
+            answer = _answer(image, DecoderBlock(point.place, pitch, large))
             point.answers.add(pitch, answer)
 
 
-def _answer(image: ImageEmbedding, cut: Cut) -> Prediction:
+def _answer(image: ImageEmbedding, block: DecoderBlock) -> Prediction:
     """Return the answer to a click in the middle of a decoder block."""
-    window = image.grid.frame_at(*cut).window
-    region = Region(window, np.array([cut.center]), -1.0, cut)
+    window = image.grid.frame_at(*block).window
+    region = Region(window, np.array([block.center]), -1.0, block)
     worker = RegionWorker(image, EverythingParameters(), NO_THRESHOLDS, region)
     masks = worker.ask_points(region.points)
     return Prediction(

@@ -15,13 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_mobilesam.model.versions import LatestOnly
-from napari_mobilesam.segmentation.crops import Region
 from napari_mobilesam.segmentation.embedding_grid import (
     BlockKey,
     EmbeddingGrid,
 )
 from napari_mobilesam.segmentation.everything_plan import blocks_of, by_block
 from napari_mobilesam.segmentation.head_maps import InstanceMaps, maps_of
+from napari_mobilesam.segmentation.region import Region
 from napari_mobilesam.segmentation.run import Run
 from napari_mobilesam.types import Box
 

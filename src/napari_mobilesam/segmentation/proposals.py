@@ -16,7 +16,6 @@ from napari_mobilesam.argument_checks import (
     quoted,
     small_array,
 )
-from napari_mobilesam.segmentation.crops import Cut, Region
 from napari_mobilesam.segmentation.image import ContrastLimits, as_rgb_plane
 from napari_mobilesam.segmentation.image_embedding import (
     ImageEmbedding,
@@ -30,6 +29,7 @@ from napari_mobilesam.segmentation.prompt_checks import (
     checked_prompts,
     reach_beyond,
 )
+from napari_mobilesam.segmentation.region import DecoderBlock, Region
 from napari_mobilesam.segmentation.region_worker import RegionWorker
 from napari_mobilesam.segmentation.run import REGIONS_AT_ONCE, Hooks, Run
 from napari_mobilesam.segmentation.scale_choice import (
@@ -211,13 +211,15 @@ def masks_of_boxes(
     complete : bool
         False if cancelled.
     """
-    groups: dict[Cut, list[int]] = {}
+    groups: dict[DecoderBlock, list[int]] = {}
     for index, box in enumerate(corners):
-        groups.setdefault(_cut_for(box, known), []).append(index)
+        groups.setdefault(_decoder_block_for(box, known), []).append(index)
     # No mask is cut off: the box says where it ends.
     regions = [
-        Region(known.grid.frame_at(*cut).window, np.zeros((0, 2)), -1.0, cut)
-        for cut in groups
+        Region(
+            known.grid.frame_at(*block).window, np.zeros((0, 2)), -1.0, block
+        )
+        for block in groups
     ]
     run = Run(
         known,
@@ -238,9 +240,9 @@ def masks_of_boxes(
 
     for group in run.groups(regions, REGIONS_AT_ONCE):
         asked = [
-            (worker, np.array(groups[worker.region.cut]))
+            (worker, np.array(groups[worker.region.decoder_block]))
             for worker in run.embed(group)
-            if worker.region.cut is not None
+            if worker.region.decoder_block is not None
         ]
         for members, answers in run.ask(asked, answer):
             found = [(int(members[n]), mask) for n, mask in answers]
@@ -251,7 +253,9 @@ def masks_of_boxes(
     return masks, run.complete
 
 
-def _cut_for(box: NDArray[np.float64], image: ImageEmbedding) -> Cut:
+def _decoder_block_for(
+    box: NDArray[np.float64], image: ImageEmbedding
+) -> DecoderBlock:
     """Return the decoder block for a box; nearby boxes share one.
 
     Its middle lies on a lattice of cores, unless the box does not fit.
@@ -263,14 +267,14 @@ def _cut_for(box: NDArray[np.float64], image: ImageEmbedding) -> Cut:
     pitch = holding_pitch(grid, prompts, grid.pitch_for(diameter))
     side = grid.core * pitch
     row, column = box.reshape(2, 2).mean(axis=0)
-    cut = Cut(
+    block = DecoderBlock(
         ((row // side + 0.5) * side, (column // side + 0.5) * side),
         pitch,
         large=True,
     )
-    window = np.array(grid.frame_at(*cut).window)
+    window = np.array(grid.frame_at(*block).window)
     inside = (box[:2] >= window[:2]) & (box[2:] <= window[2:])
-    return cut if inside.all() else Cut((row, column), pitch)
+    return block if inside.all() else DecoderBlock((row, column), pitch)
 
 
 def _checked_boxes(

@@ -14,9 +14,9 @@ from torch import Tensor
 from napari_mobilesam.model.batches import in_batches
 from napari_mobilesam.model.mask_decoder import mask_slice
 from napari_mobilesam.segmentation.cleanup import without_specks
-from napari_mobilesam.segmentation.crops import Region
 from napari_mobilesam.segmentation.image_embedding import ImageEmbedding
 from napari_mobilesam.segmentation.parameters import Thresholds
+from napari_mobilesam.segmentation.region import Region
 from napari_mobilesam.segmentation.upscaling import as_mask, upscale_mask
 from napari_mobilesam.types import (
     EverythingParameters,
@@ -81,8 +81,8 @@ class RegionWorker:
         self.shape = image.image_shape
         self.embedding = (
             image.window(region.window)
-            if region.cut is None
-            else image.cut(*region.cut)
+            if region.decoder_block is None
+            else image.decoder_block(*region.decoder_block)
         )
 
     @cached_property

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from napari_mobilesam.segmentation.crops import Cut, Region, cut_edge
 from napari_mobilesam.segmentation.embedding_grid import EmbeddingGrid
 from napari_mobilesam.segmentation.masks import center_of, suppress
+from napari_mobilesam.segmentation.region import DecoderBlock, Region, cut_edge
 from napari_mobilesam.segmentation.region_worker import RegionWorker
 from napari_mobilesam.segmentation.run import Collector, Run
 from napari_mobilesam.types import Mask, slices_of
@@ -74,6 +74,6 @@ def _centred_on(mask: Mask, grid: EmbeddingGrid) -> Region:
     )
     least = min(side, max(grid.image_shape)) / grid.cells
     pitch = min(p for p in grid.pitches if p >= least)
-    cut = Cut(center, pitch)
+    block = DecoderBlock(center, pitch)
     points = np.array([mask.point, center_of(mask)])
-    return Region(grid.frame_at(*cut).window, points, cut_edge(pitch), cut)
+    return Region(grid.frame_at(*block).window, points, cut_edge(pitch), block)

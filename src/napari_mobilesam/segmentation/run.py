@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from napari_mobilesam.argument_checks import (
     check_callable,
 )
-from napari_mobilesam.segmentation.crops import Region
 from napari_mobilesam.segmentation.embedding_grid import BlockKey
 from napari_mobilesam.segmentation.everything_plan import blocks_of
 from napari_mobilesam.segmentation.image_embedding import ImageEmbedding
 from napari_mobilesam.segmentation.parameters import Thresholds
+from napari_mobilesam.segmentation.region import Region
 from napari_mobilesam.segmentation.region_worker import RegionWorker
 from napari_mobilesam.segmentation.scope import Scope
 from napari_mobilesam.types import EverythingParameters, Mask, Progress
@@ -241,11 +241,11 @@ class Run:
             )
 
         done: list[RegionWorker] = []
-        cheap = all(region.cut is not None for region in regions)
+        cheap = all(region.decoder_block is not None for region in regions)
         do = map if cheap or len(regions) == 1 else self.model.workers().map
         for made in do(worker, self._until_cancelled(regions)):
             done.append(made)
-            if made.region.cut is None:
+            if made.region.decoder_block is None:
                 self._tell('Embedding')
         return done
 

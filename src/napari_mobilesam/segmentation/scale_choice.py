@@ -224,7 +224,9 @@ def answer_at_scale(
         ladder = image.grid.pitches[::STEP] if scales is None else scales
         return _search(ask, image, prompts, ladder)
     pitch = holding_pitch(image.grid, prompts, image.grid.pitch_for(known))
-    embedding = image.cut(center_of_prompts(prompts, image, pitch), pitch)
+    embedding = image.decoder_block(
+        center_of_prompts(prompts, image, pitch), pitch
+    )
     return ask([embedding], prompts)[0]
 
 
@@ -239,7 +241,7 @@ def _correct(
     if _in_window(prompt_corners(prompts), frame):
         row0, column0, row1, column1 = frame.window
         center = (row0 + row1) / 2, (column0 + column1) / 2
-        embedding = image.cut(center, pitch_of(frame))
+        embedding = image.decoder_block(center, pitch_of(frame))
         if embedding.frame == frame:
             logits = previous.logits[previous.best]
             refined = replace(prompts, mask_input=logits)
@@ -248,7 +250,9 @@ def _correct(
     if mask.data.size:
         prompts = replace(prompts, region=mask)
     pitch = holding_pitch(image.grid, prompts, pitch_of(frame))
-    embedding = image.cut(center_of_prompts(prompts, image, pitch), pitch)
+    embedding = image.decoder_block(
+        center_of_prompts(prompts, image, pitch), pitch
+    )
     return ask([embedding], prompts)[0]
 
 
@@ -271,7 +275,9 @@ def _search(
     asked: dict[int, Prediction] = {}
 
     def ask_at(pitches: Sequence[int]) -> None:
-        blocks = [image.cut(centers[pitch], pitch) for pitch in pitches]
+        blocks = [
+            image.decoder_block(centers[pitch], pitch) for pitch in pitches
+        ]
         asked.update(zip(pitches, ask(blocks, prompts), strict=True))
 
     start = first_scale(ladder)

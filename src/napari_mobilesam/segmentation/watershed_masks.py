@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from scipy.ndimage import find_objects, map_coordinates
 
 from napari_mobilesam.model.instance_head import FOREGROUND, MAP_PIXELS
-from napari_mobilesam.segmentation.crops import Region
 from napari_mobilesam.segmentation.everything_plan import Plan
 from napari_mobilesam.segmentation.head_maps import InstanceMaps
 from napari_mobilesam.segmentation.instances import LIKELY
 from napari_mobilesam.segmentation.plan_parts import Look, parts_of
+from napari_mobilesam.segmentation.region import Region
 from napari_mobilesam.segmentation.run import Collector, Run
 from napari_mobilesam.segmentation.upscaling import crop_to_mask
 from napari_mobilesam.types import Mask
@@ -47,9 +47,9 @@ def take_instances(run: Run, plan: Plan, collector: Collector) -> None:
     """
     if not plan.regions:
         return
-    cut = plan.regions[0].cut
-    assert cut is not None
-    look = Look(run, cut.pitch)
+    block = plan.regions[0].decoder_block
+    assert block is not None
+    look = Look(run, block.pitch)
     for part in parts_of(plan.regions, run.image.grid):
         left: Points | None = None
         for further in range(WIDENED, -1, -1):

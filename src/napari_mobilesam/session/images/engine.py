@@ -218,7 +218,7 @@ class Engine:
         for number, (center, pitch) in enumerate(self._likely(plane, model)):
             if number and interrupted():
                 return False
-            image.cut(center, pitch)
+            image.decoder_block(center, pitch)
         return True
 
     def prepared(self, plane: ImagePlane, model: Sam) -> bool:
