@@ -36,11 +36,11 @@ if TYPE_CHECKING:
     from napari_mobilesam.segmentation.estimate import (
         estimate_run as estimate_run,
     )
-    from napari_mobilesam.segmentation.estimate import (
-        measure_speed as measure_speed,
-    )
     from napari_mobilesam.segmentation.everything import (
         segment_everything as segment_everything,
+    )
+    from napari_mobilesam.segmentation.machine_speed import (
+        measure_speed as measure_speed,
     )
     from napari_mobilesam.segmentation.mask_generator import (
         generate_candidates as generate_candidates,
@@ -108,7 +108,7 @@ _MODULE_OF = {
     'edge_map': 'segmentation.edges',
     'mask_outlines': 'segmentation.outlines',
     'estimate_run': 'segmentation.estimate',
-    'measure_speed': 'segmentation.estimate',
+    'measure_speed': 'segmentation.machine_speed',
     'segment_large': 'large.pipeline',
     'Series': 'series.series',
     'segment_series': 'series.series_segmentation',

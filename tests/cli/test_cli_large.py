@@ -30,7 +30,7 @@ from napari_mobilesam.large.io.ome_zarr import is_finished, open_labels
 from napari_mobilesam.large.io.sources import ArraySource
 from napari_mobilesam.large.propose import Proposer
 from napari_mobilesam.large.run_folder import records_folder
-from napari_mobilesam.segmentation import estimate
+from napari_mobilesam.segmentation.cost_history import Speed
 from napari_mobilesam.types import SegmentationError
 
 from .conftest import Run
@@ -43,7 +43,7 @@ def oracle(monkeypatch: pytest.MonkeyPatch) -> None:
     """A model that knows the answer, whatever model is named."""
     oracle = Oracle(128, best=24)
     monkeypatch.setattr(models, '_load', lambda named: oracle)
-    speed = estimate.Speed(0.01, 0.001, 0.001)
+    speed = Speed(0.01, 0.001, 0.001)
     monkeypatch.setattr(large_estimate, 'measure_speed', lambda model: speed)
 
 

@@ -18,7 +18,7 @@ from napari_mobilesam.large.large_estimate import (
 )
 from napari_mobilesam.large.large_plan import checked_large, make_plan
 from napari_mobilesam.large.pipeline import segment_large
-from napari_mobilesam.segmentation.estimate import Speed
+from napari_mobilesam.segmentation.cost_history import Speed
 
 from .images import (
     DIAMETER,

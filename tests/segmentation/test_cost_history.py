@@ -11,13 +11,10 @@ from napari_mobilesam.segmentation.cost_history import (
     HALF_LIFE,
     MOST,
     CostHistory,
+    Speed,
     Work,
 )
-from napari_mobilesam.segmentation.estimate import (
-    Speed,
-    estimate_run,
-    expected_work,
-)
+from napari_mobilesam.segmentation.estimate import estimate_run, expected_work
 from napari_mobilesam.time_left import TimeLeft
 from napari_mobilesam.types import (
     EverythingParameters,

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from napari_mobilesam.segmentation.cost_history import Speed
 from napari_mobilesam.segmentation.embedding_grid import EmbeddingGrid
-from napari_mobilesam.segmentation.estimate import Speed, estimate_run
+from napari_mobilesam.segmentation.estimate import estimate_run
 from napari_mobilesam.segmentation.everything_plan import plan_for_shape
 from napari_mobilesam.segmentation.head_maps import maps_of
 from napari_mobilesam.segmentation.head_sizes import seen_density

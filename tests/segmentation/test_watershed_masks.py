@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from napari_mobilesam.segmentation.estimate import Speed, estimate_run
+from napari_mobilesam.segmentation.cost_history import Speed
+from napari_mobilesam.segmentation.estimate import estimate_run
 from napari_mobilesam.segmentation.head_maps import InstanceMaps
 from napari_mobilesam.segmentation.mask_generator import generate_candidates
 from napari_mobilesam.segmentation.watershed_masks import mask_of

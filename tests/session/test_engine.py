@@ -8,7 +8,7 @@ import torch
 from endless import Endless
 
 from napari_mobilesam.model.sam import build_sam
-from napari_mobilesam.segmentation import estimate
+from napari_mobilesam.segmentation import machine_speed
 from napari_mobilesam.segmentation.predictor import Predictor
 from napari_mobilesam.session.images.engine import Engine, click
 from napari_mobilesam.session.images.planes import (
@@ -81,7 +81,7 @@ def side_of(prediction):
 def test_the_preparation_takes_the_time_of_what_it_embeds(
     engine, tiny, monkeypatch
 ):
-    monkeypatch.setattr(estimate, 'known_speed', lambda model: None)
+    monkeypatch.setattr(machine_speed, 'known_speed', lambda model: None)
     small = plane_of_array(np.zeros((100, 100), np.uint8))
     assert engine.preparation_seconds(small, tiny) is None
     engine.prepare(small, tiny)

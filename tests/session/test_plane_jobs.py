@@ -270,14 +270,15 @@ def test_a_job_that_ends_the_thread_is_told(session, task, monkeypatch):
 
 def test_an_estimate_learns_from_the_run_before(session, task, monkeypatch):
     """The same run again has the same prompts and duration."""
-    from napari_mobilesam.segmentation import estimate
+    from napari_mobilesam.segmentation import machine_speed
+    from napari_mobilesam.segmentation.cost_history import Speed
     from napari_mobilesam.session.everything import (
         everything_runs as everything_run,
     )
 
-    speed = estimate.Speed(embedding=0.5, prompt=0.05, mask=0.005)
-    monkeypatch.setattr(estimate, 'measure_speed', lambda model: speed)
-    monkeypatch.setattr(estimate, 'known_speed', lambda model: speed)
+    speed = Speed(embedding=0.5, prompt=0.05, mask=0.005)
+    monkeypatch.setattr(machine_speed, 'measure_speed', lambda model: speed)
+    monkeypatch.setattr(machine_speed, 'known_speed', lambda model: speed)
     # a machine on which every run takes five seconds
     ticks = itertools.count(0, 5)
     monkeypatch.setattr(
@@ -306,12 +307,12 @@ def test_an_estimate_learns_from_the_run_before(session, task, monkeypatch):
 def test_what_is_embedded_takes_no_time(monkeypatch):
     """After half of the prompts, half of the time is left."""
     from napari_mobilesam.model.versions import LatestOnly
-    from napari_mobilesam.segmentation import estimate
-    from napari_mobilesam.segmentation.cost_history import CostHistory
+    from napari_mobilesam.segmentation import machine_speed
+    from napari_mobilesam.segmentation.cost_history import CostHistory, Speed
     from napari_mobilesam.session.everything.pace import PlaneWork
 
-    speed = estimate.Speed(embedding=9.0, prompt=0.01, mask=0.0)
-    monkeypatch.setattr(estimate, 'known_speed', lambda model: speed)
+    speed = Speed(embedding=9.0, prompt=0.01, mask=0.0)
+    monkeypatch.setattr(machine_speed, 'known_speed', lambda model: speed)
     plane = SimpleNamespace(shape=(400, 300), place='image')
     task = SimpleNamespace(plane=plane, region=None)
     model = SimpleNamespace(record=ModelRecord('model'))
@@ -354,12 +355,12 @@ def test_a_cancelled_run_says_nothing_of_prompts(session, task, monkeypatch):
 
 
 def test_embeddings_for_clicks_tell_how_busy_the_machine_is(monkeypatch):
-    from napari_mobilesam.segmentation import estimate
-    from napari_mobilesam.segmentation.cost_history import CostHistory
+    from napari_mobilesam.segmentation import machine_speed
+    from napari_mobilesam.segmentation.cost_history import CostHistory, Speed
     from napari_mobilesam.session.everything.pace import EmbeddingWatch
 
-    speed = estimate.Speed(embedding=1.0, prompt=0.01, mask=0.001)
-    monkeypatch.setattr(estimate, 'known_speed', lambda model: speed)
+    speed = Speed(embedding=1.0, prompt=0.01, mask=0.001)
+    monkeypatch.setattr(machine_speed, 'known_speed', lambda model: speed)
     experience = CostHistory(lambda: 0.0)
     watch, model = EmbeddingWatch(experience), SimpleNamespace(key='a')
     watch(model, 9.0)  # the first one of a model

@@ -14,15 +14,13 @@ from napari_mobilesam.large.large_plan import LargePlan
 from napari_mobilesam.large.propose import is_empty
 from napari_mobilesam.large.tiling import Grid
 from napari_mobilesam.model.sam import Sam
-from napari_mobilesam.segmentation.estimate import (
-    MASKS_PER_PROMPT,
-    Speed,
-    measure_speed,
-)
+from napari_mobilesam.segmentation.cost_history import Speed
+from napari_mobilesam.segmentation.estimate import MASKS_PER_PROMPT
 from napari_mobilesam.segmentation.everything_plan import (
     SHARES,
     point_source,
 )
+from napari_mobilesam.segmentation.machine_speed import measure_speed
 from napari_mobilesam.segmentation.object_size import nothing
 from napari_mobilesam.text import duration
 from napari_mobilesam.types import STRIDE, ModelRecord, window_at
@@ -49,7 +47,7 @@ def run_seconds(
     record : ModelRecord
         Record of the model; an instance head uses fewer prompts than a grid.
     speed : Speed
-        Speed from `napari_mobilesam.segmentation.estimate.measure_speed`.
+        Speed from `napari_mobilesam.segmentation.machine_speed.measure_speed`.
     workers : int
         Number of tiles processed at a time.
     between : callable

@@ -48,12 +48,12 @@ class PlaneWork:
         image: ImageEmbedding,
         diameter: float | None,
     ) -> None:
-        from napari_mobilesam.segmentation.estimate import (
+        from napari_mobilesam.segmentation.estimate import expected_work
+        from napari_mobilesam.segmentation.head_sizes import seen_density
+        from napari_mobilesam.segmentation.machine_speed import (
             USUAL_SPEED,
-            expected_work,
             known_speed,
         )
-        from napari_mobilesam.segmentation.head_sizes import seen_density
 
         self._experience = experience
         self._what = what_of(task, parameters)
@@ -118,7 +118,7 @@ class EmbeddingWatch:
 
     def __call__(self, model: Sam, seconds: float) -> None:
         """Note the duration of an embedding."""
-        from napari_mobilesam.segmentation.estimate import known_speed
+        from napari_mobilesam.segmentation.machine_speed import known_speed
 
         # the first embedding of a model takes longer
         warm, self._warm = self._warm == model.key, model.key

@@ -206,11 +206,9 @@ class PlaneJobs:
         parameters: EverythingParameters,
         model_name: str,
     ) -> None:
-        from napari_mobilesam.segmentation.estimate import (
-            estimate_run,
-            measure_speed,
-        )
+        from napari_mobilesam.segmentation.estimate import estimate_run
         from napari_mobilesam.segmentation.head_sizes import seen_density
+        from napari_mobilesam.segmentation.machine_speed import measure_speed
 
         model = self._models.load(model_name, 'everything')
         if model is None or run is not self._estimates.current:

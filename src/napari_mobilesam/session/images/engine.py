@@ -232,7 +232,7 @@ class Engine:
 
         0 if it has nothing to do, None if the speed of the model is unknown.
         """
-        from napari_mobilesam.segmentation.estimate import known_speed
+        from napari_mobilesam.segmentation.machine_speed import known_speed
 
         grid = self.image(plane, model).grid
         blocks = self._unprepared(plane, model)
