@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from napari_mobilesam.model.text_detectors import (
         download_detector as download_detector,
     )
+    from napari_mobilesam.segmentation.box_prompts import (
+        segment_boxes as segment_boxes,
+    )
     from napari_mobilesam.segmentation.edges import edge_map as edge_map
     from napari_mobilesam.segmentation.embedding_cache import (
         EmbeddingCache as EmbeddingCache,
@@ -57,9 +60,6 @@ if TYPE_CHECKING:
     from napari_mobilesam.segmentation.predictor import Predictor as Predictor
     from napari_mobilesam.segmentation.proposals import (
         object_proposals as object_proposals,
-    )
-    from napari_mobilesam.segmentation.proposals import (
-        segment_boxes as segment_boxes,
     )
     from napari_mobilesam.segmentation.refinement import (
         refine_labels as refine_labels,
@@ -98,7 +98,7 @@ _MODULE_OF = {
     'generate_candidates': 'segmentation.mask_generator',
     'generate_masks': 'segmentation.mask_generator',
     'segment_everything': 'segmentation.everything',
-    'segment_boxes': 'segmentation.proposals',
+    'segment_boxes': 'segmentation.box_prompts',
     'refine_labels': 'segmentation.refinement',
     'propose_classes': 'segmentation.object_classes',
     'find_similar': 'segmentation.similar',

@@ -32,9 +32,9 @@ from napari_mobilesam.cli.progress import ProgressLine
 from napari_mobilesam.cli.prompt_options import check_inside, read_boxes
 from napari_mobilesam.large.io.sources import open_source
 from napari_mobilesam.model.checkpoints import load_model
+from napari_mobilesam.segmentation.box_tables import boxes_of_table
 from napari_mobilesam.segmentation.masks import paint_objects
 from napari_mobilesam.segmentation.predictor import Predictor
-from napari_mobilesam.segmentation.proposals import boxes_of_table
 from napari_mobilesam.types import PromptError, Prompts
 
 from .conftest import Run

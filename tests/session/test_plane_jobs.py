@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from fakes import FIRST, SECOND, blobs, oracle_session
 
-from napari_mobilesam.segmentation import proposals
+from napari_mobilesam.segmentation import box_prompts
 from napari_mobilesam.session import PlaneTask
 from napari_mobilesam.types import EverythingParameters, ModelRecord
 
@@ -262,7 +262,7 @@ def test_a_job_that_ends_the_thread_is_told(session, task, monkeypatch):
     def leave(*given, **options):
         raise SystemExit(3)
 
-    monkeypatch.setattr(proposals, 'segment_boxes', leave)
+    monkeypatch.setattr(box_prompts, 'segment_boxes', leave)
     session.runs.jobs.boxes(task, np.zeros((1, 4)))
     assert session.finish(30)
     assert failures == [('Unexpected SystemExit: 3', 'everything')]

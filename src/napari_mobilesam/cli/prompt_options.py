@@ -232,7 +232,7 @@ def read_boxes(
         If it is not a table of boxes, has no rows, or no box is on the plane.
     """
     from napari_mobilesam.large.io.tables import read_table
-    from napari_mobilesam.segmentation.proposals import boxes_of_table
+    from napari_mobilesam.segmentation.box_tables import boxes_of_table
 
     table = read_table(path)
     count = sum(str(name).startswith('axis-') for name in table.columns)

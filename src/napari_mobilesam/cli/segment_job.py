@@ -77,7 +77,7 @@ class SegmentJob:
             'progress': self.progress,
         }
         if self.boxes is not None:
-            from napari_mobilesam.segmentation.proposals import segment_boxes
+            from napari_mobilesam.segmentation.box_prompts import segment_boxes
 
             found = segment_boxes(pixels, model, self.boxes, **reported)
         elif prompts := prompts_of(options):
@@ -114,9 +114,7 @@ class SegmentJob:
     def everything(self) -> SegmentOutput:
         """Find all objects, edges, or object proposals."""
         from napari_mobilesam.segmentation.edges import edge_map
-        from napari_mobilesam.segmentation.everything import (
-            segment_everything,
-        )
+        from napari_mobilesam.segmentation.everything import segment_everything
         from napari_mobilesam.segmentation.proposals import object_proposals
 
         kind, pixels = self.options.output_kind, self.image.pixels

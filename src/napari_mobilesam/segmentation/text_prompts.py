@@ -21,13 +21,13 @@ from napari_mobilesam.segmentation.box_detectors import (
     checked_detector,
     load_detector,
 )
+from napari_mobilesam.segmentation.box_prompts import masks_of_boxes
 from napari_mobilesam.segmentation.candidates import Candidates, Selection
 from napari_mobilesam.segmentation.image import as_rgb_plane
 from napari_mobilesam.segmentation.image_embedding import (
     ImageEmbedding,
     embedding_of,
 )
-from napari_mobilesam.segmentation.proposals import masks_of_boxes
 from napari_mobilesam.segmentation.scope import Scope, checked_scope
 from napari_mobilesam.types import EverythingParameters, Mask, Progress
 

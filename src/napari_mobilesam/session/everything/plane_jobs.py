@@ -171,7 +171,7 @@ class PlaneJobs:
         """
 
         def work(rgb: Any, model: Sam, **hooks: Any) -> Any:
-            from napari_mobilesam.segmentation.proposals import segment_boxes
+            from napari_mobilesam.segmentation.box_prompts import segment_boxes
 
             return segment_boxes(rgb, model, boxes, **hooks)
 

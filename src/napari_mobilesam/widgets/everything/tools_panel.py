@@ -158,7 +158,7 @@ def boxes_in(plane: LayerPlane, source: Any) -> NDArray[np.float64]:
 
 def _of_table(path: Path) -> NDArray[np.float64]:
     from napari_mobilesam.large.io.tables import read_table
-    from napari_mobilesam.segmentation.proposals import boxes_of_table
+    from napari_mobilesam.segmentation.box_tables import boxes_of_table
 
     table = boxes_of_table(read_table(path, separator=None))
     try:
