@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 import napari_mobilesam as nm
 from napari_mobilesam.model.sam import Sam
-from napari_mobilesam.segmentation.masks import centre_point
+from napari_mobilesam.segmentation.masks import innermost_pixel
 from napari_mobilesam.session.images.engine import Engine
 from napari_mobilesam.session.images.planes import ImagePlane
 from napari_mobilesam.session.objects.records import (
@@ -62,7 +62,7 @@ def click_curve(
     engine: Engine, plane: ImagePlane, truth: Pixels, model: Sam, feed: bool
 ) -> list[float]:
     """Return the IoU after each click."""
-    points, labels = [centre_point(truth)], [1]
+    points, labels = [innermost_pixel(truth)], [1]
     before: ObjectCandidates | None = None
     curve: list[float] = []
     for _ in range(CLICKS):

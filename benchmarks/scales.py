@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 import napari_mobilesam as nm
 from napari_mobilesam.segmentation.diameter import estimate_diameter
 from napari_mobilesam.segmentation.image import as_rgb_plane, resize
-from napari_mobilesam.segmentation.masks import centre_point
+from napari_mobilesam.segmentation.masks import innermost_pixel
 from napari_mobilesam.training.dataset import read_folder
 from napari_mobilesam.training.evaluate import label_scores
 from napari_mobilesam.training.labelled_images import LabelledImage, by_group
@@ -217,7 +217,7 @@ def centre_of(truth: np.ndarray) -> np.ndarray:
     rows, columns = np.nonzero(truth)
     corner = max(rows.min() - 1, 0), max(columns.min() - 1, 0)
     inside = truth[corner[0] : rows.max() + 2, corner[1] : columns.max() + 2]
-    return np.add(centre_point(inside), corner)
+    return np.add(innermost_pixel(inside), corner)
 
 
 if __name__ == '__main__':

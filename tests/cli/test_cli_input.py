@@ -33,7 +33,7 @@ from napari_mobilesam.cli.prompt_options import check_inside, read_boxes
 from napari_mobilesam.large.io.sources import open_source
 from napari_mobilesam.model.checkpoints import load_model
 from napari_mobilesam.segmentation.box_tables import boxes_of_table
-from napari_mobilesam.segmentation.masks import paint_objects
+from napari_mobilesam.segmentation.painting import paint_objects
 from napari_mobilesam.segmentation.predictor import Predictor
 from napari_mobilesam.types import PromptError, Prompts
 

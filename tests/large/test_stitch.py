@@ -24,12 +24,8 @@ from napari_mobilesam.large.stitch import (
     visible,
     without_duplicates,
 )
-from napari_mobilesam.segmentation.masks import (
-    boxes_of,
-    by_score,
-    non_maximum_suppression,
-    paint_labels,
-)
+from napari_mobilesam.segmentation.nms import boxes_of, non_maximum_suppression
+from napari_mobilesam.segmentation.painting import by_score, paint_labels
 from napari_mobilesam.segmentation.upscaling import crop_to_mask
 from napari_mobilesam.types import Mask
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from napari_mobilesam.segmentation.image import as_rgb_plane
-from napari_mobilesam.segmentation.masks import centre_point
+from napari_mobilesam.segmentation.masks import innermost_pixel
 from napari_mobilesam.training.augment import scale_intensities
 from napari_mobilesam.training.crop_geometry import choose_window
 from napari_mobilesam.training.instance_maps import KnownMaps
@@ -145,11 +145,11 @@ def test_procedural_scenes_have_objects_and_parts() -> None:
             assert (whole[part] == scene.labels[1][part]).all()
 
 
-def test_centre_point_is_deepest() -> None:
+def test_innermost_pixel_is_deepest() -> None:
     mask = np.zeros((20, 20), dtype=bool)
     mask[2:13, 3:14] = True
     mask[7, 14:20] = True
-    assert centre_point(mask) == (7, 8)
+    assert innermost_pixel(mask) == (7, 8)
 
 
 def test_correction_goes_to_the_larger_error() -> None:

@@ -273,7 +273,7 @@ def segment_prompts(
     table : DataFrame
         One row per object with at least one pixel.
     """
-    from napari_mobilesam.segmentation.masks import paint_objects
+    from napari_mobilesam.segmentation.painting import paint_objects
     from napari_mobilesam.segmentation.predictor import Predictor
 
     predictor = Predictor(model)

@@ -115,7 +115,7 @@ def edited_objects(image: SeriesImage) -> pd.DataFrame | None:
         None if the file is no label image.
     """
     from napari_mobilesam.segmentation.label_masks import masks_of_labels
-    from napari_mobilesam.segmentation.masks import label_table
+    from napari_mobilesam.segmentation.painting import label_table
 
     if image.made_of['kind'] != 'labels':
         return None

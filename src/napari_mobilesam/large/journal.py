@@ -23,7 +23,7 @@ import xxhash
 from numpy.typing import NDArray
 
 from napari_mobilesam.files import PART, write_atomic
-from napari_mobilesam.segmentation.masks import boxes_of
+from napari_mobilesam.segmentation.nms import boxes_of
 from napari_mobilesam.types import Mask, SegmentationError
 
 MANIFEST = 'manifest.json'

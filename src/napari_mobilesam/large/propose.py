@@ -32,9 +32,8 @@ from napari_mobilesam.segmentation.faint_masks import without_faint
 from napari_mobilesam.segmentation.image_embedding import ImageEmbedding
 from napari_mobilesam.segmentation.lattice import Lattice
 from napari_mobilesam.segmentation.mask_generator import ask_plan
-from napari_mobilesam.segmentation.masks import (
+from napari_mobilesam.segmentation.nms import (
     boxes_of,
-    clean,
     non_maximum_suppression,
     suppress,
 )
@@ -42,6 +41,7 @@ from napari_mobilesam.segmentation.parameters import thresholds_for
 from napari_mobilesam.segmentation.region import DecoderBlock, Region, cut_edge
 from napari_mobilesam.segmentation.run import Collector, Hooks, Run
 from napari_mobilesam.segmentation.scope import Scope
+from napari_mobilesam.segmentation.small_regions import clean
 from napari_mobilesam.types import (
     STRIDE,
     EverythingParameters,

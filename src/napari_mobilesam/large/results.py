@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from napari_mobilesam.large.mask_table import MaskTable
 from napari_mobilesam.large.render import Painted
-from napari_mobilesam.segmentation.masks import TABLE_COLUMNS as COLUMNS
+from napari_mobilesam.segmentation.painting import TABLE_COLUMNS as COLUMNS
 from napari_mobilesam.types import Mask, Window
 
 if TYPE_CHECKING:

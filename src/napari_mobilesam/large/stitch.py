@@ -19,8 +19,8 @@ from napari_mobilesam.large.mask_table import (
     shared_pixels,
 )
 from napari_mobilesam.segmentation.linking import Overlaps
-from napari_mobilesam.segmentation.masks import VISIBLE_FRACTION
-from napari_mobilesam.segmentation.overlaps import BoxOverlaps
+from napari_mobilesam.segmentation.nms import BoxOverlaps
+from napari_mobilesam.segmentation.painting import VISIBLE_FRACTION
 
 
 def without_duplicates(found: MaskTable, threshold: float) -> MaskTable:

@@ -13,17 +13,12 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_mobilesam.segmentation.coverage import (
-    Coverage,
-    confident_iou,
-)
+from napari_mobilesam.segmentation.coverage import Coverage, confident_iou
 from napari_mobilesam.segmentation.everything_plan import Plan
 from napari_mobilesam.segmentation.lattice import Lattice
-from napari_mobilesam.segmentation.masks import (
-    center_of,
-    paint_labels,
-    suppress,
-)
+from napari_mobilesam.segmentation.masks import center_of
+from napari_mobilesam.segmentation.nms import suppress
+from napari_mobilesam.segmentation.painting import paint_labels
 from napari_mobilesam.segmentation.point_classifier import (
     PointClassifier,
     describe,

@@ -17,7 +17,7 @@ from napari_mobilesam.segmentation.image_embedding import (
     embedding_of,
 )
 from napari_mobilesam.segmentation.layout import Channels
-from napari_mobilesam.segmentation.masks import paint_objects
+from napari_mobilesam.segmentation.painting import paint_objects
 from napari_mobilesam.segmentation.parameters import NO_THRESHOLDS
 from napari_mobilesam.segmentation.prompt_checks import (
     checked_prompts,

@@ -23,25 +23,23 @@ from napari_mobilesam.segmentation.filters import (
     touches_border,
 )
 from napari_mobilesam.segmentation.layout import Channels, plane_layout
-from napari_mobilesam.segmentation.masks import (
-    VISIBLE_FRACTION,
+from napari_mobilesam.segmentation.nms import (
+    BoxOverlaps,
     boxes_of,
+    suppress_cleaned,
+)
+from napari_mobilesam.segmentation.painting import (
+    VISIBLE_FRACTION,
     by_score,
     label_table,
     paint_labels,
-    remove_small_regions,
-    suppress_cleaned,
     worth,
 )
-from napari_mobilesam.segmentation.overlaps import BoxOverlaps
 from napari_mobilesam.segmentation.parameters import thresholds_for
 from napari_mobilesam.segmentation.scope import Scope
+from napari_mobilesam.segmentation.small_regions import remove_small_regions
 from napari_mobilesam.text import counted
-from napari_mobilesam.types import (
-    EverythingParameters,
-    Mask,
-    ModelRecord,
-)
+from napari_mobilesam.types import EverythingParameters, Mask, ModelRecord
 
 if TYPE_CHECKING:
     import pandas as pd

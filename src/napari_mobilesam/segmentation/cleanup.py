@@ -64,7 +64,9 @@ class CleanUp:
             Prompts of the object, which select its part.
         """
         # imported here: opening a window must not wait for scikit-image
-        from napari_mobilesam.segmentation.masks import remove_small_regions
+        from napari_mobilesam.segmentation.small_regions import (
+            remove_small_regions,
+        )
 
         if self.smooth:
             mask = _smoothed(mask, image_shape)

@@ -24,7 +24,7 @@ from napari_mobilesam.segmentation.image_embedding import (
     embedding_of,
 )
 from napari_mobilesam.segmentation.layout import Channels
-from napari_mobilesam.segmentation.masks import suppress
+from napari_mobilesam.segmentation.nms import suppress
 from napari_mobilesam.segmentation.parameters import (
     Thresholds,
     checked_parameters,

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from napari_mobilesam.segmentation.embedding_grid import EmbeddingGrid
-from napari_mobilesam.segmentation.masks import center_of, suppress
+from napari_mobilesam.segmentation.masks import center_of
+from napari_mobilesam.segmentation.nms import suppress
 from napari_mobilesam.segmentation.region import DecoderBlock, Region, cut_edge
 from napari_mobilesam.segmentation.region_worker import RegionWorker
 from napari_mobilesam.segmentation.run import Collector, Run

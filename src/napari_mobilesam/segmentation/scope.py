@@ -8,11 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_mobilesam.argument_checks import (
-    quoted,
-    small_array,
-)
-from napari_mobilesam.segmentation.masks import VISIBLE_FRACTION
+from napari_mobilesam.argument_checks import quoted, small_array
+from napari_mobilesam.segmentation.painting import VISIBLE_FRACTION
 from napari_mobilesam.segmentation.prompt_checks import warn_beyond
 from napari_mobilesam.segmentation.upscaling import crop_to_mask
 from napari_mobilesam.types import Box, Mask, SegmentationError, slices_of

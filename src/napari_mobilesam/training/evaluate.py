@@ -23,7 +23,7 @@ from napari_mobilesam.argument_checks import (
 from napari_mobilesam.files import write_text_atomic
 from napari_mobilesam.model.sam import Sam
 from napari_mobilesam.segmentation.everything import segment_everything
-from napari_mobilesam.segmentation.masks import centre_point
+from napari_mobilesam.segmentation.masks import innermost_pixel
 from napari_mobilesam.segmentation.prediction import Prediction
 from napari_mobilesam.segmentation.predictor import Predictor
 from napari_mobilesam.training.labelled_images import LabelledImage
@@ -176,7 +176,7 @@ def _shift(
 def _prompt_scores(
     asker: Asker, target: Target, rng: np.random.Generator
 ) -> dict[str, float]:
-    centre = _shift(centre_point(target.truth), target.offset)
+    centre = _shift(innermost_pixel(target.truth), target.offset)
     anywhere = _shift(random_point(target.truth, rng), target.offset)
     corner = np.tile(np.asarray(target.offset, dtype=float), 2)
     box = box_of(target.truth) + corner
@@ -199,7 +199,7 @@ def _prompt_scores(
 def _clicks(asker: Asker, target: Target, most: int) -> tuple[int, int]:
     """Return clicks to IoU 0.8 and 0.9; ``most`` if not reached."""
     truth = target.layer == target.label
-    points = [_shift(centre_point(target.truth), target.offset)]
+    points = [_shift(innermost_pixel(target.truth), target.offset)]
     labels = [1]
     reached = {0.8: most, 0.9: most}
     previous: Prediction | None = None
@@ -244,7 +244,7 @@ def _agreement(
     asker: Asker, teacher: Asker, target: Target, distance: float, turn: float
 ) -> float:
     """Return the student-teacher IoU for a click and a nearby negative one."""
-    row, column = _shift(centre_point(target.truth), target.offset)
+    row, column = _shift(innermost_pixel(target.truth), target.offset)
     beside = (
         int(np.clip(row + distance * np.sin(turn), 0, asker.shape[0] - 1)),
         int(np.clip(column + distance * np.cos(turn), 0, asker.shape[1] - 1)),

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from napari_mobilesam.model.sam import Sam
-from napari_mobilesam.segmentation.masks import centre_point
+from napari_mobilesam.segmentation.masks import innermost_pixel
 from napari_mobilesam.segmentation.prediction import agreement
 from napari_mobilesam.training.crop_geometry import choose_window
 from napari_mobilesam.training.labelled_images import LabelledImage, by_group
@@ -78,7 +78,8 @@ def validation_samples(
                 labels,
                 np.array(targets, dtype=np.int64),
                 np.array(
-                    [to_xy(centre_point(m), stride) for m in masks], np.float32
+                    [to_xy(innermost_pixel(m), stride) for m in masks],
+                    np.float32,
                 ),
                 np.array(boxes, np.float32) * stride - 0.5,
                 np.zeros((0, 2), np.float32),

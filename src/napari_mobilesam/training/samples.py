@@ -14,7 +14,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_mobilesam.segmentation.masks import centre_point
+from napari_mobilesam.segmentation.masks import innermost_pixel
 from napari_mobilesam.training.crop_geometry import (
     CropGeometry,
     choose_window,
@@ -153,7 +153,7 @@ def simulate_prompts(
     for layer, label in targets:
         mask = labels[layer] == label
         middle = rng.random() < 0.4
-        point = centre_point(mask) if middle else random_point(mask, rng)
+        point = innermost_pixel(mask) if middle else random_point(mask, rng)
         points.append(to_xy(point, stride))
         box = jitter_box(box_of(mask), labels.shape[1:], rng)
         boxes.append(box[[1, 0, 3, 2]] * stride - 0.5)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_mobilesam.segmentation.masks import (
-    centre_point,
+    innermost_pixel,
     interior_distance,
 )
 
@@ -82,7 +82,7 @@ def correction_point(
     depths = [interior_distance(region) for region, _ in regions]
     best = int(np.argmax([depth.max() for depth in depths]))
     if depths[best].max() == 0:
-        return *centre_point(truth), 1
+        return *innermost_pixel(truth), 1
     peak = int(np.argmax(depths[best]))
     row, column = divmod(peak, truth.shape[1])
     return row, column, regions[best][1]

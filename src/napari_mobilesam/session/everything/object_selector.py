@@ -102,7 +102,7 @@ class ObjectSelector:
         candidates: Candidates,
         selection: Selection,
     ) -> tuple[NDArray[Any], pd.DataFrame]:
-        from napari_mobilesam.segmentation.masks import label_table
+        from napari_mobilesam.segmentation.painting import label_table
 
         picture, painted = candidates.paint(selection)
         labels = [self._label(PlaneMask(number, mask)) for mask in painted]
@@ -147,7 +147,7 @@ def _as_labels(values: NDArray[Any]) -> NDArray[Any]:
 
 
 def _empty_table() -> pd.DataFrame:
-    from napari_mobilesam.segmentation.masks import label_table
+    from napari_mobilesam.segmentation.painting import label_table
 
     return label_table(np.zeros((0, 0), np.uint16), []).assign(
         point_row=0.0, point_column=0.0, plane=0, planes=1

@@ -316,7 +316,7 @@ def _attempts(
 
 def innermost_point(mask: Mask) -> tuple[float, float]:
     """Return the (row, column) of the pixel farthest from a mask's edge."""
-    from napari_mobilesam.segmentation.masks import centre_point
+    from napari_mobilesam.segmentation.masks import innermost_pixel
 
-    row, column = centre_point(mask.data)
+    row, column = innermost_pixel(mask.data)
     return float(mask.box[0] + row), float(mask.box[1] + column)

@@ -1,4 +1,7 @@
-"""Overlaps of boxes, computed once and used for many thresholds."""
+"""Greedy non-maximum suppression (NMS) of masks by their boxes.
+
+The pairs of boxes that overlap are found once, and serve many thresholds.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_mobilesam.segmentation.box_pairs import meeting_pairs
+from napari_mobilesam.types import Mask
 
 
 class BoxOverlaps:
@@ -125,3 +129,63 @@ def _overlapping_pairs(
         np.concatenate(seconds)[order],
         np.concatenate(ious)[order],
     )
+
+
+def boxes_of(masks: Sequence[Mask]) -> NDArray[np.int64]:
+    """Return (N, 4) int64 boxes (row0, column0, row1, column1), half open."""
+    boxes = np.array([mask.box for mask in masks], dtype=np.int64)
+    return boxes.reshape(-1, 4)
+
+
+def non_maximum_suppression(
+    boxes: NDArray[np.int64],
+    keys: Sequence[NDArray[Any]],
+    threshold: float,
+) -> NDArray[np.intp]:
+    """Greedy non-maximum suppression of boxes.
+
+    Parameters
+    ----------
+    boxes : ndarray
+        (N, 4) int (row0, column0, row1, column1), half open.
+    keys : sequence of ndarray
+        (N,) each; higher is better, see `better_first`.
+    threshold : float
+        Boxes with a larger IoU with a better box are dropped.
+
+    Returns
+    -------
+    ndarray
+        Indices of the boxes kept, best first.
+    """
+    overlaps = BoxOverlaps(boxes, threshold)
+    return overlaps.suppress(np.arange(len(boxes)), keys, threshold)
+
+
+def suppress(
+    masks: Sequence[Mask],
+    threshold: float,
+    keys: Sequence[NDArray[Any]] | None = None,
+) -> list[Mask]:
+    """Drop masks whose box overlaps that of a better mask; best first.
+
+    Masks are ranked by score, or by the ``keys`` of `non_maximum_suppression`.
+    """
+    if keys is None:
+        keys = [np.array([mask.score for mask in masks])]
+    kept = non_maximum_suppression(boxes_of(masks), keys, threshold)
+    return [masks[index] for index in kept]
+
+
+def suppress_cleaned(
+    pairs: Sequence[tuple[Mask, Mask]], threshold: float
+) -> list[Mask]:
+    """Drop duplicates among cleaned masks, given the originals.
+
+    Of two duplicates, one that needed no cleaning is preferred, then the one
+    with the higher score.
+    """
+    untouched = np.array([float(new is old) for old, new in pairs])
+    scores = np.array([old.score for old, _ in pairs])
+    cleaned = [new for _, new in pairs]
+    return suppress(cleaned, threshold, [untouched, scores])
