@@ -7,7 +7,9 @@ import pytest
 
 from napari_mobilesam.segmentation.image_embedding import ImageEmbedding
 from napari_mobilesam.segmentation.label_masks import (
+    ObjectMasks,
     equivalent_diameter,
+    label_plane,
     masks_of_labels,
     typical_diameter,
 )
@@ -16,7 +18,7 @@ from napari_mobilesam.segmentation.object_features import (
     cell_shares,
     pooled_features,
 )
-from napari_mobilesam.types import SegmentationError
+from napari_mobilesam.types import ImageError, SegmentationError
 from segmentation.helpers import as_mask, disc, paste
 
 SHAPE = (60, 90)
@@ -86,3 +88,77 @@ def test_features_are_the_mean_over_the_mask(tiny_model):
     part = block[:, 2 - key.row : 4 - key.row, 3 - key.column : 4 - key.column]
     assert np.allclose(pooled, part.mean(axis=(1, 2)), atol=1e-5)
     assert pooled_features(image, [], pitch).shape[0] == 0
+
+
+# label images as other programs write them
+
+
+def two_labels() -> np.ndarray:
+    labels = np.zeros((96, 128), np.uint16)
+    labels[13:43, 17:47] = 3
+    labels[53:83, 69:107] = 7
+    return labels
+
+
+def test_cellpose_uint16():
+    objects = ObjectMasks.of(two_labels())
+    assert sorted(objects.masks) == [3, 7]
+    assert objects.masks[7].box == (53, 69, 83, 107)
+
+
+def test_stardist_int32():
+    assert sorted(ObjectMasks.of(two_labels().astype(np.int32)).masks) == [
+        3,
+        7,
+    ]
+
+
+@pytest.mark.parametrize('dtype', [np.int32, np.float32])
+def test_instanseg_with_a_leading_axis(dtype: type):
+    given = two_labels()[None, None].astype(dtype)
+    objects = ObjectMasks.of(given)
+    assert np.array_equal(objects.labels, two_labels())
+
+
+@pytest.mark.parametrize(
+    'threshold',
+    [
+        two_labels() > 0,
+        255 * (two_labels() > 0).astype(np.uint8),
+        (two_labels() > 0).astype(np.uint8),
+    ],
+    ids=['bool', '0-255', '0-1'],
+)
+def test_parts_of_a_threshold_are_objects(threshold: np.ndarray):
+    objects = ObjectMasks.of(threshold)
+    assert sorted(objects.masks) == [1, 2]
+    assert np.array_equal(objects.labels == 1, two_labels() == 3)
+
+
+def test_one_object_keeps_its_label():
+    labels = np.where(two_labels() == 7, 7, 0)
+    assert list(ObjectMasks.of(labels).masks) == [7]
+    parts = ObjectMasks.of(np.where(two_labels() > 0, 7, 0), split=False)
+    assert list(parts.masks) == [7]
+
+
+def test_large_labels_cost_no_memory():
+    labels = two_labels().astype(np.int64) * 100_000_000
+    assert sorted(ObjectMasks.of(labels).masks) == [3 * 10**8, 7 * 10**8]
+
+
+@pytest.mark.parametrize(
+    'labels, message',
+    [
+        (np.full((4, 4), 0.5), 'fractions'),
+        (np.full((4, 4), np.nan), 'fractions or NaN'),
+        (np.full((4, 4), -1), 'negative values'),
+        (np.full((4, 4), 2**40), 'too large'),
+        (np.zeros((3, 4, 4), int), 'not one plane'),
+        (np.zeros((0, 4), int), 'not one plane'),
+        (np.full((4, 4), 'a'), 'are not labels'),
+    ],
+)
+def test_other_arrays_are_refused(labels: np.ndarray, message: str):
+    with pytest.raises(ImageError, match=message):
+        label_plane(labels)

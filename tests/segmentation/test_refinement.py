@@ -8,11 +8,9 @@ from viewer.oracle import OracleSam
 
 from napari_mobilesam.segmentation.masks import mask_iou
 from napari_mobilesam.segmentation.refinement import (
-    ObjectMasks,
     Refinement,
     RefineParameters,
     judge,
-    label_plane,
     refine_labels,
     repaint,
 )
@@ -124,70 +122,6 @@ def test_cancelling_keeps_what_is_done() -> None:
     assert len(table) == 1
     assert 0 < (refined == 3).sum() < 700
     assert (refined == 7).sum() == 30 * 38
-
-
-# label images as the tools write them
-
-
-def test_cellpose_uint16() -> None:
-    objects = ObjectMasks.of(rough())
-    assert sorted(objects.masks) == [3, 7]
-    assert objects.masks[7].box == (53, 69, 83, 107)
-
-
-def test_stardist_int32() -> None:
-    assert sorted(ObjectMasks.of(rough().astype(np.int32)).masks) == [3, 7]
-
-
-@pytest.mark.parametrize('dtype', [np.int32, np.float32])
-def test_instanseg_with_a_leading_axis(dtype: type) -> None:
-    given = rough()[None, None].astype(dtype)
-    objects = ObjectMasks.of(given)
-    assert np.array_equal(objects.labels, rough())
-
-
-@pytest.mark.parametrize(
-    'threshold',
-    [
-        rough() > 0,
-        255 * (rough() > 0).astype(np.uint8),
-        (rough() > 0).astype(np.uint8),
-    ],
-    ids=['bool', '0-255', '0-1'],
-)
-def test_parts_of_a_threshold_are_objects(threshold: np.ndarray) -> None:
-    objects = ObjectMasks.of(threshold)
-    assert sorted(objects.masks) == [1, 2]
-    assert np.array_equal(objects.labels == 1, rough() == 3)
-
-
-def test_one_object_keeps_its_label() -> None:
-    labels = np.where(rough() == 7, 7, 0)
-    assert list(ObjectMasks.of(labels).masks) == [7]
-    parts = ObjectMasks.of(np.where(rough() > 0, 7, 0), split=False)
-    assert list(parts.masks) == [7]
-
-
-def test_large_labels_cost_no_memory() -> None:
-    labels = rough().astype(np.int64) * 100_000_000
-    assert sorted(ObjectMasks.of(labels).masks) == [3 * 10**8, 7 * 10**8]
-
-
-@pytest.mark.parametrize(
-    'labels, message',
-    [
-        (np.full((4, 4), 0.5), 'fractions'),
-        (np.full((4, 4), np.nan), 'fractions or NaN'),
-        (np.full((4, 4), -1), 'negative values'),
-        (np.full((4, 4), 2**40), 'too large'),
-        (np.zeros((3, 4, 4), int), 'not one plane'),
-        (np.zeros((0, 4), int), 'not one plane'),
-        (np.full((4, 4), 'a'), 'are not labels'),
-    ],
-)
-def test_other_arrays_are_refused(labels: np.ndarray, message: str) -> None:
-    with pytest.raises(ImageError, match=message):
-        label_plane(labels)
 
 
 def test_labels_of_another_shape_are_refused() -> None:

@@ -9,22 +9,17 @@ object and the model is confident enough.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from numbers import Real
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import label as connected_components
 
-from napari_mobilesam.argument_checks import (
-    check_pixels,
-    checked_array,
-    quoted,
-)
+from napari_mobilesam.argument_checks import quoted
 from napari_mobilesam.parameter_fields import documented, parameter
 from napari_mobilesam.segmentation.image import ContrastLimits
-from napari_mobilesam.segmentation.label_masks import masks_of_labels
+from napari_mobilesam.segmentation.label_masks import ObjectMasks
 from napari_mobilesam.segmentation.layout import Channels
 from napari_mobilesam.segmentation.masks import mask_iou
 from napari_mobilesam.segmentation.parameters import (
@@ -62,9 +57,6 @@ COLUMNS = (
 # IoU with 0.8, and hand-drawn labels lost 0.055; lower values lost more for
 # all of them, and with 0.9 nothing changed (benchmarks/refinement.py).
 SURE = 0.8
-# Objects are processed in tiles of this many pixels, so that an embedding is
-# used while it is in memory.
-NEAR = 512
 
 
 @documented
@@ -137,120 +129,6 @@ class Refinement(NamedTuple):
     def now(self) -> Mask:
         """The answer if it replaces the object, else the original."""
         return self.after if self.refined and self.after else self.before
-
-
-@dataclass(frozen=True)
-class ObjectMasks:
-    """Objects of a label image from any program.
-
-    Attributes
-    ----------
-    labels : ndarray
-        (H, W) integers, 0 is background.
-    masks : dict of int to Mask
-        Mask of each label, ordered for embedding part by part.
-    """
-
-    labels: NDArray[Any]
-    masks: Mapping[int, Mask] = field(repr=False)
-
-    @classmethod
-    def of(
-        cls,
-        labels: Any,
-        scores: Mapping[int, float] | None = None,
-        split: bool = True,
-    ) -> ObjectMasks:
-        """Find the objects of a label image.
-
-        Parameters
-        ----------
-        labels : array
-            (H, W) integers, whole floats or bool, with any leading axes of
-            length 1.
-        scores : mapping of int to float, optional
-            Predicted IoU of objects, where known.
-        split : bool
-            If all labelled pixels have the same value, as after thresholding,
-            treat each connected component as an object, numbered from 1.
-
-        Raises
-        ------
-        ImageError
-            If the array is not a label image; the message says why.
-        """
-        plane = label_plane(labels, split)
-        masks = masks_of_labels(plane, plane.shape)
-        for label, score in (scores or {}).items():
-            if label in masks:
-                masks[label] = replace(masks[label], score=score)
-        order = sorted(masks, key=lambda label: _place(masks[label]))
-        return cls(plane, {label: masks[label] for label in order})
-
-
-def _place(mask: Mask) -> tuple[int, ...]:
-    row, column = mask.box[0] // NEAR, mask.box[1] // NEAR
-    # back and forth
-    return row, -column if row % 2 else column, *mask.box[:2]
-
-
-def label_plane(labels: Any, split: bool = True) -> NDArray[Any]:
-    """Return labels from any program as one integer plane.
-
-    Parameters and errors are those of `ObjectMasks.of`.
-
-    Returns
-    -------
-    ndarray
-        (H, W) non-negative integers.
-    """
-    array = checked_array(labels, 'labels')
-    check_pixels(array.shape, 'The label image')
-    array = np.asarray(array)
-    while array.ndim > 2 and array.shape[0] == 1:
-        array = array[0]
-    if array.ndim != 2 or 0 in array.shape:
-        raise ImageError(
-            f'Labels of shape {np.shape(labels)} are not one plane: give '
-            '(rows, columns), one plane or channel at a time.'
-        )
-    if array.dtype.kind == 'f':
-        whole = np.nan_to_num(array, nan=-1, posinf=-1, neginf=-1)
-        with np.errstate(invalid='ignore'):
-            whole = whole.astype(np.int64)
-        if not np.array_equal(whole, array):
-            raise ImageError(
-                f'The labels have fractions or NaN (type {array.dtype}): '
-                'this is an image, not labels.'
-            )
-        array = whole
-    if array.dtype.kind not in 'iub':
-        raise ImageError(
-            f'Labels of type {array.dtype} are not labels: give integers, '
-            'one number for each object.'
-        )
-    if array.dtype.kind == 'i' and array.min() < 0:
-        raise ImageError(
-            f'The labels have negative values ({array.min()}): labels are '
-            'numbers from 1, and 0 is background.'
-        )
-    if array.dtype.kind != 'b':
-        largest = array.max()
-        if largest > np.iinfo(np.int32).max:
-            raise ImageError(
-                f'Label {largest} is too large: number the objects from 1.'
-            )
-        if not split or not _one_value(array, largest):
-            return array.astype(np.int32, copy=False)
-    parts, count = connected_components(array > 0, np.ones((3, 3)))
-    if count == 1:
-        return array.astype(np.int32, copy=False)
-    return np.asarray(parts, np.int32)
-
-
-def _one_value(array: NDArray[Any], largest: Any) -> bool:
-    """Return whether all objects share one value, as after thresholding."""
-    return bool(largest > 0 and np.all((array == 0) | (array == largest)))
 
 
 def prompts_of_mask(mask: Mask) -> tuple[Prompts, Prompts]:

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from psygnal import Signal
 
 from napari_mobilesam.segmentation.cleanup import CleanUp
+from napari_mobilesam.segmentation.label_masks import ObjectMasks
 from napari_mobilesam.segmentation.refinement import (
-    ObjectMasks,
     Refinement,
     RefineParameters,
     judge,
