@@ -6,13 +6,16 @@ from segmentation.helpers import assert_each_found_once, disc
 from segmentation.oracle import Oracle
 
 from napari_mobilesam.large import propose
+from napari_mobilesam.large.contrast_and_size import (
+    contrast_of,
+    percentiles_of,
+)
 from napari_mobilesam.large.io.sources import open_source
 from napari_mobilesam.large.large_plan import (
     LargeParameters,
     checked_large,
     make_plan,
 )
-from napari_mobilesam.large.measure import contrast_of, percentiles_of
 from napari_mobilesam.large.pipeline import segment_large
 from napari_mobilesam.large.scan import scan_blocks
 from napari_mobilesam.segmentation.everything import segment_everything

@@ -25,14 +25,14 @@ from napari_mobilesam.session.files import (
     saving,
     saving_jobs,
     script_check,
-    session_files,
+    session_paths,
 )
 from napari_mobilesam.session.files.record_json import (
     RecordEncoder,
     SessionFileError,
 )
 from napari_mobilesam.session.files.saving import Snapshot, read, save
-from napari_mobilesam.session.files.session_files import free, home_of, saved
+from napari_mobilesam.session.files.session_paths import free, home_of, saved
 from napari_mobilesam.session.objects import mask_text as mask_texts
 from napari_mobilesam.session.objects.mask_text import (
     array_from,
@@ -1069,8 +1069,8 @@ def test_files_after_one_that_was_removed_are_found(tmp_path):
     others = [tmp_path / f'a.tif.{number}.session' for number in (3, 12)]
     for path in others:
         path.touch()
-    assert session_files.saved(first) == others
-    assert session_files.free(first) == first
+    assert session_paths.saved(first) == others
+    assert session_paths.free(first) == first
 
 
 def test_what_is_no_session_file_is_not_replaced(sessions, tmp_path):

@@ -9,8 +9,8 @@ import threading
 import numpy as np
 import pytest
 
+from napari_mobilesam.lru_cache import LeastRecentlyUsed
 from napari_mobilesam.model.sam import build_sam
-from napari_mobilesam.recent import LeastRecentlyUsed
 from napari_mobilesam.session import PlaneTask, Session
 from napari_mobilesam.session.images.planes import ImagePlane
 from napari_mobilesam.session.prompts.prompt_messages import check_prompts

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from fakes import oracle_session, point
 
-from napari_mobilesam.session.everything.examples import (
+from napari_mobilesam.session.everything.queries import (
     MOST_EXAMPLES,
     examples_on,
 )

@@ -18,7 +18,7 @@ from qtpy.QtWidgets import QApplication
 
 from napari_mobilesam import get_session
 from napari_mobilesam.session.files import saving, saving_jobs
-from napari_mobilesam.session.files.session_files import saved
+from napari_mobilesam.session.files.session_paths import saved
 from napari_mobilesam.settings import Settings, load_settings, save_settings
 from napari_mobilesam.widgets import open_form
 from napari_mobilesam.widgets.prompts.prompt_saving import session_file

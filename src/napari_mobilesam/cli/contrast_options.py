@@ -89,7 +89,7 @@ def limits_of_source(
     option: ContrastOption, source: Source
 ) -> tuple[Limits, ...]:
     """Return the contrast limits of a large image; percentiles are sampled."""
-    from napari_mobilesam.large.measure import percentiles_of
+    from napari_mobilesam.large.contrast_and_size import percentiles_of
 
     if option.percent:
         return percentiles_of(source, option.low, option.high)

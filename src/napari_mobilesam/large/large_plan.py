@@ -12,9 +12,9 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from napari_mobilesam.argument_checks import check_instance
+from napari_mobilesam.large.contrast_and_size import contrast_of, diameter_of
 from napari_mobilesam.large.image_view import ImageView
 from napari_mobilesam.large.io.interfaces import Source
-from napari_mobilesam.large.measure import contrast_of, diameter_of
 from napari_mobilesam.large.run_size import (
     LARGEST_RUN,
     LONGEST_SIDE,

@@ -34,8 +34,8 @@ from napari_mobilesam.argument_checks import (
     check_instance,
     check_model,
 )
+from napari_mobilesam.lru_cache import LeastRecentlyUsed
 from napari_mobilesam.model.versions import LatestOnly
-from napari_mobilesam.recent import LeastRecentlyUsed
 from napari_mobilesam.segmentation.embedding_grid import (
     BlockKey,
     EmbeddingGrid,

@@ -22,7 +22,7 @@ from napari_mobilesam.session.everything.everything_messages import (
 from napari_mobilesam.session.everything.everything_output import (
     EverythingOutput,
 )
-from napari_mobilesam.session.everything.examples import (
+from napari_mobilesam.session.everything.queries import (
     examples_on,
     text_query,
 )

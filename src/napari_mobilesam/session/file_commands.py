@@ -28,7 +28,7 @@ from napari_mobilesam.session.files.saving import (
     save,
 )
 from napari_mobilesam.session.files.saving_jobs import AutoSave, Loader, Writer
-from napari_mobilesam.session.files.session_files import (
+from napari_mobilesam.session.files.session_paths import (
     SUFFIX,
     Version,
     free,

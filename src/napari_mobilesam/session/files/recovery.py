@@ -15,7 +15,7 @@ from pathlib import Path
 from napari_mobilesam.session.files.record_json import RecordEncoder
 from napari_mobilesam.session.files.saving import Snapshot, owner_of, save
 from napari_mobilesam.session.files.saving_jobs import FileOwner
-from napari_mobilesam.session.files.session_files import (
+from napari_mobilesam.session.files.session_paths import (
     SUFFIX,
     name_elsewhere,
     saved,

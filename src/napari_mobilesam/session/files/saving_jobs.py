@@ -21,7 +21,7 @@ from napari_mobilesam.session.files.saving import (
     read,
     save,
 )
-from napari_mobilesam.session.files.session_files import (
+from napari_mobilesam.session.files.session_paths import (
     free,
     rescued,
     saved,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_mobilesam.recent import LeastRecentlyUsed
+from napari_mobilesam.lru_cache import LeastRecentlyUsed
 from napari_mobilesam.session.images.plane_reader import PlaneReader
 from napari_mobilesam.session.images.planes import ImagePlane
 from napari_mobilesam.session.images.seen_blocks import (

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_mobilesam.recent import LeastRecentlyUsed
+from napari_mobilesam.lru_cache import LeastRecentlyUsed
 from napari_mobilesam.types import Frame
 
 if TYPE_CHECKING:

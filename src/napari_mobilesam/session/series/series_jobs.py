@@ -10,7 +10,7 @@ from typing import Any
 
 from psygnal import Signal, SignalInstance
 
-from napari_mobilesam.recent import LeastRecentlyUsed
+from napari_mobilesam.lru_cache import LeastRecentlyUsed
 from napari_mobilesam.series.series import Series
 from napari_mobilesam.series.series_entry import Status, UncertainObject
 from napari_mobilesam.series.series_files import SeriesError, file_state

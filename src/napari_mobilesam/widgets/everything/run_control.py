@@ -13,7 +13,7 @@ from napari_mobilesam.session.everything.everything_messages import (
     ExampleObjects,
     TextQuery,
 )
-from napari_mobilesam.session.everything.examples import examples_on
+from napari_mobilesam.session.everything.queries import examples_on
 from napari_mobilesam.text import counted
 from napari_mobilesam.time_left import TimeLeft
 from napari_mobilesam.types import Mask

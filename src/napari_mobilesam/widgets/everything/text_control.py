@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from napari_mobilesam.extra import how_to_install, installed
-from napari_mobilesam.session.everything.examples import text_query
+from napari_mobilesam.session.everything.queries import text_query
 from napari_mobilesam.session.runtime.watched_jobs import WatchedJobs
 from napari_mobilesam.types import Progress
 from napari_mobilesam.widgets.everything.everything_panel import (

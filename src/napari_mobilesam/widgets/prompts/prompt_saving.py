@@ -16,7 +16,7 @@ from napari_mobilesam.session.files.recovery import (
     restorable,
 )
 from napari_mobilesam.session.files.saving import LoadedSession
-from napari_mobilesam.session.files.session_files import (
+from napari_mobilesam.session.files.session_paths import (
     beside,
     by_pixels,
     free,

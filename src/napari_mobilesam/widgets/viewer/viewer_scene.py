@@ -13,7 +13,7 @@ from napari.layers import Image, Labels, Layer
 from psygnal import Signal
 
 from napari_mobilesam.argument_checks import check_instance
-from napari_mobilesam.recent import LeastRecentlyUsed
+from napari_mobilesam.lru_cache import LeastRecentlyUsed
 from napari_mobilesam.session.images.planes import ImagePlane, Viewport
 from napari_mobilesam.session.objects.history import History, Undoable
 from napari_mobilesam.session.objects.objects import Objects

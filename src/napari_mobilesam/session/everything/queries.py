@@ -1,4 +1,4 @@
-"""Targets of a run: objects similar to examples, or named by a text."""
+"""What a run looks for: objects similar to examples, or named by a text."""
 
 from __future__ import annotations
 
