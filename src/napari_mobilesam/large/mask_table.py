@@ -207,7 +207,20 @@ def shared_pixels(
     other: NDArray[np.bool_],
     other_box: NDArray[np.int64],
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Return views of two masks where their boxes overlap."""
+    """Return views of two masks where their boxes overlap.
+
+    Parameters
+    ----------
+    one, other : ndarray
+        (h, w) bool, cropped to their boxes.
+    box, other_box : ndarray
+        (4,) int (row0, column0, row1, column1), half open.
+
+    Returns
+    -------
+    tuple of ndarray
+        Two bool arrays of one shape, empty if the boxes do not overlap.
+    """
     return part(one, box, other_box), part(other, other_box, box)
 
 

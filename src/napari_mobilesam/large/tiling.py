@@ -181,7 +181,23 @@ def is_cut(
     shape: tuple[int, int],
     edge: float,
 ) -> NDArray[np.bool_]:
-    """Return (N,) bool, True for boxes cut off by an inner tile edge."""
+    """Return which boxes an inner edge of their tile cuts off.
+
+    Parameters
+    ----------
+    boxes, windows : ndarray
+        (N, 4) int (row0, column0, row1, column1) of masks, and of the tiles
+        that show them.
+    shape : tuple of int
+        (H, W) of the plane, whose edges cut nothing off.
+    edge : float
+        Distance from the edge of a tile, see `cut_edge`.
+
+    Returns
+    -------
+    ndarray
+        (N,) bool.
+    """
     near = np.abs(boxes - windows) < edge
     ends = np.array([0, 0, *shape])
     # A window may extend beyond the plane.

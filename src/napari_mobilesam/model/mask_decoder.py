@@ -41,10 +41,24 @@ class DecoderAttention(nn.Module):
         query_index: Tensor | None = None,
         key_index: Tensor | None = None,
     ) -> Tensor:
-        """Attend from (B, Q, C) to (B, K, C).
+        """Attend from query to key tokens, for B prompts.
 
-        A side with one row is shared by all prompts; a side with an index has
-        one row per image. Both are projected before they are expanded.
+        Both are projected before they are expanded to the prompts.
+
+        Parameters
+        ----------
+        query : Tensor
+            (B, Q, C); (1, Q, C) if all prompts share them, or with an index
+            one row per image.
+        key, value : Tensor
+            (B, K, C), or fewer rows, as for ``query``.
+        query_index, key_index : Tensor, optional
+            (B,) row of each prompt.
+
+        Returns
+        -------
+        Tensor
+            (B, Q, C).
         """
         projected = [
             per_prompt(self.q_proj(query), query_index),
@@ -89,10 +103,28 @@ class TwoWayAttentionBlock(nn.Module):
         image_positions: Tensor,
         index: Tensor | None,
     ) -> tuple[Tensor, Tensor]:
-        """Update (B, T, C) tokens and image tokens (B, s * s, C).
+        """Update tokens and image tokens, for B prompts.
 
-        The image tokens given may be of one shared image, or of the K images
-        of ``index``.
+        Parameters
+        ----------
+        tokens : Tensor
+            (B, T, C).
+        image : Tensor
+            (B, s * s, C) image tokens; (1, s * s, C) of one shared image, or
+            (K, s * s, C) of the images of ``index``.
+        token_positions : Tensor
+            (B, T, C), added to the tokens.
+        image_positions : Tensor
+            (1, s * s, C), added to the image tokens.
+        index : Tensor or None
+            (B,) image of each prompt.
+
+        Returns
+        -------
+        tokens : Tensor
+            (B, T, C).
+        image : Tensor
+            (B, s * s, C).
         """
         tokens = self.attend_to_tokens(tokens, token_positions)
         located = image + image_positions
@@ -142,7 +174,11 @@ class TwoWayTransformer(nn.Module):
         tokens: Tensor,
         index: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Return updated tokens (B, T, C) and image tokens (B, s * s, C)."""
+        """Return updated tokens (B, T, C) and image tokens (B, s * s, C).
+
+        The parameters are those of `TwoWayAttentionBlock.forward`; the
+        positions of the tokens are the tokens themselves.
+        """
         positions = tokens
         for layer in self.layers:
             tokens, image = layer(
@@ -254,9 +290,21 @@ class MaskDecoder(nn.Module):
         multimask: bool,
         index: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Decode (B, M, 4s, 4s) logits and (B, M) predicted IoU.
+        """Decode B prompts on K images.
 
-        M is 3 with ``multimask``, for ambiguous prompts, else 1.
+        Parameters
+        ----------
+        features, positions, sparse, dense, index
+            As for `attend`.
+        multimask : bool
+            Whether to return M = 3 masks, for ambiguous prompts, else M = 1.
+
+        Returns
+        -------
+        logits : Tensor
+            (B, M, 4s, 4s) low-res logits.
+        iou : Tensor
+            (B, M) predicted IoU.
         """
         tokens, image = self.attend(features, positions, sparse, dense, index)
         masks = mask_slice(multimask)

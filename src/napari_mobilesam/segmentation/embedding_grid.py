@@ -332,7 +332,15 @@ class EmbeddingGrid:
 
 
 def on_input(window: tuple[int, int, int, int], pitch: int) -> tuple[int, int]:
-    """Return the pixels of the model's input that a window takes."""
+    """Return the (h, w) in input pixels of a window at a scale.
+
+    Parameters
+    ----------
+    window : tuple of int
+        (row0, column0, row1, column1) in data pixels, half open.
+    pitch : int
+        Scale.
+    """
     height, width = window[2] - window[0], window[3] - window[1]
     scale = STRIDE / pitch
     return max(1, round(height * scale)), max(1, round(width * scale))

@@ -98,8 +98,25 @@ def plan_run(
 
     A given diameter determines the scale; ``whole_image`` or crop layers
     select the procedure of the paper; otherwise the model is prompted in a few
-    places to find out. ``between`` is called between steps and may raise to
-    stop.
+    places to find out.
+
+    Parameters
+    ----------
+    image : ImageEmbedding
+        Embedding of the image.
+    rgb : ndarray
+        (H, W, 3) uint8, its pixels.
+    parameters : EverythingParameters
+        Parameters of the run, checked.
+    scope : Scope, optional
+        Pixels to prompt; all if None.
+    between : callable
+        Called between steps; may raise to stop.
+
+    Returns
+    -------
+    list of Plan
+        One for each object size; two if the image has small and large objects.
     """
     seen: list[float | None] = [None]
     if not parameters.scale_given:
@@ -131,9 +148,23 @@ def plan_for_shape(
 ) -> Plan:
     """Plan a run on an image of which only the shape is known.
 
-    ``seen`` is the object diameter found by `find_diameters`, ``embedded``
-    tells which large blocks need no embedding, and ``density`` is that of
-    `seen_density`.
+    Parameters
+    ----------
+    image_shape : tuple of int
+        (H, W).
+    record : ModelRecord
+        Model of the run.
+    parameters : EverythingParameters
+        Parameters of the run, checked.
+    scope : Scope, optional
+        Pixels to prompt; all if None.
+    seen : float, optional
+        Object diameter in data pixels, from `find_diameters`. It counts only
+        if the parameters do not determine the scale.
+    embedded : callable, optional
+        ``embedded(key)`` tells which large blocks need no embedding.
+    density : float, optional
+        Objects per data pixel, from `seen_density`.
     """
     scope = scope or Scope()
     diameter = parameters.diameter
@@ -247,7 +278,19 @@ def inputs_of(
     record: ModelRecord,
     embedded: Callable[[BlockKey], bool] | None = None,
 ) -> int:
-    """Return the pixels that regions embed, in model inputs, rounded up."""
+    """Return the pixels that regions embed, in model inputs, rounded up.
+
+    Parameters
+    ----------
+    regions : sequence of Region
+        Regions of a plan.
+    image_shape : tuple of int
+        (H, W).
+    record : ModelRecord
+        Model of the run.
+    embedded : callable, optional
+        ``embedded(key)`` tells which large blocks do not count.
+    """
     grid = EmbeddingGrid(image_shape, record)
     cells = [
         math.prod(grid.canvas(key).cells)

@@ -169,7 +169,16 @@ def suppress(
 ) -> list[Mask]:
     """Drop masks whose box overlaps that of a better mask; best first.
 
-    Masks are ranked by score, or by the ``keys`` of `non_maximum_suppression`.
+    Parameters
+    ----------
+    masks : sequence of Mask
+        Masks of one plane.
+    threshold : float
+        Masks whose box has a larger IoU with that of a better mask are
+        dropped.
+    keys : sequence of ndarray, optional
+        Rank of the masks, as for `non_maximum_suppression`; by default their
+        score.
     """
     if keys is None:
         keys = [np.array([mask.score for mask in masks])]

@@ -86,7 +86,18 @@ def clean(
     image_shape: tuple[int, int],
     threshold: float,
 ) -> list[Mask]:
-    """Remove small regions of all masks, then any duplicates this creates."""
+    """Remove small regions of all masks, then any duplicates this creates.
+
+    Parameters
+    ----------
+    masks : sequence of Mask
+        Masks to clean.
+    min_area, image_shape
+        As for `remove_small_regions`.
+    threshold : float
+        Box IoU above which two cleaned masks are duplicates, see
+        `suppress_cleaned`.
+    """
     return suppress_cleaned(
         [
             (mask, remove_small_regions(mask, min_area, image_shape)[0])

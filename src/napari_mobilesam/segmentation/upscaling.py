@@ -224,7 +224,19 @@ def as_mask(
     point: tuple[float, float],
     crop_box: tuple[int, int, int, int],
 ) -> Mask:
-    """Add score and origin to an upscaled mask."""
+    """Add score and origin to an upscaled mask.
+
+    Parameters
+    ----------
+    upscaled : UpscaledMask
+        Pixels, box and stability.
+    score : float
+        Predicted IoU.
+    point : tuple of float
+        (row, column) of the point prompt; NaN if there was none.
+    crop_box : tuple of int
+        (row0, column0, row1, column1) of the window that was prompted.
+    """
     return Mask(
         upscaled.data,
         upscaled.box,

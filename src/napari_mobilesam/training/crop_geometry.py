@@ -115,7 +115,17 @@ class CropGeometry:
         rng: np.random.Generator | None = None,
         warp: Warp | None = None,
     ) -> CropGeometry:
-        """Create the geometry of a window, with ``rng`` randomly oriented."""
+        """Create the geometry of a window of an image.
+
+        Parameters
+        ----------
+        image : LabelledImage
+            Image of which the shape is taken.
+        window, canvas, warp
+            As the attributes.
+        rng : numpy.random.Generator, optional
+            Chooses the orientation; without it, the crop is not turned.
+        """
         height, width = image.image.shape[:2]
         orientation = Orientation() if rng is None else Orientation.draw(rng)
         return cls((height, width), window, canvas, warp, orientation)
@@ -213,7 +223,22 @@ def _at(
 def nearest(
     start: int, stop: int, length: int, stride: int
 ) -> NDArray[np.int64]:
-    """Return data pixels under the centres of the grid pixels of one axis."""
+    """Return data pixels under the centres of the grid pixels of one axis.
+
+    Parameters
+    ----------
+    start, stop : int
+        Range of the window in data pixels, half open.
+    length : int
+        Input pixels that the window takes.
+    stride : int
+        Input pixels per grid pixel.
+
+    Returns
+    -------
+    ndarray
+        (g,) int, ascending.
+    """
     count = max(1, round(length / stride))
     centres = (np.arange(count) + 0.5) * stride / length
     return np.minimum(start + centres * (stop - start), stop - 1).astype(int)

@@ -172,7 +172,20 @@ def error_clicks(
 def answer_of(
     sam: Sam, features: Tensor, sparse: Tensor, dense: Tensor, index: Tensor
 ) -> MaskPrediction:
-    """Return all four masks and their predicted IoU."""
+    """Return all four masks of each prompt and their predicted IoU.
+
+    Parameters
+    ----------
+    sam : Sam
+        Model in training.
+    features, sparse, dense, index
+        As for `MaskDecoder.attend`.
+
+    Returns
+    -------
+    MaskPrediction
+        (B, 4, 4s, 4s) logits and (B, 4) IoU.
+    """
     # On a CPU, the backward pass of fused attention is slow for a handful of
     # tokens.
     slow = features.device.type == 'cpu'

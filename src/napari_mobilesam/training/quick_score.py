@@ -41,11 +41,24 @@ def validation_samples(
     count: int,
     prompts: int = 12,
 ) -> list[Sample]:
-    """Fixed crops, the groups in turn, objects zoomed to ``diameter``,
-    or images whole.
+    """Return fixed crops of images, of one group after the other.
 
-    Points are object centres, boxes are exact. No object is in two crops:
-    what is known of a mean would look more certain than it is.
+    Points are object centres, boxes are exact. No object is in two crops: the
+    mean would look more certain than it is.
+
+    Parameters
+    ----------
+    images : sequence of LabelledImage
+        Images to crop.
+    input_size : int
+        Side of the model's input.
+    diameter : float or None
+        Diameter in input pixels that objects are zoomed to; None shows whole
+        images.
+    count : int
+        Maximum number of crops; fewer if they show no other objects.
+    prompts : int
+        Maximum number of objects prompted in a crop.
     """
     groups = list(by_group(images).values())
     samples: list[Sample] = []

@@ -84,7 +84,18 @@ def cut(
     input_size: int,
     rng: np.random.Generator | None = None,
 ) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
-    """Cut and resize a window; augment it with ``rng``.
+    """Cut and resize a window of an image and of its labels.
+
+    Parameters
+    ----------
+    image : LabelledImage
+        Image and labels.
+    window : tuple of int
+        (row0, column0, row1, column1) in data pixels, half open.
+    input_size : int
+        Side of the model's input.
+    rng : numpy.random.Generator, optional
+        Augments the crop; without it, the crop is as in the image.
 
     Returns
     -------
@@ -128,10 +139,30 @@ def simulate_prompts(
 ) -> Sample:
     """Choose objects, prompts for them, and clicks outside them.
 
-    No click lies where ``maps`` are unknown.
-
     Touching objects are twice as likely as others, because the border between
     them is difficult.
+
+    Parameters
+    ----------
+    rgb : ndarray
+        (h, w, 3) uint8 crop.
+    labels : ndarray
+        (L, g, g) int32 ids on the label grid, see `grid_stride`.
+    count : int
+        Maximum number of prompted objects.
+    background : int
+        Number of clicks outside all objects.
+    rng : numpy.random.Generator
+        Source of all choices.
+    group : str
+        Group of the image.
+    maps : ndarray, optional
+        (4, m, m) uint8, see `HeadCrop`; no click lies where they are unknown.
+
+    Returns
+    -------
+    Sample
+        Without targets if no object is large enough.
     """
     stride = grid_stride(max(rgb.shape[:2]))
     candidates, odds = [], []

@@ -328,7 +328,26 @@ def create_level(
     dtype: Any,
     axes: str,
 ) -> Any:
-    """Create the empty array of a level in a group, replacing another."""
+    """Create the empty array of a level in a group, replacing another.
+
+    Parameters
+    ----------
+    group : zarr.Group
+        Its format, 2 or 3, determines that of the array.
+    level : int
+        Level of the pyramid, 0 the finest; the name of the array.
+    shape, chunks : tuple of int
+        Length of the array and of its chunks along each axis.
+    dtype : dtype
+        Type of the labels.
+    axes : str
+        One letter per axis, such as ``'zyx'``.
+
+    Returns
+    -------
+    zarr.Array
+        Filled with 0.
+    """
     v2 = group.metadata.zarr_format == 2
     if v2:
         compressor = need('numcodecs').Blosc('zstd', 3, shuffle=1)

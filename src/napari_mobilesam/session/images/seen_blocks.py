@@ -72,7 +72,26 @@ class SeenBlocks:
         frame: Frame,
         make: Callable[[], torch.Tensor],
     ) -> torch.Tensor:
-        """Embed a block, unless it looks the same as when last embedded."""
+        """Embed a block, unless it looks the same as when last embedded.
+
+        Parameters
+        ----------
+        model : Sam
+            Model that embeds it.
+        slot : hashable
+            Place of the block, whatever its pixels look like.
+        rgb : ndarray
+            (h, w, 3) uint8, its pixels at the scale of the model's input.
+        frame : Frame
+            Geometry of the block.
+        make : callable
+            Runs the model.
+
+        Returns
+        -------
+        Tensor
+            (1, C, rows, columns) of cells.
+        """
         from napari_mobilesam.segmentation.image import resize
         from napari_mobilesam.types import STRIDE
 

@@ -263,7 +263,17 @@ def candidates_of(
 ) -> ObjectCandidates | None:
     """Predict the candidates of one object, on the worker thread.
 
-    The first three parameters are those of all objects of a job.
+    Parameters
+    ----------
+    engine, model, clean_up
+        Embeddings, model and cleaning of masks (or None) that all objects of a
+        job share.
+    plane : ImagePlane
+        Plane that is prompted.
+    prompts : Prompts
+        Prompts of the object, in data pixels of the plane.
+    previous : ObjectCandidates, optional
+        Candidates that the prompts correct; the chosen one is fed back.
 
     Returns
     -------
