@@ -150,6 +150,15 @@ class ModelRecord:
     ranking: Ranking = 'predicted_iou'
     instance_head: bool = False
 
+    @property
+    def absolute_positions(self) -> bool:
+        """True if the image encoder works at its own input size only.
+
+        It adds a positional embedding for each cell, as SAM's ViT does;
+        TinyViT has none.
+        """
+        return self.architecture != 'vit_t'
+
     def of_new_weights(self, **changes: Any) -> ModelRecord:
         """Return a changed record, for weights that are not published."""
         return replace(self, url='', hash='', size_bytes=0, **changes)

@@ -122,7 +122,7 @@ class EmbeddingGrid:
     @property
     def whole_inputs(self) -> bool:
         """True if the encoder has absolute positions, so blocks are inputs."""
-        return self.record.architecture != 'vit_t'
+        return self.record.absolute_positions
 
     @property
     def slack(self) -> float:

@@ -160,8 +160,7 @@ def head_crop_source(
         anywhere=0.3,
         whole=0.05,
     )
-    # absolute positions of an encoder only suit its input size
-    whole = record.architecture != 'vit_t'
+    whole = record.absolute_positions
     cells = round((1 if whole else CANVAS) * record.input_size / STRIDE)
     return HeadCropSource(images, cells * STRIDE, zoom, tuple(incomplete))
 

@@ -446,7 +446,7 @@ def resized(sam: Sam, input_size: int) -> Sam:
     """
     if sam.input_size == input_size:
         return sam
-    if sam.record.architecture != 'vit_t':
+    if sam.record.absolute_positions:
         raise TrainingDataError(
             f'{sam.record.name} works at input size {sam.input_size} only; '
             f'{input_size} was asked for'
