@@ -13,7 +13,7 @@ import zlib
 import numpy as np
 import pandas as pd
 import pytest
-from fakes import FIRST, SECOND, blobs, oracle_session
+from fakes import FIRST, SECOND, FakeTarget, blobs, oracle_session
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -799,6 +799,20 @@ def test_painted_pixels_come_back(sessions, tmp_path, monkeypatch, at_once):
     other.scene.target.data = np.zeros((4, 97, 128), np.uint16)
     other.load(tmp_path / 'one')
     assert set(np.unique(other.scene.target.data)) == {0, 1}
+
+
+@given(st.lists(st.tuples(st.integers(1, 9), st.integers(-1, 2)), max_size=9))
+def test_runs_do_not_depend_on_the_parts(runs):
+    values = np.repeat([label for _, label in runs], [n for n, _ in runs])
+    target = FakeTarget()
+    found = []
+    for at_once in (1, 4, 1 << 22):
+        target.data = values.astype(np.int32)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(painted_files, 'AT_ONCE', at_once)
+            painted = painted_files.painted_pixels(target, [])
+        found.append(None if painted is None else painted.runs.tolist())
+    assert found[0] == found[1] == found[2]
 
 
 def test_rows_of_painted_labels_come_back(sessions, tmp_path):

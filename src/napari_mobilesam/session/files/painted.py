@@ -7,7 +7,7 @@ added to the labels is stored separately, as runs of pixels.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -90,37 +90,41 @@ def painted_pixels(
                 picture = view.mask.data.astype(np.uint8)
                 at, _ = target.locate(view.plane, picture, view.mask.box[:2])
                 own[at] |= values[at] == record.label
-    whole = values.reshape(-1)
-    flat = _others(whole, own.reshape(-1))
-    if not len(flat):
-        return None
-    labels = _labels(whole[flat])
-    first = np.flatnonzero((np.diff(flat) != 1) | (np.diff(labels) != 0)) + 1
-    first = np.concatenate([[0], first])
-    lengths = np.diff(np.append(first, len(flat)))
-    return PaintedPixels(
-        tuple(values.shape), np.stack([flat[first], lengths, labels[first]])
-    )
+    runs = _joined(_runs(values.reshape(-1), own.reshape(-1)))
+    return PaintedPixels(tuple(values.shape), runs) if runs.size else None
 
 
-def _others(values: NDArray[Any], own: NDArray[np.bool_]) -> NDArray[np.intp]:
-    """Return where flat labels are set, but not to an object's label."""
-    found = []
-    # in parts: each step makes a copy
+def _runs(
+    values: NDArray[Any], own: NDArray[np.bool_]
+) -> Iterator[NDArray[np.int64]]:
+    """Yield (3, N) runs of flat labels that are set, but not to an object's.
+
+    Of one part after the other: each step makes copies.
+    """
     for start in range(0, len(values), AT_ONCE):
         part = slice(start, start + AT_ONCE)
-        there = (_labels(values[part]) > 0) & ~own[part]
-        found.append(start + np.flatnonzero(there))
-    return np.concatenate(found)
+        flat = np.flatnonzero((values[part] > 0) & ~own[part])
+        labels = values[part][flat].astype(np.int64)
+        # other programs use -1 for “ignore”; what int64 cannot hold becomes
+        # negative
+        flat, labels = flat[labels > 0], labels[labels > 0]
+        if len(flat):
+            new = (np.diff(flat) != 1) | (np.diff(labels) != 0)
+            first = np.append(0, np.flatnonzero(new) + 1)
+            lengths = np.diff(np.append(first, len(flat)))
+            yield np.stack([start + flat[first], lengths, labels[first]])
 
 
-def _labels(values: NDArray[Any]) -> NDArray[np.int64]:
-    """Return the values, positive where there is a label.
-
-    Other programs use -1 for “ignore”; values too large for int64 become
-    negative.
-    """
-    return values.astype(np.int64, copy=False)
+def _joined(parts: Iterable[NDArray[np.int64]]) -> NDArray[np.int64]:
+    """Return the runs of all parts; a run may go on in the next part."""
+    runs = np.hstack([np.zeros((3, 0), dtype=np.int64), *parts])
+    if not runs.size:
+        return runs
+    starts, lengths, labels = runs
+    new = (np.diff(starts) != lengths[:-1]) | (np.diff(labels) != 0)
+    first = np.append(0, np.flatnonzero(new) + 1)
+    total = np.add.reduceat(lengths, first)
+    return np.stack([starts[first], total, labels[first]])
 
 
 def painted_json(painted: PaintedPixels) -> Json:
