@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import shutil
 import threading
 import time
@@ -143,10 +144,9 @@ class RecoveryCopy:
         self._encoder = RecordEncoder(session.scene())
         self._worker = LatestWorker('napari-mobilesam-recovery')
         self._newest = deque[Snapshot](maxlen=1)
-        # time of the next copy; None before the first
-        self._next: float | None = None
-        # ends the pause before the next copy
-        self._hurry = threading.Event()
+        # earliest time of the next copy, and what waits for it
+        self._next = -math.inf
+        self._timer: threading.Timer | None = None
         objects.forgotten.connect(self._close)
 
     def follow(self, owner: str, now: bool) -> None:
@@ -176,11 +176,11 @@ class RecoveryCopy:
             objects.changed.disconnect(self._later)
             objects.target.edited.disconnect(self._later)
         self._follows = False
-        self._hurry.set()
+        self._hurry()
 
     def wait(self) -> None:
         """Copy the last change now; may be called on any thread."""
-        self._hurry.set()
+        self._hurry()
         self._worker.wait()
 
     def rest(self) -> None:
@@ -204,19 +204,34 @@ class RecoveryCopy:
         held = snapshot.held, objects
         mine = replace(snapshot, owner=self._owner, held=held)
         self._newest.append(mine)
-        self._hurry.clear()
+        pause = self._next - time.monotonic()
+        if pause <= 0:
+            self._start()
+        elif self._timer is None:
+            self._timer = threading.Timer(pause, self._start)
+            # or Python would wait for it when it exits
+            self._timer.daemon = True
+            self._timer.start()
+
+    def _hurry(self) -> None:
+        """End the pause before the next copy."""
+        timer = self._timer
+        if timer is not None:
+            timer.cancel()
+            self._start()
+
+    def _start(self) -> None:
+        self._timer = None
         self._worker.submit('copy', self._copy)
 
     # below: on the thread
 
     def _copy(self) -> None:
-        if self._next is None:
-            _drop_old()
-        else:
-            self._hurry.wait(self._next - time.monotonic())
         if not self._newest:
-            # copied by the job before, as it waited
+            # a timer and the end of its pause may both ask for a copy
             return
+        if self._next == -math.inf:
+            _drop_old()
         start = time.monotonic()
         try:
             self._write(self._newest.pop())
